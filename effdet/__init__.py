@@ -1,0 +1,1 @@
+"""effdet-lightning: detection, segmentation and driving prototypes on EfficientNet and BiFPN."""

@@ -1,0 +1,1 @@
+"""Heads: the last room a picture walks through. Detection, semantic segmentation, classification, embedding."""
