@@ -1,0 +1,248 @@
+"""The small layers that backbones, necks and heads are made of.
+
+Padding. TensorFlow's ``SAME`` gives an output of ``ceil(size / stride)`` and puts the odd pixel of padding at the bottom and
+the right; so a 3x3 convolution of stride 2 pads an even picture by (0, 1), where PyTorch's ``padding=1`` pads it by (1, 1).
+Weights ported from TensorFlow (``tf_*``, EfficientDet D0-D7x) need the former, weights trained in PyTorch the latter. Both
+rules have equal keys and shapes, so a layer carries its rule as the attribute ``padding_rule``, which may be set later.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+PADDING_RULES = ("same", "symmetric")
+
+_ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {
+    "silu": F.silu,
+    "relu6": F.relu6,
+    "relu": F.relu,
+    "hard_swish": F.hardswish,
+    "gelu": F.gelu,
+    "identity": lambda x: x,
+}
+ACTIVATIONS = tuple(_ACTIVATIONS)
+
+
+def check_padding_rule(rule: str) -> str:
+    """`rule` itself, or a ValueError that lists the rules there are."""
+    if rule not in PADDING_RULES:
+        raise ValueError(f"padding must be one of {', '.join(PADDING_RULES)}, got {rule!r}")
+    return rule
+
+
+def same_padding(size: int, kernel: int, stride: int, dilation: int = 1) -> tuple[int, int]:
+    """Pixels that TensorFlow's ``SAME`` adds before and after an axis.
+
+    ``total = max((ceil(size / stride) - 1) * stride + dilation * (kernel - 1) + 1 - size, 0)``, the smaller half first.
+    """
+    span = dilation * (kernel - 1) + 1
+    total = (-(-size // stride) - 1) * stride + span - size
+    if span < stride:  # only then can the total be negative; no comparison with `size`, which may be symbolic
+        total = max(total, 0)
+    return total // 2, total - total // 2
+
+
+class _Padded(nn.Module):
+    """What convolution and pooling share: one padding rule, resolved from the tensor's size when it depends on it."""
+
+    kernel_size: tuple[int, int]
+    stride: tuple[int, int]
+    dilation: tuple[int, int]
+    padding: tuple[int, int]
+    _rule: str
+
+    @property
+    def padding_rule(self) -> str:
+        """``"same"`` (TensorFlow) or ``"symmetric"`` (PyTorch). It may be set after building."""
+        return self._rule
+
+    @padding_rule.setter
+    def padding_rule(self, rule: str) -> None:
+        self._rule = check_padding_rule(rule)
+        spans = [d * (k - 1) for k, d in zip(self.kernel_size, self.dilation, strict=True)]
+        # At stride 1 and with an odd kernel the two rules agree: a constant that the kernel itself applies.
+        self._from_size = rule == "same" and (self.stride != (1, 1) or any(span % 2 for span in spans))
+        self.padding = (0, 0) if self._from_size else (spans[0] // 2, spans[1] // 2)
+
+    def _pads(self, x: Tensor) -> list[int]:
+        """``[left, right, top, bottom]`` for `x` (B, C, H, W)."""
+        pads: list[int] = []
+        for axis in (1, 0):
+            pads += same_padding(x.shape[axis - 2], self.kernel_size[axis], self.stride[axis], self.dilation[axis])
+        return pads
+
+
+def _must_not_branch() -> bool:
+    # A traced or exported graph has to serve every size: no decision may hang on the size at hand.
+    return torch.compiler.is_compiling() or torch.jit.is_tracing()
+
+
+class Conv2d(nn.Conv2d, _Padded):
+    """Convolution under a named padding rule. (B, in, H, W) -> (B, out, ceil(H / stride), ceil(W / stride)).
+
+    Padding copies the input only where it is asymmetric (stride 2 on an even size); else the kernel pads by itself.
+    """
+
+    def __init__(
+        self,
+        in_channels: int,
+        out_channels: int,
+        kernel: int,
+        *,
+        stride: int = 1,
+        groups: int = 1,
+        bias: bool = False,
+        padding: str = "same",
+        dilation: int = 1,
+    ) -> None:
+        super().__init__(in_channels, out_channels, kernel, stride=stride, groups=groups, bias=bias, dilation=dilation)
+        self.padding_rule = padding
+
+    def forward(self, input: Tensor) -> Tensor:
+        if not self._from_size:
+            return super().forward(input)
+        padding = (0, 0)
+        left, right, top, bottom = pads = self._pads(input)
+        if _must_not_branch() or left != right or top != bottom:
+            input = F.pad(input, pads)
+        else:
+            padding = (top, left)
+        return F.conv2d(input, self.weight, self.bias, self.stride, padding, self.dilation, self.groups)
+
+    def extra_repr(self) -> str:
+        return f"{super().extra_repr()}, padding_rule={self._rule}"
+
+
+class MaxPool2d(_Padded):
+    """Max-pooling under a named padding rule; padding never wins (it is minus infinity)."""
+
+    def __init__(self, kernel: int, stride: int, *, padding: str = "same") -> None:
+        super().__init__()
+        self.kernel_size, self.stride, self.dilation = (kernel, kernel), (stride, stride), (1, 1)
+        self.padding_rule = padding
+
+    def forward(self, x: Tensor) -> Tensor:
+        padding = self.padding
+        if self._from_size:
+            left, right, top, bottom = pads = self._pads(x)
+            if _must_not_branch() or left != right or top != bottom:
+                x = F.pad(x, pads, value=float("-inf"))
+            else:
+                padding = (top, left)
+        return F.max_pool2d(x, self.kernel_size, self.stride, padding)
+
+    def extra_repr(self) -> str:
+        return f"kernel_size={self.kernel_size}, stride={self.stride}, padding_rule={self._rule}"
+
+
+class Activation(nn.Module):
+    """An activation that remembers its name, so that a spec and a report can say what a network uses."""
+
+    def __init__(self, name: str) -> None:
+        super().__init__()
+        if name not in _ACTIVATIONS:
+            raise ValueError(f"activation must be one of {', '.join(ACTIVATIONS)}, got {name!r}")
+        self.name = name
+
+    def forward(self, x: Tensor) -> Tensor:
+        return _ACTIVATIONS[self.name](x)
+
+    def extra_repr(self) -> str:
+        return self.name
+
+
+def activation(name: str) -> Activation:
+    """``silu``, ``relu6``, ``relu``, ``hard_swish``, ``gelu`` or ``identity``."""
+    return Activation(name)
+
+
+class ConvNormAct(nn.Module):
+    """Convolution without bias, BatchNorm, activation.
+
+    Args:
+        norm_momentum: PyTorch's sense, the share of the new batch: the paper's 0.99 is 0.01 here.
+    """
+
+    def __init__(
+        self,
+        in_channels: int,
+        out_channels: int,
+        kernel: int,
+        *,
+        stride: int = 1,
+        groups: int = 1,
+        padding: str = "same",
+        norm_eps: float = 1e-3,
+        norm_momentum: float = 0.01,
+        activation: str = "silu",
+    ) -> None:
+        super().__init__()
+        self.conv = Conv2d(in_channels, out_channels, kernel, stride=stride, groups=groups, padding=padding)
+        self.norm = nn.BatchNorm2d(out_channels, eps=norm_eps, momentum=norm_momentum)
+        self.act = Activation(activation)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.act(self.norm(self.conv(x)))
+
+
+class SeparableConv2d(nn.Module):
+    """Depthwise `kernel` x `kernel`, then pointwise 1x1 convolution; no norm, no activation (BiFPN and the heads add them)."""
+
+    def __init__(
+        self, in_channels: int, out_channels: int, *, kernel: int = 3, bias: bool = True, padding: str = "same"
+    ) -> None:
+        super().__init__()
+        self.depthwise = Conv2d(in_channels, in_channels, kernel, groups=in_channels, padding=padding)
+        self.pointwise = Conv2d(in_channels, out_channels, 1, bias=bias, padding=padding)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.pointwise(self.depthwise(x))
+
+
+class DropPath(nn.Module):
+    """Stochastic depth (Huang et al., 2016): in training each sample's branch is dropped with probability `rate`.
+
+    A kept branch is divided by its survival probability, so that its expectation is that of evaluation, which does nothing.
+    It draws from torch's default generator, which training seeds for each step.
+    """
+
+    def __init__(self, rate: float) -> None:
+        super().__init__()
+        if not 0.0 <= rate < 1.0:
+            raise ValueError(f"a drop-path rate must lie in [0, 1), got {rate}")
+        self.rate = rate
+
+    def forward(self, x: Tensor) -> Tensor:
+        if not self.training or self.rate == 0.0:
+            return x
+        survival = 1.0 - self.rate
+        kept = x.new_empty((x.shape[0],) + (1,) * (x.dim() - 1)).bernoulli_(survival)
+        return x * kept / survival  # dividing x, not `kept`: in bf16 a rounded 1/survival would bias every sample alike
+
+    def extra_repr(self) -> str:
+        return f"rate={self.rate:.4g}"
+
+
+def initialise(module: nn.Module) -> None:
+    """Draws every weight in `module` anew, as the reference implementation does (EfficientNet's own code).
+
+    Convolutions: N(0, 2 / fan_out) with ``fan_out = k * k * out / groups``; BatchNorm: 1 and 0; dense layers: U(-r, r) with
+    ``r = 1 / sqrt(outputs)``; biases 0.
+    """
+    for layer in module.modules():
+        if isinstance(layer, nn.Conv2d):
+            fan_out = layer.kernel_size[0] * layer.kernel_size[1] * layer.out_channels // layer.groups
+            nn.init.normal_(layer.weight, std=(2.0 / fan_out) ** 0.5)
+        elif isinstance(layer, nn.Linear):
+            nn.init.uniform_(layer.weight, -(layer.out_features**-0.5), layer.out_features**-0.5)
+        elif isinstance(layer, nn.BatchNorm2d):
+            layer.reset_parameters()
+            continue
+        else:
+            continue
+        if layer.bias is not None:
+            nn.init.zeros_(layer.bias)
