@@ -1,0 +1,9 @@
+"""Models: describe, build, fold."""
+
+from effdet.model.build import build
+from effdet.model.compose import names, spec_for
+from effdet.model.fold import FoldedModel, fold
+from effdet.model.spec import HeadSpec, ModelSpec
+from effdet.model.vision_model import VisionModel
+
+__all__ = ["FoldedModel", "HeadSpec", "ModelSpec", "VisionModel", "build", "fold", "names", "spec_for"]

@@ -1,0 +1,196 @@
+"""From a name, or a task and a backbone, to a full model description: compound scaling fills what is not given."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import fields, replace
+from typing import Any
+
+from backbones.scaling import BackboneSpec, backbone_spec, phi_spec
+from effdet.model.spec import HeadSpec, ModelSpec
+from effdet.necks import NeckSpec
+from effdet.preprocess import HALF, IMAGENET_MEAN, IMAGENET_STD, Preprocess
+from effdet.scaling import DETECTORS, DetectorRow, detector_phi, detector_row, row_for_backbone
+from heads.structures import ClassTable, UserError
+
+TASK_HEADS: dict[str, tuple[str, ...]] = {
+    "detection": ("detection",),
+    "classification": ("classification",),
+}
+"""The heads of each task, in the order in which the model runs them."""
+
+DEFAULT_CLASSES = {"detection": 90, "classification": 1000}
+
+Classes = int | ClassTable
+
+
+def spec_for(
+    name: str | None = None,
+    *,
+    task: str | None = None,
+    backbone: str | BackboneSpec | None = None,
+    phi: float | None = None,
+    num_classes: int | Mapping[str, int] | None = None,
+    classes: ClassTable | Mapping[str, ClassTable] | None = None,
+    image_size: int | tuple[int, int] | None = None,
+    backbone_options: Mapping[str, Any] | None = None,
+    neck: Mapping[str, Any] | None = None,
+    heads: Mapping[str, Mapping[str, Any]] | None = None,
+) -> ModelSpec:
+    """Describe a model.
+
+    Args:
+        name: a published model (``tf_efficientdet_d0``, ``tf_efficientnet_b0``, …); then `task` and `backbone` stay unset.
+        task: a key of ``TASK_HEADS``, with `backbone` (a name or a spec) or `phi`.
+        phi: continuous compound scaling of backbone, neck, heads and size together, in [-4, 6].
+        num_classes: for every head, or by head name. Classes without a table are called ``class_0`` and so on.
+        classes: class tables, for every head or by head name; they win over `num_classes`.
+        image_size: side or (height, width) of the input; None takes the scaling's own.
+        backbone_options: fields of BackboneSpec to change; None values are left alone.
+        neck: fields of NeckSpec to change; None values are left alone.
+        heads: by head name, arguments of the head to change; None values are left alone.
+
+    Raises:
+        UserError: an unknown name, a contradiction, an option that does not exist.
+    """
+    task, row, trunk = _resolve(name, task, backbone, phi, _given(backbone_options))
+    wanted = TASK_HEADS[task]
+    tables = {head: _class_table(head, num_classes, classes) for head in wanted}
+    if stray := sorted(set(heads or {}) - set(wanted)):
+        raise UserError(f"task {task!r} has no head {stray[0]!r}; it has {', '.join(wanted)}")
+    neck_spec, head_specs = None, {}
+    if row is not None:
+        neck_spec = _neck(row, trunk, _given(neck))
+        head_specs["detection"] = _detection(row, trunk, _given((heads or {}).get("detection")))
+        preprocess = _detection_preprocess(row)
+    else:
+        head_specs["classification"] = _classification(trunk, _given((heads or {}).get("classification")))
+        preprocess = _classifier_preprocess(trunk)
+    if image_size is not None:
+        preprocess = preprocess.fitted(image_size)
+    label = name or (row.name if row is not None else trunk.name)
+    return ModelSpec(label, trunk, head_specs, tables, preprocess, neck_spec)
+
+
+def names() -> tuple[str, ...]:
+    """Every detector and classifier that :func:`spec_for` knows by name."""
+    from backbones import list_names
+
+    return (*DETECTORS, *list_names())
+
+
+def _resolve(
+    name: str | None, task: str | None, backbone: str | BackboneSpec | None, phi: float | None, options: dict[str, Any]
+) -> tuple[str, DetectorRow | None, BackboneSpec]:
+    """The task, the detector's row (None for a classifier) and the backbone."""
+    if name is not None:
+        if backbone is not None or phi is not None:
+            raise UserError(f"model name {name!r} fixes the backbone; leave out backbone= and phi=")
+        if row := detector_row(name):
+            if task not in (None, "detection"):
+                raise UserError(f"model {name!r} is a detector, task is {task!r}; give backbone= and task= instead")
+            return "detection", row, backbone_spec(row.backbone, **options)
+        if task not in (None, "classification"):
+            raise UserError(f"model {name!r} is a classifier, task is {task!r}; give backbone= and task= instead")
+        return "classification", None, backbone_spec(name, **options)
+    if task not in TASK_HEADS:
+        raise UserError(f"task={task!r} is unknown; use one of {', '.join(TASK_HEADS)}, or a model's name")
+    if (backbone is None) == (phi is None):
+        raise UserError("give one of backbone= and phi= with a task")
+    if phi is not None:
+        row, trunk = detector_phi(phi), phi_spec(phi)
+    elif isinstance(backbone, str):
+        trunk = backbone_spec(backbone)
+        row = row_for_backbone(trunk.name) if task != "classification" else None
+    else:
+        assert backbone is not None
+        trunk, row = backbone, detector_phi(0)
+    if task == "classification":
+        row = None
+    return task, row, _changed(trunk, options, "backbone")
+
+
+def _neck(row: DetectorRow, trunk: BackboneSpec, changes: dict[str, Any]) -> NeckSpec:
+    down, up = row.resample
+    spec = NeckSpec(
+        levels=row.levels,
+        channels=row.channels,
+        repeats=row.cells,
+        kind=row.kind,
+        fusion=row.fusion,
+        activation=trunk.activation,
+        padding=row.padding,
+        redundant_bias=row.redundant_bias,
+        downsample=down,
+        upsample=up,
+    )
+    return _changed(spec, changes, "neck")
+
+
+def _detection(row: DetectorRow, trunk: BackboneSpec, changes: dict[str, Any]) -> HeadSpec:
+    anchors = {"scale": row.anchor_scale, "octaves": 3, "aspects": [list(aspect) for aspect in row.aspects]}
+    options = {
+        "levels": list(row.levels),
+        "repeats": row.repeats,
+        "activation": trunk.activation,
+        "padding": row.padding,
+        "redundant_bias": row.redundant_bias,
+        "anchors": anchors | _given(changes.pop("anchors", None)),
+        "loss": _given(changes.pop("loss", None)),
+        "postprocess": _given(changes.pop("postprocess", None)),
+    }
+    return HeadSpec("detection", options | changes)
+
+
+def _classification(trunk: BackboneSpec, changes: dict[str, Any]) -> HeadSpec:
+    options = {
+        "head_channels": trunk.head_channels,
+        "dropout": trunk.dropout,
+        "activation": trunk.activation,
+        "padding": trunk.padding,
+        "norm_eps": trunk.norm_eps,
+        "norm_momentum": trunk.norm_momentum,
+    }
+    return HeadSpec("classification", options | changes)
+
+
+def _detection_preprocess(row: DetectorRow) -> Preprocess:
+    half = row.pixels == "half"
+    mean, std = (HALF, HALF) if half else (IMAGENET_MEAN, IMAGENET_STD)
+    return Preprocess(size=(row.size, row.size), mean=mean, std=std, fill=row.fill)
+
+
+def _classifier_preprocess(trunk: BackboneSpec) -> Preprocess:
+    """The published classifiers' rule; EfficientNetV2 S to XL and Lite were trained on pixels in [-1, 1]."""
+    half = "lite" in trunk.name or trunk.name.startswith("tf_efficientnetv2_") and trunk.name[18] in "smlx"
+    mean, std = (HALF, HALF) if half else (IMAGENET_MEAN, IMAGENET_STD)
+    size = (trunk.image_size, trunk.image_size)
+    return Preprocess(size=size, resize="center_crop", interpolation="bicubic", mean=mean, std=std, crop=0.875)
+
+
+def _class_table(
+    head: str, num_classes: int | Mapping[str, int] | None, classes: ClassTable | Mapping[str, ClassTable] | None
+) -> ClassTable:
+    table = classes.get(head) if isinstance(classes, Mapping) else classes
+    count = num_classes.get(head) if isinstance(num_classes, Mapping) else num_classes
+    if table is not None:
+        if count is not None and count != len(table):
+            raise UserError(f"num_classes={count} for {head}, but its class table has {len(table)} rows; give one of them")
+        return table
+    count = DEFAULT_CLASSES[head] if count is None else count
+    if count < 1:
+        raise UserError(f"num_classes={count} for {head} must be at least 1")
+    return ClassTable.unnamed(count)
+
+
+def _given(options: Mapping[str, Any] | None) -> dict[str, Any]:
+    """The options that are set: null means "as the scaling says"."""
+    return {key: value for key, value in (options or {}).items() if value is not None}
+
+
+def _changed(spec: Any, changes: dict[str, Any], part: str) -> Any:
+    known = [field.name for field in fields(spec)]
+    if unknown := sorted(set(changes) - set(known)):
+        raise UserError(f"{part}.{unknown[0]} is unknown; {part} has {', '.join(known)}")
+    values = {key: tuple(value) if isinstance(value, list) else value for key, value in changes.items()}
+    return replace(spec, **values)

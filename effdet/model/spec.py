@@ -1,0 +1,74 @@
+"""A model described by plain values: enough to build it anew, and what a checkpoint or a model file holds."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any, Self
+
+from backbones.scaling import BackboneSpec
+from effdet.necks import NeckSpec
+from effdet.preprocess import Preprocess
+from heads.structures import ClassTable, UserError
+
+FORMAT = 1
+"""Version of the dictionary below; raised when an old reader could misread a new file."""
+
+
+@dataclass(frozen=True)
+class HeadSpec:
+    """A head by kind (a key of ``effdet.model.head_builders.HEADS``) and its keyword arguments, plain values all."""
+
+    kind: str
+    options: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class ModelSpec:
+    """Four rooms: backbone, neck, heads, and the preprocessing at the door."""
+
+    name: str
+    backbone: BackboneSpec
+    heads: Mapping[str, HeadSpec]
+    """By head name; the outputs of the model have these names."""
+    classes: Mapping[str, ClassTable]
+    """The meaning of each head's logits."""
+    preprocess: Preprocess
+    neck: NeckSpec | None = None
+
+    def __post_init__(self) -> None:
+        if set(self.heads) != set(self.classes):
+            raise UserError(f"model {self.name!r} has heads {sorted(self.heads)} but classes for {sorted(self.classes)}")
+
+    def replace(self, **changes: Any) -> Self:
+        return replace(self, **changes)
+
+    def to_dict(self) -> dict[str, Any]:
+        """JSON-able values; :meth:`from_dict` gives the equal spec."""
+        return {
+            "format": FORMAT,
+            "name": self.name,
+            "backbone": self.backbone.to_dict(),
+            "neck": None if self.neck is None else self.neck.to_dict(),
+            "heads": {name: {"kind": head.kind, "options": dict(head.options)} for name, head in self.heads.items()},
+            "classes": {name: table.to_dict() for name, table in self.classes.items()},
+            "preprocess": self.preprocess.to_dict(),
+        }
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> Self:
+        """Raises UserError where a part is missing or a newer version wrote it."""
+        if (version := values.get("format")) != FORMAT:
+            raise UserError(f"this model description has format {version!r}, this version reads {FORMAT}; update effdet")
+        parts = ("name", "backbone", "heads", "classes", "preprocess")
+        if missing := [part for part in parts if part not in values]:
+            raise UserError(f"this model description lacks {', '.join(missing)}; it is not whole")
+        neck = values.get("neck")
+        return cls(
+            name=values["name"],
+            backbone=BackboneSpec.from_dict(values["backbone"]),
+            heads={name: HeadSpec(head["kind"], head["options"]) for name, head in values["heads"].items()},
+            classes={name: ClassTable.from_dict(table) for name, table in values["classes"].items()},
+            preprocess=Preprocess.from_dict(values["preprocess"]),
+            neck=None if neck is None else NeckSpec.from_dict(neck),
+        )

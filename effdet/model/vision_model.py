@@ -1,0 +1,69 @@
+"""The one model class: a picture walks through backbone, neck and heads."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from torch import Tensor, nn
+
+from backbones.efficientnet import EfficientNet
+from effdet.model.spec import ModelSpec
+from effdet.necks import FeaturePyramid
+from effdet.preprocess import Preprocess
+from heads.structures import ClassTable, Targets
+
+
+class VisionModel(nn.Module):
+    """Backbone, neck and one or more heads. Built by :func:`effdet.model.build`.
+
+    Args:
+        spec: what it was built from; travels with the weights.
+        backbone: images -> [C1 … C5].
+        neck: features -> pyramid levels, or None where no head wants one.
+        heads: by name; each names the levels it takes in ``head.levels``.
+    """
+
+    def __init__(
+        self, spec: ModelSpec, backbone: EfficientNet, neck: FeaturePyramid | None, heads: Mapping[str, nn.Module]
+    ) -> None:
+        super().__init__()
+        self.spec = spec
+        self.backbone = backbone
+        self.neck = neck
+        self.heads = nn.ModuleDict(heads)
+
+    @property
+    def preprocess(self) -> Preprocess:
+        return self.spec.preprocess
+
+    @property
+    def classes(self) -> Mapping[str, ClassTable]:
+        return self.spec.classes
+
+    def forward(self, images: Tensor) -> dict[str, Any]:
+        """Raw outputs of every head.
+
+        Args:
+            images: (B, 3, H, W) float, normalised; any H and W.
+
+        Returns:
+            {head name: its output}: a DetectionOutput, semantic logits (B, K, H', W'), class logits (B, K).
+        """
+        features = {f"C{number}": x for number, x in enumerate(self.backbone(images), start=1)}
+        if self.neck is not None:
+            features |= self.neck(features)
+        height, width = images.shape[2:]
+        return {name: head(features, (height, width)) for name, head in self.heads.items()}
+
+    def loss(self, outputs: Mapping[str, Any], targets: Targets) -> dict[str, Tensor]:
+        """Weighted float32 loss terms by ``HEAD/TERM``; their sum is what training minimises."""
+        return {
+            f"{name}/{term}": value
+            for name, head in self.heads.items()
+            for term, value in head.loss(outputs[name], targets).items()  # type: ignore[operator]
+        }
+
+    def predict(self, outputs: Mapping[str, Any]) -> dict[str, Any]:
+        """Each head's answer in input pixels: Detections, class maps or class probabilities."""
+        return {name: head.predict(outputs[name]) for name, head in self.heads.items()}  # type: ignore[operator]

@@ -1,0 +1,203 @@
+"""The feature pyramid: backbone features C1…C5 in, fused levels P2…P9 out.
+
+One class for every wiring of :mod:`effdet.necks.topology`. A node computes, in the paper's order,
+``norm(conv(act(fuse(resample(inputs)))))`` with a 3x3 separable convolution and no activation after it (EfficientDet's
+``conv_bn_relu_pattern=False``). Where an input is not yet as wide as the neck, a 1x1 convolution with BatchNorm precedes
+the resampling; each use has its own, so P4 and P5 have two in the first cell (as in the reference weights).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, fields, replace
+from typing import Any, Self
+
+from torch import Tensor, nn
+
+from backbones.layers import Conv2d, SeparableConv2d, activation
+from effdet.necks.fusion import FUSIONS, Fusion
+from effdet.necks.resample import Downsample, Lateral, upsample
+from effdet.necks.topology import TOPOLOGIES, Node, level_number, topology
+from heads.structures import UserError
+
+
+@dataclass(frozen=True)
+class NeckSpec:
+    """All that decides a neck."""
+
+    levels: tuple[str, ...] = ("P3", "P4", "P5", "P6", "P7")
+    channels: int = 64
+    repeats: int = 3
+    """Number of cells, one after the other."""
+    kind: str = "bifpn"
+    fusion: str = "fast"
+    activation: str = "silu"
+    padding: str = "same"
+    norm_eps: float = 1e-3
+    norm_momentum: float = 0.01
+    redundant_bias: bool = True
+    """Convolutions before a BatchNorm have a bias all the same, as in the published TensorFlow weights."""
+    separable: bool = True
+    downsample: str = "max"
+    upsample: str = "nearest"
+
+    def __post_init__(self) -> None:
+        rules = {
+            "kind": tuple(TOPOLOGIES),
+            "fusion": FUSIONS,
+            "downsample": ("max", "bilinear"),
+            "upsample": ("nearest", "bilinear"),
+        }
+        for name, allowed in rules.items():
+            if (value := getattr(self, name)) not in allowed:
+                raise UserError(f"neck.{name}={value!r} is unknown; use one of {', '.join(allowed)}")
+        for name in ("channels", "repeats"):
+            if getattr(self, name) < 1:
+                raise UserError(f"neck.{name}={getattr(self, name)} must be at least 1")
+
+    def replace(self, **changes: Any) -> Self:
+        return replace(self, **changes)
+
+    def to_dict(self) -> dict[str, Any]:
+        return asdict(self) | {"levels": list(self.levels)}
+
+    @classmethod
+    def from_dict(cls, values: dict[str, Any]) -> Self:
+        if unknown := sorted(set(values) - {field.name for field in fields(cls)}):
+            raise UserError(f"a neck has no setting {unknown[0]!r}")
+        return cls(**(values | {"levels": tuple(values["levels"])}))
+
+
+class FusionNode(nn.Module):
+    """One circle of the figure: resample, fuse, activate, convolve, normalise."""
+
+    def __init__(self, node: Node, in_channels: Mapping[str, int], spec: NeckSpec) -> None:
+        super().__init__()
+        self.node = node
+        norm = {"norm_eps": spec.norm_eps, "norm_momentum": spec.norm_momentum}
+        self.laterals = nn.ModuleDict(
+            {
+                _key(name): Lateral(
+                    in_channels[name], spec.channels, bias=spec.redundant_bias, padding=spec.padding, **norm
+                )
+                for name in node.inputs
+                if in_channels[name] != spec.channels
+            }
+        )
+        self.down = Downsample(spec.downsample, padding=spec.padding)
+        self.upsample_mode = spec.upsample
+        rule = (node.fusion or spec.fusion) if len(node.inputs) > 1 else "sum"
+        self.fuse = Fusion(len(node.inputs), rule)
+        self.act = activation(spec.activation)
+        bias = spec.redundant_bias
+        self.conv = (
+            SeparableConv2d(spec.channels, spec.channels, bias=bias, padding=spec.padding)
+            if spec.separable
+            else Conv2d(spec.channels, spec.channels, 3, bias=bias, padding=spec.padding)
+        )
+        self.norm = nn.BatchNorm2d(spec.channels, eps=spec.norm_eps, momentum=spec.norm_momentum)
+
+    def forward(self, features: Mapping[str, Tensor], size: tuple[int, int]) -> Tensor:
+        inputs = [self._resampled(name, features[name], size) for name in self.node.inputs]
+        fused = self.fuse(inputs) if len(inputs) > 1 else inputs[0]
+        return self.norm(self.conv(self.act(fused)))
+
+    def _resampled(self, name: str, x: Tensor, size: tuple[int, int]) -> Tensor:
+        key = _key(name)
+        if key in self.laterals:
+            x = self.laterals[key](x)
+        source, target = level_number(name.partition(".")[2]), level_number(self.node.level)
+        if source < target:
+            return self.down(x, size)
+        return upsample(x, size, self.upsample_mode) if source > target else x
+
+
+class Cell(nn.Module):
+    """One repeat of the wiring. Sub-modules are reached as ``cell.td.P4``, ``cell.out.P5``."""
+
+    def __init__(self, nodes: tuple[Node, ...], in_channels: Mapping[str, int], spec: NeckSpec) -> None:
+        super().__init__()
+        self.nodes = nodes
+        self.levels = spec.levels
+        widths = {f"in.{level}": in_channels[level] for level in spec.levels}
+        for node in nodes:
+            if not hasattr(self, node.path):
+                self.add_module(node.path, nn.ModuleDict())
+            path = getattr(self, node.path)
+            path[node.level] = FusionNode(node, widths, spec)
+            widths[node.name] = spec.channels
+        self.outputs = {node.level: node.name for node in nodes}
+
+    def forward(self, levels: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        features = {f"in.{level}": levels[level] for level in self.levels}
+        for node in self.nodes:
+            height, width = levels[node.level].shape[2:]
+            features[node.name] = getattr(self, node.path)[node.level](features, (height, width))
+        return {level: features[self.outputs[level]] for level in self.levels}
+
+
+class ExtraLevels(nn.Module):
+    """The levels above C5: P6 is C5 through a 1x1 convolution, halved; each next is the one below, halved."""
+
+    def __init__(self, in_channels: int, spec: NeckSpec) -> None:
+        super().__init__()
+        self.names = tuple(level for level in spec.levels if level_number(level) > 5)
+        self.down = Downsample(spec.downsample, padding=spec.padding)
+        if self.names and in_channels != spec.channels:
+            norm = {"norm_eps": spec.norm_eps, "norm_momentum": spec.norm_momentum}
+            lateral = Lateral(in_channels, spec.channels, bias=spec.redundant_bias, padding=spec.padding, **norm)
+            self.add_module(self.names[0], lateral)
+
+    def forward(self, c5: Tensor) -> dict[str, Tensor]:
+        levels, x = {}, c5
+        for name in self.names:
+            lateral = getattr(self, name, None)
+            x = self.down(x if lateral is None else lateral(x))
+            levels[name] = x
+        return levels
+
+
+class FeaturePyramid(nn.Module):
+    """The neck: ``neck({"C1": …, "C5": …}) -> {"P3": …, "P7": …}``, each (B, channels, H/2^n, W/2^n), rounded up.
+
+    Args:
+        in_channels: channels of the backbone's features, by name.
+        spec: levels, width, depth, wiring.
+    """
+
+    def __init__(self, in_channels: Mapping[str, int], spec: NeckSpec) -> None:
+        super().__init__()
+        self.spec = spec
+        self.levels = spec.levels
+        self.channels = spec.channels
+        self.backbone_levels = tuple(level for level in spec.levels if level_number(level) <= 5)
+        widths = {level: in_channels[f"C{level_number(level)}"] for level in self.backbone_levels}
+        self.extra = ExtraLevels(in_channels["C5"], spec)
+        widths |= dict.fromkeys(self.extra.names, spec.channels)
+        nodes = topology(spec.kind, spec.levels)
+        self.cells = nn.ModuleList()
+        for _ in range(spec.repeats):
+            self.cells.append(Cell(nodes, widths, spec))
+            widths = dict.fromkeys(spec.levels, spec.channels)
+        self.reset_parameters()
+
+    def reset_parameters(self) -> None:
+        """Glorot-uniform convolutions, zero biases, as the reference's neck."""
+        for module in self.modules():
+            if isinstance(module, nn.Conv2d):
+                nn.init.xavier_uniform_(module.weight)
+                if module.bias is not None:
+                    nn.init.zeros_(module.bias)
+
+    def forward(self, features: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        levels = {level: features[f"C{level_number(level)}"] for level in self.backbone_levels}
+        levels |= self.extra(features["C5"])
+        for cell in self.cells:
+            levels = cell(levels)
+        return levels
+
+
+def _key(name: str) -> str:
+    """Module names can't hold a dot: ``in.P4`` is kept as ``P4``, ``td.P4`` as ``td_P4``."""
+    path, _, level = name.partition(".")
+    return level if path == "in" else f"{path}_{level}"
