@@ -1,0 +1,123 @@
+"""What defines a backbone: frozen, comparable, and plain enough to be written into a checkpoint as JSON."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, fields
+from typing import Any, Self
+
+from backbones.attention import KINDS
+from backbones.layers import ACTIVATIONS, PADDING_RULES
+
+OPERATIONS = ("mbconv", "separable", "fused", "conv")
+
+
+def _known(cls: type, values: dict[str, Any]) -> dict[str, Any]:
+    names = [field.name for field in fields(cls)]
+    unknown = sorted(set(values) - set(names))
+    if unknown:
+        raise ValueError(f"{cls.__name__} has no field {', '.join(unknown)}; it has {', '.join(names)}")
+    return values
+
+
+@dataclass(frozen=True)
+class StageSpec:
+    """A run of equal blocks. Only the first changes width and stride."""
+
+    op: str
+    """``mbconv``, ``separable`` (MBConv1), ``fused`` (Fused-MBConv) or ``conv``."""
+    kernel: int
+    stride: int
+    expansion: float
+    channels: int
+    """Width of the stage's output."""
+    repeats: int
+    se_ratio: float = 0.0
+    """Squeeze width as a share of a block's input channels; 0: no attention in this stage."""
+    skip: bool = True
+    """Residual connections around blocks that keep size and width."""
+
+    def __post_init__(self) -> None:
+        problems = []
+        if self.op not in OPERATIONS:
+            problems.append(f"op must be one of {', '.join(OPERATIONS)}, got {self.op!r}")
+        if self.stride not in (1, 2):
+            problems.append(f"stride must be 1 or 2, got {self.stride}")
+        for name in ("kernel", "channels", "repeats", "expansion"):
+            if getattr(self, name) <= 0:
+                problems.append(f"{name} must be positive, got {getattr(self, name)}")
+        if not 0 <= self.se_ratio <= 1:
+            problems.append(f"se_ratio must lie in [0, 1], got {self.se_ratio}")
+        if problems:
+            raise ValueError("a backbone's stage: " + "; ".join(problems))
+
+    @classmethod
+    def from_dict(cls, values: dict[str, Any]) -> Self:
+        return cls(**_known(cls, values))
+
+
+@dataclass(frozen=True)
+class BackboneSpec:
+    """Everything :class:`backbones.efficientnet.EfficientNet` is built from, and the numbers that belong to it."""
+
+    name: str
+    stages: tuple[StageSpec, ...]
+    stem_channels: int
+    head_channels: int
+    """Width of the 1x1 convolution before a classifier. The backbone itself doesn't hold it."""
+    attention: str = "se"
+    """``se``, ``eca`` or ``none``, in the stages whose se_ratio is above 0."""
+    padding: str = "same"
+    norm_eps: float = 1e-3
+    norm_momentum: float = 0.01
+    """PyTorch's sense: the share of the new batch. (The paper's 0.99 is TensorFlow's, the share kept.)"""
+    activation: str = "silu"
+    drop_path: float = 0.2
+    """Stochastic depth: block i of N is skipped with probability ``drop_path * i / N``."""
+    dropout: float = 0.2
+    """Before a classifier's last layer."""
+    image_size: int = 224
+    """Pixels, of the square input that the network was designed for."""
+
+    def __post_init__(self) -> None:
+        problems = []
+        for name, allowed in (("attention", KINDS), ("padding", PADDING_RULES), ("activation", ACTIVATIONS)):
+            if getattr(self, name) not in allowed:
+                problems.append(f"{name} must be one of {', '.join(allowed)}, got {getattr(self, name)!r}")
+        for name in ("stem_channels", "head_channels", "norm_eps", "image_size"):
+            if getattr(self, name) <= 0:
+                problems.append(f"{name} must be positive, got {getattr(self, name)}")
+        for name in ("drop_path", "dropout"):
+            if not 0 <= getattr(self, name) < 1:
+                problems.append(f"{name} must lie in [0, 1), got {getattr(self, name)}")
+        if not 0 < self.norm_momentum <= 1:
+            problems.append(f"norm_momentum must lie in (0, 1], got {self.norm_momentum}")
+        halvings = sum(stage.stride == 2 for stage in self.stages)
+        if halvings != 4:
+            problems.append(f"four stages must have stride 2 (with the stem: strides 2 to 32), got {halvings}")
+        if problems:
+            raise ValueError(f"backbone {self.name!r}: " + "; ".join(problems))
+
+    @property
+    def channels(self) -> tuple[int, ...]:
+        """Widths of C1...C5: of the last thing computed at each of the strides 2, 4, 8, 16, 32."""
+        width, taps = self.stem_channels, []
+        for stage in self.stages:
+            if stage.stride == 2:
+                taps.append(width)
+            width = stage.channels
+        return (*taps, width)
+
+    @property
+    def blocks(self) -> int:
+        """Number of blocks in all stages."""
+        return sum(stage.repeats for stage in self.stages)
+
+    def to_dict(self) -> dict[str, Any]:
+        values = asdict(self)
+        values["stages"] = [asdict(stage) for stage in self.stages]
+        return values
+
+    @classmethod
+    def from_dict(cls, values: dict[str, Any]) -> Self:
+        stages = tuple(StageSpec.from_dict(stage) for stage in values.get("stages", ()))
+        return cls(**{**_known(cls, values), "stages": stages})
