@@ -1,7 +1,8 @@
 """Channel attention: a weight in (0, 1) for each channel of each picture, from its global average.
 
-Squeeze-and-excitation (Hu et al., 2018) is EfficientNet's own. Efficient channel attention (ECA, Wang et al., CVPR 2020) is
-offered in its place: a single 1-D convolution across the channels, a handful of parameters instead of two dense layers.
+Squeeze-and-excitation (Hu et al., 2018) is EfficientNet's own. Efficient channel attention (ECA, Wang et al., CVPR
+2020) is offered in its place: a single 1-D convolution across the channels, a handful of parameters instead of two
+dense layers.
 """
 
 from __future__ import annotations
@@ -19,7 +20,8 @@ class SqueezeExcite(nn.Module):
     """``x * sigmoid(expand(act(reduce(mean(x)))))`` with two biased 1x1 convolutions. (B, C, H, W) -> the same.
 
     Args:
-        reduced: width of the bottleneck. EfficientNet takes a quarter of the *block's input*, not of the expanded width.
+        reduced: width of the bottleneck. EfficientNet takes a quarter of the *block's input*, not of the expanded
+        width.
     """
 
     def __init__(self, channels: int, reduced: int, *, activation: str = "silu") -> None:
@@ -34,13 +36,13 @@ class SqueezeExcite(nn.Module):
 
 
 def eca_kernel(channels: int, *, gamma: int = 2, b: int = 1) -> int:
-    """ECA's adaptive kernel: ``|log2(C) / gamma + b / gamma|`` truncated, then raised to the next odd number (eq. 12)."""
+    """ECA's adaptive kernel (eq. 12): ``|log2(C) / gamma + b / gamma|`` truncated, then raised to an odd number."""
     size = int(abs((math.log2(channels) + b) / gamma))
     return size if size % 2 else size + 1
 
 
 class EfficientChannelAttention(nn.Module):
-    """``x * sigmoid(conv1d_k(mean(x)))``, the convolution running along the channels (eq. 9). (B, C, H, W) -> the same."""
+    """``x * sigmoid(conv1d_k(mean(x)))``, the convolution along the channels (eq. 9). (B, C, H, W) -> the same."""
 
     def __init__(self, channels: int) -> None:
         super().__init__()
@@ -54,7 +56,7 @@ class EfficientChannelAttention(nn.Module):
 
 
 def channel_attention(kind: str, channels: int, *, reduced: int, activation: str = "silu") -> nn.Module:
-    """The layer called `kind`: ``se``, ``eca``, or ``none`` (which is the identity). `reduced` matters to ``se`` alone."""
+    """The layer called `kind`: ``se``, ``eca`` or ``none`` (the identity). `reduced` matters to ``se`` alone."""
     if kind == "se":
         return SqueezeExcite(channels, reduced, activation=activation)
     if kind == "eca":

@@ -1,9 +1,9 @@
 """EfficientNet (Tan and Le, 2019), EfficientNet-Lite and EfficientNetV2 (Tan and Le, 2021) as a feature pyramid.
 
-The network walks through its stem and stages; each time the next stage halves the picture, what has been computed so far is
-a feature: C1 ... C5 at strides 2, 4, 8, 16, 32. They are block outputs, that is linear (no activation after a projection),
-which is where EfficientDet takes them. The 1x1 convolution and the dense layer of the classifier are a head
-(``heads.classification``), not part of the backbone.
+The network walks through its stem and stages; each time the next stage halves the picture, what has been computed so
+far is a feature: C1 ... C5 at strides 2, 4, 8, 16, 32. They are block outputs, that is linear (no activation after a
+projection), which is where EfficientDet takes them. The 1x1 convolution and the dense layer of the classifier are a
+head (``heads.classification``), not part of the backbone.
 """
 
 from __future__ import annotations
@@ -76,7 +76,7 @@ class EfficientNet(nn.Module):
         initialise(self)
 
     def forward(self, images: Tensor) -> list[Tensor]:
-        """`images`: (B, 3, H, W) float, normalised; any H, W -> [C1 ... C5], each (B, channels[i], ~H/stride, ~W/stride)."""
+        """Features [C1 ... C5], each (B, channels[i], ceil(H / stride), ceil(W / stride)), of (B, 3, H, W) float images."""
         checkpointed = self.grad_checkpointing and self.training and torch.is_grad_enabled()
         features = []
         x = self.stem(images)

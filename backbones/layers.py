@@ -1,14 +1,16 @@
 """The small layers that backbones, necks and heads are made of.
 
-Padding. TensorFlow's ``SAME`` gives an output of ``ceil(size / stride)`` and puts the odd pixel of padding at the bottom and
-the right; so a 3x3 convolution of stride 2 pads an even picture by (0, 1), where PyTorch's ``padding=1`` pads it by (1, 1).
-Weights ported from TensorFlow (``tf_*``, EfficientDet D0-D7x) need the former, weights trained in PyTorch the latter. Both
-rules have equal keys and shapes, so a layer carries its rule as the attribute ``padding_rule``, which may be set later.
+Padding. TensorFlow's ``SAME`` gives an output of ``ceil(size / stride)`` and puts the odd pixel of padding at the
+bottom and the right; so a 3x3 convolution of stride 2 pads an even picture by (0, 1), where PyTorch's ``padding=1``
+pads it by (1, 1). Weights ported from TensorFlow (``tf_*``, EfficientDet D0-D7x) need the former, weights trained in
+PyTorch the latter. Both rules have equal keys and shapes, so a layer carries its rule as the attribute
+``padding_rule``, which may be set later.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import cast
 
 import torch
 import torch.nn.functional as F
@@ -49,10 +51,10 @@ def same_padding(size: int, kernel: int, stride: int, dilation: int = 1) -> tupl
 class _Padded(nn.Module):
     """What convolution and pooling share: one padding rule, resolved from the tensor's size when it depends on it."""
 
-    kernel_size: tuple[int, int]
-    stride: tuple[int, int]
-    dilation: tuple[int, int]
-    padding: tuple[int, int]
+    kernel_size: tuple[int, ...]
+    stride: tuple[int, ...]
+    dilation: tuple[int, ...]
+    padding: str | tuple[int, ...]
     _rule: str
 
     @property
@@ -78,7 +80,7 @@ class _Padded(nn.Module):
 
 def _must_not_branch() -> bool:
     # A traced or exported graph has to serve every size: no decision may hang on the size at hand.
-    return torch.compiler.is_compiling() or torch.jit.is_tracing()
+    return torch.compiler.is_compiling() or torch.jit.is_tracing()  # pyright: ignore[reportPrivateImportUsage]
 
 
 class Conv2d(nn.Conv2d, _Padded):
@@ -126,7 +128,7 @@ class MaxPool2d(_Padded):
         self.padding_rule = padding
 
     def forward(self, x: Tensor) -> Tensor:
-        padding = self.padding
+        padding = cast(tuple[int, ...], self.padding)
         if self._from_size:
             left, right, top, bottom = pads = self._pads(x)
             if _must_not_branch() or left != right or top != bottom:
@@ -190,7 +192,7 @@ class ConvNormAct(nn.Module):
 
 
 class SeparableConv2d(nn.Module):
-    """Depthwise `kernel` x `kernel`, then pointwise 1x1 convolution; no norm, no activation (BiFPN and the heads add them)."""
+    """Depthwise `kernel` x `kernel`, then pointwise 1x1 convolution. Norm and activation are left to its user."""
 
     def __init__(
         self, in_channels: int, out_channels: int, *, kernel: int = 3, bias: bool = True, padding: str = "same"
@@ -206,8 +208,8 @@ class SeparableConv2d(nn.Module):
 class DropPath(nn.Module):
     """Stochastic depth (Huang et al., 2016): in training each sample's branch is dropped with probability `rate`.
 
-    A kept branch is divided by its survival probability, so that its expectation is that of evaluation, which does nothing.
-    It draws from torch's default generator, which training seeds for each step.
+    A kept branch is divided by its survival probability, so that its expectation is that of evaluation, which does
+    nothing. It draws from torch's default generator, which training seeds for each step.
     """
 
     def __init__(self, rate: float) -> None:
@@ -230,8 +232,8 @@ class DropPath(nn.Module):
 def initialise(module: nn.Module) -> None:
     """Draws every weight in `module` anew, as the reference implementation does (EfficientNet's own code).
 
-    Convolutions: N(0, 2 / fan_out) with ``fan_out = k * k * out / groups``; BatchNorm: 1 and 0; dense layers: U(-r, r) with
-    ``r = 1 / sqrt(outputs)``; biases 0.
+    Convolutions: N(0, 2 / fan_out) with ``fan_out = k * k * out / groups``; BatchNorm: 1 and 0; dense layers: U(-r, r)
+    with ``r = 1 / sqrt(outputs)``; biases 0.
     """
     for layer in module.modules():
         if isinstance(layer, nn.Conv2d):

@@ -7,8 +7,8 @@
 | `EdgeResidual`       | k x k expand, attention, 1x1 project                | Fused-MBConv: EfficientNetV2 §3.2     |
 | `ConvBlock`          | k x k convolution with activation                   | EfficientNetV2's first stage          |
 
-A projection has no activation (linear bottleneck). Only a block that keeps size and width has a residual, and only there
-does stochastic depth act.
+A projection has no activation (linear bottleneck). Only a block that keeps size and width has a residual, and only
+there does stochastic depth act.
 """
 
 from __future__ import annotations
@@ -107,7 +107,7 @@ class DepthwiseSeparable(Block):
 
 
 class EdgeResidual(Block):
-    """Fused-MBConv: one full convolution in place of expand and depthwise, faster on most accelerators in early stages."""
+    """Fused-MBConv: one full convolution for expand and depthwise, faster on most accelerators in early stages."""
 
     def _build(
         self, layer, attend, narrow: int, wide: int, out: int, kernel: int, stride: int, activation: str

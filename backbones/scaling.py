@@ -1,8 +1,8 @@
 """From a name, or a number phi, to the backbone it stands for.
 
-Compound scaling (EfficientNet §3.3) widens, deepens and enlarges together. The published networks use coefficients rounded
-by hand (`tables`), so whole phi reads that table, fractions interpolate in it, and only below B0, where nothing is
-published, do the powers ``1.1 ** phi`` (width), ``1.2 ** phi`` (depth) and ``1.15 ** phi`` (resolution) apply.
+Compound scaling (EfficientNet §3.3) widens, deepens and enlarges together. The published networks use coefficients
+rounded by hand (`tables`), so whole phi reads that table, fractions interpolate in it, and only below B0, where nothing
+is published, do the powers ``1.1 ** phi`` (width), ``1.2 ** phi`` (depth) and ``1.15 ** phi`` (resolution) apply.
 
 A name also carries *conventions* that no weight file shows: padding and BatchNorm's epsilon and momentum.
 """
@@ -144,9 +144,9 @@ def phi_coefficients(phi: float, *, lite: bool = False) -> Coefficients:
 
 
 def phi_spec(phi: float, *, lite: bool = False, **overrides: Any) -> BackboneSpec:
-    """The backbone at `phi`: 0...7 are B0...B7 (`lite`: 0...4 are Lite0...Lite4); negative values give smaller networks."""
-    family = "lite" if lite else "b"
-    name = f"{family}{phi:g}" if phi >= 0 and phi == int(phi) else f"{family}(phi={phi:g})"
+    """The backbone at `phi`: 0...8 are B0...B8 (`lite`: 0...4 are Lite0...Lite4), negative values are smaller."""
+    family = ("lite" if lite else "b") if phi in range(9) else ("lite_phi" if lite else "phi")
+    name = f"{family}{phi:g}"
     return _override(scaled_spec(phi_coefficients(phi, lite=lite), name=name, lite=lite), overrides)
 
 
@@ -189,7 +189,7 @@ def _entry(name: str) -> tuple[str, Conventions]:
 
 
 def architecture(name: str) -> str:
-    """The short name that `name` shares its layers with: ``tf_efficientnet_b0`` -> ``b0``, ``efficientnetv2_s`` -> ``v2_s``."""
+    """The short name with the same layers: ``tf_efficientnet_b0`` -> ``b0``, ``efficientnetv2_s`` -> ``v2_s``."""
     return _entry(name)[0]
 
 
@@ -201,8 +201,8 @@ def conventions_of(name: str) -> Conventions:
 def backbone_spec(name: str, **overrides: Any) -> BackboneSpec:
     """The spec that `name` stands for, with single fields replaced: ``backbone_spec("b3", attention="eca")``.
 
-    Short names (``b0...b8``, ``l2``, ``lite0...lite4``, ``v2_s``, ``v2_b0``, ...) and ``tf_*`` mean TensorFlow's conventions,
-    plain ``efficientnet*`` timm's, ``torchvision_*`` torchvision's.
+    Short names (``b0...b8``, ``l2``, ``lite0...lite4``, ``v2_s``, ``v2_b0``, ...) and ``tf_*`` mean TensorFlow's
+    conventions, plain ``efficientnet*`` timm's, ``torchvision_*`` torchvision's.
     """
     arch, conventions = _entry(name)
     if arch in V1_COEFFICIENTS:

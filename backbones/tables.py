@@ -1,8 +1,8 @@
 """The published networks, row by row, as their authors wrote them.
 
-Sources: EfficientNet (arXiv:1905.11946) Table 1 and the coefficients of its code, which are rounded by hand and *not* powers
-of alpha, beta and gamma; EfficientNet-Lite's release notes; EfficientNetV2 (arXiv:2104.00298) Table 4 and the configurations
-of its code; the ``rw`` variants of timm, which were drawn from the V2 paper before its code came out.
+Sources: EfficientNet (arXiv:1905.11946) Table 1 and the coefficients of its code, which are rounded by hand and *not*
+powers of alpha, beta and gamma; EfficientNet-Lite's release notes; EfficientNetV2 (arXiv:2104.00298) Table 4 and the
+configurations of its code; the ``rw`` variants of timm, which were drawn from the V2 paper before its code came out.
 """
 
 from __future__ import annotations
