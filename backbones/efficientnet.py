@@ -76,7 +76,7 @@ class EfficientNet(nn.Module):
         initialise(self)
 
     def forward(self, images: Tensor) -> list[Tensor]:
-        """Features [C1 ... C5], each (B, channels[i], ceil(H / stride), ceil(W / stride)), of (B, 3, H, W) float images."""
+        """(B, 3, H, W) float images -> [C1 ... C5], each (B, channels[i], ceil(H / stride), ceil(W / stride))."""
         checkpointed = self.grad_checkpointing and self.training and torch.is_grad_enabled()
         features = []
         x = self.stem(images)

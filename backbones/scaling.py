@@ -145,8 +145,10 @@ def phi_coefficients(phi: float, *, lite: bool = False) -> Coefficients:
 
 def phi_spec(phi: float, *, lite: bool = False, **overrides: Any) -> BackboneSpec:
     """The backbone at `phi`: 0...8 are B0...B8 (`lite`: 0...4 are Lite0...Lite4), negative values are smaller."""
-    family = ("lite" if lite else "b") if phi in range(9) else ("lite_phi" if lite else "phi")
-    name = f"{family}{phi:g}"
+    if phi >= 0 and phi == int(phi):
+        name = f"tf_efficientnet_{'lite' if lite else 'b'}{phi:g}"
+    else:
+        name = f"{'lite_phi' if lite else 'phi'}{phi:g}"
     return _override(scaled_spec(phi_coefficients(phi, lite=lite), name=name, lite=lite), overrides)
 
 
@@ -188,6 +190,13 @@ def _entry(name: str) -> tuple[str, Conventions]:
     return registry[name]
 
 
+def _full_name(name: str) -> str:
+    arch, conventions = entry = _entry(name)
+    if name != arch:
+        return name
+    return next(full for full, other in _registry().items() if full != arch and other == entry)
+
+
 def architecture(name: str) -> str:
     """The short name with the same layers: ``tf_efficientnet_b0`` -> ``b0``, ``efficientnetv2_s`` -> ``v2_s``."""
     return _entry(name)[0]
@@ -201,10 +210,12 @@ def conventions_of(name: str) -> Conventions:
 def backbone_spec(name: str, **overrides: Any) -> BackboneSpec:
     """The spec that `name` stands for, with single fields replaced: ``backbone_spec("b3", attention="eca")``.
 
+    A short name is read as the full one, which the spec then carries: ``b3`` is ``tf_efficientnet_b3``.
     Short names (``b0...b8``, ``l2``, ``lite0...lite4``, ``v2_s``, ``v2_b0``, ...) and ``tf_*`` mean TensorFlow's
     conventions, plain ``efficientnet*`` timm's, ``torchvision_*`` torchvision's.
     """
     arch, conventions = _entry(name)
+    name = _full_name(name)
     if arch in V1_COEFFICIENTS:
         spec = scaled_spec(V1_COEFFICIENTS[arch], name=name)
     elif arch in LITE_COEFFICIENTS:

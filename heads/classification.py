@@ -1,0 +1,90 @@
+"""The classifier of EfficientNet (Table 1, stage 9): 1x1 convolution, global average, dropout, dense layer.
+
+Loss: cross-entropy with label smoothing. The targets may be class numbers, or class weights after mixup or cutmix.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from backbones.layers import ConvNormAct, initialise
+from heads.structures import Targets, UserError
+
+
+class ClassificationHead(nn.Module):
+    """Class logits from the coarsest feature.
+
+    Args:
+        in_channels: width of C5.
+        num_classes: width K of the output.
+        head_channels: width of the 1x1 convolution (1280 for B0 and all of Lite).
+        dropout: before the dense layer.
+        label_smoothing: share of the target that is spread over all classes (the paper trains with 0.1).
+        padding, norm_eps, norm_momentum, activation: as in :class:`backbones.layers.ConvNormAct`.
+    """
+
+    levels = ("C5",)
+
+    def __init__(
+        self,
+        in_channels: int,
+        num_classes: int,
+        *,
+        head_channels: int,
+        dropout: float = 0.2,
+        activation: str = "silu",
+        padding: str = "same",
+        norm_eps: float = 1e-3,
+        norm_momentum: float = 0.01,
+        label_smoothing: float = 0.0,
+    ) -> None:
+        super().__init__()
+        if num_classes < 1:
+            raise UserError(f"num_classes must be at least 1, got {num_classes}")
+        if not 0 <= label_smoothing < 1:
+            raise UserError(f"label_smoothing must lie in [0, 1), got {label_smoothing}")
+        self.num_classes = num_classes
+        self.label_smoothing = label_smoothing
+        self.conv_head = ConvNormAct(
+            in_channels,
+            head_channels,
+            1,
+            padding=padding,
+            norm_eps=norm_eps,
+            norm_momentum=norm_momentum,
+            activation=activation,
+        )
+        self.dropout = nn.Dropout(dropout)
+        self.classifier = nn.Linear(head_channels, num_classes)
+        initialise(self)
+
+    def forward(self, features: Mapping[str, Tensor], image_size: tuple[int, int]) -> Tensor:
+        """``features["C5"]``: (B, in, h, w) -> (B, K) logits. `image_size` is not used here."""
+        pooled = self.conv_head(features["C5"]).mean((2, 3))  # (B, head)
+        return self.classifier(self.dropout(pooled))
+
+    def loss(self, output: Tensor, targets: Targets) -> dict[str, Tensor]:
+        """``{"class": float32 scalar}``: the mean over the labelled pictures, 0 but connected where there are none.
+
+        Args:
+            output: (B, K) logits.
+            targets: ``category`` (B,) int64, -1 for a picture without label, or (B, K) float32 weights that sum to 1.
+        """
+        category = targets.category
+        logits = output.float()
+        if category is None:
+            return {"class": logits.sum() * 0.0}
+        if category.dim() == 2:
+            loss = F.cross_entropy(logits, category.float(), label_smoothing=self.label_smoothing)
+            return {"class": loss}
+        total = F.cross_entropy(
+            logits, category, ignore_index=-1, reduction="sum", label_smoothing=self.label_smoothing
+        )
+        return {"class": total / (category >= 0).sum().clamp(min=1)}
+
+    def predict(self, output: Tensor) -> Tensor:
+        """(B, K) logits -> (B, K) float32 probabilities; each row sums to 1."""
+        return output.float().softmax(dim=1)
