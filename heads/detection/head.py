@@ -1,0 +1,278 @@
+"""The detection head: class net and box net, shared by all levels (EfficientDet figure 3).
+
+Each net is `repeats` times [separable convolution, BatchNorm, activation] and a separable convolution that predicts. All
+levels share the convolutions and none share a BatchNorm, since their statistics differ.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from backbones import layers
+from backbones.layers import Conv2d, SeparableConv2d
+from heads.detection.anchors import AnchorSpec, Size
+from heads.detection.anchors import anchors as anchors_of
+from heads.detection.atss import match_atss
+from heads.detection.boxes import decode
+from heads.detection.focal import focal_loss
+from heads.detection.losses import DetectionLoss, box_loss, normaliser
+from heads.detection.matcher import match_iou
+from heads.detection.postprocess import PostProcess, postprocess
+from heads.detection.tal import match_tal
+from heads.structures import Detections, Targets, UserError
+
+PRIOR = 0.01
+"""Probability that every entry starts with, so that the many background entries don't drown the first steps (RetinaNet)."""
+
+
+@dataclass(frozen=True)
+class DetectionOutput:
+    """What the network says about a batch, before any decision. A counts anchors as :func:`anchors` lists them."""
+
+    class_logits: Tensor
+    """(B, A, K)."""
+    box_deltas: Tensor
+    """(B, A, 4) ty, tx, th, tw relative to the anchors."""
+    anchors: Tensor
+    """(A, 4) float32 xyxy, input pixels. Shared: not to be written to."""
+    image_size: Size
+    """(height, width) of the network input."""
+    feature_sizes: tuple[Size, ...]
+    """(height, width) of each level."""
+
+
+class PredictionNet(nn.Module):
+    """Features of all levels -> (B, cells, `outputs`), level by level, row by row.
+
+    `convs[r]` is shared over levels; `norms[r][level]` is the level's own.
+    """
+
+    def __init__(
+        self,
+        channels: int,
+        outputs: int,
+        *,
+        levels: Sequence[str],
+        repeats: int,
+        activation: str,
+        padding: str,
+        norm_eps: float,
+        norm_momentum: float,
+        separable: bool,
+        bias: bool,
+    ) -> None:
+        super().__init__()
+        self.levels = tuple(levels)
+        self.convs = nn.ModuleList(
+            _convolution(channels, channels, separable=separable, bias=bias, padding=padding) for _ in range(repeats)
+        )
+        self.norms = nn.ModuleList(
+            nn.ModuleDict({level: nn.BatchNorm2d(channels, eps=norm_eps, momentum=norm_momentum) for level in levels})
+            for _ in range(repeats)
+        )
+        self.act = layers.activation(activation)
+        self.predict = _convolution(channels, outputs, separable=separable, bias=True, padding=padding)
+
+    def forward(self, features: Mapping[str, Tensor]) -> Tensor:
+        levels = []
+        for level in self.levels:
+            x = features[level]
+            for conv, norm in zip(self.convs, self.norms, strict=True):
+                x = self.act(norm.get_submodule(level)(conv(x)))
+            levels.append(x)
+        if not isinstance(self.predict, SeparableConv2d):
+            return torch.cat([_cells(self.predict(x)) for x in levels], dim=1)
+        # A 1x1 convolution is a matrix product over cells. As one product over the cells of all levels it writes the logits
+        # straight to where they stay; a convolution for each level would have them copied together, the largest tensor here.
+        cells = torch.cat([_cells(self.predict.depthwise(x)) for x in levels], dim=1)  # (B, cells, C)
+        pointwise = self.predict.pointwise
+        return F.linear(cells, pointwise.weight.flatten(1), pointwise.bias)
+
+
+class DetectionHead(nn.Module):
+    """Anchor-based detection on a pyramid: forward, loss and predict.
+
+    Args:
+        channels: of every level.
+        num_classes: K.
+        levels: names of the features that it reads, finest first.
+        repeats: convolutions before the predicting one: 3 for D0, up to 5.
+        redundant_bias: a bias on convolutions that a BatchNorm follows: without effect, but in the official weights.
+        anchors: their shapes; None for the paper's.
+        loss: settings of the loss; None for the paper's.
+        postprocess: settings of :meth:`predict`, None for COCO's; the attribute may be replaced at any time.
+
+    Attributes:
+        named_classes: (K,) bool buffer, not saved: False for logits that stand for no class and so never detect.
+    """
+
+    named_classes: Tensor
+
+    def __init__(
+        self,
+        channels: int,
+        num_classes: int,
+        *,
+        levels: Sequence[str] = ("P3", "P4", "P5", "P6", "P7"),
+        repeats: int = 3,
+        anchors: AnchorSpec | None = None,
+        activation: str = "silu",
+        padding: str = "same",
+        norm_eps: float = 1e-3,
+        norm_momentum: float = 0.01,
+        separable: bool = True,
+        redundant_bias: bool = True,
+        loss: DetectionLoss | None = None,
+        postprocess: PostProcess | None = None,
+    ) -> None:
+        super().__init__()
+        for name, value, least in (("channels", channels, 1), ("num_classes", num_classes, 1), ("repeats", repeats, 0)):
+            if value < least:
+                raise UserError(f"{name} of a detection head must be at least {least}, got {value}")
+        if not levels or len(set(levels)) != len(levels):
+            raise UserError(f"levels of a detection head must be distinct names such as P3 to P7, got {tuple(levels)}")
+        self.channels, self.num_classes, self.levels = channels, num_classes, tuple(levels)
+        self.anchor_spec = anchors = anchors or AnchorSpec()
+        self.loss_settings = loss or DetectionLoss()
+        self.postprocess = postprocess or PostProcess()
+
+        def net(outputs: int) -> PredictionNet:
+            return PredictionNet(
+                channels,
+                outputs * anchors.per_cell,
+                levels=levels,
+                repeats=repeats,
+                activation=activation,
+                padding=padding,
+                norm_eps=norm_eps,
+                norm_momentum=norm_momentum,
+                separable=separable,
+                bias=redundant_bias,
+            )
+
+        self.class_net = net(num_classes)  # output channel: anchor * K + class
+        self.box_net = net(4)  # output channel: anchor * 4 + (ty, tx, th, tw)
+        self.register_buffer("named_classes", torch.ones(num_classes, dtype=torch.bool), persistent=False)
+        self.reset_parameters()
+
+    def reset_parameters(self) -> None:
+        """Draws the weights as the official code does: N(0, 1 / fan_in), or N(0, 0.01²) where not separable; prior bias."""
+        for name, module in self.named_modules():
+            if isinstance(module, nn.Conv2d):
+                fan_in = module.weight[0].numel()
+                separable = module.groups > 1 or module.kernel_size == (1, 1)
+                nn.init.normal_(module.weight, std=fan_in**-0.5 if separable else 0.01)
+                if module.bias is not None:
+                    prior = name.startswith("class_net.predict")
+                    nn.init.constant_(module.bias, -math.log((1 - PRIOR) / PRIOR) if prior else 0.0)
+            elif isinstance(module, nn.BatchNorm2d):
+                module.reset_parameters()
+
+    def forward(self, features: Mapping[str, Tensor], image_size: Size) -> DetectionOutput:
+        """Raw outputs for `features`, level name -> (B, channels, h, w), of images of `image_size` (height, width)."""
+        missing = [level for level in self.levels if level not in features]
+        if missing:
+            raise UserError(
+                f"the detection head reads {', '.join(self.levels)}, but there is no {', '.join(missing)} "
+                f"among {', '.join(features)}: let the neck make these levels"
+            )
+        sizes = tuple((features[level].shape[2], features[level].shape[3]) for level in self.levels)
+        class_logits, box_deltas = self.class_net(features), self.box_net(features)
+        batch = class_logits.shape[0]
+        return DetectionOutput(
+            class_logits=class_logits.view(batch, -1, self.num_classes),  # (B, cells, 9 K) -> (B, A, K)
+            box_deltas=box_deltas.view(batch, -1, 4),
+            anchors=anchors_of(sizes, image_size, self.anchor_spec, class_logits.device),
+            image_size=(image_size[0], image_size[1]),
+            feature_sizes=sizes,
+        )
+
+    def loss(self, output: DetectionOutput, targets: Targets) -> dict[str, Tensor]:
+        """``{"class", "box"}``: weighted float32 scalars, both connected to the network even if no picture has a box.
+
+        Pictures of a set that labels no boxes (`targets.has_boxes` False) add nothing.
+        """
+        settings, logits = self.loss_settings, output.class_logits
+        with torch.autocast(logits.device.type, enabled=False):
+            boxes, labels, counts = _taught(targets, logits)
+            matches = self.match(output, boxes, labels)  # (B, A)
+            positive, row = matches >= 0, matches.clamp(min=0)
+            if boxes.shape[1] == 0:  # nothing to gather from
+                matched_boxes, classes = output.anchors.expand(len(logits), -1, -1), matches
+            else:
+                matched_boxes = boxes.gather(1, row[..., None].expand(-1, -1, 4))  # (B, A, 4)
+                classes = torch.where(positive, labels.gather(1, row), -1)  # (B, A)
+            divisor = normaliser(positive.sum(), settings.normaliser)
+            class_sum = focal_loss(
+                logits,
+                classes,
+                alpha=settings.alpha,
+                gamma=settings.gamma,
+                label_smoothing=settings.label_smoothing,
+                weight=counts,
+            )
+            box_sum = box_loss(output.box_deltas, output.anchors, matched_boxes, positive, settings)
+            return {
+                "class": class_sum * settings.class_weight / divisor,
+                "box": box_sum * settings.box_factor / divisor,
+            }
+
+    def match(self, output: DetectionOutput, boxes: Tensor, labels: Tensor) -> Tensor:
+        """(B, A) int64: which of `boxes` (B, M, 4), with `labels` (B, M), each anchor answers for; -1 for background."""
+        settings, anchors = self.loss_settings, output.anchors
+        if settings.matcher == "iou":
+            return match_iou(anchors, boxes, labels, threshold=settings.threshold)
+        if settings.matcher == "atss":
+            return match_atss(
+                anchors,
+                boxes,
+                labels,
+                cells=[height * width for height, width in output.feature_sizes],
+                per_cell=self.anchor_spec.per_cell,
+                nearest=settings.atss_nearest,
+            )
+        return match_tal(
+            anchors,
+            boxes,
+            labels,
+            class_logits=output.class_logits.detach(),
+            predicted=decode(anchors, output.box_deltas.detach().float()),
+            topk=settings.tal_topk,
+            alpha=settings.tal_alpha,
+            beta=settings.tal_beta,
+        )
+
+    def predict(self, output: DetectionOutput) -> Detections:
+        """Detections in input pixels, not clipped to the canvas."""
+        return postprocess(
+            output.class_logits, output.box_deltas, output.anchors, self.postprocess, named=self.named_classes
+        )
+
+
+def _taught(targets: Targets, logits: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Boxes (B, M, 4), labels (B, M), and (B,) float32: 1 for each picture that its set labels with boxes, 0 for others."""
+    batch, device = len(logits), logits.device
+    if targets.boxes is None or targets.labels is None:
+        empty = torch.zeros((batch, 0, 4), device=device)
+        return empty, torch.zeros((batch, 0), dtype=torch.int64, device=device), torch.zeros(batch, device=device)
+    if targets.has_boxes is None:
+        return targets.boxes.float(), targets.labels, torch.ones(batch, device=device)
+    labels = torch.where(targets.has_boxes[:, None], targets.labels, -1)
+    return targets.boxes.float(), labels, targets.has_boxes.float()
+
+
+def _convolution(cin: int, cout: int, *, separable: bool, bias: bool, padding: str) -> nn.Module:
+    if separable:
+        return SeparableConv2d(cin, cout, bias=bias, padding=padding)
+    return Conv2d(cin, cout, 3, bias=bias, padding=padding)
+
+
+def _cells(x: Tensor) -> Tensor:
+    """(B, C, h, w) -> (B, h * w, C), a view."""
+    return x.flatten(2).transpose(1, 2)

@@ -1,0 +1,109 @@
+"""What a detector is taught: focal loss for the classes, Huber (or an IoU loss) for the boxes, over the matched anchors.
+
+EfficientDet, section 5.1; weights and normaliser as in its official code. Two deviations. The normaliser is the number of
+positive anchors over all ranks divided by the ranks, at least 1, so that a run on two GPUs equals one on a GPU of twice the
+batch; ``normaliser="paper"`` has that number plus 1, as the official code. And every coordinate of a matched anchor counts:
+upstream leaves out those whose target happens to be exactly 0, as if they were background.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from heads.detection.boxes import aligned_iou, decode, encode
+from heads.structures import UserError
+
+_CHOICES = {
+    "matcher": ("iou", "atss", "tal"),
+    "box": ("huber", "giou", "ciou"),
+    "normaliser": ("positives", "paper"),
+}
+_DELTA_LIMIT = math.log(1000 / 16)  # an IoU loss reads exp(delta): a box 60 times its anchor is far enough
+
+
+@dataclass(frozen=True)
+class DetectionLoss:
+    """The settings of a detection head's loss."""
+
+    matcher: str = "iou"
+    """``iou`` (the paper), ``atss`` or ``tal``."""
+    threshold: float = 0.5
+    """``iou``: an anchor of this IoU or more is positive."""
+    atss_nearest: int = 9
+    """``atss``: candidate cells of each level."""
+    tal_topk: int = 13
+    """``tal``: anchors of each box."""
+    tal_alpha: float = 1.0
+    tal_beta: float = 6.0
+    alpha: float = 0.25
+    """Focal: weight of positive entries against ``1 - alpha``."""
+    gamma: float = 1.5
+    """Focal: how much easy entries are played down. RetinaNet had 2.0."""
+    label_smoothing: float = 0.0
+    class_weight: float = 1.0
+    box: str = "huber"
+    """``huber`` on the deltas, or ``giou`` / ``ciou`` on the boxes."""
+    delta: float = 0.1
+    """Huber: where the square turns into a line."""
+    box_weight: float | None = None
+    """None means 50 for ``huber`` (the official code's) and 2 for the IoU losses (usual beside a focal loss)."""
+    normaliser: str = "positives"
+    """``positives`` (at least 1), or ``paper`` (plus 1)."""
+
+    def __post_init__(self) -> None:
+        for key, choices in _CHOICES.items():
+            if getattr(self, key) not in choices:
+                raise UserError(f"loss {key} must be one of {', '.join(choices)}, got {getattr(self, key)!r}")
+        for key, low, high in (("threshold", 0, 1), ("alpha", 0, 1), ("label_smoothing", 0, 1)):
+            if not low <= getattr(self, key) <= high:
+                raise UserError(f"loss {key} must lie in {low}…{high}, got {getattr(self, key)}")
+        for key in ("delta", "atss_nearest", "tal_topk"):
+            if getattr(self, key) <= 0:
+                raise UserError(f"loss {key} must be above 0, got {getattr(self, key)}")
+
+    @property
+    def box_factor(self) -> float:
+        """`box_weight`, or the default that goes with `box`."""
+        if self.box_weight is not None:
+            return self.box_weight
+        return 50.0 if self.box == "huber" else 2.0
+
+
+def normaliser(positives: Tensor, kind: str = "positives") -> Tensor:
+    """Number of positive anchors (a scalar of this rank) -> what the loss sums are divided by: float32, at least 1.
+
+    Every rank must call it in every step: it sums over ranks where there are several.
+    """
+    count = positives.detach().to(torch.float32).reshape(())
+    if torch.distributed.is_available() and torch.distributed.is_initialized():
+        count = count.clone()
+        torch.distributed.all_reduce(count)
+        count = count / torch.distributed.get_world_size()
+    return count + 1 if kind == "paper" else count.clamp(min=1)
+
+
+def box_loss(deltas: Tensor, anchors: Tensor, boxes: Tensor, positive: Tensor, settings: DetectionLoss) -> Tensor:
+    """Sum over the positive anchors of the box loss: Huber averaged over the four deltas, or ``1 - IoU``. float32 scalar.
+
+    All shapes are fixed: four numbers an anchor cost little beside K logits, and no length has to be fetched from a GPU.
+
+    Args:
+        deltas: (B, A, 4) as predicted.
+        anchors: (A, 4) xyxy, input pixels.
+        boxes: (B, A, 4) xyxy, input pixels: the box of each positive anchor; other rows are not read.
+        positive: (B, A) bool.
+    """
+    deltas = deltas.float()
+    boxes = torch.where(positive[..., None], boxes, anchors)  # any valid box will do for the rest
+    if settings.box == "huber":
+        loss = F.huber_loss(deltas, encode(anchors, boxes), reduction="none", delta=settings.delta).mean(-1)
+    else:
+        ty_tx, th_tw = deltas.split(2, dim=-1)
+        predicted = decode(anchors, torch.cat([ty_tx, th_tw.clamp(max=_DELTA_LIMIT)], dim=-1))
+        loss = 1 - aligned_iou(predicted, boxes, settings.box)
+    return torch.where(positive, loss, 0.0).sum()

@@ -1,0 +1,80 @@
+"""Which anchor answers for which box: the paper's rule.
+
+Every matcher maps padded targets to ``(B, A) int64``: for each anchor the row of its box in its own picture, or -1 where the
+anchor is background. There is no third state: EfficientDet ignores nothing.
+
+Boxes are handled a few at a time, so that memory stays flat from 1 to 500 boxes a picture.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import torch
+from torch import Tensor
+
+from heads.detection.boxes import box_iou
+
+PAIRS_AT_ONCE = {"cpu": 1 << 20, "cuda": 1 << 25}
+"""Anchor-box pairs looked at together: about what the cache of a CPU core holds, and what keeps a GPU busy."""
+
+
+@torch.no_grad()
+def match_iou(anchors: Tensor, boxes: Tensor, labels: Tensor, *, threshold: float = 0.5) -> Tensor:
+    """An anchor takes the box of its highest IoU if that is at least `threshold`; each box's own best anchor takes it always.
+
+    Ties are resolved as the reference resolves them: between boxes the first, between anchors the first; where two boxes
+    have the same best anchor the first box has it. One deviation: a box that overlaps no anchor at all (it lies outside the
+    picture, or has no area) gets none, where the reference gives it anchor 0.
+
+    Args:
+        anchors: (A, 4) float32 xyxy, input pixels.
+        boxes: (B, M, 4) float32 xyxy, input pixels.
+        labels: (B, M) int64, -1 in padding rows.
+
+    Returns:
+        (B, A) int64 in -1…M-1.
+    """
+    batch, count = labels.shape
+    best_iou = anchors.new_full((batch, len(anchors)), threshold)
+    best_box = torch.full((batch, len(anchors)), -1, dtype=torch.int64, device=anchors.device)
+    owner = torch.full_like(best_box, count)  # the first box that claims the anchor as its best; `count` for none
+    for start, piece in box_pieces(boxes, len(anchors)):
+        real = labels[:, start : start + piece.shape[1]] >= 0  # (B, m)
+        iou = box_iou(piece * real[..., None], anchors)  # (B, m, A); a padding row becomes a box without area
+        value, index = iou.max(dim=1)  # (B, A)
+        # The first piece may reach the threshold exactly; a later one has to be strictly better than what stands.
+        better = (value > best_iou) | ((value >= best_iou) & (best_box < 0))
+        best_iou = torch.where(better, value, best_iou)
+        best_box = torch.where(better, index + start, best_box)
+        top, anchor = iou.max(dim=2)  # (B, m)
+        claim = torch.arange(start, start + piece.shape[1], device=anchors.device).expand_as(anchor)
+        owner.scatter_reduce_(1, anchor, torch.where(real & (top > 0), claim, count), "amin")
+    return torch.where(owner < count, owner, best_box)
+
+
+def box_pieces(boxes: Tensor, anchors: int) -> Iterator[tuple[int, Tensor]]:
+    """``(first row, (B, m, 4))`` pieces of `boxes` (B, M, 4), with B * m * anchors about constant."""
+    size = max(1, PAIRS_AT_ONCE.get(boxes.device.type, 1 << 20) // max(1, anchors * boxes.shape[0]))
+    for start in range(0, boxes.shape[1], size):
+        yield start, boxes[:, start : start + size]
+
+
+def settle(candidates: Tensor, quality: Tensor, valid: Tensor, anchors: int) -> Tensor:
+    """Gives every anchor that several boxes want to the box of the highest quality (of equals, the first).
+
+    Args:
+        candidates: (B, M, n) int64 anchors that each box would take.
+        quality: (B, M, n) float32 in 0…1, by which anchors choose.
+        valid: (B, M, n) bool; the rest is not asked for.
+
+    Returns:
+        (B, `anchors`) int64 in -1…M-1.
+    """
+    batch, count, each = candidates.shape
+    flat, quality = candidates.flatten(1), quality.masked_fill(~valid, -1.0).flatten(1)  # (B, M * n)
+    best = quality.new_full((batch, anchors), -1.0).scatter_reduce_(1, flat, quality, "amax")
+    wins = valid.flatten(1) & (quality == best.gather(1, flat))
+    box = torch.arange(count, device=flat.device).repeat_interleave(each).expand_as(flat)
+    owner = flat.new_full((batch, anchors), count).scatter_reduce_(1, flat, torch.where(wins, box, count), "amin")
+    return torch.where(owner < count, owner, -1)

@@ -1,0 +1,123 @@
+"""From logits and deltas to detections: threshold, the largest candidates, decoding, suppression, cap.
+
+The order matters for cost: only survivors are sorted, decoded and compared. The reference takes the 5000 largest of all
+logits, decodes, and suppresses for each picture and class; the detections of score `score` and above are the same.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from heads.detection.boxes import decode
+from heads.detection.candidates import largest
+from heads.detection.nms import greedy_nms, soft_nms
+from heads.structures import Detections, UserError
+
+
+@dataclass(frozen=True)
+class PostProcess:
+    """What becomes of a head's raw output. The defaults are those that COCO results are reported with."""
+
+    score: float = 0.001
+    """Detections below are dropped, before anything else is done."""
+    nms_iou: float = 0.5
+    """Of two boxes of one class that overlap by more, the better stays."""
+    pre_nms: int = 5000
+    """Candidates (anchor and class) that go into suppression."""
+    max_detections: int = 100
+    """Detections of one picture; COCO counts 100."""
+    per_class_nms: bool = True
+    """False: boxes suppress each other whatever their class."""
+    multi_label: bool = True
+    """True: an anchor may detect several classes. False: only its best; a little faster, and lower in AP."""
+    soft_nms: bool = False
+    """Fade overlapping boxes instead of dropping them (the paper's results; a little higher in AP, slower)."""
+    sigma: float = 0.5
+    """Soft-NMS: smaller fades more."""
+
+    def __post_init__(self) -> None:
+        for key in ("score", "nms_iou"):
+            if not 0 <= getattr(self, key) <= 1:
+                raise UserError(f"{key} must lie in 0…1, got {getattr(self, key)}")
+        for key in ("pre_nms", "max_detections"):
+            if int(getattr(self, key)) != getattr(self, key) or getattr(self, key) < 1:
+                raise UserError(f"{key} must be a whole number of 1 or more, got {getattr(self, key)}")
+        if self.sigma <= 0:
+            raise UserError(f"sigma must be above 0, got {self.sigma}: the usual value is 0.5")
+
+
+@torch.no_grad()
+def postprocess(
+    class_logits: Tensor,
+    box_deltas: Tensor,
+    anchors: Tensor,
+    settings: PostProcess,
+    *,
+    named: Tensor | None = None,
+) -> Detections:
+    """Raw outputs of a batch -> its detections, in input pixels.
+
+    Boxes are not clipped: where the picture ends on the canvas is known only to whoever brings them back to it.
+
+    Args:
+        class_logits: (B, A, K).
+        box_deltas: (B, A, 4) ty, tx, th, tw.
+        anchors: (A, 4) float32 xyxy, input pixels.
+        named: (K,) bool; logits that are False never detect. None: all may.
+
+    Returns:
+        Sorted by falling score. ``capped`` is True for pictures where `pre_nms` or `max_detections` left something out that
+        had the score.
+    """
+    logits, anchor, labels, more = _candidates(class_logits, settings, named)
+    boxes = decode(
+        anchors[anchor].to(torch.float32), box_deltas.gather(1, anchor[..., None].expand(-1, -1, 4)).to(torch.float32)
+    )  # (B, n, 4)
+    scores, groups = logits.sigmoid(), labels if settings.per_class_nms else None
+    valid = (logits >= _logit(settings.score)) & (logits > float("-inf"))  # -inf: not a candidate, even at score=0
+    limit = settings.max_detections + 1  # one more than asked for tells whether the cap bites
+    if settings.soft_nms:
+        index, scores = soft_nms(
+            boxes, scores * valid, groups, sigma=settings.sigma, minimum=settings.score, limit=limit
+        )
+        kept = scores > 0
+    else:
+        index, kept = greedy_nms(boxes, groups, valid, iou=settings.nms_iou, limit=limit)
+        scores = scores.gather(1, index).masked_fill(~kept, 0.0)
+    counts = kept.sum(1)
+    most = min(int(counts.max()) if len(counts) else 0, settings.max_detections)
+    index, kept = index[:, :most], kept[:, :most]
+    return Detections(
+        boxes=boxes.gather(1, index[..., None].expand(-1, -1, 4)).masked_fill(~kept[..., None], 0.0),
+        scores=scores[:, :most],
+        labels=labels.gather(1, index).masked_fill(~kept, -1),
+        counts=counts.clamp(max=settings.max_detections),
+        capped=more | (counts > settings.max_detections),
+    )
+
+
+def _candidates(
+    class_logits: Tensor, settings: PostProcess, named: Tensor | None
+) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """The best candidates: logits (B, n) float32 falling, anchors (B, n), labels (B, n), and (B,) bool: there were more."""
+    classes, limit = class_logits.shape[2], settings.pre_nms
+    if settings.multi_label:
+        logits, place = largest(class_logits, limit + 1, named=named)
+        anchor, labels = torch.div(place, classes, rounding_mode="floor"), place % classes
+    else:
+        if named is not None and not bool(named.all()):
+            class_logits = class_logits.masked_fill(~named, float("-inf"))
+        logits, anchor = largest(class_logits.amax(2, keepdim=True), limit + 1)
+        labels = class_logits.gather(1, anchor[..., None].expand(-1, -1, classes)).argmax(2)
+    more = (logits[:, limit:] >= _logit(settings.score)).any(1)
+    return logits[:, :limit].float(), anchor[:, :limit], labels[:, :limit], more
+
+
+def _logit(score: float) -> float:
+    if score <= 0:
+        return float("-inf")
+    return math.log(score / (1 - score)) if score < 1 else float("inf")
