@@ -1,0 +1,45 @@
+"""One batch of an evaluation."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any, Self
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from heads.structures import Geometry
+
+
+@dataclass(frozen=True)
+class EvalBatch:
+    """Pictures on the network's canvas, with what brings predictions back and what they are judged by."""
+
+    images: Tensor
+    """(B, 3, H, W) uint8 RGB, the input canvas."""
+    geometries: tuple[Geometry, ...]
+    """How each picture lies on the canvas."""
+    records: tuple[Any, ...]
+    """The set's record of each picture: `image_id`, `file_name`, and its truth (`mask`, `label`)."""
+    indices: tuple[int, ...]
+    """Position of each picture in its set."""
+
+    def __len__(self) -> int:
+        return self.images.shape[0]
+
+    def pin_memory(self) -> Self:
+        """Called by the loader, so that the copy to the device need not wait."""
+        return replace(self, images=self.images.pin_memory())
+
+    @classmethod
+    def of(cls, samples: Sequence[tuple[int, Any]]) -> Self:
+        """Collate ``(index in the set, sample)`` pairs; a sample has `image` (CHW uint8), `geometry` and `record`."""
+        images = [torch.as_tensor(np.asarray(sample.image)) for _, sample in samples]
+        return cls(
+            images=torch.stack(images),
+            geometries=tuple(sample.geometry for _, sample in samples),
+            records=tuple(sample.record for _, sample in samples),
+            indices=tuple(index for index, _ in samples),
+        )

@@ -1,0 +1,46 @@
+"""Top-1 and top-5 accuracy."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+
+def ranks(scores: np.ndarray, labels: np.ndarray) -> np.ndarray:
+    """Place of the true class in each picture's order of scores, 0 = first.
+
+    Args:
+        scores: (N, K) float; logits or probabilities.
+        labels: (N,) int64 in 0…K-1.
+
+    Returns:
+        (N,) int64. Equal scores rank by index, as a stable sort does, so that a model that answers one constant is right
+        once in K and not always; a true class whose score is NaN comes last.
+    """
+    scores = np.asarray(scores, np.float32)
+    labels = np.asarray(labels, np.int64)
+    own = np.take_along_axis(scores, labels[:, None], axis=1)
+    earlier = np.arange(scores.shape[1])[None] < labels[:, None]
+    place = ((scores > own) | ((scores == own) & earlier)).sum(1)
+    return np.where(np.isnan(own[:, 0]), scores.shape[1], place)
+
+
+def classification_metrics(places: np.ndarray, labels: np.ndarray, class_names: Sequence[str]) -> dict[str, Any]:
+    """``top1``, ``top5`` (NaN for no pictures) and ``accuracy`` by class name over the classes that occur.
+
+    Args:
+        places: (N,) int64 from `ranks`.
+        labels: (N,) int64 true classes.
+        class_names: K names.
+    """
+    first = places < 1
+    accuracy = {
+        name: float(first[labels == index].mean()) for index, name in enumerate(class_names) if (labels == index).any()
+    }
+    return {
+        "top1": float(first.mean()) if places.size else float("nan"),
+        "top5": float((places < 5).mean()) if places.size else float("nan"),
+        "accuracy": accuracy,
+    }

@@ -1,0 +1,181 @@
+"""COCO ground truth and results: read, checked and copied into one plain form that every backend takes alike.
+
+What real files hold and what evaluators silently make of it is settled here, once: annotation id 0 (pycocotools counts a box
+matched to it as unmatched), repeated annotation ids, a missing `area` or `iscrowd`, text or gappy picture and category ids,
+boxes that are not finite. Ids are renumbered from 1 in sorted order, the order in which pycocotools walks pictures and
+categories, so that ties in score fall the same way.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import warnings
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from heads.structures import UserError
+
+Json = str | os.PathLike[str] | Mapping[str, Any] | Sequence[Mapping[str, Any]]
+
+
+@dataclass(frozen=True)
+class Evaluand:
+    """Ground truth and results in the plain form: ids 1…N, boxes ``[x, y, w, h]`` in floats of original pixels."""
+
+    images: list[dict[str, Any]]
+    categories: list[dict[str, Any]]
+    truth: list[dict[str, Any]]
+    results: list[dict[str, Any]]
+    names: list[str]
+    """Category names in id order, made unique."""
+    counts: list[int]
+    """Boxes of each category that count (not crowds), in id order."""
+
+
+def read_json(value: Json, *, what: str) -> Any:
+    """`value` itself when it is loaded already, else the file's content. `what` names the argument in errors."""
+    if not isinstance(value, (str, os.PathLike)):
+        return value
+    path = Path(value).expanduser()
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise UserError(f"{what}: there is no file {path}") from None
+    except IsADirectoryError:
+        raise UserError(f"{what}: {path} is a folder, a JSON file is needed") from None
+    except (UnicodeDecodeError, json.JSONDecodeError) as error:
+        raise UserError(f"{what}: {path} is not valid JSON ({error})") from None
+
+
+def evaluand(annotations: Json, predictions: Json) -> Evaluand:
+    """Check `annotations` and `predictions` (paths or loaded JSON) and copy what counts; the arguments are not changed."""
+    dataset = read_json(annotations, what="annotations")
+    if not isinstance(dataset, Mapping):
+        raise UserError(f"annotations must be a COCO dictionary, got {type(dataset).__name__}")
+    absent = [key for key in ("images", "categories") if not isinstance(dataset.get(key), Sequence)]
+    if absent:
+        raise UserError(f"annotations need the lists 'images', 'annotations', 'categories'; {absent[0]!r} is missing")
+    results = read_json(predictions, what="predictions")
+    if isinstance(results, Mapping):
+        results = results.get("annotations")
+    if not isinstance(results, Sequence) or isinstance(results, str):
+        raise UserError("predictions must be a list of COCO results (image_id, category_id, bbox, score)")
+
+    images = _renumbered(dataset["images"], "annotations: images")
+    categories = _renumbered(dataset["categories"], "annotations: categories")
+    truth = _truth(dataset.get("annotations") or [], images, categories)
+    by_id = {category.get("id"): category for category in dataset["categories"]}
+    names = _unique_names([(by_id[key].get("name"), key) for key in categories])
+    counts = [0] * len(categories)
+    for annotation in truth:
+        counts[annotation["category_id"] - 1] += not annotation["iscrowd"]
+    return Evaluand(
+        images=[{"id": number} for number in images.values()],
+        categories=[{"id": number, "name": name} for number, name in zip(categories.values(), names, strict=True)],
+        truth=truth,
+        results=_results(results, images, categories),
+        names=names,
+        counts=counts,
+    )
+
+
+def _truth(annotations: Sequence[Mapping[str, Any]], images: dict, categories: dict) -> list[dict[str, Any]]:
+    rows, strays = [], 0
+    for index, annotation in enumerate(annotations):
+        where = f"annotations[{index}] (id {annotation.get('id')!r})"
+        image, category = images.get(annotation.get("image_id")), categories.get(annotation.get("category_id"))
+        if image is None or category is None:  # pycocotools leaves these out, without a word
+            strays += 1
+            continue
+        box = _box(annotation, where)
+        area = annotation.get("area")
+        area = box[2] * box[3] if area is None else _number(area, f"{where}: area")
+        crowd = int(bool(annotation.get("iscrowd", 0)))
+        rows.append(_row(len(rows) + 1, image, category, box, area) | {"iscrowd": crowd})
+    if strays:
+        warnings.warn(f"{strays} annotations name a picture or category that the file lacks: left out", stacklevel=4)
+    return rows
+
+
+def _results(results: Sequence[Mapping[str, Any]], images: dict, categories: dict) -> list[dict[str, Any]]:
+    rows, strays = [], []
+    for index, result in enumerate(results):
+        where = f"predictions[{index}]"
+        if not isinstance(result, Mapping):
+            raise UserError(f"{where} must be a dictionary, got {type(result).__name__}")
+        image = images.get(result.get("image_id"))
+        if image is None:
+            raise UserError(
+                f"{where} has image_id {result.get('image_id')!r}, which is not among the {len(images)} pictures of the "
+                "annotations: evaluate against the split that was predicted"
+            )
+        box = _box(result, where)
+        score = _number(result.get("score"), f"{where}: score")
+        category = categories.get(result.get("category_id"))
+        if category is None:
+            strays.append(result.get("category_id"))
+            continue
+        rows.append(_row(len(rows) + 1, image, category, box, box[2] * box[3]) | {"score": score, "iscrowd": 0})
+    if strays:
+        unknown = ", ".join(sorted({repr(key) for key in strays})[:5])
+        if not rows:
+            raise UserError(
+                f"no prediction has a category of the annotations: predicted {unknown}, known {_some(categories)}; "
+                "predictions must use the annotations' own category ids"
+            )
+        warnings.warn(f"{len(strays)} predictions have unknown category ids ({unknown}): left out", stacklevel=4)
+    return rows
+
+
+def _row(number: int, image: int, category: int, box: list[float], area: float) -> dict[str, Any]:
+    return {"id": number, "image_id": image, "category_id": category, "bbox": box, "area": area}
+
+
+def _renumbered(entries: Sequence[Mapping[str, Any]], what: str) -> dict[Any, int]:
+    """Own id -> 1…N in sorted order."""
+    if any(not isinstance(entry, Mapping) or "id" not in entry for entry in entries):
+        raise UserError(f"{what}: every entry needs an 'id'")
+    ids = {entry["id"] for entry in entries}
+    try:
+        ordered = sorted(ids)
+    except TypeError:  # numbers and texts mixed
+        ordered = sorted(ids, key=str)
+    return {own: number for number, own in enumerate(ordered, start=1)}
+
+
+def _box(entry: Mapping[str, Any], where: str) -> list[float]:
+    box = entry.get("bbox")
+    try:
+        values = [float(value) for value in box]  # type: ignore[union-attr]
+    except (TypeError, ValueError):
+        values = []
+    if len(values) != 4:
+        raise UserError(f"{where}: bbox must be [x, y, width, height] in pixels, got {box!r}")
+    if not all(map(math.isfinite, values)):
+        raise UserError(f"{where}: bbox {values} must be finite")
+    if values[2] < 0 or values[3] < 0:
+        raise UserError(f"{where}: bbox {values} has a negative width or height (the form is x, y, width, height)")
+    return values
+
+
+def _number(value: Any, where: str) -> float:
+    try:
+        number = float(value)
+    except (TypeError, ValueError):
+        number = math.nan
+    if not math.isfinite(number):
+        raise UserError(f"{where} must be a finite number, got {value!r}")
+    return number
+
+
+def _unique_names(pairs: list[tuple[Any, Any]]) -> list[str]:
+    names = [str(key) if name is None else str(name) for name, key in pairs]
+    return [name if names.count(name) == 1 else f"{name} ({key})" for name, (_, key) in zip(names, pairs, strict=True)]
+
+
+def _some(ids: Mapping[Any, int]) -> str:
+    return ", ".join(repr(key) for key in list(ids)[:5]) + (", …" if len(ids) > 5 else "")

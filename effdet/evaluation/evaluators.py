@@ -1,0 +1,250 @@
+"""What the evaluation loop does with a head's predictions: one evaluator a head.
+
+An evaluator lives through one evaluation: `update` per batch on each process, `state` out and `merge` in where there are
+several processes, `metrics` at the end on one of them. States are plain Python and numpy, so that they cross processes.
+Everything is kept by the picture's index in the set, so that the order of processes and batches changes nothing.
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Protocol
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from effdet.evaluation.batch import EvalBatch
+from effdet.evaluation.classes import ClassJoin
+from effdet.evaluation.classification import classification_metrics, ranks
+from effdet.evaluation.coco import coco_metrics
+from effdet.evaluation.segmentation import confusion_matrix, segmentation_metrics
+from heads.structures import ClassTable, Detections, UserError
+
+
+class Evaluator(Protocol):
+    """Gathers one head's predictions and turns them into metrics."""
+
+    def reset(self) -> None:
+        """Forget every picture."""
+        ...
+
+    def update(self, predictions: Any, batch: EvalBatch) -> None:
+        """Take the predictions for one batch, in original pixels."""
+        ...
+
+    def state(self) -> Any:
+        """What was gathered, picklable."""
+        ...
+
+    def merge(self, states: Sequence[Any]) -> None:
+        """Replace what was gathered by the union of `states` (all processes', this one's among them)."""
+        ...
+
+    def metrics(self) -> dict[str, Any]:
+        """Metrics over every picture gathered."""
+        ...
+
+    def results(self) -> list[dict[str, Any]]:
+        """Predictions in COCO result form, by picture; empty for heads without boxes."""
+        ...
+
+
+class DetectionEvaluator:
+    """COCO metrics of boxes.
+
+    Args:
+        truth: COCO dictionary of the split's ground truth, in the set's own ids (`Source.coco()`).
+        classes: the join of the model's classes with the data's.
+        backend: see `coco_metrics`.
+    """
+
+    def __init__(self, truth: Mapping[str, Any], classes: ClassJoin, *, backend: str = "pycocotools") -> None:
+        self.truth, self.classes, self.backend = truth, classes, backend
+        category_ids = [-1 if index < 0 else classes.data.ids[index] for index in classes.to_data]
+        self._category = np.array([-1 if own is None else own for own in category_ids], np.int64)
+        self._joined = np.array(classes.to_data, np.int64) >= 0
+        self.reset()
+
+    def reset(self) -> None:
+        self._rows: dict[int, tuple[Any, bool, list[dict[str, Any]]]] = {}
+        """By index in the set: image id, whether a cap cut something off, COCO results."""
+
+    def update(self, predictions: Detections, batch: EvalBatch) -> None:
+        boxes, scores, labels, counts = (
+            values.cpu().numpy()
+            for values in (predictions.boxes, predictions.scores, predictions.labels, predictions.counts)
+        )
+        capped = np.zeros(len(counts), bool) if predictions.capped is None else predictions.capped.cpu().numpy()
+        for row, (index, record) in enumerate(zip(batch.indices, batch.records, strict=True)):
+            keep = np.arange(boxes.shape[1]) < counts[row]
+            keep &= self._joined[np.where(keep, labels[row], 0)]
+            results = coco_results(
+                record.image_id, boxes[row][keep], scores[row][keep], self._category[labels[row][keep]]
+            )
+            self._rows[index] = (record.image_id, bool(capped[row]), results)
+
+    def state(self) -> Any:
+        return self._rows
+
+    def merge(self, states: Sequence[Any]) -> None:
+        self._rows = {index: row for state in states for index, row in state.items()}
+
+    @property
+    def capped(self) -> int:
+        """Pictures on which a cap (candidates, detections) cut something off."""
+        return sum(capped for _, capped, _ in self._rows.values())
+
+    def metrics(self) -> dict[str, Any]:
+        if self.capped:
+            warnings.warn(
+                f"a cap on candidates or detections cut some off in {self.capped} of {len(self._rows)} pictures: raise "
+                "max_detections or pre_nms (COCO itself counts 100 a picture and class), or the score threshold",
+                stacklevel=2,
+            )
+        seen = {image_id for image_id, _, _ in self._rows.values()}
+        return coco_metrics(restricted(self.truth, seen), self.results(), backend=self.backend)
+
+    def results(self) -> list[dict[str, Any]]:
+        return [result for index in sorted(self._rows) for result in self._rows[index][2]]
+
+
+class SemanticEvaluator:
+    """IoU of class maps from one confusion matrix.
+
+    Args:
+        truth: reads a picture's class map: record -> (H, W) uint8 of original size, 255 where ignored, or None where the
+            picture has none (it is left out).
+        classes: the join of the model's classes with the data's.
+        categories: see `segmentation_metrics`.
+    """
+
+    def __init__(
+        self,
+        truth: Callable[[Any], np.ndarray | None],
+        classes: ClassJoin,
+        *,
+        categories: Mapping[str, Sequence[str]] | None = None,
+    ) -> None:
+        self.truth, self.classes, self.categories = truth, classes, categories
+        self._names = [str(name) for name in classes.data.names]
+        # Predicted value -> the data's class; classes that the data lacks become "none of these".
+        self._lookup = np.full(256, len(self._names), np.int64)
+        for index, own in enumerate(classes.to_data):
+            if own >= 0:
+                self._lookup[index] = own
+        self.reset()
+
+    def reset(self) -> None:
+        self._by_picture: dict[int, np.ndarray] = {}
+        """(K, K + 1) int64 by index in the set."""
+
+    def update(self, predictions: Sequence[np.ndarray | Tensor], batch: EvalBatch) -> None:
+        for predicted, index, record in zip(predictions, batch.indices, batch.records, strict=True):
+            truth = self.truth(record)
+            if truth is None:
+                continue
+            values = predicted.cpu().numpy() if isinstance(predicted, Tensor) else np.asarray(predicted)
+            try:
+                self._by_picture[index] = confusion_matrix(truth, self._lookup[values], len(self._names))
+            except UserError as error:
+                raise UserError(f"{record.file_name}: {error}") from None
+
+    def state(self) -> Any:
+        return self._by_picture
+
+    def merge(self, states: Sequence[Any]) -> None:
+        self._by_picture = {index: matrix for state in states for index, matrix in state.items()}
+
+    @property
+    def confusion(self) -> np.ndarray:
+        """(K, K + 1) int64 over all pictures; the last column is "none of these"."""
+        empty = np.zeros((len(self._names), len(self._names) + 1), np.int64)
+        return sum(self._by_picture.values(), empty)
+
+    def metrics(self) -> dict[str, Any]:
+        return segmentation_metrics(self.confusion, self._names, categories=self.categories)
+
+    def results(self) -> list[dict[str, Any]]:
+        return []
+
+
+class ClassificationEvaluator:
+    """Top-1 and top-5 accuracy; pictures whose record has no label are left out.
+
+    Args:
+        classes: the join of the model's classes with the data's.
+    """
+
+    def __init__(self, classes: ClassJoin) -> None:
+        self.classes = classes
+        self._names = [str(name) for name in classes.data.names]
+        self.reset()
+
+    def reset(self) -> None:
+        self._places: dict[int, tuple[int, int]] = {}
+        """By index in the set: place of the true class, true class."""
+
+    def update(self, predictions: Tensor, batch: EvalBatch) -> None:
+        labelled = [row for row, record in enumerate(batch.records) if record.label is not None]
+        if not labelled:
+            return
+        labels = np.array([batch.records[row].label for row in labelled], np.int64)
+        scores = data_scores(predictions, self.classes)[labelled].float().cpu().numpy()
+        for row, place, label in zip(labelled, ranks(scores, labels), labels, strict=True):
+            self._places[batch.indices[row]] = (int(place), int(label))
+
+    def state(self) -> Any:
+        return self._places
+
+    def merge(self, states: Sequence[Any]) -> None:
+        self._places = {index: pair for state in states for index, pair in state.items()}
+
+    def metrics(self) -> dict[str, Any]:
+        pairs = np.array([self._places[index] for index in sorted(self._places)], np.int64).reshape(-1, 2)
+        return classification_metrics(pairs[:, 0], pairs[:, 1], self._names)
+
+    def results(self) -> list[dict[str, Any]]:
+        return []
+
+
+def data_scores(scores: Tensor, classes: ClassJoin) -> Tensor:
+    """(B, K of the model) -> (B, K of the data); -inf for classes that the model lacks, the larger of two that join."""
+    joined = scores.new_full((scores.shape[0], len(classes.data)), float("-inf"))
+    known = [index for index, own in enumerate(classes.to_data) if own >= 0]
+    own = torch.tensor([classes.to_data[index] for index in known], device=scores.device)
+    return joined.scatter_reduce(1, own.expand(scores.shape[0], -1), scores[:, known], "amax")
+
+
+def coco_results(
+    image_id: Any, boxes: np.ndarray, scores: np.ndarray, category_ids: np.ndarray
+) -> list[dict[str, Any]]:
+    """One picture's detections in COCO result form.
+
+    Args:
+        image_id: the set's own id of the picture.
+        boxes: (N, 4) xyxy, original pixels.
+        scores: (N,) float.
+        category_ids: (N,) the owner's category ids.
+    """
+    xywh = boxes.astype(np.float64)
+    xywh[:, 2:] -= xywh[:, :2]
+    rows = zip(xywh.tolist(), scores.tolist(), category_ids.tolist(), strict=True)
+    return [
+        {"image_id": image_id, "category_id": category, "bbox": box, "score": score} for box, score, category in rows
+    ]
+
+
+def restricted(truth: Mapping[str, Any], image_ids: set[Any]) -> Mapping[str, Any]:
+    """`truth` with the pictures of `image_ids` alone; unchanged where that is all of them."""
+    images = [image for image in truth["images"] if image["id"] in image_ids]
+    if len(images) == len(truth["images"]):
+        return truth
+    annotations = [annotation for annotation in truth["annotations"] if annotation["image_id"] in image_ids]
+    return {**truth, "images": images, "annotations": annotations}
+
+
+def same_classes(table: ClassTable) -> ClassJoin:
+    """The join of a table with itself, by index: for predictions that are in the data's own classes already."""
+    return ClassJoin(table, table, tuple(range(len(table))))

@@ -1,0 +1,211 @@
+"""The one evaluation loop: validation in training, `evaluate` and the export gate pass it different functions.
+
+Under `torch.distributed` each process takes every world-th picture, without padding, so that no picture counts twice;
+what was gathered goes to every process, rank 0 computes the metrics, and all return the same result. A process that
+fails takes the others with it in order, instead of leaving them at a barrier.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import nullcontext
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+import torch.distributed as dist
+from torch.utils.data import DataLoader, Dataset
+
+from effdet.evaluation.batch import EvalBatch
+from effdet.evaluation.evaluators import Evaluator
+from heads.structures import UserError
+
+PredictFn = Callable[[EvalBatch], Mapping[str, Any]]
+"""Batch -> {head: predictions in original pixels}."""
+
+
+@dataclass(frozen=True)
+class EvaluationResult:
+    """What an evaluation found."""
+
+    metrics: dict[str, Any]
+    """All evaluators' metrics in one dictionary."""
+    predictions: list[dict[str, Any]]
+    """COCO results in the set's own ids; empty where no head gives boxes."""
+    pictures: int
+    seconds: float
+    """Wall time of the loop: reading, model and post-processing, without the metrics."""
+
+    @property
+    def pictures_per_second(self) -> float:
+        return self.pictures / self.seconds if self.seconds > 0 else float("inf")
+
+
+def evaluate(
+    predict_fn: PredictFn,
+    dataset: Any,
+    *,
+    evaluators: Mapping[str, Evaluator],
+    batch_size: int = 8,
+    workers: int = 0,
+    limit: int | None = None,
+    progress: bool = True,
+) -> EvaluationResult:
+    """Run `predict_fn` over `dataset` and let each head's evaluator judge.
+
+    Args:
+        predict_fn: batch -> {head: predictions in original pixels}; see `ModelPredictFn`.
+        dataset: has a length; an item has `image` (3, H, W) uint8, `geometry` and `record` (`effdet.data.EvalSet`).
+        evaluators: by head name. Heads without an evaluator are predicted and not judged.
+        batch_size: pictures in one call of `predict_fn`, on each process.
+        workers: loader processes; 0 reads in this one.
+        limit: judge the first so many pictures, against their truth alone; None means all.
+        progress: show a bar on a terminal (first process only).
+    """
+    if batch_size < 1 or workers < 0:
+        raise UserError(f"batch_size (={batch_size}) must be 1 or more and workers (={workers}) 0 or more")
+    if limit is not None and limit < 1:
+        raise UserError(f"limit={limit} must be 1 or more pictures, or null for all")
+    total = len(dataset) if limit is None else min(limit, len(dataset))
+    if total == 0:
+        raise UserError("there are no pictures to evaluate: the split is empty")
+    if not evaluators:
+        raise UserError("evaluate needs an evaluator for at least one head")
+
+    rank, world = _rank_and_world()
+    shard = _Shard(dataset, range(rank, total, world))
+    started = time.perf_counter()
+    failure: Exception | None = None
+    try:
+        _predict_all(predict_fn, shard, evaluators, batch_size, workers, progress and rank == 0, total)
+    except Exception as error:  # other processes wait at the gather below: they must hear of it
+        if world == 1:
+            raise
+        failure = error
+    _gather(evaluators, failure)
+    seconds = time.perf_counter() - started
+    metrics, predictions = _on_first(lambda: _judge(evaluators))
+    return EvaluationResult(metrics, predictions, total, seconds)
+
+
+def _predict_all(
+    predict_fn: PredictFn,
+    shard: _Shard,
+    evaluators: Mapping[str, Evaluator],
+    batch_size: int,
+    workers: int,
+    progress: bool,
+    total: int,
+) -> None:
+    loader = DataLoader(
+        shard,
+        batch_size=batch_size,
+        num_workers=workers,
+        collate_fn=EvalBatch.of,
+        pin_memory=str(getattr(predict_fn, "device", "cpu")).startswith("cuda"),
+        # Its own generator: a loader draws a seed from the global one, which would change the training around it.
+        generator=torch.Generator().manual_seed(0),
+    )
+    for evaluator in evaluators.values():
+        evaluator.reset()
+    seen = 0
+    with _bar(total) if progress else nullcontext() as advance:
+        for batch in loader:
+            predictions = predict_fn(batch)
+            for head, evaluator in evaluators.items():
+                if head not in predictions:
+                    raise UserError(f"the model predicts {', '.join(predictions)}; there is no {head!r} to evaluate")
+                evaluator.update(predictions[head], batch)
+            seen += len(batch)
+            if advance is not None:
+                advance(min(seen * _rank_and_world()[1], total))
+    assert seen == len(shard), f"{seen} of {len(shard)} pictures came out of the loader"
+
+
+def _judge(evaluators: Mapping[str, Evaluator]) -> tuple[dict[str, Any], list[dict[str, Any]]]:
+    metrics: dict[str, Any] = {}
+    predictions: list[dict[str, Any]] = []
+    for evaluator in evaluators.values():
+        found = evaluator.metrics()
+        assert not metrics.keys() & found.keys(), f"two evaluators give {sorted(metrics.keys() & found.keys())}"
+        metrics |= found
+        predictions += evaluator.results()
+    return metrics, predictions
+
+
+class _Shard(Dataset):
+    """Some pictures of a set, with their index in it."""
+
+    def __init__(self, dataset: Any, indices: Sequence[int]) -> None:
+        self.dataset, self.indices = dataset, indices
+
+    def __len__(self) -> int:
+        return len(self.indices)
+
+    def __getitem__(self, position: int) -> tuple[int, Any]:
+        index = self.indices[position]
+        return index, self.dataset[index]
+
+
+def _rank_and_world() -> tuple[int, int]:
+    if dist.is_available() and dist.is_initialized():
+        return dist.get_rank(), dist.get_world_size()
+    return 0, 1
+
+
+def _gather(evaluators: Mapping[str, Evaluator], failure: Exception | None) -> None:
+    """Give every process all that was gathered, or raise everywhere what failed anywhere."""
+    rank, world = _rank_and_world()
+    if world == 1:
+        return
+    mine = None if failure else {head: evaluator.state() for head, evaluator in evaluators.items()}
+    gathered: list[Any] = [None] * world
+    dist.all_gather_object(gathered, (None if failure is None else f"{type(failure).__name__}: {failure}", mine))
+    if failure is not None:
+        raise failure
+    for other, (text, _) in enumerate(gathered):
+        if text is not None:
+            raise RuntimeError(f"process {other} failed while evaluating (this is process {rank}): {text}")
+    for head, evaluator in evaluators.items():
+        evaluator.merge([state[head] for _, state in gathered])
+
+
+def _on_first(function: Callable[[], Any]) -> Any:
+    """Run on rank 0, hand the result (or the error) to all."""
+    rank, world = _rank_and_world()
+    if world == 1:
+        return function()
+    box: list[Any] = [None, None]
+    error: Exception | None = None
+    if rank == 0:
+        try:
+            box = [function(), None]
+        except Exception as caught:  # noqa: BLE001  (raised again below, once the others know)
+            error, box = caught, [None, str(caught)]
+    dist.broadcast_object_list(box, src=0)
+    if error is not None:
+        raise error
+    if box[1] is not None:
+        raise RuntimeError(f"process 0 failed while computing metrics: {box[1]}")
+    return box[0]
+
+
+class _bar:
+    """A progress bar on stderr where that is a terminal; entering gives a function that takes the pictures done."""
+
+    def __init__(self, total: int) -> None:
+        from rich.console import Console
+        from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+        console = Console(stderr=True)
+        columns = (TextColumn("evaluating"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+        self._progress = Progress(*columns, console=console, transient=True, disable=not console.is_terminal)
+        self._task = self._progress.add_task("", total=total)
+
+    def __enter__(self) -> Callable[[int], None]:
+        self._progress.start()
+        return lambda done: self._progress.update(self._task, completed=done)
+
+    def __exit__(self, *_: object) -> None:
+        self._progress.stop()

@@ -1,0 +1,108 @@
+"""A model as the function that the evaluation loop calls."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, nullcontext
+from dataclasses import fields, replace
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from effdet.evaluation.batch import EvalBatch
+from effdet.evaluation.restore import restore_detections, restore_maps
+from heads.structures import Detections, UserError
+
+PRECISIONS = {None: None, "fp32": None, "bf16": torch.bfloat16, "fp16": torch.float16}
+
+
+class ModelPredictFn:
+    """uint8 canvases -> device -> normalise -> model -> predict -> original pixels.
+
+    Args:
+        model: a `VisionModel` or `FoldedModel`; moved to `device`. It is in evaluation mode while it predicts, and in
+            the mode it was in afterwards.
+        device: where the model runs.
+        precision: None or ``fp32``, ``bf16``, ``fp16`` (autocast).
+        channels_last: lay the pictures out with channels last, which convolutions like best.
+        postprocess: settings of the detection head to replace, for example ``{"score": 0.3}``.
+    """
+
+    def __init__(
+        self,
+        model: nn.Module,
+        *,
+        device: str | torch.device = "cpu",
+        precision: str | None = None,
+        channels_last: bool = True,
+        postprocess: Mapping[str, Any] | None = None,
+    ) -> None:
+        if precision not in PRECISIONS:
+            known = ", ".join(str(name) for name in PRECISIONS if name)
+            raise UserError(f"precision must be one of {known} or null, got {precision!r}")
+        self.device = torch.device(device)
+        self.model = model.to(self.device)
+        self.dtype = PRECISIONS[precision]
+        self.memory_format = torch.channels_last if channels_last else torch.contiguous_format
+        self.postprocess = _settings(model, postprocess) if postprocess else None
+
+    @torch.no_grad()
+    def __call__(self, batch: EvalBatch) -> dict[str, Any]:
+        """Predictions of every head: Detections in original pixels; class maps, a list of (H, W) uint8; (B, K) scores."""
+        images = batch.images.to(self.device, non_blocking=True, memory_format=self.memory_format)
+        autocast = nullcontext() if self.dtype is None else torch.autocast(self.device.type, self.dtype)
+        with evaluating(self.model), autocast:
+            outputs = self.model(self.model.preprocess.normalise(images))  # type: ignore[operator,union-attr]
+        predictions = self._predict(outputs)  # outside of autocast: boxes are decoded in float32
+        return {name: self._restored(value, batch) for name, value in predictions.items()}
+
+    def _predict(self, outputs: Mapping[str, Any]) -> dict[str, Any]:
+        if self.postprocess is None:
+            return self.model.predict(outputs)  # type: ignore[operator]
+        from heads.detection.postprocess import postprocess
+
+        heads: Mapping[str, Any] = self.model.heads  # type: ignore[assignment]
+        predictions = {}
+        for name, head in heads.items():
+            out, settings = outputs[name], self.postprocess.get(name)
+            predictions[name] = (
+                head.predict(out)
+                if settings is None
+                else postprocess(out.class_logits, out.box_deltas, out.anchors, settings, named=head.named_classes)
+            )
+        return predictions
+
+    @staticmethod
+    def _restored(value: Any, batch: EvalBatch) -> Any:
+        if isinstance(value, Detections):
+            return restore_detections(value, batch.geometries)
+        if isinstance(value, Tensor) and value.ndim >= 3:
+            return restore_maps(value, batch.geometries)
+        return value
+
+
+@contextmanager
+def evaluating(model: nn.Module) -> Iterator[None]:
+    """Evaluation mode inside; afterwards every module is in the mode it was in (frozen BatchNorm stays frozen)."""
+    training = [module for module in model.modules() if module.training]
+    model.eval()
+    try:
+        yield
+    finally:
+        for module in training:
+            module.training = True
+
+
+def _settings(model: nn.Module, overrides: Mapping[str, Any]) -> dict[str, Any]:
+    """{head: its post-processing with `overrides`} for the heads that have one."""
+    heads: Mapping[str, Any] = getattr(model, "heads", {})
+    settings = {name: head.postprocess for name, head in heads.items() if hasattr(head, "postprocess")}
+    if not settings:
+        raise UserError(f"{', '.join(overrides)}: this model has no detection head to set them on")
+    for name, value in settings.items():
+        known = [field.name for field in fields(value)]
+        if unknown := [key for key in overrides if key not in known]:
+            raise UserError(f"postprocess has no setting {unknown[0]!r}; it has {', '.join(known)}")
+        settings[name] = replace(value, **overrides)
+    return settings

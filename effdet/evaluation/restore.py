@@ -1,0 +1,74 @@
+"""From input pixels back to original pixels, a whole batch at a time."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from effdet.preprocess import restore_mask
+from heads.structures import Detections, Geometry
+
+
+def restore_detections(detections: Detections, geometries: Sequence[Geometry]) -> Detections:
+    """Boxes in input pixels -> original pixels, clipped to each picture.
+
+    Boxes that lie wholly outside the picture (in the padding) are dropped; the order by score stays. Runs on the device
+    of `detections`, without a loop over pictures.
+    """
+    device = detections.boxes.device
+    frames = torch.tensor(
+        [(*g.offset[::-1], *g.scale[::-1], *g.original[::-1]) for g in geometries], dtype=torch.float32, device=device
+    ).reshape(-1, 1, 3, 2)  # (B, 1, [offset, scale, size], [x, y])
+    offset, scale, size = (frames[:, :, row].repeat(1, 1, 2) for row in range(3))  # each (B, 1, 4), xyxy
+    boxes = torch.minimum(((detections.boxes.float() - offset) / scale).clamp_(min=0), size)
+    real = torch.arange(boxes.shape[1], device=device) < detections.counts[:, None]
+    real &= (boxes[..., 2:] > boxes[..., :2]).all(-1)  # (B, N)
+    order = (~real).to(torch.uint8).argsort(dim=1, stable=True)
+    real = real.gather(1, order)
+    return Detections(
+        boxes=boxes.gather(1, order[..., None].expand(-1, -1, 4)) * real[..., None],
+        scores=detections.scores.gather(1, order) * real,
+        labels=detections.labels.gather(1, order).masked_fill(~real, -1),
+        counts=real.sum(1),
+        capped=detections.capped,
+    )
+
+
+def restore_maps(maps: Tensor, geometries: Sequence[Geometry]) -> list[np.ndarray]:
+    """Class maps in the pictures' own sizes.
+
+    Args:
+        maps: (B, H, W) integer classes in input pixels, resampled with nearest; or (B, K, h, w) float scores of any
+            size that covers the canvas, resampled bilinearly before the best class is taken (sharper borders).
+        geometries: one a picture.
+
+    Returns:
+        (height, width) uint8 for each picture.
+    """
+    if maps.ndim == 3:
+        values = maps.to(torch.uint8).cpu().numpy()
+        return [restore_mask(value, geometry) for value, geometry in zip(values, geometries, strict=True)]
+    return [_best_class(scores, geometry).cpu().numpy() for scores, geometry in zip(maps, geometries, strict=True)]
+
+
+def _best_class(scores: Tensor, geometry: Geometry, *, rows_at_once: int = 512) -> Tensor:
+    """(K, h, w) scores -> (H, W) uint8 classes of the original picture; in strips of rows, so that memory stays flat."""
+    height, width = geometry.original
+    y = _normalised(height, geometry.scale[0], geometry.offset[0], geometry.canvas[0], scores.device)
+    x = _normalised(width, geometry.scale[1], geometry.offset[1], geometry.canvas[1], scores.device)
+    strips = []
+    for strip in y.split(rows_at_once):
+        grid = torch.stack(torch.broadcast_tensors(x[None, :], strip[:, None]), dim=-1)[None]  # (1, rows, W, [x, y])
+        sampled = F.grid_sample(scores[None].float(), grid, padding_mode="border", align_corners=False)
+        strips.append(sampled[0].argmax(0).to(torch.uint8))
+    return torch.cat(strips)
+
+
+def _normalised(length: int, scale: float, offset: float, canvas: int, device: torch.device) -> Tensor:
+    """Centres of original pixels in `grid_sample`'s frame, where -1…1 spans the canvas."""
+    centres = (torch.arange(length, device=device, dtype=torch.float32) + 0.5) * scale + offset
+    return centres * (2 / canvas) - 1

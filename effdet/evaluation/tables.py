@@ -1,0 +1,106 @@
+"""Metrics as tables for the terminal."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import Any
+
+from rich.console import Console, Group, RenderableType
+from rich.table import Table
+
+_MEANINGS = {
+    "AP": "IoU .50:.95",
+    "AP50": "IoU .50",
+    "AP75": "IoU .75",
+    "APs": "small, to 32²",
+    "APm": "medium, to 96²",
+    "APl": "large",
+    "AR1": "1 box",
+    "AR10": "10 boxes",
+    "AR100": "100 boxes",
+    "ARs": "small",
+    "ARm": "medium",
+    "ARl": "large",
+}
+
+
+def number(value: float | None) -> str:
+    """Three decimals; a dash where there was nothing to measure on (None, NaN, COCO's -1)."""
+    if value is None or math.isnan(value) or value < 0:
+        return "–"
+    return f"{value:.3f}"
+
+
+def metric_tables(metrics: Mapping[str, Any], *, title: str = "") -> RenderableType:
+    """All tables that `metrics` has numbers for: boxes, class maps, picture classes."""
+    parts: list[RenderableType] = []
+    if "AP" in metrics:
+        parts += [_boxes(metrics, title or "boxes"), _box_classes(metrics["per_class"])]
+    if "mIoU" in metrics:
+        parts.append(_class_maps(metrics, title or "class maps"))
+    if "top1" in metrics:
+        parts.append(_pictures(metrics, title or "picture classes"))
+    return Group(*parts)
+
+
+def print_metrics(metrics: Mapping[str, Any], *, title: str = "", console: Console | None = None) -> None:
+    """Print `metric_tables` to `console` (None: standard output)."""
+    (console or Console()).print(metric_tables(metrics, title=title))
+
+
+def _boxes(metrics: Mapping[str, Any], title: str) -> Table:
+    """The 12 numbers, precision beside recall."""
+    table = Table("", "", "", "", "", "", title=title, title_style="bold", show_header=False)
+    for column in (1, 4):
+        table.columns[column].justify = "right"
+        table.columns[column].style = "bold"
+    for column in (2, 5):
+        table.columns[column].style = "dim"
+    names = list(_MEANINGS)
+    for precision, recall in zip(names[:6], names[6:], strict=True):
+        cells = [text for name in (precision, recall) for text in (name, number(metrics[name]), _MEANINGS[name])]
+        table.add_row(*cells)
+    return table
+
+
+def _box_classes(per_class: Mapping[str, Mapping[str, Any]]) -> Table:
+    table = _numbers("class", "boxes", "AP", "AP50", "AR100")
+    for name, row in per_class.items():
+        style = "dim" if row["boxes"] == 0 else ""
+        values = (number(row[key]) for key in ("AP", "AP50", "AR100"))
+        table.add_row(name, f"{row['boxes']:,}", *values, style=style)
+    return table
+
+
+def _class_maps(metrics: Mapping[str, Any], title: str) -> Table:
+    table = _numbers("class", "share of pixels", "IoU", title=title)
+    total = sum(metrics["pixels"].values()) or 1
+    for name, value in metrics["IoU"].items():
+        table.add_row(name, f"{100 * metrics['pixels'][name] / total:.2f} %", number(value))
+    table.add_section()
+    table.add_row("[bold]mIoU[/bold]", "", f"[bold]{number(metrics['mIoU'])}[/bold]")
+    if "category_mIoU" in metrics:
+        table.add_row("mIoU of categories", "", number(metrics["category_mIoU"]))
+    table.add_row("pixel accuracy", "", number(metrics["pixel_accuracy"]))
+    table.add_row("mean class accuracy", "", number(metrics["mean_accuracy"]))
+    return table
+
+
+def _pictures(metrics: Mapping[str, Any], title: str, most: int = 40) -> Table:
+    table = _numbers("class", "accuracy", title=title)
+    for name, value in list(metrics["accuracy"].items())[:most]:
+        table.add_row(name, number(value))
+    if len(metrics["accuracy"]) > most:
+        table.add_row(f"… {len(metrics['accuracy']) - most} more", "", style="dim")
+    table.add_section()
+    table.add_row("[bold]top-1[/bold]", f"[bold]{number(metrics['top1'])}[/bold]")
+    table.add_row("top-5", number(metrics["top5"]))
+    return table
+
+
+def _numbers(first: str, *others: str, title: str | None = None) -> Table:
+    table = Table(first, *others, title=title, title_style="bold")
+    for column in table.columns[1:]:
+        column.justify = "right"
+    return table
