@@ -1,0 +1,128 @@
+"""The one object for using a model: pictures in, predictions out."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from itertools import islice
+from pathlib import Path
+from typing import Any, overload
+
+import numpy as np
+import torch
+from torch import nn
+
+from effdet.evaluation import EvalBatch, ModelPredictFn
+from effdet.inference.picture import PictureLike, as_array
+from effdet.inference.prediction import Prediction
+from heads.structures import Detections, Geometry, UserError
+
+
+class Predictor:
+    """Calls a model on pictures of any kind and size.
+
+    Example::
+
+        predict = Predictor("runs/x", device="cuda")
+        p = predict("street.jpg")
+        p.draw().save("out.jpg")
+
+    Args:
+        model: a model (folded or not; moved to `device`), or a path that `effdet.load` reads.
+        device: ``cpu``, ``cuda``, ``cuda:1``, ``mps``.
+        precision: None or ``fp32``, ``bf16``, ``fp16``.
+        image_size: run on another canvas than the model's own: an int for a square, or (height, width).
+        batch_size: pictures in one pass when a list is given.
+        score: drop detections under this score; None keeps the model's own threshold (0.001 as evaluation wants it).
+        nms_iou: of two boxes of one class that overlap by more, the better stays; None keeps the model's own.
+        max_detections: per picture; None keeps the model's own.
+    """
+
+    def __init__(
+        self,
+        model: nn.Module | str | os.PathLike[str],
+        device: str | torch.device = "cpu",
+        *,
+        precision: str | None = None,
+        image_size: int | tuple[int, int] | None = None,
+        batch_size: int = 8,
+        score: float | None = None,
+        nms_iou: float | None = None,
+        max_detections: int | None = None,
+    ) -> None:
+        if batch_size < 1:
+            raise UserError(f"batch_size (={batch_size}) must be 1 or more")
+        network: Any = _loaded(model) if isinstance(model, (str, os.PathLike)) else model
+        overrides = {"score": score, "nms_iou": nms_iou, "max_detections": max_detections}
+        overrides = {key: value for key, value in overrides.items() if value is not None}
+        self.model: nn.Module = network
+        self.batch_size = batch_size
+        self.preprocess = network.preprocess if image_size is None else network.preprocess.fitted(image_size)
+        self._predict = ModelPredictFn(network, device=device, precision=precision, postprocess=overrides)
+
+    @overload
+    def __call__(self, pictures: PictureLike) -> Prediction: ...
+    @overload
+    def __call__(self, pictures: Sequence[PictureLike]) -> list[Prediction]: ...
+    def __call__(self, pictures: Any) -> Prediction | list[Prediction]:
+        """Predict one picture, or a list of them (see `as_array` for what a picture may be)."""
+        if isinstance(pictures, (list, tuple)):
+            return list(self.stream(pictures))
+        return next(self.stream([pictures]))
+
+    def stream(self, pictures: Iterable[PictureLike]) -> Iterator[Prediction]:
+        """Predictions of `pictures` in their order, a batch at a time: for more pictures than fit into memory.
+
+        The next batch is read and resized in threads while the model works.
+        """
+        source = iter(pictures)
+        with ThreadPoolExecutor(max_workers=min(self.batch_size, os.cpu_count() or 1, 8)) as pool:
+            waiting = [pool.submit(self._prepare, picture) for picture in islice(source, self.batch_size)]
+            while waiting:
+                upcoming = [pool.submit(self._prepare, picture) for picture in islice(source, self.batch_size)]
+                yield from self._batch([future.result() for future in waiting])
+                waiting = upcoming
+
+    def _prepare(self, picture: PictureLike) -> tuple[Prediction, np.ndarray, Geometry]:
+        """An empty prediction that holds the picture, its canvas, and how it lies there."""
+        pixels = as_array(picture)
+        canvas, geometry = self.preprocess.geometry(pixels)
+        path = os.fspath(picture) if isinstance(picture, (str, Path)) else None
+        return _empty(pixels, dict(self.model.classes), path), canvas, geometry  # type: ignore[arg-type]
+
+    def _batch(self, prepared: Sequence[tuple[Prediction, np.ndarray, Geometry]]) -> Iterator[Prediction]:
+        canvases = np.stack([canvas for _, canvas, _ in prepared])
+        batch = EvalBatch(
+            images=torch.from_numpy(canvases).permute(0, 3, 1, 2),
+            geometries=tuple(geometry for _, _, geometry in prepared),
+            records=(None,) * len(prepared),
+            indices=tuple(range(len(prepared))),
+        )
+        outputs = self._predict(batch)
+        for row, (prediction, _, _) in enumerate(prepared):
+            yield _filled(prediction, outputs, row)
+
+
+def _loaded(path: str | os.PathLike[str]) -> nn.Module:
+    from effdet.weights import load
+
+    return load(path)
+
+
+def _empty(pixels: np.ndarray, classes: dict[str, Any], path: str | None) -> Prediction:
+    none = np.zeros(0, np.float32)
+    return Prediction(pixels, none.reshape(0, 4), none, none.astype(np.int64), classes=classes, path=path)
+
+
+def _filled(prediction: Prediction, outputs: dict[str, Any], row: int) -> Prediction:
+    changes: dict[str, Any] = {}
+    if isinstance(outputs.get("detection"), Detections):
+        boxes, scores, labels = (values.cpu().numpy() for values in outputs["detection"].picture(row))
+        changes |= {"boxes": boxes, "scores": scores.astype(np.float32), "labels": labels}
+    if "semantic" in outputs:
+        changes["semantic"] = outputs["semantic"][row]
+    if "classification" in outputs:
+        changes["probabilities"] = outputs["classification"][row].float().cpu().numpy()
+    return replace(prediction, **changes)
