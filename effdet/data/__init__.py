@@ -1,0 +1,36 @@
+"""Data: sources of records, the training set with its augmentation, the evaluation set, and loaders."""
+
+from effdet.data.augment import AugmentSpec
+from effdet.data.checks import DataError, Finding, Findings
+from effdet.data.collate import collate
+from effdet.data.eval_set import EvalSample, EvalSet
+from effdet.data.images import read_image
+from effdet.data.loader import TrainLoader
+from effdet.data.open import OPENERS, open_source
+from effdet.data.records import Record, RecordTable, Source
+from effdet.data.rng import generator
+from effdet.data.sampling import repeat_factors
+from effdet.data.spec import DataSpec
+from effdet.data.train_set import Sample, TrainSet
+
+__all__ = [
+    "OPENERS",
+    "AugmentSpec",
+    "DataError",
+    "DataSpec",
+    "EvalSample",
+    "EvalSet",
+    "Finding",
+    "Findings",
+    "Record",
+    "RecordTable",
+    "Sample",
+    "Source",
+    "TrainLoader",
+    "TrainSet",
+    "collate",
+    "generator",
+    "open_source",
+    "read_image",
+    "repeat_factors",
+]

@@ -1,0 +1,150 @@
+"""The checks that every reader's boxes and pictures go through."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from effdet.data.checks import DataError, Findings, missing
+from effdet.data.images import image_sizes
+from effdet.data.records import RecordTable, encode_names
+
+HEADERS_CHECKED = 20_000
+"""Sets of up to so many pictures have every header read when they are opened (0.1 ms each)."""
+
+
+Where = Callable[[int], tuple[str, str]]
+"""Row of a box -> (the file that holds it, what it is called there)."""
+
+
+@dataclass(frozen=True, eq=False)
+class Parsed:
+    """The pictures and boxes of a split as a reader found them, not yet checked against each other."""
+
+    root: Path
+    names: Sequence[str]
+    """(P,) pictures, relative to `root`, sorted by `image_ids`."""
+    image_ids: np.ndarray
+    """(P,) int64."""
+    sizes: np.ndarray
+    """(P, 2) height, width; zeros where the set states none."""
+    owner: np.ndarray
+    """(N,) int64 position of each box's picture, or -1 for a box to be left out (its reader has noted why)."""
+    labels: np.ndarray
+    """(N,) int64 in 0…K-1, or -1 likewise."""
+    bbox: np.ndarray
+    """(N, 4) float64 xywh, original pixels; or shares of the picture where `shares` says so."""
+    crowd: np.ndarray
+    """(N,) bool."""
+    area: np.ndarray | None = None
+    """(N,) float64; the box's own where it is None or not positive."""
+    annotation_ids: np.ndarray | None = None
+    """(N,) int64; None numbers the boxes that are kept."""
+    shares: bool = False
+
+
+def assemble(parsed: Parsed, where: Where, findings: Findings) -> RecordTable:
+    """Checks pictures and boxes, and keeps the sound ones, ordered by picture."""
+    paths = [parsed.root / name for name in parsed.names]
+    usable, sizes = check_pictures(paths, parsed.sizes, findings=findings)
+    known = np.flatnonzero((parsed.owner >= 0) & (parsed.labels >= 0))
+    known = known[usable[parsed.owner[known]]]
+    bbox = parsed.bbox
+    if parsed.shares:
+        bbox = bbox * sizes[parsed.owner][:, [1, 0, 1, 0]]
+    sound = sound_boxes(bbox[known], sizes[parsed.owner[known]], lambda row: where(int(known[row])), findings)
+    rows = known[sound]
+    rows = rows[np.argsort(parsed.owner[rows], kind="stable")]
+    own_area = bbox[rows, 2] * bbox[rows, 3]
+    area = own_area if parsed.area is None else np.where(parsed.area[rows] > 0, parsed.area[rows], own_area)
+    counts = np.bincount(parsed.owner[rows], minlength=len(paths))
+    table = RecordTable(
+        root=parsed.root,
+        image_ids=np.asarray(parsed.image_ids, np.int64),
+        file_names=encode_names(parsed.names),
+        paths=encode_names(parsed.names),
+        sizes=sizes,
+        starts=np.concatenate([[0], np.cumsum(counts)]).astype(np.int64),
+        bbox=bbox[rows],
+        labels=parsed.labels[rows].astype(np.int64),
+        crowd=parsed.crowd[rows],
+        area=area,
+        annotation_ids=np.arange(1, len(rows) + 1) if parsed.annotation_ids is None else parsed.annotation_ids[rows],
+    )
+    return table if usable.all() else table.subset(np.flatnonzero(usable))
+
+
+def sound_boxes(bbox: np.ndarray, sizes: np.ndarray, where: Where, findings: Findings) -> np.ndarray:
+    """Which boxes have any area inside their picture; the others are noted, and so are those that must be clipped.
+
+    Args:
+        bbox: (N, 4) float64 xywh, original pixels.
+        sizes: (N, 2) height and width of each box's picture.
+        where: names a box by its row, and
+        findings: takes what is wrong with it.
+
+    Returns:
+        (N,) bool.
+    """
+    finite: np.ndarray = np.all(np.isfinite(bbox), axis=1)
+    values = np.where(finite[:, None], bbox, 0)
+    x1, y1, width, height = values.T
+    limit_y, limit_x = sizes.T
+    inside_x = np.minimum(x1 + width, limit_x) - np.maximum(x1, 0)
+    inside_y = np.minimum(y1 + height, limit_y) - np.maximum(y1, 0)
+    flat, outside = (width <= 0) | (height <= 0), (inside_x <= 0) | (inside_y <= 0)
+    # A pixel of overhang is rounding, not a fault: tools differ in whether they count pixels or edges.
+    hanging = (x1 < -1) | (y1 < -1) | (x1 + width > limit_x + 1) | (y1 + height > limit_y + 1)
+    for row in np.flatnonzero(~finite | flat | outside | hanging).tolist():
+        file, item = where(int(row))
+        shown = "[" + ", ".join(f"{value:.6g}" for value in bbox[row]) + "]"
+        picture = f"{limit_x[row]}×{limit_y[row]} picture"
+        if not finite[row]:
+            findings.error("bad-number", file, f"box {shown} has a number that is not finite", item=item)
+        elif flat[row]:
+            negative = width[row] < 0 or height[row] < 0
+            kind, what = ("negative-area", "negative") if negative else ("zero-area", "no")
+            findings.warning(kind, file, f"box {shown} (x y w h) has {what} area: left out", item=item)
+        elif outside[row]:
+            text = f"box {shown} (x y w h) lies outside its {picture}: left out"
+            findings.warning("outside-picture", file, text, item=item)
+        else:
+            text = f"box {shown} (x y w h) leaves its {picture}: clipped"
+            findings.warning("out-of-range", file, text, item=item)
+    return finite & ~flat & ~outside
+
+
+def check_pictures(paths: Sequence[Path], sizes: np.ndarray, *, findings: Findings) -> tuple[np.ndarray, np.ndarray]:
+    """Looks for every picture, and compares its header with the size that the set states.
+
+    Args:
+        paths: (P,) pictures.
+        sizes: (P, 2) stated height and width; zeros where the set states none, which the header then fills in.
+
+    Returns:
+        (P,) bool, the usable pictures, and (P, 2) int64 their sizes in the record's frame.
+    """
+    sizes = np.array(sizes, np.int64).reshape(-1, 2)
+    usable = np.ones(len(paths), bool)
+    for position in missing(paths):
+        usable[position] = False
+        findings.error("missing-picture", paths[position], "no such picture")
+    unstated: np.ndarray = np.any(sizes <= 0, axis=1)
+    for position in np.flatnonzero(usable & (unstated | (len(paths) <= HEADERS_CHECKED))).tolist():
+        path = paths[position]
+        try:
+            upright, stored = image_sizes(path)
+        except DataError as error:
+            usable[position] = False
+            findings.error("unreadable-picture", path, str(error).removeprefix(f"{path}: "))
+            continue
+        if unstated[position]:
+            sizes[position] = upright
+        elif (stated := tuple(sizes[position].tolist())) not in (upright, stored):
+            usable[position] = False
+            text = f"the set says {stated[1]}×{stated[0]} (width × height), the file has {upright[1]}×{upright[0]}"
+            findings.error("wrong-size", path, text)
+    return usable, sizes

@@ -1,0 +1,152 @@
+"""The three lists of a COCO annotation file, checked item by item and made into arrays."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeGuard
+
+import numpy as np
+
+from effdet.data.checks import DataError, Findings
+from heads.structures import ClassTable
+
+
+@dataclass(frozen=True)
+class Pictures:
+    """The list ``images``, sorted by id."""
+
+    ids: np.ndarray
+    """(P,) int64."""
+    names: list[str]
+    sizes: np.ndarray
+    """(P, 2) int64 height, width; zeros where the file states none."""
+
+
+@dataclass(frozen=True)
+class Boxes:
+    """The list ``annotations``, in the file's order; ids are as they stand there."""
+
+    ids: np.ndarray
+    image_ids: np.ndarray
+    category_ids: np.ndarray
+    bbox: np.ndarray
+    area: np.ndarray
+    crowd: np.ndarray
+
+
+def load_json(path: Path) -> dict[str, list[Any]]:
+    """The content of an annotation file: an object with the lists images, annotations and categories."""
+    try:
+        content = json.loads(path.read_bytes())
+    except (ValueError, RecursionError) as error:
+        raise DataError(f"{path}: not JSON ({str(error).splitlines()[0]})") from None
+    except OSError as error:
+        raise DataError(f"{path}: cannot be read ({error.strerror})") from None
+    if isinstance(content, list):
+        raise DataError(
+            f"{path}: holds a list, which looks like COCO results; annotations are an object with images, "
+            "annotations and categories"
+        )
+    keys = ("images", "annotations", "categories")
+    lacking = [key for key in keys if not isinstance(content, dict) or not isinstance(content.get(key), list)]
+    if lacking:
+        raise DataError(f"{path}: no list {', '.join(repr(key) for key in lacking)}: this is not COCO annotation JSON")
+    return content
+
+
+def parse_classes(categories: list[Any], path: Path, findings: Findings) -> ClassTable:
+    """The categories sorted by id; faulty ones are noted and left out."""
+    names: dict[int, str] = {}
+    seen: dict[str, int] = {}
+    for position, category in enumerate(categories):
+        item = f"categories[{position}]"
+        identity, name = (category.get("id"), category.get("name")) if isinstance(category, dict) else (None, None)
+        if not _is_int(identity) or not isinstance(name, str) or not name.strip():
+            findings.error("bad-category", path, f"needs a whole-number id and a name, got {category!r:.80}", item=item)
+        elif identity in names:
+            findings.error("duplicate-category", path, f"id {identity} is taken by {names[identity]!r}", item=item)
+        elif name.strip().lower() in seen:
+            text = f"{name!r} is also the name of category {seen[name.strip().lower()]}: rename one"
+            findings.error("duplicate-category", path, text, item=item)
+        else:
+            names[identity], seen[name.strip().lower()] = name, identity
+    if not categories:
+        findings.error("no-categories", path, "'categories' is empty")
+    return ClassTable(tuple(names[identity] for identity in sorted(names)), tuple(sorted(names)))
+
+
+def parse_pictures(images: list[Any], path: Path, findings: Findings) -> Pictures:
+    """The pictures sorted by id; faulty ones are noted and left out."""
+    rows: dict[int, tuple[str, int, int]] = {}
+    files: set[str] = set()
+    for position, image in enumerate(images):
+        item = f"images[{position}]"
+        identity, name = (image.get("id"), image.get("file_name")) if isinstance(image, dict) else (None, None)
+        if not _is_int(identity) or not isinstance(name, str) or not name or "\0" in name:
+            text = f"needs a whole-number id and a file_name, got {image!r:.80}"
+            findings.error("bad-image", path, text, item=item)
+            continue
+        name = name.replace("\\", "/")
+        if identity in rows:
+            findings.error("duplicate-image", path, f"id {identity} is taken by {rows[identity][0]!r}", item=item)
+            continue
+        if name in files:
+            findings.warning("duplicate-image", path, f"{name!r} is listed twice, with different ids", item=item)
+        files.add(name)
+        height, width = image.get("height"), image.get("width")
+        stated = _is_int(height) and _is_int(width) and height > 0 and width > 0
+        rows[identity] = (name, height, width) if stated else (name, 0, 0)
+    ids = sorted(rows)
+    sizes = np.array([rows[identity][1:] for identity in ids], np.int64).reshape(-1, 2)
+    return Pictures(np.array(ids, np.int64), [rows[identity][0] for identity in ids], sizes)
+
+
+def parse_annotations(annotations: list[Any], path: Path, findings: Findings) -> Boxes:
+    """The annotations as arrays; malformed ones are noted and left out."""
+    ids, image_ids, category_ids, bbox, area, crowd = [], [], [], [], [], []
+    for position, annotation in enumerate(annotations):
+        if not isinstance(annotation, dict):
+            findings.error("bad-annotation", path, f"is no object: {annotation!r:.40}", item=f"annotations[{position}]")
+            continue
+        box = annotation.get("bbox")
+        good_box = isinstance(box, list) and len(box) == 4 and all(_is_number(value) for value in box)
+        image_id, category_id = annotation.get("image_id"), annotation.get("category_id")
+        if not (good_box and _is_int(image_id) and _is_int(category_id)):
+            key, value = ("bbox", box) if not good_box else ("image_id", image_id)
+            if good_box and _is_int(image_id):
+                key, value = "category_id", category_id
+            wanted = "4 numbers [x, y, width, height]" if key == "bbox" else "a whole number"
+            item = f"annotation {annotation.get('id', f'[{position}]')}"
+            findings.error("bad-annotation", path, f"{key} must be {wanted}, got {value!r:.60}", item=item)
+            continue
+        identity, given_area = annotation.get("id"), annotation.get("area")
+        ids.append(identity if _is_int(identity) else 0)
+        image_ids.append(image_id)
+        category_ids.append(category_id)
+        bbox.append(box)
+        area.append(given_area if _is_number(given_area) else 0.0)
+        crowd.append(bool(annotation.get("iscrowd")))
+    identities = np.array(ids, np.int64)
+    if len(ids) and (identities == 0).any():
+        text = "an annotation has id 0, or none: all are given new ids from 1, since pycocotools reads 0 as unmatched"
+        findings.warning("annotation-id-0", path, text)
+    elif len(np.unique(identities)) < len(ids):
+        findings.warning("duplicate-annotation", path, "annotation ids occur twice: all are given new ids from 1")
+    return Boxes(
+        identities,
+        np.array(image_ids, np.int64),
+        np.array(category_ids, np.int64),
+        np.array(bbox, np.float64).reshape(-1, 4),
+        np.nan_to_num(np.array(area, np.float64)),
+        np.array(crowd, np.bool_),
+    )
+
+
+def _is_int(value: Any) -> TypeGuard[int]:
+    return type(value) is int and -(2**63) <= value < 2**63
+
+
+def _is_number(value: Any) -> TypeGuard[float]:
+    return type(value) is int and abs(value) < 2**63 or type(value) is float

@@ -1,0 +1,170 @@
+"""Reading pictures: whatever the file holds, (h, w, 3) uint8 RGB comes out, or one line that names the file.
+
+Frames. A camera may store a picture lying down, with an EXIF note to turn it. The record frame is the turned picture,
+as people (and labelling tools) see it, with one exception: a set whose stated width and height are those of the file
+*as stored*, and not of the turned one, was labelled without the note, so it is left as stored.
+
+Pixels. Grey and palette pictures are widened to RGB; 16-bit ones are scaled to 8; an alpha channel is dropped, not
+composited, as Pillow's ``convert("RGB")``, OpenCV and torchvision do; CMYK is converted by Pillow; of several frames
+the first is taken.
+"""
+
+from __future__ import annotations
+
+import struct
+import threading
+import warnings
+import zlib
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+from PIL import Image, ImageFile, ImageOps, UnidentifiedImageError
+
+from effdet.data.checks import DataError
+
+Policy = Literal["error", "warn"]
+SUFFIXES = frozenset(
+    {".jpg", ".jpeg", ".jpe", ".png", ".bmp", ".webp", ".tif", ".tiff", ".gif", ".mpo", ".ppm", ".pgm"}
+)
+"""File names that are taken for pictures when a folder is listed."""
+MAX_PIXELS = 178_956_970
+"""Bound on decoded pixels (about 0.5 GB of RGB; Pillow's own bound): larger pictures are refused by their header."""
+DECODE_ERRORS = (
+    *(OSError, ValueError, SyntaxError, EOFError, LookupError, TypeError, ArithmeticError, MemoryError),
+    *(NotImplementedError, RuntimeError, AttributeError, struct.error, zlib.error, Image.DecompressionBombError),
+)
+"""What Pillow's readers let out of a broken file, beside OSError: whatever their format's code met."""
+_ORIENTATION, _QUARTER_TURNS = 0x0112, (5, 6, 7, 8)
+_truncated_lock = threading.Lock()
+
+
+def read_image(
+    path: Path | str,
+    *,
+    size: tuple[int, int] | None = None,
+    policy: Policy = "error",
+    at_least: tuple[int, int] | None = None,
+) -> np.ndarray:
+    """The pixels of a picture.
+
+    Args:
+        path: the file.
+        size: (height, width) that the set states; decides the frame (see above), and a picture of another size is
+            refused.
+        policy: what a cut-off file gives: ``error`` a :class:`DataError`, ``warn`` a warning and the part that is
+            there.
+        at_least: (height, width) below which the result need not go: a JPEG may then be decoded at 1/2, 1/4 or 1/8 of
+            its size, which is several times faster. Training only: the result is smaller than `size`.
+
+    Returns:
+        (h, w, 3) uint8 RGB, contiguous.
+    """
+    try:
+        with Image.open(path) as image:
+            _bound(image, path)
+            stored = image.size
+            orientation = int(image.getexif().get(_ORIENTATION, 1))
+            turned = orientation in _QUARTER_TURNS
+            upright, exact = _frame(stored, turned, size)
+            if not exact and size is not None:
+                raise DataError(
+                    f"{path}: the set says {size[1]}×{size[0]} (width × height), the file has {stored[0]}×{stored[1]}: "
+                    "correct the size, or the picture"
+                )
+            if at_least is not None:
+                goal = at_least if upright and turned else (at_least[1], at_least[0])
+                image.draft("RGB", goal)
+            pixels = _load(image, path, policy)
+            if upright and orientation != 1:
+                pixels = ImageOps.exif_transpose(pixels)
+            return _rgb(pixels)
+    except DataError:
+        raise
+    except FileNotFoundError:
+        raise DataError(f"{path}: no such picture") from None
+    except UnidentifiedImageError:
+        raise DataError(f"{path}: not a picture that can be read") from None
+    except DECODE_ERRORS as error:
+        reason = (str(error).splitlines() or [type(error).__name__])[0]
+        raise DataError(f"{path}: cannot be decoded ({reason})") from None
+
+
+def image_sizes(path: Path | str) -> tuple[tuple[int, int], tuple[int, int]]:
+    """((height, width) upright, (height, width) as stored) of a picture, from its header alone.
+
+    Raises:
+        DataError: the file is missing, no picture, or larger than :data:`MAX_PIXELS`.
+    """
+    try:
+        with Image.open(path) as image:
+            _bound(image, path)
+            width, height = image.size
+            turned = int(image.getexif().get(_ORIENTATION, 1)) in _QUARTER_TURNS
+    except DataError:
+        raise
+    except FileNotFoundError:
+        raise DataError(f"{path}: no such picture") from None
+    except DECODE_ERRORS as error:
+        raise DataError(f"{path}: not a picture that can be read ({type(error).__name__})") from None
+    return ((width, height) if turned else (height, width)), (height, width)
+
+
+def _frame(stored: tuple[int, int], turned: bool, size: tuple[int, int] | None) -> tuple[bool, bool]:
+    """(whether the EXIF turn is applied, whether the result has the stated size); `stored` is (width, height)."""
+    seen = stored[::-1] if turned else stored
+    if size is None or size[::-1] == seen:
+        return True, True
+    return (False, True) if size[::-1] == stored else (True, False)
+
+
+def _bound(image: Image.Image, path: Path | str) -> None:
+    width, height = image.size
+    if width * height > MAX_PIXELS:
+        raise DataError(f"{path}: {width}×{height} pixels are more than the bound of {MAX_PIXELS:,}: make it smaller")
+
+
+def _load(image: Image.Image, path: Path | str, policy: Policy) -> Image.Image:
+    try:
+        image.load()
+    except (OSError, SyntaxError, EOFError):
+        if policy == "error":
+            raise
+        _load_partly(path, image)
+    return image
+
+
+def _load_partly(path: Path | str, image: Image.Image) -> None:
+    """Loads what a cut-off file still holds; Pillow allows that by a module-wide switch only, so it is set for one
+    call."""
+    warnings.warn(f"{path}: cut off; the missing part is left grey", stacklevel=4)
+    with _truncated_lock:
+        before = ImageFile.LOAD_TRUNCATED_IMAGES
+        ImageFile.LOAD_TRUNCATED_IMAGES = True
+        try:
+            image.load()
+        finally:
+            ImageFile.LOAD_TRUNCATED_IMAGES = before
+
+
+def _rgb(image: Image.Image) -> np.ndarray:
+    if image.mode == "RGB":
+        return np.array(image)
+    if image.mode.startswith("I") or image.mode == "F":
+        return _from_deep(np.asarray(image))
+    if image.mode in ("P", "PA") or "transparency" in image.info:
+        # Through RGBA, so that Pillow does not paint the palette's transparent entry by a rule of its own.
+        image = image.convert("RGBA")
+    return np.array(image.convert("RGB"))
+
+
+def _from_deep(values: np.ndarray) -> np.ndarray:
+    """(h, w) of 16-bit, 32-bit or float grey -> (h, w, 3) uint8. Integers above 255 are taken as 16-bit."""
+    if values.dtype.kind == "f":
+        values = np.nan_to_num(values)
+        scaled = values * 255 if values.size and values.min() >= 0 and values.max() <= 1 else values
+    else:
+        deep = values.dtype == np.uint16 or (values.size > 0 and values.max() > 255)
+        scaled = values / 257 if deep else values
+    grey = np.clip(np.rint(scaled), 0, 255).astype(np.uint8)
+    return np.repeat(grey[:, :, None], 3, axis=2)

@@ -1,0 +1,114 @@
+"""Loaders: PyTorch's, with workers that persist, and with nothing to remember but the epoch and the consumed
+batches."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+import torch
+from torch.utils.data import DataLoader
+
+from effdet.data.checks import DataError
+from effdet.data.collate import collate
+from effdet.data.sampling import EpochSampler
+from effdet.data.train_set import TrainSet
+from heads.structures import Batch, UserError
+
+
+class TrainLoader:
+    """Iterates over the batches of one epoch; call :meth:`set_epoch` before each.
+
+    The batches depend on (seed, epoch, rank, world, batch_size) and on the set, not on the number of workers nor on
+    what was loaded ahead: the state to save is the epoch and the number of batches *consumed*.
+    """
+
+    def __init__(
+        self,
+        train_set: TrainSet,
+        batch_size: int,
+        *,
+        workers: int = 0,
+        seed: int | None = None,
+        rank: int = 0,
+        world: int = 1,
+        factors: np.ndarray | None = None,
+        pin_memory: bool = False,
+        prefetch: int = 2,
+    ) -> None:
+        """
+        Args:
+            train_set: the samples.
+            batch_size: pictures a step on this rank.
+            workers: processes that load; 0 loads in this one.
+            seed: of the order; the set's own if None.
+            rank: of this process, among
+            world: processes, which all see the same order and take disjoint parts of it.
+            factors: from :func:`effdet.data.sampling.repeat_factors`, to repeat pictures of rare classes.
+            pin_memory: for faster copies to a GPU.
+            prefetch: batches that each worker makes ahead.
+        """
+        if workers < 0:
+            raise UserError(f"workers={workers} must not be negative")
+        self.train_set = train_set
+        self.sampler = EpochSampler(
+            len(train_set),
+            batch_size,
+            seed=train_set.seed if seed is None else seed,
+            rank=rank,
+            world=world,
+            factors=factors,
+        )
+        self._loader = DataLoader(
+            train_set,  # type: ignore[arg-type]  # its keys are tuples, which Dataset's type leaves open
+            batch_sampler=self.sampler,  # type: ignore[arg-type]
+            num_workers=workers,
+            collate_fn=collate,
+            persistent_workers=workers > 0,
+            prefetch_factor=prefetch if workers > 0 else None,
+            pin_memory=pin_memory,
+            worker_init_fn=one_thread,
+            # DataLoader draws a base seed at each epoch; from a generator of its own, the run's stays untouched.
+            generator=torch.Generator().manual_seed(0),
+        )
+
+    @property
+    def batch_size(self) -> int:
+        """Pictures in each batch of this rank; the set's size where that is smaller than what was asked for."""
+        return self.sampler.batch_size
+
+    @property
+    def steps_per_epoch(self) -> int:
+        """Batches of a whole epoch."""
+        return self.sampler.steps
+
+    def set_epoch(self, epoch: int, start_batch: int = 0) -> None:
+        """Chooses the epoch to iterate over, and how many of its batches are already consumed."""
+        self.sampler.set_epoch(epoch, start_batch)
+
+    def __len__(self) -> int:
+        """Batches that the next iteration gives."""
+        return len(self.sampler)
+
+    def __iter__(self) -> Iterator[Batch]:
+        self.train_set.warm_up()
+        try:
+            yield from self._loader
+        except DataError as error:
+            raise DataError(own_words(error)) from None
+
+
+def one_thread(worker: int) -> None:
+    """Keeps a worker to one thread: the machine's cores go to workers, not to threads that fight over them."""
+    torch.set_num_threads(1)
+    try:
+        import cv2
+    except ImportError:  # only photometric augmentation needs it
+        return
+    cv2.setNumThreads(0)
+
+
+def own_words(error: Exception) -> str:
+    """The message of an error that crossed from a worker, without the traceback that PyTorch puts before it."""
+    text = str(error)
+    return text.rsplit("DataError: ", 1)[-1].strip() if "Original Traceback" in text else text

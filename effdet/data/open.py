@@ -1,0 +1,66 @@
+"""From the name of a data set to its records, with everything checked before any work is done."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Callable
+from dataclasses import replace
+
+from effdet.data.checks import DataError, Findings
+from effdet.data.coco import open_coco
+from effdet.data.records import Source
+from effdet.data.spec import DataSpec
+from effdet.data.split import split_train
+from effdet.data.voc import open_voc
+from effdet.data.yolo import open_yolo
+
+Opener = Callable[[DataSpec, Findings], Source]
+
+
+def open_streets(spec: DataSpec, findings: Findings) -> Source:
+    """The generated set, drawn on first use into the cache, or read from ``data.root``; it is COCO from there on."""
+    if spec.root is None and spec.annotations is None:
+        from effdet.data import streets
+
+        size = {} if spec.size is None else {"size": spec.size}
+        spec = replace(spec, root=streets.ensure(seed=spec.seed, **size))
+    return open_coco(spec, findings)
+
+
+OPENERS: dict[str, Opener] = {"coco": open_coco, "streets": open_streets, "voc": open_voc, "yolo": open_yolo}
+"""``data=NAME`` -> who reads it. A new set is a new reader and a new line here."""
+
+
+def open_source(spec: DataSpec, *, findings: Findings | None = None) -> Source:
+    """Opens the split of a set that `spec` names.
+
+    Args:
+        spec: name, place and split.
+        findings: where to note what is wrong, errors too, instead of raising; the result then holds the sound items
+            only (``doctor`` wants that). A set that cannot be found at all is an error either way.
+
+    Returns:
+        The source, its records sorted by image id; its `warnings` say in one line for each kind what was mended.
+
+    Raises:
+        DataError: one error that lists all that is wrong.
+    """
+    opener = OPENERS.get(spec.name)
+    if opener is None:
+        near = difflib.get_close_matches(spec.name, OPENERS, n=1)
+        hint = f"did you mean {near[0]!r}? " if near else ""
+        raise DataError(f"data={spec.name!r} is not a known set: {hint}There are {', '.join(sorted(OPENERS))}")
+    collected = Findings() if findings is None else findings
+    source = opener(spec, collected)
+    if len(source) == 0 and not collected.errors:
+        collected.error("no-pictures", spec.title, "lists no picture at all")
+    if spec.split == "train" and "boxes" in source.labelled and len(source) > 0 and source.records.crowd.all():
+        collected.error("no-boxes", spec.title, f"{len(source)} pictures, but no box to learn from")
+    if findings is None:
+        collected.raise_errors(spec.title)
+    source.warnings.extend(collected.summaries())
+    if spec.val_fraction is not None and spec.split in ("train", "val") and len(source) > 0:
+        source = split_train(source, split=spec.split, fraction=spec.val_fraction)
+    if spec.limit is not None:
+        source = source.subset(range(min(spec.limit, len(source))))
+    return source

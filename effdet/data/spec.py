@@ -1,0 +1,97 @@
+"""What a user says of a data set: the ``data`` group of the configuration as one dataclass."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from effdet.data.checks import DataError
+
+SPLITS = ("train", "val", "test")
+
+
+@dataclass(frozen=True)
+class DataSpec:
+    """One split of one data set, as ``data=NAME data.root=… split=…`` name it."""
+
+    name: str
+    root: Path | None = None
+    """Folder in the layout that the set's owners publish."""
+    split: str = "train"
+    train_images: Path | None = None
+    train_annotations: Path | None = None
+    val_images: Path | None = None
+    val_annotations: Path | None = None
+    test_images: Path | None = None
+    test_annotations: Path | None = None
+    val_fraction: float | None = None
+    """Share of train that becomes val, by a hash of each picture's name; the set's own val split is then left alone."""
+    classes: Sequence[str] | None = None
+    """Names in the order of their labels, for sets that do not list them; null finds them out."""
+    difficult: str = "ignore"
+    """Pascal VOC's difficult objects: ``ignore`` (not taught, not counted) or ``keep`` (as any other)."""
+    train_list: str = "train"
+    """Pascal VOC: the file of ImageSets/Main that lists the train split, such as ``trainval``."""
+    limit: int | None = None
+    """Only the first so many pictures, by image id."""
+    size: int | None = None
+    """Side in pixels of the pictures that ``streets`` generates."""
+    seed: int = 0
+    """Seed of ``streets``."""
+
+    def __post_init__(self) -> None:
+        for field in ("root", *(f"{split}_{part}" for split in SPLITS for part in ("images", "annotations"))):
+            value = getattr(self, field)
+            object.__setattr__(self, field, None if value is None else Path(value).expanduser())
+        if self.classes is not None:
+            object.__setattr__(self, "classes", tuple(str(name) for name in self.classes))
+        if self.split not in SPLITS:
+            raise DataError(f"split={self.split!r} must be one of {', '.join(SPLITS)}")
+        if self.val_fraction is not None and not 0 < self.val_fraction < 1:
+            raise DataError(f"data.val_fraction={self.val_fraction} must lie between 0 and 1, both excluded")
+        if self.difficult not in ("ignore", "keep"):
+            raise DataError(f"data.difficult={self.difficult!r} must be ignore or keep")
+        if self.limit is not None and self.limit < 1:
+            raise DataError(f"limit={self.limit} must be at least 1 picture, or null for all")
+
+    @property
+    def file_split(self) -> str:
+        """The split whose files are read: val comes out of the train files where `val_fraction` is set."""
+        return "train" if self.val_fraction is not None and self.split == "val" else self.split
+
+    @property
+    def list_name(self) -> str:
+        """The file of ``ImageSets/Main``, without its suffix."""
+        return self.train_list if self.file_split == "train" else self.file_split
+
+    @property
+    def images(self) -> Path | None:
+        """Picture folder that the user names for these files."""
+        return getattr(self, f"{self.file_split}_images")
+
+    @property
+    def annotations(self) -> Path | None:
+        """Annotation file or folder that the user names for these files."""
+        return getattr(self, f"{self.file_split}_annotations")
+
+    @property
+    def title(self) -> str:
+        """How messages call this set."""
+        return f"data={self.name} split={self.split}"
+
+    def need_root(self) -> Path:
+        """`root`, which must be there."""
+        if self.root is None:
+            keys = f"data.{self.file_split}_images and data.{self.file_split}_annotations"
+            raise DataError(f"{self.title}: say where it lies, with data.root=DIR or with {keys}")
+        if not self.root.is_dir():
+            raise DataError(f"{self.title}: data.root={self.root} is not a folder")
+        return self.root
+
+    def lacks_split(self, looked_for: str) -> DataError:
+        """The error for files that are not there."""
+        fix = f"data.{self.file_split}_annotations=PATH"
+        if self.file_split == "val":
+            fix += ", or hold out a part of train with data.val_fraction=0.1"
+        return DataError(f"{self.title}: no {looked_for} under data.root={self.root}; name it with {fix}")

@@ -1,0 +1,36 @@
+"""Holding out a part of train as val, stably: a picture's side depends on its own name alone."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable
+
+import numpy as np
+
+from effdet.data.checks import DataError
+from effdet.data.records import Source
+
+
+def held_out(file_names: Iterable[str], fraction: float) -> np.ndarray:
+    """(P,) bool: which pictures are held out.
+
+    The name's sha256 is read as a number in [0, 1) and compared with `fraction`: adding or removing other pictures
+    moves none, a larger fraction only adds to val, and the same name always falls on the same side.
+    """
+    names = [name.replace("\\", "/").removeprefix("./") for name in file_names]
+    hashes = [int.from_bytes(hashlib.sha256(name.encode()).digest()[:8]) / 2**64 for name in names]
+    return np.array(hashes, np.float64) < fraction
+
+
+def split_train(source: Source, *, split: str, fraction: float) -> Source:
+    """The part of a train `source` that is train or val under ``data.val_fraction``."""
+    held = held_out((name.decode() for name in source.records.file_names), fraction)
+    chosen = np.flatnonzero(held if split == "val" else ~held)
+    if len(chosen) == 0:
+        raise DataError(
+            f"data.val_fraction={fraction} of {len(source)} train pictures leaves {split} without any: "
+            f"{'raise' if split == 'val' else 'lower'} it"
+        )
+    smaller = source.subset(chosen)
+    smaller.split = split
+    return smaller

@@ -1,0 +1,221 @@
+"""The training set: (epoch, index) -> one augmented sample, the same whenever and by whichever worker it is made."""
+
+from __future__ import annotations
+
+import warnings
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from effdet.data.augment import AugmentSpec
+from effdet.data.checks import DataError
+from effdet.data.images import Policy
+from effdet.data.photometric import Photometric, erase
+from effdet.data.placing import FILTERS, NEAREST, Window, as_evaluated, mirror, random_area, random_scale
+from effdet.data.records import IGNORED, Record, Source
+from effdet.data.rng import generator
+from effdet.preprocess import Preprocess
+from heads.structures import UserError
+
+
+@dataclass(frozen=True, eq=False)
+class Sample:
+    """One picture on the canvas with what it teaches."""
+
+    image: np.ndarray
+    """(H, W, 3) uint8 RGB, contiguous."""
+    boxes: np.ndarray
+    """(N, 4) float32 xyxy, input pixels."""
+    labels: np.ndarray
+    """(N,) int64 in 0…K-1."""
+    index: int
+    semantic: np.ndarray | None = None
+    """(H, W) uint8, 255 where ignored; set for every sample of a source that labels masks."""
+    category: int | None = None
+    has_boxes: bool = True
+
+
+class TrainSet:
+    """Samples of a source under an augmentation.
+
+    Every random choice (mosaic partners too) is a function of (seed, epoch, index, copy).
+    """
+
+    def __init__(
+        self,
+        source: Source,
+        preprocess: Preprocess,
+        *,
+        augment: AugmentSpec | None = None,
+        seed: int = 0,
+        epochs: int | None = None,
+        policy: Policy = "error",
+    ) -> None:
+        """
+        Args:
+            source: the records.
+            preprocess: the model's: canvas, fill, resize rule. Without augmentation samples lie exactly as in
+                evaluation.
+            augment: what changes at random; None changes nothing.
+            seed: of all choices.
+            epochs: of the whole run, from which ``mosaic_off_epochs`` counts back; None never ends the mosaic.
+            policy: ``error`` stops at an undecodable picture; ``warn`` gives what of it can be read, or a blank
+                sample that adds no loss.
+        """
+        if len(source) == 0:
+            raise DataError(f"data={source.name}: the train split holds no pictures")
+        self.source = source
+        self.preprocess = preprocess
+        self.augment = augment or AugmentSpec()
+        self.seed = seed
+        self.epochs = epochs
+        self.policy: Policy = policy
+        self._photometric: Photometric | None = None
+        self._canvas = np.empty((*preprocess.size, 3), np.uint8)
+        # Copied for each sample: filling three bytes at a time would take as long as decoding a picture.
+        self._canvas[...] = preprocess.fill
+
+    def __len__(self) -> int:
+        return len(self.source)
+
+    def warm_up(self) -> None:
+        """Builds what is slow to build; called before worker processes are forked, so that they share it."""
+        if self._photometric is None:
+            self._photometric = Photometric(self.augment)
+
+    def __getitem__(self, key: tuple[int, int] | tuple[int, int, int]) -> Sample:
+        """The sample of (epoch, index) or, where a rare picture comes more than once an epoch, (epoch, index, copy)."""
+        if not isinstance(key, tuple):
+            raise UserError(f"a training sample is asked for by (epoch, index), got {key!r}")
+        epoch, index, copy = (*key, 0)[:3]
+        self.warm_up()
+        rng = generator(self.seed, "augment", epoch, index, copy)
+        if self._has_mosaic(epoch) and rng.random() < self.augment.mosaic:
+            return self._mosaic(index, rng)
+        return self._single(index, rng)
+
+    def _has_mosaic(self, epoch: int) -> bool:
+        ends = np.inf if self.epochs is None else self.epochs - self.augment.mosaic_off_epochs
+        return self.augment.mosaic > 0 and epoch < ends
+
+    def _single(self, index: int, rng: np.random.Generator) -> Sample:
+        sample = self._blank(index)
+        window = self._window(self.source.records[index], rng)
+        if rng.random() < self.augment.hflip:
+            window = mirror(window)
+        sample = self._lay(sample, index, window, exact=not self.augment.moves)
+        rows, columns = window.rows, window.columns
+        # The padding keeps the colour that evaluation will show.
+        sample.image[rows, columns] = self._tint(sample.image[rows, columns], rng)
+        return self._erased(sample, rng)
+
+    def _window(self, record: Record, rng: np.random.Generator) -> Window:
+        spec = self.augment
+        if spec.scale is not None:
+            return random_scale(rng, record.size, self.preprocess, scale=spec.scale, aspect=spec.aspect)
+        if spec.area is not None:
+            return random_area(rng, record.size, self.preprocess.size, area=spec.area, aspect=spec.aspect)
+        return as_evaluated(record.size, self.preprocess)
+
+    def _mosaic(self, index: int, rng: np.random.Generator) -> Sample:
+        """Four pictures around a random cross; the sample's own picture lies in a random quarter."""
+        height, width = self.preprocess.size
+        across, down = (round(side * rng.uniform(0.3, 0.7)) for side in (width, height))
+        quarters = [
+            (0, 0, across, down),
+            (across, 0, width, down),
+            (0, down, across, height),
+            (across, down, width, height),
+        ]
+        members = rng.permutation([index, *rng.integers(0, len(self.source), 3)])
+        sample = self._blank(index)
+        for member, quarter in zip(members.tolist(), quarters, strict=True):
+            if quarter[0] == quarter[2] or quarter[1] == quarter[3]:
+                continue
+            size = self.source.records[member].size
+            scale = self.augment.mosaic_scale
+            window = random_scale(rng, size, self.preprocess, scale=scale, aspect=self.augment.aspect, region=quarter)
+            if rng.random() < self.augment.hflip:
+                window = mirror(window)
+            sample = self._lay(sample, member, window)
+        return self._erased(replace(sample, image=self._tint(sample.image, rng)), rng)
+
+    def _blank(self, index: int) -> Sample:
+        """An empty canvas for the picture at `index`."""
+        height, width = self.preprocess.size
+        canvas = self._canvas.copy()
+        masked = "semantic" in self.source.labelled
+        return Sample(
+            image=canvas,
+            boxes=np.zeros((0, 4), np.float32),
+            labels=np.zeros(0, np.int64),
+            index=index,
+            semantic=np.full((height, width), IGNORED, np.uint8) if masked else None,
+            category=self.source.records[index].label,
+        )
+
+    def _lay(self, sample: Sample, index: int, window: Window, *, exact: bool = False) -> Sample:
+        """`sample` with the picture at `index` painted into its window, and that picture's boxes added.
+
+        `exact` takes evaluation's own pixels, which resize before they crop.
+        """
+        record = self.source.records[index]
+        scale_y, scale_x = window.scale
+        reduced = None if exact else (int(np.ceil(record.height * scale_y)), int(np.ceil(record.width * scale_x)))
+        try:
+            image = self.source.read_image(record, policy=self.policy, at_least=reduced)
+            mask = self.source.read_mask(record) if sample.semantic is not None else None
+        except DataError as error:
+            if self.policy == "error":
+                raise
+            warnings.warn(f"{error}: left blank", stacklevel=2)
+            return replace(sample, has_boxes=False)
+        rows, columns = window.rows, window.columns
+        if exact:
+            patch = self.preprocess.geometry(image)[0][rows, columns]
+            sample.image[rows, columns] = patch[:, ::-1] if window.mirrored else patch
+        else:
+            sample.image[rows, columns] = window.stretch(image, record.size, FILTERS[self.preprocess.interpolation])
+        if mask is not None and sample.semantic is not None:
+            sample.semantic[rows, columns] = self._mask(mask, window, record, exact=exact)
+        taught = ~record.crowd
+        boxes, visible = window.boxes(record.boxes[taught])
+        kept = self._kept(boxes, visible, moved=not exact)
+        return replace(
+            sample,
+            boxes=np.concatenate([sample.boxes, boxes[kept]]),
+            labels=np.concatenate([sample.labels, record.labels[taught][kept]]),
+            has_boxes=sample.has_boxes and record.has_boxes,
+        )
+
+    def _mask(self, mask: np.ndarray, window: Window, record: Record, *, exact: bool) -> np.ndarray:
+        if not exact:
+            return window.stretch(mask, record.size, NEAREST)
+        patch = self.preprocess.geometry_mask(mask, ignore=IGNORED)[window.rows, window.columns]
+        return patch[:, ::-1] if window.mirrored else patch
+
+    def _kept(self, boxes: np.ndarray, visible: np.ndarray, *, moved: bool) -> np.ndarray:
+        """(N,) bool: boxes of which enough is left. Where evaluation's geometry is used, all that have an area stay."""
+        sides = boxes[:, 2:] - boxes[:, :2]
+        if not moved:
+            return np.all(sides > 0, axis=1)
+        smallest = max(self.augment.min_box_size, 1e-3)
+        return np.logical_and(visible >= self.augment.min_visibility, np.all(sides >= smallest, axis=1))
+
+    def _tint(self, pixels: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+        assert self._photometric is not None, "warm_up() comes first"
+        return self._photometric(pixels, rng)
+
+    def _erased(self, sample: Sample, rng: np.random.Generator) -> Sample:
+        """Random erasing; a box that it covers but for `min_visibility` goes, and a mask is ignored there."""
+        if not rng.random() < self.augment.erase:
+            return sample
+        image = np.ascontiguousarray(sample.image)
+        left, top, right, bottom = erase(image, rng, self.augment.erase_area)
+        if sample.semantic is not None:
+            sample.semantic[top:bottom, left:right] = IGNORED
+        low = np.maximum(sample.boxes[:, :2], [left, top])
+        covered = np.maximum(np.minimum(sample.boxes[:, 2:], [right, bottom]) - low, 0).prod(axis=1)
+        whole = (sample.boxes[:, 2:] - sample.boxes[:, :2]).prod(axis=1)
+        kept = covered <= (1 - self.augment.min_visibility) * whole
+        return replace(sample, image=image, boxes=sample.boxes[kept], labels=sample.labels[kept])

@@ -1,0 +1,176 @@
+"""Pascal VOC XML: ``Annotations/NAME.xml``, ``ImageSets/Main/{train,val,test}.txt``, ``JPEGImages/NAME.jpg``.
+
+Coordinates. VOC counts pixels from 1 and both corners belong to the object (VOC2012 devkit, section 4), so a box covers
+``xmin - 1 … xmax`` in the continuous frame where 0 is the left edge of the picture: width = xmax - xmin + 1. A box
+whose corners coincide would by that rule cover one pixel; in practice it is a slip of the mouse, so it counts as
+having no area.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from xml.etree import ElementTree
+
+import numpy as np
+
+from effdet.data.boxes import Parsed, assemble
+from effdet.data.checks import DataError, Findings
+from effdet.data.images import SUFFIXES
+from effdet.data.records import RecordTable, Source
+from effdet.data.spec import DataSpec
+from heads.structures import ClassTable
+
+CORNERS = ("xmin", "ymin", "xmax", "ymax")
+
+
+def open_voc(spec: DataSpec, findings: Findings) -> Source:
+    """The split of a VOC set that `spec` names."""
+    annotations, images, stems = _layout(spec)
+    parsed = {
+        path.stem: _parse(path, findings if path.stem in stems else Findings())
+        for path in (
+            sorted(annotations.glob("*.xml"))
+            if spec.classes is None
+            else (annotations / f"{stem}.xml" for stem in sorted(stems))
+        )
+        if path.is_file()
+    }
+    for stem in sorted(stems - parsed.keys()):
+        findings.error("missing-annotation", annotations / f"{stem}.xml", "no such file, but the split lists it")
+    names = spec.classes or sorted({name for objects in parsed.values() for name in objects.names})
+    if not names:
+        findings.error("no-categories", annotations, "no object in any file has a name")
+    classes = ClassTable.of(list(names))
+    pictures = [parsed[stem] for stem in sorted(stems & parsed.keys())]
+    table = _table(pictures, images, classes, spec, findings)
+    return Source(table, classes, name=spec.name, split=spec.split)
+
+
+def _layout(spec: DataSpec) -> tuple[Path, Path, set[str]]:
+    """The folders of annotations and pictures, and the names that belong to the split."""
+    if spec.annotations is not None:
+        if not spec.annotations.is_dir():
+            key = f"data.{spec.file_split}_annotations"
+            raise DataError(f"{spec.title}: {key}={spec.annotations} is not a folder of XML files")
+        images = spec.images or spec.annotations.parent / "JPEGImages"
+        return spec.annotations, images, {path.stem for path in spec.annotations.glob("*.xml")}
+    root = spec.need_root()
+    bases = [
+        root,
+        *sorted(root.glob("VOC[0-9]*"), reverse=True),
+        *sorted(root.glob("VOCdevkit/VOC[0-9]*"), reverse=True),
+    ]
+    base = next((base for base in bases if (base / "Annotations").is_dir()), None)
+    if base is None:
+        raise spec.lacks_split("folder Annotations")
+    listing = base / "ImageSets" / "Main" / f"{spec.list_name}.txt"
+    images = spec.images or base / "JPEGImages"
+    if listing.is_file():
+        lines = listing.read_text("utf-8", errors="replace").splitlines()
+        return base / "Annotations", images, {line.split()[0] for line in lines if line.strip()}
+    if spec.val_fraction is None or spec.file_split != "train":
+        raise spec.lacks_split(f"ImageSets/Main/{spec.list_name}.txt")
+    return base / "Annotations", images, {path.stem for path in (base / "Annotations").glob("*.xml")}
+
+
+@dataclass(frozen=True)
+class _Objects:
+    path: Path
+    file_name: str
+    size: tuple[int, int]
+    names: tuple[str, ...]
+    numbers: tuple[int, ...]
+    """Place of each object in its file, from 1."""
+    corners: np.ndarray
+    difficult: tuple[bool, ...]
+
+
+def _parse(path: Path, findings: Findings) -> _Objects:
+    empty = _Objects(path, "", (0, 0), (), (), np.zeros((0, 4)), ())
+    try:
+        root = ElementTree.fromstring(path.read_bytes())
+    # Beside ParseError: LookupError and ValueError for an encoding that Python does not know, OSError for the file.
+    except (ElementTree.ParseError, LookupError, ValueError, OSError) as error:
+        findings.error("bad-xml", path, f"cannot be parsed ({str(error).splitlines()[0]})")
+        return empty
+    height, width = (_whole(root.findtext(f"size/{side}")) for side in ("height", "width"))
+    names, numbers, corners, difficult = [], [], [], []
+    for position, node in enumerate(root.findall("object"), start=1):
+        name = (node.findtext("name") or "").strip()
+        values = [_number(node.findtext(f"bndbox/{corner}")) for corner in CORNERS]
+        if not name or any(math.isnan(value) for value in values):
+            text = "needs a name and a bndbox with the numbers xmin, ymin, xmax, ymax"
+            findings.error("bad-annotation", path, text, item=f"object {position}")
+            continue
+        names.append(name)
+        numbers.append(position)
+        corners.append(values)
+        difficult.append((node.findtext("difficult") or "0").strip() not in ("0", ""))
+    file_name = (root.findtext("filename") or "").strip()
+    array = np.array(corners, np.float64).reshape(-1, 4)
+    return _Objects(path, file_name, (height, width), tuple(names), tuple(numbers), array, tuple(difficult))
+
+
+def _table(
+    pictures: Sequence[_Objects], images: Path, classes: ClassTable, spec: DataSpec, findings: Findings
+) -> RecordTable:
+    labels_of = {name: label for label, name in enumerate(classes.names)}
+    counts = [len(objects.names) for objects in pictures]
+    owner = np.repeat(np.arange(len(pictures)), counts)
+    names = [name for objects in pictures for name in objects.names]
+    numbers = [number for objects in pictures for number in objects.numbers]
+    labels = np.array([labels_of.get(name, -1) for name in names], np.int64)
+
+    def where(row: int) -> tuple[str, str]:
+        return str(pictures[owner[row]].path), f"object {numbers[row]} ({names[row]})"
+
+    for row in np.flatnonzero(labels < 0).tolist():
+        file, item = where(row)
+        text = f"class {names[row]!r} is not among data.classes ({', '.join(map(str, classes.names))})"
+        findings.error("unknown-category", file, text, item=item)
+    corners = np.concatenate([np.zeros((0, 4)), *(objects.corners for objects in pictures)])
+    bbox = np.concatenate([corners[:, :2] - 1, corners[:, 2:] - corners[:, :2] + 1], axis=1)
+    # Coinciding corners: see the module's text. Reversed ones stay negative, or become as flat.
+    bbox[:, 2:] -= corners[:, 2:] <= corners[:, :2]
+    difficult = np.array([flag for objects in pictures for flag in objects.difficult], np.bool_)
+    parsed = Parsed(
+        root=images,
+        names=_pictures_of(pictures, images),
+        image_ids=np.arange(1, len(pictures) + 1),
+        sizes=np.array([objects.size for objects in pictures], np.int64).reshape(-1, 2),
+        owner=owner,
+        labels=labels,
+        bbox=bbox,
+        crowd=difficult & (spec.difficult == "ignore"),
+    )
+    return assemble(parsed, where, findings)
+
+
+def _pictures_of(pictures: Sequence[_Objects], images: Path) -> list[str]:
+    """The picture beside each annotation file: of its name, as VOC rules, else the one that its ``filename`` names."""
+    by_stem: dict[str, str] = {}
+    if images.is_dir():
+        by_stem = {path.stem: path.name for path in sorted(images.iterdir()) if path.suffix.lower() in SUFFIXES}
+    names = set(by_stem.values())
+    chosen = []
+    for objects in pictures:
+        named = objects.file_name.replace("\\", "/").rsplit("/", 1)[-1]
+        fallback = named if named in names else f"{objects.path.stem}.jpg"
+        chosen.append(by_stem.get(objects.path.stem, fallback))
+    return chosen
+
+
+def _number(text: str | None) -> float:
+    try:
+        value = float(text or "")
+    except ValueError:
+        return math.nan
+    return value if math.isfinite(value) else math.nan
+
+
+def _whole(text: str | None) -> int:
+    value = _number(text)
+    return int(value) if 0 < value < 2**31 else 0
