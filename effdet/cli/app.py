@@ -1,0 +1,110 @@
+"""``effdet COMMAND key=value …``: from the shell's words to a command's exit code."""
+
+from __future__ import annotations
+
+import importlib
+import os
+import sys
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from effdet.cli.errors import ConfigError, did_you_mean, is_user_error
+from effdet.cli.registry import COMMANDS, Command
+
+if TYPE_CHECKING:
+    from effdet.cli.config import Config
+    from effdet.cli.words import Words
+
+OK, FAILED, MISUSED, INTERRUPTED = 0, 1, 2, 130
+"""Exit codes: done; a command's own verdict (or a bug of ours, with its traceback); an error of the user's; Ctrl-C.
+A run that a signal stopped, and that saved itself first, ends with 128 + the signal's number."""
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command; `arguments` are those behind the program's name (None takes the shell's)."""
+    arguments = list(sys.argv[1:] if arguments is None else arguments)
+    try:
+        return _main(arguments)
+    except KeyboardInterrupt:
+        print("interrupted", file=sys.stderr)
+        return INTERRUPTED
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # `effdet info | head` is no error
+        return OK
+    except BaseException as error:
+        if (
+            code := getattr(error, "exit_code", None)
+        ) is not None:  # effdet.training.Interrupted: saved, and told to stop
+            print(error, file=sys.stderr)
+            return int(code)
+        if os.environ.get("EFFDET_TRACEBACK") == "1" or not is_user_error(error):
+            raise
+        _print_error(error)
+        return MISUSED
+
+
+def _main(arguments: Sequence[str]) -> int:
+    if not arguments or arguments[0] in ("--help", "-h", "help"):
+        from effdet.cli.help import overview
+
+        print(overview())
+        return OK
+    if arguments[0] == "--version":
+        from effdet import __version__
+
+        print(__version__)
+        return OK
+    name = arguments[0]
+    if name not in COMMANDS:
+        raise ConfigError([f"{name}: no such command{did_you_mean(name, COMMANDS)} (commands: {', '.join(COMMANDS)})"])
+    result = run(COMMANDS[name], arguments[1:])
+    return result if isinstance(result, int) else OK
+
+
+def run(command: Command, arguments: Sequence[str]) -> Any:
+    """Compose, check and run; returns what the command returns (None after ``--help`` or ``--print``)."""
+    from effdet.cli.schema import Schema
+    from effdet.cli.words import require_dir, split_words
+
+    words = split_words(arguments, positional=command.positional, switches=command.switches)
+    if words.help:
+        from effdet.cli.help import command_help
+
+        require_dir(words.config_dir)
+        print(command_help(command, Schema(command.name, words.config_dir)))
+        return None
+    config = prepare(command, words)
+    if words.show:
+        print(config.to_yaml(), end="")
+        return None
+    _warn_of_collisions()
+    return importlib.import_module(command.module).run(config, words)
+
+
+def prepare(command: Command, words: Words) -> Config:
+    """The checked configuration; torch is not needed for it."""
+    from effdet.cli.check import check, settled
+    from effdet.cli.inherit import inherit
+
+    config = settled(inherit(command.name, words), words)
+    check(config, words)
+    return config
+
+
+def _warn_of_collisions() -> None:
+    from effdet.cli.startup import collisions, installed
+
+    for line in collisions(installed()):
+        print(f"warning: {line}", file=sys.stderr)
+
+
+def _print_error(error: BaseException) -> None:
+    lines = error.problems if isinstance(error, ConfigError) else [_text(error)]
+    for line in lines:
+        print(f"error: {line}", file=sys.stderr)
+
+
+def _text(error: BaseException) -> str:
+    if isinstance(error, OSError) and error.filename is not None:
+        return f"{error.filename}: {error.strerror}"
+    return str(error) or type(error).__name__

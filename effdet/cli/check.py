@@ -1,0 +1,92 @@
+"""Combinations of words that make no sense, found before anything is imported.
+
+What single keys may be is said in ``conf/`` and checked by :mod:`effdet.cli.compose`. Here: a data set that does not label
+what the task needs (both say so in their own files), and words that contradict each other.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from effdet.cli.config import Config
+from effdet.cli.errors import ConfigError
+from effdet.cli.words import Words
+
+MAX_SIDE = 8192
+"""Pixels; a larger input is a slip of the finger."""
+MIN_SIDE = 32
+"""Pixels; the backbone's last stride."""
+
+
+def check(config: Config, words: Words) -> None:
+    """Refuse what cannot be run.
+
+    Raises:
+        ConfigError: with a line for each contradiction.
+    """
+    problems = [*_labels(config), *_model(config, words), *_size(config), *_files(config)]
+    if problems:
+        raise ConfigError(problems)
+
+
+def _labels(config: Config) -> list[str]:
+    """``task.needs`` within ``data.labels``."""
+    needs, labels = config.get("task.needs"), config.get("data.labels")
+    if needs is None or labels is None:
+        return []
+    missing = [name for name in needs if name not in labels]
+    if not missing:
+        return []
+    data = config.choices.get("data", config.get("data.name"))
+    return [
+        f"task={config.get('task.name')} data={data}: the task needs {', '.join(missing)}, and this data labels "
+        f"{', '.join(labels) or 'nothing'}; choose another task or another data set"
+    ]
+
+
+def settled(config: Config, words: Words) -> Config:
+    """`config` with the model chosen once: a word for it beats an experiment's other way of choosing."""
+    ways = ("model", "phi", "backbone")
+    named = [way for way in ways if words.get(way) is not None]
+    if len(named) != 1:
+        return config
+    return config.replacing({way: None for way in ("model", "phi") if way not in named and config.get(way) is not None})
+
+
+def _model(config: Config, words: Words) -> list[str]:
+    """The model is chosen once: by its name, by phi, or by its backbone."""
+    chosen = [f"{key}={config.get(key)}" for key in ("model", "phi") if config.get(key) is not None]
+    if chosen and (backbone := words.get("backbone")) is not None:
+        chosen.append(f"backbone={backbone}")
+    return [f"{' '.join(chosen)}: each chooses the model; give one of them"] if len(chosen) > 1 else []
+
+
+def _size(config: Config) -> list[str]:
+    size = config.get("image_size")
+    sides = size if isinstance(size, list) else [] if size is None else [size]
+    shown = str(size).replace(" ", "")
+    if any(side < MIN_SIDE for side in sides):
+        return [f"image_size={shown}: a side must be at least {MIN_SIDE} pixels"]
+    if any(side > MAX_SIDE for side in sides):
+        return [f"image_size={shown}: a side may be at most {MAX_SIDE} pixels"]
+    return []
+
+
+def _files(config: Config) -> list[str]:
+    """Paths that must be there and are named by the user."""
+    problems = []
+    for key in ("data.root", "data.train_images", "data.train_annotations", "data.val_images", "data.val_annotations",
+                "data.test_images", "data.test_annotations"):  # fmt: skip
+        value = config.get(key)
+        if isinstance(value, str) and not Path(value).exists():
+            near = _existing(Path(value))
+            problems.append(f"{key}={value}: no such file or folder{near}")
+    return problems
+
+
+def _existing(path: Path) -> str:
+    """Where the path stops being true."""
+    parent = next((parent for parent in path.parents if parent.exists()), None)
+    if parent is None or parent == Path("."):
+        return f" (looked in {Path.cwd()})"
+    return f" ({parent} is there)"

@@ -1,0 +1,212 @@
+"""Composes ``conf/`` with the user's words through Hydra, and finds all that is wrong with either before anything runs.
+
+Precedence: the command line beats the experiment, which beats the primary file, which beats the task, which beats the other
+groups. Hydra would stop at the first mistake and add a key that a file misspells; here every word and every leaf of the
+composed tree is compared with what our files describe, and all problems are told at once.
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from hydra import compose as hydra_compose
+from hydra import initialize_config_dir
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.errors import HydraException
+from omegaconf import OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+
+from effdet.cli.config import Config, leaves
+from effdet.cli.errors import ConfigError, did_you_mean
+from effdet.cli.folder import conf_dir
+from effdet.cli.keys import Key
+from effdet.cli.kinds import admits, describe, textual
+from effdet.cli.quoting import expand, quote, shape
+from effdet.cli.schema import Schema
+from effdet.cli.words import Word, Words, require_dir
+
+PATH_KEYS = ("model", "weights", "source", "out", "run_dir", "resume")
+"""Values of these keys, of ``data.*`` and of ``*.path`` are paths, whatever a user's own file leaves unsaid."""
+
+
+def compose(name: str, words: Words) -> Config:
+    """The checked configuration of the command `name`.
+
+    Raises:
+        ConfigError: with every problem of the words and of the files they choose.
+    """
+    require_dir(words.config_dir)
+    schema = Schema(name, words.config_dir)
+    problems = list(words.problems)
+    group_words = [word for word in words.words if word.key in schema.groups]
+    value_words = [word for word in words.words if word.key not in schema.groups]
+
+    overrides = []
+    for word in group_words:
+        override, wrong = _group_override(word, schema)
+        problems += wrong
+        if not wrong:
+            overrides.append(override)
+    tree, choices = _run_hydra(name, overrides, words.config_dir, problems)
+    known = schema.known(choices)
+    problems += _unknown_in_files(tree, known, schema, choices)
+
+    for word in value_words:
+        override, wrong = _value_override(word, known, schema, choices)
+        problems += wrong
+        if not wrong:
+            overrides.append(override)
+    if value_words:
+        tree, choices = _run_hydra(name, overrides, words.config_dir, problems)
+    problems += _wrong_kinds(tree, known)
+    if problems:
+        raise ConfigError(problems)
+    return Config(tree, choices)
+
+
+def _group_override(word: Word, schema: Schema) -> tuple[str, list[str]]:
+    known = schema.choices(word.key)
+    value = word.value.strip()
+    if value in ("", "null"):
+        if schema.groups[word.key] is None:
+            return f"{word.key}=null", []
+        return "", [f"{word}: {word.key} needs a choice: {', '.join(known)}"]
+    is_list = value.startswith("[") and value.endswith("]")
+    names = [name.strip() for name in value[1:-1].split(",")] if is_list else [value]
+    if is_list and not isinstance(schema.groups[word.key], list):
+        return "", [f"{word}: {word.key} takes one choice, not a list"]
+    wrong = [
+        f"{word.key}={name}: no such choice{did_you_mean(name, known)} ({word.key}: {', '.join(known)})"
+        for name in names
+        if name not in known
+    ]
+    wants_list = isinstance(schema.groups[word.key], list)
+    return f"{word.key}={'[' + ','.join(names) + ']' if wants_list else value}", wrong
+
+
+def _value_override(
+    word: Word, known: Mapping[str, Key], schema: Schema, choices: Mapping[str, Any]
+) -> tuple[str, list[str]]:
+    key = known.get(word.key)
+    if key is None and (parent := _open_parent(word.key, known)) is None:
+        return "", [_no_such_key(word.key, known, schema, choices)]
+    if key is None:
+        key = parent
+    override = f"{word.key}={_protected(word, key)}"
+    try:
+        parsed = OverridesParser.create().parse_override(override)
+    except HydraException:
+        return "", [
+            f"{word}: the value could not be read; text with special characters needs quotes: {word.key}='\"…\"'"
+        ]
+    if parsed.is_sweep_override():
+        return "", [f"{word}: one value at a time; a list is written [a,b]"]
+    return override, []
+
+
+def _open_parent(name: str, known: Mapping[str, Key]) -> Key | None:
+    """The mapping of free keys that `name` lies in."""
+    parents = (known.get(name[:index]) for index, letter in enumerate(name) if letter == ".")
+    return next((key for key in parents if key and key.kinds and any(kind.base == "{}" for kind in key.kinds)), None)
+
+
+def _protected(word: Word, key: Key | None) -> str:
+    """The value as Hydra is to see it: text quoted, numbers and lists as they are."""
+    kinds = key.kinds if key else None
+    path_like = word.key in PATH_KEYS or word.key.startswith("data.") or word.key.endswith(".path")
+    looks = shape(word.value)
+    if kinds is None:
+        return quote(expand(word.value)) if path_like and looks == "text" else word.value
+    bases = {kind.base for kind in kinds}
+    literal = {
+        "null": {"null"},
+        "bool": {"bool"},
+        "number": {"int", "float"},
+        "list": {"list"},
+        "dict": {"{}"},
+        "text": set(),
+    }
+    if bases & literal[looks] or not textual(kinds):
+        return word.value
+    return quote(expand(word.value) if "path" in bases else word.value)
+
+
+def _no_such_key(name: str, known: Mapping[str, Key], schema: Schema, choices: Mapping[str, Any]) -> str:
+    inside = [key for key in known if key.startswith(f"{name}.")]
+    if inside:
+        return f"{name}: holds several keys; name one of {', '.join(inside)}"
+    if elsewhere := schema.elsewhere(name):
+        group = name.partition(".")[0]
+        return f"{name}: {group}={choices.get(group)} has no such key, {' and '.join(elsewhere[:3])} has"
+    return f"{name}: no such key{did_you_mean(name, [*known, *schema.groups])} (effdet {schema.name} --help lists all)"
+
+
+def _run_hydra(
+    name: str, overrides: list[str], own: Path | None, problems: list[str]
+) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Composes; returns the plain resolved tree and the choice made in each group."""
+    if own is not None:
+        overrides = [*overrides, f"hydra.searchpath=[{quote(own.as_uri())}]"]
+    try:
+        with warnings.catch_warnings(), initialize_config_dir(version_base="1.3", config_dir=str(conf_dir())):
+            warnings.simplefilter("ignore")
+            config = hydra_compose(name, overrides=overrides, return_hydra_config=True)
+        choices = OmegaConf.to_container(config.hydra.runtime.choices)
+        OmegaConf.set_struct(config, False)
+        del config["hydra"]
+        tree = OmegaConf.to_container(config, resolve=True, throw_on_missing=False)
+    except (HydraException, OmegaConfBaseException) as error:
+        raise ConfigError([*problems, _first_line(error)]) from error
+    assert isinstance(tree, dict) and isinstance(choices, dict)
+    plain = {str(group): choice for group, choice in choices.items() if not str(group).startswith("hydra/")}
+    return {str(key): value for key, value in tree.items()}, {**_list_choices(name, own, tree), **plain}
+
+
+def _list_choices(name: str, own: Path | None, tree: Mapping[Any, Any]) -> dict[str, list[str]]:
+    """Hydra records no choice for a group that takes a list (``head``): it is read from the sections it filled."""
+    lists = [group for group, choice in Schema(name, own).groups.items() if isinstance(choice, list)]
+    return {group: list(tree.get(group, {})) for group in lists}
+
+
+def _first_line(error: Exception) -> str:
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    return " ".join(lines[:3]) if lines else type(error).__name__
+
+
+def _unknown_in_files(
+    tree: Mapping[str, Any], known: Mapping[str, Key], schema: Schema, choices: Mapping[str, Any]
+) -> list[str]:
+    """Keys that a chosen file sets and nothing reads."""
+    problems = []
+    files = schema.chosen(choices)
+    for name, value in leaves(tree):
+        if name in known or _open_parent(name, known) is not None:
+            continue
+        origin = next((f"{file.path}: " for file in files if name in file.keys), "")
+        if any(key.startswith(f"{name}.") for key in known):
+            if value not in ({}, None):  # else a section that a file left empty
+                hint = (
+                    f"; a choice is made under defaults: - override /{name}: {value}" if name in schema.groups else ""
+                )
+                problems.append(f"{origin}{name}={value}: holds several keys, not a value{hint}")
+            continue
+        problems.append(f"{origin}{name}: no such key{did_you_mean(name, known)}")
+    return problems
+
+
+def _wrong_kinds(tree: Mapping[str, Any], known: Mapping[str, Key]) -> list[str]:
+    problems = []
+    for name, value in leaves(tree):
+        key = known.get(name)
+        if key is not None and key.kinds is not None and not admits(key.kinds, value):
+            shown = "null" if value is None else value
+            problems.append(f"{name}={shown}: must be {describe(key.kinds)}{_near_word(value, key)}")
+    return problems
+
+
+def _near_word(value: Any, key: Key) -> str:
+    words = [kind.word for kind in key.kinds or () if kind.base == "word"]
+    return did_you_mean(value, words) if isinstance(value, str) and words else ""

@@ -1,0 +1,56 @@
+"""Errors of a user's making, one line a problem, all problems at once."""
+
+from __future__ import annotations
+
+import difflib
+import sys
+from collections.abc import Iterable, Sequence
+
+
+class ConfigError(ValueError):
+    """Words or configuration files that cannot be run. `problems` holds one line each."""
+
+    def __init__(self, problems: Sequence[str]) -> None:
+        self.problems = tuple(dict.fromkeys(problems))  # the same mistake seen from two sides is told once
+        super().__init__("\n".join(self.problems))
+
+
+def closest(word: str, choices: Iterable[str]) -> str | None:
+    """The one of `choices` that `word` most likely meant, or None.
+
+    A dotted key is also compared by its last part alone, so that ``lr`` finds ``optimizer.lr`` and ``epochs`` finds
+    ``trainer.max_epochs``.
+    """
+    names = list(dict.fromkeys(choices))
+    direct = difflib.get_close_matches(word, names, n=1, cutoff=0.6)
+    if direct:
+        return direct[0]
+    last = word.rpartition(".")[2].lower()
+    tails: dict[str, str] = {}
+    for name in names:
+        tails.setdefault(name.rpartition(".")[2].lower(), name)
+    if last in tails:
+        return tails[last]
+    near = difflib.get_close_matches(last, list(tails), n=1, cutoff=0.6)
+    if near:
+        return tails[near[0]]
+    inside = [name for tail, name in tails.items() if len(last) >= 4 and last in tail.split("_")]
+    return inside[0] if inside else None
+
+
+def did_you_mean(word: str, choices: Iterable[str]) -> str:
+    """``"; did you mean NAME?"``, or nothing where no choice is near. To be followed by nothing or a bracket."""
+    name = closest(word, choices)
+    return f"; did you mean {name}?" if name else ""
+
+
+def is_user_error(error: BaseException) -> bool:
+    """Whether `error` tells a user what to mend, and is to be printed without its traceback.
+
+    ``heads.structures`` pulls in torch: it is looked at only where a command has imported it already.
+    """
+    structures = sys.modules.get("heads.structures")
+    kinds: tuple[type[BaseException], ...] = (ConfigError, FileNotFoundError, PermissionError, IsADirectoryError)
+    if structures is not None:
+        kinds += (structures.UserError,)
+    return isinstance(error, kinds)

@@ -1,0 +1,73 @@
+"""``effdet --help`` and ``effdet COMMAND --help``, made from the configuration files' own comments."""
+
+from __future__ import annotations
+
+import shutil
+import textwrap
+from collections.abc import Iterable
+
+from effdet.cli.keys import Key, KeyFile, read_keys
+from effdet.cli.kinds import describe
+from effdet.cli.registry import COMMANDS, Command
+from effdet.cli.schema import Schema
+
+_COLUMN = 30
+"""Where explanations begin."""
+
+
+def overview() -> str:
+    lines = ["effdet COMMAND key=value …", "", "Commands:"]
+    lines += [f"  {command.name:<10} {command.summary}" for command in COMMANDS.values()]
+    lines += [
+        "",
+        "`effdet COMMAND --help` lists a command's keys and choices; `--print` shows the composed configuration and runs",
+        "nothing; `--config-dir DIR` adds your own files (DIR/data/mine.yaml is data=mine).",
+        "",
+        "Examples:",
+    ]
+    lines += [f"  {command.examples[0]}" for command in COMMANDS.values()]
+    return "\n".join(lines)
+
+
+def command_help(command: Command, schema: Schema) -> str:
+    """All keys of a command: its own first, then each group with its choices and the default choice's keys."""
+    width = max(72, min(140, shutil.get_terminal_size((120, 24)).columns))
+    lines = [f"effdet {command.name} key=value …", "", f"{command.summary[0].upper()}{command.summary[1:]}.", ""]
+    lines += ["Examples:", *(f"  {example}" for example in command.examples), "", "Keys, with their defaults:"]
+    lines += _keys(schema.primary.keys.values(), width)
+    for group, default in schema.groups.items():
+        lines += ["", *_group(group, default, schema, width)]
+    lines += ["", "Flags: --print (show the composed configuration), --config-dir DIR (your own files), --help"]
+    return "\n".join(lines)
+
+
+def _group(group: str, default: object, schema: Schema, width: int) -> list[str]:
+    files = schema.choices(group)
+    picked = [str(name) for name in (default if isinstance(default, list) else [default]) if name is not None]
+    shown = ", ".join(picked) or "null"
+    choices = textwrap.wrap("one of " + ", ".join(files), width - _COLUMN)
+    lines = [f"{f'{group}={shown}':<{_COLUMN}}{choices[0]}", *(" " * _COLUMN + line for line in choices[1:])]
+    for name in picked:
+        if name in files:
+            lines += _keys(_settable(read_keys(files[name], group)), width)
+    return lines
+
+
+def _settable(file: KeyFile) -> list[Key]:
+    """Without the ``name`` that a choice sets for itself."""
+    return [key for key in file.keys.values() if not key.name.endswith(".name")]
+
+
+def _keys(keys: Iterable[Key], width: int) -> list[str]:
+    lines = []
+    for key in keys:
+        kinds = f" ({describe(key.kinds)})" if key.kinds and key.written else ""
+        head = f"  {key.name}={key.default}"
+        body = textwrap.wrap(f"{key.text}{kinds}".strip(), width - _COLUMN) or [""]
+        if len(head) >= _COLUMN - 1:
+            lines.append(head)
+            head = ""
+        if not (head or body[0]):
+            continue
+        lines += [f"{head:<{_COLUMN}}{body[0]}".rstrip(), *(" " * _COLUMN + line for line in body[1:])]
+    return lines

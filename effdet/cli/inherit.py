@@ -1,0 +1,79 @@
+"""What a command takes from an earlier run: a resumed training its configuration, an evaluation its data."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from effdet.cli import rundir
+from effdet.cli.compose import compose
+from effdet.cli.config import Config
+from effdet.cli.quoting import expand
+from effdet.cli.resume import asked, continued, inherited, saved_config
+from effdet.cli.words import Words
+
+FROM_MODEL = ("data", "limit")
+"""Keys and groups that `evaluate` takes from the run whose model it measures."""
+
+
+def inherit(command: str, words: Words) -> Config:
+    """The composed configuration of `command`, completed from the run that its words name.
+
+    Raises:
+        ConfigError: as :func:`compose`; a run to resume is not there, or differs.
+    """
+    if command == "train":
+        return _train(words)
+    if command == "evaluate" and (source := _run_of(words.get("model"))) is not None:
+        return _evaluate(words, source)
+    return compose(command, words)
+
+
+def _train(words: Words) -> Config:
+    chosen = rundir.handed_down()
+    if chosen is not None and (chosen / rundir.CONFIG).is_file():
+        return saved_config(chosen)  # a process that the first one started: the same run, word for word
+    config = compose("train", words)
+    if config.resume is None:
+        return config
+    folder = resolve_run_dir(config)
+    if folder.resume_from is None:
+        return config
+    default = compose("train", Words(config_dir=words.config_dir))
+    explicit = asked(config, default, [word.key for word in words.words])
+    return continued(config, saved_config(folder.resume_from), explicit)
+
+
+def resolve_run_dir(config: Config) -> rundir.RunDir:
+    """Where the training of `config` writes."""
+    return rundir.resolve(config.run_dir, resume=config.resume, overwrite=config.overwrite, prefix=run_prefix(config))
+
+
+def run_prefix(config: Config) -> str:
+    """``TASK-DATA-BACKBONE``."""
+    if config.model is not None:
+        backbone = Path(config.model).name
+    elif config.phi is not None:
+        backbone = f"phi{config.phi:g}"
+    else:
+        backbone = config.backbone.name
+    return f"{config.task.name}-{config.data.name}-{backbone}"
+
+
+def _run_of(model: str | None) -> Path | None:
+    """The run that a ``model=`` word names by its folder or by a checkpoint in it, if it does."""
+    if model is None:
+        return None
+    path = Path(expand(model))
+    folder = path if path.is_dir() else path.parent.parent
+    return path if path.exists() and (folder / rundir.CONFIG).is_file() else None
+
+
+def _evaluate(words: Words, source: Path) -> Config:
+    saved = saved_config(source)
+    if words.get("data") is not None:
+        return compose("evaluate", words)
+    words = words.adding(data=str(saved.get("data.name")))
+    config = compose("evaluate", words)
+    explicit = {word.key for word in words.words if word.key != "data"}
+    old = {key: value for key, value in saved.flat().items() if key.partition(".")[0] in FROM_MODEL}
+    return config.replacing(inherited(old, config.flat(), explicit))

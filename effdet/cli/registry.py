@@ -1,0 +1,63 @@
+"""The commands that there are. A new command is one line here, a module in ``commands/`` and a file in ``conf/``."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Command:
+    """One word after ``effdet``."""
+
+    name: str
+    """Also the name of its file in ``conf/`` and of its module in ``effdet.cli.commands``."""
+    summary: str
+    positional: tuple[str, ...] = ()
+    """Keys whose words may be written without ``key=``."""
+    switches: tuple[str, ...] = ()
+    """Keys that may be written as a flag."""
+    examples: tuple[str, ...] = ()
+
+    @property
+    def module(self) -> str:
+        return f"effdet.cli.commands.{self.name}"
+
+
+COMMANDS: dict[str, Command] = {
+    command.name: command
+    for command in (
+        Command(
+            "train",
+            "train a model, evaluate it, write a run folder",
+            examples=(
+                "effdet train experiment=quickstart",
+                "effdet train task=detection backbone=b3",
+                "effdet train data=coco data.root=DIR backbone=b0 weights=auto",
+                "effdet train run_dir=runs/x resume=auto",
+            ),
+        ),
+        Command(
+            "evaluate",
+            "measure a model on a split of a data set",
+            examples=(
+                "effdet evaluate model=runs/x split=val",
+                "effdet evaluate model=efficientdet_lite0 weights=FILE data=coco data.root=DIR",
+            ),
+        ),
+        Command(
+            "predict",
+            "draw a model's predictions on pictures",
+            examples=(
+                "effdet predict model=runs/x source=street.jpg",
+                "effdet predict model=runs/x source=FOLDER out=OUT",
+            ),
+        ),
+        Command(
+            "info",
+            "list the models, describe one, describe this machine",
+            positional=("model",),
+            switches=("env",),
+            examples=("effdet info", "effdet info tf_efficientdet_d0", "effdet info phi=-2", "effdet info --env"),
+        ),
+    )
+}
