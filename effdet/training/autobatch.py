@@ -1,0 +1,144 @@
+"""``batch_size=auto``: the largest batch that fits.
+
+CUDA: peak memory is measured at 1 and at 2 pictures and is a straight line in between and beyond (weights, gradients and
+optimiser states are the constant part); the batch that fills 90 % of what is free is tried, and made smaller until it
+fits. CPU: what autograd keeps for one picture is counted, and the batch is what fits in a third of the free memory, 32 at
+most: a larger batch is no faster there.
+"""
+
+from __future__ import annotations
+
+import copy
+import gc
+import math
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
+from dataclasses import fields, replace
+
+import torch
+from torch import Tensor, nn
+
+from effdet.training.errors import out_of_memory
+from effdet.training.loader import LoaderFactory
+from heads.structures import Batch, Targets, UserError
+
+CPU_LIMIT, CPU_SHARE = 32, 1 / 3
+CUDA_LIMIT, CUDA_SHARE = 512, 0.9
+
+
+def largest_batch(
+    model: nn.Module, train_batches: LoaderFactory, *, device: torch.device, precision: str = "32-true", states: int = 2
+) -> int:
+    """Pictures of one batch that fit on `device`; the model is not changed.
+
+    Args:
+        model: on the CPU or on `device`.
+        train_batches: builds the training loader: one real batch of one picture is taken from it.
+        device: where training will run.
+        precision: the trainer's.
+        states: tensors that the optimiser, the gradient and EMA keep for each weight.
+    """
+    sample = next(iter(train_batches(batch_size=1, rank=0, world=1)))
+    trial = copy.deepcopy(model).to(device).train()
+    dtype = {"bf16-mixed": torch.bfloat16, "16-mixed": torch.float16}.get(precision)
+    autocast = torch.autocast(device.type, dtype) if dtype else nullcontext()
+    with autocast:
+        size = _on_cuda(trial, sample, device, states) if device.type == "cuda" else _on_cpu(trial, sample, states)
+    del trial
+    gc.collect()
+    if size < 1:
+        raise UserError(
+            "batch_size=auto: not even one picture fits; use a smaller image_size or backbone, or grad_checkpointing=true"
+        )
+    return size
+
+
+def _on_cpu(model: nn.Module, sample: Batch, states: int) -> int:
+    with _counting() as counted:
+        _loss(model, sample)
+    weights = sum(parameter.numel() * parameter.element_size() for parameter in model.parameters())
+    room = _free_memory() * CPU_SHARE - weights * (1 + states)
+    return min(_round(room / max(counted.bytes, 1)), CPU_LIMIT)
+
+
+def _on_cuda(model: nn.Module, sample: Batch, device: torch.device, states: int) -> int:
+    def peak(size: int) -> int:
+        torch.cuda.empty_cache()
+        torch.cuda.reset_peak_memory_stats(device)
+        _loss(model, _tiled(sample, size).to(device)).backward()
+        model.zero_grad(set_to_none=True)
+        return torch.cuda.max_memory_allocated(device)
+
+    weights = sum(parameter.numel() * parameter.element_size() for parameter in model.parameters())
+    try:
+        peak(1)  # the first call also pays for kernels' workspaces
+        one, two = peak(1), peak(2)
+    except RuntimeError as error:
+        if out_of_memory(error):
+            return 0
+        raise
+    free, _ = torch.cuda.mem_get_info(device)
+    room = (free + torch.cuda.memory_reserved(device)) * CUDA_SHARE - states * weights
+    size = min(_round((room - one) / max(two - one, 1) + 1), CUDA_LIMIT)
+    while size > 1:
+        try:
+            peak(size)
+            return size
+        except RuntimeError as error:
+            if not out_of_memory(error):
+                raise
+            size = _round(size * 0.8)
+    return size
+
+
+def _loss(model: nn.Module, batch: Batch) -> Tensor:
+    outputs = model(model.preprocess.normalise(batch.images))  # type: ignore[operator,union-attr]
+    return torch.stack(list(model.loss(outputs, batch.targets).values())).sum()  # type: ignore[operator]
+
+
+def _tiled(sample: Batch, size: int) -> Batch:
+    def tile(tensor: Tensor) -> Tensor:
+        return tensor[:1].repeat(size, *[1] * (tensor.ndim - 1))
+
+    targets = {field.name: getattr(sample.targets, field.name) for field in fields(Targets)}
+    tiled = Targets(**{name: None if value is None else tile(value) for name, value in targets.items()})
+    return replace(sample, images=tile(sample.images), targets=tiled, indices=tile(sample.indices))
+
+
+def _round(size: float) -> int:
+    """Down to a power of two below 8, and to a multiple of 8 above."""
+    if size < 1:
+        return 0
+    return int(size) // 8 * 8 if size >= 8 else 2 ** int(math.log2(size))
+
+
+class _Counted:
+    bytes = 0
+
+
+@contextmanager
+def _counting() -> Iterator[_Counted]:
+    """Counts the bytes of the tensors that autograd keeps, each storage once."""
+    counted, seen = _Counted(), set()
+
+    def keep(tensor: Tensor) -> Tensor:
+        storage = tensor.untyped_storage()
+        if not isinstance(tensor, nn.Parameter) and storage.data_ptr() not in seen:
+            seen.add(storage.data_ptr())
+            counted.bytes += storage.nbytes()
+        return tensor
+
+    with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
+        yield counted
+
+
+def _free_memory() -> int:
+    """Bytes of the machine's memory that are free for us."""
+    try:
+        with open("/proc/meminfo", encoding="ascii") as file:
+            lines = dict(line.split(":") for line in file)
+        return int(lines["MemAvailable"].split()[0]) * 1024
+    except (OSError, KeyError):
+        pages = os.sysconf("SC_PHYS_PAGES") if hasattr(os, "sysconf") else 0
+        return pages * os.sysconf("SC_PAGE_SIZE") // 2 if pages else 4 * 1024**3

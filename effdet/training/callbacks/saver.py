@@ -1,0 +1,149 @@
+"""``best.ckpt`` and ``last.ckpt``."""
+
+from __future__ import annotations
+
+import math
+import time
+from pathlib import Path
+from typing import Any
+
+from lightning.pytorch import LightningModule, Trainer
+from lightning.pytorch.callbacks import Checkpoint
+
+from effdet.training.callbacks.interrupts import Interrupts
+from effdet.training.checkpoints import BEST, LAST
+from effdet.training.position import Position
+from effdet.training.settings import CheckpointSettings
+from heads.structures import UserError
+
+
+class CheckpointSaver(Checkpoint):
+    """Saves at places from which a run can go on exactly, and only there.
+
+    ``last.ckpt``: every N steps or minutes, before each evaluation, after each epoch, and when asked to stop.
+    ``best.ckpt``: after an evaluation that beats the ones before.
+
+    Args:
+        folder: of the checkpoints.
+        settings: how often.
+        interrupts: says when the run is to stop.
+        monitor: name of the metric, as the evaluation gives it; None for no ``best.ckpt``.
+        mode: ``max`` or ``min``.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        settings: CheckpointSettings,
+        interrupts: Interrupts,
+        *,
+        monitor: str | None = None,
+        mode: str = "max",
+    ) -> None:
+        self.folder = folder
+        self.settings = settings
+        self.interrupts = interrupts
+        self.monitor = monitor
+        self.mode = mode
+        self.best_score: float | None = None
+        self.best_step = -1
+        self._saved_at = time.monotonic()
+        self._save_seconds = 0.0
+        self._saved: tuple[int, Position] | None = None
+
+    @property
+    def last_path(self) -> Path:
+        return self.folder / LAST
+
+    @property
+    def best_path(self) -> Path:
+        return self.folder / BEST
+
+    def state_dict(self) -> dict[str, Any]:
+        return {"best_score": self.best_score, "best_step": self.best_step}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        self.best_score, self.best_step = state_dict["best_score"], state_dict["best_step"]
+
+    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        self._saved_at = time.monotonic()
+
+    def on_train_batch_end(
+        self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
+    ) -> None:
+        if trainer.fit_loop._should_accumulate():
+            return  # half of a step's gradients is nothing that a checkpoint holds
+        stop = self.interrupts.agreed(trainer)
+        if stop or self._due(trainer):
+            self._save_last(trainer, Position(trainer.current_epoch, batch_idx + 1))
+        if stop:
+            raise self.interrupts.leave(f"after step {trainer.global_step}, which is saved")
+
+    def on_validation_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        if trainer.sanity_checking:
+            return
+        place = Position(trainer.current_epoch, trainer.fit_loop.batch_idx + 1)
+        if self._affordable(trainer):
+            self._save_last(trainer, place)
+        self.interrupts.at_once = self._saved == (trainer.global_step, place)
+
+    def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        self.interrupts.at_once = False
+        if trainer.sanity_checking or self.monitor is None:
+            return
+        metrics: dict[str, Any] = pl_module.metrics  # type: ignore[assignment]
+        if self.monitor not in metrics:
+            known = ", ".join(name for name, value in metrics.items() if isinstance(value, (int, float)))
+            raise UserError(f"monitor={self.monitor} is not among the metrics of the evaluation: {known or 'none'}")
+        score = float(metrics[self.monitor])
+        if self._beats(score):
+            self.best_score, self.best_step = score, trainer.global_step
+            place = Position(trainer.current_epoch, trainer.fit_loop.batch_idx + 1, evaluated=True)
+            self._save(trainer, self.best_path, place)
+
+    def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        consumed = trainer.fit_loop.batch_idx + 1
+        whole = consumed >= trainer.num_training_batches
+        epoch = trainer.current_epoch
+        place = Position(epoch + 1, 0) if whole else Position(epoch, consumed, evaluated=True)
+        final = trainer.should_stop or epoch + 1 == trainer.max_epochs
+        if final or self._affordable(trainer):
+            self._save_last(trainer, place)
+
+    def _due(self, trainer: Trainer) -> bool:
+        every_steps, minutes = self.settings.every_steps, self.settings.every_minutes
+        if every_steps and trainer.global_step % every_steps == 0:
+            return True
+        if not minutes or (trainer.world_size > 1 and trainer.global_step % 10):
+            return False  # clocks differ: the processes agree at every tenth step
+        return self._agree(trainer, time.monotonic() - self._saved_at >= 60 * minutes)
+
+    def _affordable(self, trainer: Trainer) -> bool:
+        share = self.settings.max_share
+        since = time.monotonic() - self._saved_at
+        return self._agree(trainer, share >= 1 or since >= self._save_seconds * (1 / max(share, 1e-6) - 1))
+
+    @staticmethod
+    def _agree(trainer: Trainer, decision: bool) -> bool:
+        return decision if trainer.world_size == 1 else trainer.strategy.broadcast(decision)
+
+    def _beats(self, score: float) -> bool:
+        if self.best_score is None or math.isnan(self.best_score):
+            return True
+        return score > self.best_score if self.mode == "max" else score < self.best_score
+
+    def _save_last(self, trainer: Trainer, place: Position) -> None:
+        if self._saved != (trainer.global_step, place):
+            self._save(trainer, self.last_path, place)
+            self._saved = (trainer.global_step, place)
+
+    def _save(self, trainer: Trainer, path: Path, place: Position) -> None:
+        started = time.monotonic()
+        module: Any = trainer.lightning_module
+        module.save_at = place
+        try:
+            trainer.save_checkpoint(path)
+        finally:
+            module.save_at = None
+        self._saved_at = time.monotonic()
+        self._save_seconds = self._saved_at - started

@@ -1,0 +1,302 @@
+"""One function that puts the trainer together and runs it."""
+
+from __future__ import annotations
+
+import json
+import logging
+import platform
+import time
+import warnings
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+from lightning.pytorch import Callback, Trainer
+from lightning.pytorch.callbacks import EarlyStopping, Timer
+from torch import nn
+
+from effdet.training.autobatch import largest_batch
+from effdet.training.callbacks.interrupts import Interrupts
+from effdet.training.callbacks.limits import LastEvaluation, StepLimit
+from effdet.training.callbacks.metrics import MetricLog
+from effdet.training.callbacks.nonfinite import FiniteGuard
+from effdet.training.callbacks.pictures import DrawBatch, DrawPredictions, Pictures
+from effdet.training.callbacks.progress import ProgressDisplay
+from effdet.training.callbacks.saver import CheckpointSaver
+from effdet.training.ema import Ema
+from effdet.training.errors import memory_advice, out_of_memory
+from effdet.training.io import AtomicCheckpointIO
+from effdet.training.loader import LoaderFactory
+from effdet.training.loggers import CsvLogger, make_loggers
+from effdet.training.module import Evaluate, VisionModule
+from effdet.training.position import Position
+from effdet.training.resume import FACTS, check_same, open_resume, run_facts
+from effdet.training.settings import FitSettings, as_plain
+from effdet.training.sheets import draw_training_batch
+from heads.structures import UserError
+
+FORMAT = 1
+"""Version of the checkpoint's layout."""
+_MONITORS = {"detection": "AP", "semantic": "mIoU", "classification": "top1"}
+_OURS = ("logger", "callbacks", "plugins", "max_steps", "max_time", "enable_progress_bar", "default_root_dir")
+
+
+@dataclass(frozen=True)
+class FitResult:
+    """How a run ended."""
+
+    metrics: dict[str, Any]
+    """Of the last evaluation; empty without one."""
+    best_score: float | None
+    best_path: Path | None
+    last_path: Path | None
+    steps: int
+    epochs: int
+    seconds: float
+    skipped: int
+    """Steps that were not finite."""
+    reason: str
+    """``finished``, ``early stopping``, ``time`` or ``steps``."""
+
+
+def fit(
+    model: nn.Module,
+    train_batches: LoaderFactory,
+    *,
+    settings: FitSettings,
+    evaluate: Evaluate | None = None,
+    resume: str | Path | None = None,
+    data: Any = None,
+    record: Mapping[str, Any] | None = None,
+    draw_batch: DrawBatch | None = draw_training_batch,
+    draw_predictions: DrawPredictions | None = None,
+    callbacks: Sequence[Callback] = (),
+) -> FitResult:
+    """Train `model` in place; afterwards it holds the averaged weights.
+
+    Args:
+        model: a `VisionModel`.
+        train_batches: ``train_batches(batch_size=, rank=, world=)`` gives the training loader of one process: batches of
+            uint8 pictures, with a length and ``set_epoch(epoch, start_batch=0)``.
+        settings: all the rest.
+        evaluate: judges the model it is given, in place; gives metrics by name.
+        resume: a checkpoint of this run to go on from (:func:`effdet.training.newest_sound` finds it).
+        data: fingerprint of the training data: any plain value. A resume on other data is refused.
+        record: plain values that go into each checkpoint: ``config`` (YAML text), ``weights``, ``classes``, ….
+        draw_batch: draws the first augmented batch: ``draw_batch(batch, model, path)``; None draws none.
+        draw_predictions: draws predictions after each evaluation, ``draw_predictions(model, path)``; such as
+            :class:`effdet.training.sheets.PredictionSheet`.
+        callbacks: more of Lightning's.
+
+    Raises:
+        UserError: the memory is too small, the disk is full, the run to resume is another one, and the like.
+        Interrupted: SIGTERM or Ctrl-C; the state is saved, and `exit_code` is 143 or 130.
+    """
+    started = time.monotonic()
+    run_dir = settings.run_dir
+    arguments = dict(settings.trainer)
+    checkpoint = open_resume(resume) if resume is not None else None
+    interrupts = Interrupts()
+    interrupts.advice = f"to go on, give the same words with run_dir={run_dir} resume=auto"
+    progress = ProgressDisplay() if settings.progress and arguments.get("enable_progress_bar") is not False else None
+    loggers = [] if arguments.get("logger") is False else make_loggers(settings.loggers, run_dir)
+    monitor = _monitor(model, settings) if evaluate is not None else None
+    saver = CheckpointSaver(
+        run_dir / "checkpoints", settings.checkpoint, interrupts, monitor=monitor, mode=settings.monitor_mode
+    )
+    guard = FiniteGuard(settings.nonfinite, run_dir / "nonfinite", warn=_say) if settings.nonfinite.skip else None
+    ema = Ema(settings.ema) if settings.ema.enabled else None
+    timer = Timer(arguments["max_time"], verbose=False) if arguments.get("max_time") else None
+    steps_limit = _steps_limit(arguments)
+    early = _early_stopping(settings, monitor)
+    ours: list[Callback | None] = [
+        interrupts,
+        guard,
+        Pictures(run_dir, batch=draw_batch, predictions=draw_predictions),
+        ema,
+        MetricLog(*([progress.listen] if progress else [])),
+        progress,
+        StepLimit(steps_limit) if steps_limit else None,
+        timer,
+        early,
+        LastEvaluation(),
+        *callbacks,
+        *_listed(arguments.get("callbacks")),
+        saver if arguments.get("enable_checkpointing") is not False else None,
+    ]
+    with _quiet_lightning(), interrupts:
+        trainer = Trainer(
+            **{name: value for name, value in arguments.items() if name not in _OURS},
+            logger=loggers or False,
+            callbacks=[callback for callback in ours if callback is not None],
+            plugins=[
+                *_listed(arguments.get("plugins")),
+                AtomicCheckpointIO(keep_previous=settings.checkpoint.keep_previous),
+            ],
+            enable_progress_bar=False,
+            default_root_dir=run_dir,
+        )
+        settings = _with_batch_size(model, train_batches, settings, trainer, checkpoint)
+        module = VisionModule(model, settings, train_batches=train_batches, evaluate=evaluate, steps_limit=steps_limit)
+        module.inspect = guard.inspect if guard is not None else None
+        module.record = _record(model, settings, trainer, data, record or {})
+        if checkpoint is not None:
+            check_same(checkpoint[FACTS], module.record[FACTS], str(resume))
+            position = Position.from_dict(checkpoint["position"])
+            for logger in loggers:
+                if isinstance(logger, CsvLogger):
+                    evaluated = position.evaluated or position.batch == 0
+                    logger.cut(checkpoint["global_step"], evaluated=evaluated)
+            del checkpoint
+        module.train()
+        try:
+            trainer.fit(module, ckpt_path=None if resume is None else str(resume))
+        except BaseException as error:
+            if out_of_memory(error):
+                size: Any = model.preprocess.size  # type: ignore[union-attr]
+                raise memory_advice(module.batch_size, size, settings.precision, settings.grad_checkpointing) from None
+            raise
+    return FitResult(
+        metrics=module.metrics,
+        best_score=saver.best_score,
+        best_path=saver.best_path if saver.best_path.exists() else None,
+        last_path=saver.last_path if saver.last_path.exists() else None,
+        steps=trainer.global_step,
+        epochs=trainer.current_epoch,
+        seconds=time.monotonic() - started,
+        skipped=guard.skipped if guard is not None else 0,
+        reason=_reason(trainer, early, timer, steps_limit),
+    )
+
+
+def _monitor(model: nn.Module, settings: FitSettings) -> str | None:
+    if settings.monitor is not None:
+        return settings.monitor.removeprefix("val/")
+    heads = list(getattr(model, "heads", {}))
+    names = [_MONITORS[head] for head in _MONITORS if head in heads]
+    if not names:
+        raise UserError(
+            f"no metric is known to judge the heads {', '.join(heads)} by: set monitor to one that the evaluation gives"
+        )
+    return names[0]
+
+
+def _steps_limit(arguments: Mapping[str, Any]) -> int | None:
+    steps = arguments.get("max_steps")
+    if steps in (None, -1):
+        return None
+    if not isinstance(steps, int) or steps < 1:
+        raise UserError(f"trainer.max_steps={steps!r} must be 1 or more, or -1 for no limit")
+    return steps
+
+
+def _early_stopping(settings: FitSettings, monitor: str | None) -> EarlyStopping | None:
+    patience = settings.early_stopping.patience
+    if patience is None:
+        return None
+    if monitor is None:
+        raise UserError("early_stopping.patience needs an evaluation; this run has none")
+    return EarlyStopping(
+        f"val/{monitor}", patience=patience, min_delta=settings.early_stopping.min_delta, mode=settings.monitor_mode
+    )
+
+
+def _with_batch_size(
+    model: nn.Module,
+    train_batches: LoaderFactory,
+    settings: FitSettings,
+    trainer: Trainer,
+    checkpoint: Mapping[str, Any] | None,
+) -> FitSettings:
+    if settings.batch_size != "auto":
+        return settings
+    if checkpoint is not None:
+        return replace(settings, batch_size=int(checkpoint[FACTS]["batch_size"]))
+    if trainer.num_devices * trainer.num_nodes > 1:
+        raise UserError(
+            "batch_size=auto measures one process and this run has several: find it with trainer.devices=1, then name it"
+        )
+    states = 1 + settings.ema.enabled + {"sgd": 1, "adamw": 2, "rmsprop": 2}[settings.optimizer.name]
+    size = largest_batch(
+        model, train_batches, device=trainer.strategy.root_device, precision=settings.precision, states=states
+    )
+    _say(f"batch_size=auto: {size}")
+    return replace(settings, batch_size=size)
+
+
+def _record(
+    model: nn.Module, settings: FitSettings, trainer: Trainer, data: Any, record: Mapping[str, Any]
+) -> dict[str, Any]:
+    """What decides a result, for the checkpoint."""
+    spec: dict[str, Any] = model.spec.to_dict()  # type: ignore[union-attr,operator]
+    assert isinstance(settings.batch_size, int)
+    facts = run_facts(
+        spec=spec,
+        data=data,
+        seed=settings.seed,
+        batch_size=settings.batch_size,
+        accumulate=trainer.accumulate_grad_batches,
+        processes=trainer.num_devices * trainer.num_nodes,
+        optimizer=as_plain(settings.optimizer),
+        ema=as_plain(settings.ema),
+    )
+    names = ("effdet-lightning", "torch", "torchvision", "lightning", "numpy", "albumentations")
+    versions = {"python": platform.python_version()} | {name: _version(name) for name in names}
+    return {
+        "format": FORMAT,
+        "spec": json.dumps(spec),
+        "classes": spec.get("classes"),
+        "data": data,
+        "seed": settings.seed,
+        "versions": versions,
+        FACTS: facts,
+        **record,
+    }
+
+
+def _version(name: str) -> str | None:
+    try:
+        return metadata.version(name)
+    except metadata.PackageNotFoundError:
+        return None
+
+
+def _reason(trainer: Trainer, early: EarlyStopping | None, timer: Timer | None, steps: int | None) -> str:
+    if early is not None and early.stopped_epoch > 0:
+        return "early stopping"
+    if timer is not None and (left := timer.time_remaining()) is not None and left <= 0:
+        return "time"
+    return "steps" if steps is not None and trainer.global_step >= steps else "finished"
+
+
+def _listed(value: Any) -> list[Any]:
+    return [] if value is None else list(value) if isinstance(value, (list, tuple)) else [value]
+
+
+def _say(text: str) -> None:
+    from lightning.pytorch.utilities import rank_zero_only
+
+    if rank_zero_only.rank == 0:
+        print(text, flush=True)
+
+
+@contextmanager
+def _quiet_lightning() -> Iterator[None]:
+    """Without Lightning's banners and its advice about loaders that it doesn't know."""
+    loggers = [logging.getLogger(name) for name in ("lightning.pytorch", "lightning.fabric")]
+    levels = [logger.level for logger in loggers]
+    try:
+        for logger in loggers:
+            logger.setLevel(logging.WARNING)
+        with warnings.catch_warnings():
+            for text in (".*does not have many workers.*", ".*in eval mode at the start of training.*"):
+                warnings.filterwarnings("ignore", text)
+            warnings.filterwarnings("ignore", ".*is smaller than the logging interval.*")
+            warnings.filterwarnings("ignore", ".*exists and is not empty.*")
+            yield
+    finally:
+        for logger, level in zip(loggers, levels, strict=True):
+            logger.setLevel(level)

@@ -1,0 +1,67 @@
+"""The training loader as the trainer sees it: a position (epoch, batches consumed), and nothing else to remember."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any, Protocol
+
+from heads.structures import Batch
+
+
+class TrainBatches(Protocol):
+    """What `effdet.data.TrainLoader` offers: the batches of an epoch, from any of them on."""
+
+    def set_epoch(self, epoch: int, start_batch: int = 0) -> None: ...
+
+    def __len__(self) -> int: ...
+
+    def __iter__(self) -> Iterator[Batch]: ...
+
+
+class LoaderFactory(Protocol):
+    """Builds the loader of one process."""
+
+    def __call__(self, *, batch_size: int, rank: int, world: int) -> TrainBatches: ...
+
+
+class ResumableLoader:
+    """Starts each epoch where it is told to.
+
+    Workers read ahead, so a loader's own position runs ahead of the trainer's. What counts is what the trainer has
+    consumed: the checkpoint holds that number, and :meth:`seek` goes there.
+    """
+
+    def __init__(self, batches: TrainBatches) -> None:
+        self.batches = batches
+        self.batches.set_epoch(0, 0)
+        self._length = len(batches)
+        self.epoch = self.start = 0
+
+    def seek(self, epoch: int, batch: int = 0) -> None:
+        """The next iteration gives the batches of `epoch` from number `batch` on."""
+        self.epoch, self.start = epoch, batch
+
+    def __len__(self) -> int:
+        """Batches of a whole epoch, wherever it starts."""
+        return self._length
+
+    def __iter__(self) -> Iterator[Batch]:
+        self.batches.set_epoch(self.epoch, self.start)
+        return iter(self.batches)
+
+    # Lightning asks for these two before it trusts a loader to resume in mid-epoch; `seek` does the work.
+    def state_dict(self) -> dict[str, Any]:
+        return {}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        pass
+
+
+class OneItem:
+    """The validation loop's loader: a single item, whose step runs the one evaluation loop."""
+
+    def __len__(self) -> int:
+        return 1
+
+    def __iter__(self) -> Iterator[int]:
+        return iter((0,))

@@ -1,0 +1,162 @@
+"""Where the numbers go: ``metrics.csv`` always; TensorBoard, Weights & Biases and MLflow by name."""
+
+from __future__ import annotations
+
+import csv
+import io
+import os
+from collections.abc import Callable, Mapping, Sequence
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+from lightning.pytorch.loggers import Logger
+from lightning.pytorch.utilities import rank_zero_only
+
+from heads.structures import UserError
+
+_FIRST = ("step", "epoch")
+
+
+class CsvLogger(Logger):
+    """``metrics.csv``: one row a call, on the disk before the call returns, and kept when a run is resumed.
+
+    Lightning's own deletes the file on a resume and writes in blocks, so that a crash loses rows.
+
+    Args:
+        path: the file. An existing one is continued.
+    """
+
+    def __init__(self, path: str | Path) -> None:
+        super().__init__()
+        self.path = Path(path)
+        self._header: list[str] | None = None
+
+    @property
+    def name(self) -> str:
+        return "csv"
+
+    @property
+    def version(self) -> int:
+        return 0
+
+    @property
+    def save_dir(self) -> str:
+        return str(self.path.parent)
+
+    @rank_zero_only
+    def log_metrics(self, metrics: Mapping[str, float], step: int | None = None) -> None:
+        row = {"step": step, **metrics}
+        header = self._read_header()
+        if new := [name for name in row if name not in header]:
+            self._rewrite(self.rows(), [*header, *new] if header else _ordered(new))
+        with self.path.open("a", newline="", encoding="utf-8") as file:
+            file.write(_line([_text(row.get(name)) for name in self._header or []]))
+
+    @rank_zero_only
+    def log_hyperparams(self, *args: Any, **kwargs: Any) -> None:
+        pass  # config.yaml has them
+
+    def rows(self) -> list[dict[str, str]]:
+        """All rows that are whole (a killed process may leave half of a last one)."""
+        if not self.path.exists():
+            return []
+        text = self.path.read_text(encoding="utf-8")
+        whole = text[: text.rfind("\n") + 1]
+        return [row for row in csv.DictReader(io.StringIO(whole)) if None not in row.values()]
+
+    @rank_zero_only
+    def cut(self, step: int, *, evaluated: bool) -> None:
+        """Drop what a resumed run will write again.
+
+        Args:
+            step: rows of later steps go.
+            evaluated: whether the evaluation at `step` itself has been; if not, its row goes too.
+        """
+        rows = [
+            row
+            for row in self.rows()
+            if int(row["step"]) < step or (int(row["step"]) == step and (evaluated or not _is_evaluation(row)))
+        ]
+        self._rewrite(rows, self._read_header())
+
+    def _read_header(self) -> list[str]:
+        if self._header is None:
+            self._header = []
+            if self.path.exists():
+                with self.path.open(newline="", encoding="utf-8") as file:
+                    self._header = next(csv.reader(file), [])
+        return self._header
+
+    def _rewrite(self, rows: Sequence[Mapping[str, str]], header: list[str]) -> None:
+        """The whole file with another header, atomically."""
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        lines = [header] if header else []
+        lines += [[row.get(name, "") for name in header] for row in rows]
+        temporary = self.path.with_name(f".{self.path.name}.tmp")
+        with temporary.open("w", newline="", encoding="utf-8") as file:
+            file.write("".join(map(_line, lines)))
+        os.replace(temporary, self.path)
+        self._header = header
+
+
+def _ordered(names: list[str]) -> list[str]:
+    return [name for name in _FIRST if name in names] + [name for name in names if name not in _FIRST]
+
+
+def _line(cells: Sequence[str]) -> str:
+    buffer = io.StringIO()
+    csv.writer(buffer, lineterminator="\n").writerow(cells)
+    return buffer.getvalue()
+
+
+def _text(value: Any) -> str:
+    return "" if value is None else f"{value:.6g}" if isinstance(value, float) else str(value)
+
+
+def _is_evaluation(row: Mapping[str, str]) -> bool:
+    return any(value and name.startswith("val/") for name, value in row.items())
+
+
+def _tensorboard(run_dir: Path) -> Logger:
+    from lightning.pytorch.loggers import TensorBoardLogger
+
+    return TensorBoardLogger(run_dir, name="", version="tensorboard")
+
+
+def _wandb(run_dir: Path) -> Logger:
+    from lightning.pytorch.loggers import WandbLogger
+
+    return WandbLogger(save_dir=run_dir, name=run_dir.name, project="effdet", id=run_dir.name, resume="allow")
+
+
+def _mlflow(run_dir: Path) -> Logger:
+    from lightning.pytorch.loggers import MLFlowLogger
+
+    return MLFlowLogger("effdet", run_name=run_dir.name, save_dir=str(run_dir / "mlruns"))
+
+
+_MAKERS: dict[str, tuple[tuple[str, ...], str, Callable[[Path], Logger]]] = {
+    "tensorboard": (("tensorboard",), "pip install tensorboard", _tensorboard),
+    "wandb": (("wandb",), "pip install 'effdet-lightning[log]'", _wandb),
+    "mlflow": (("mlflow",), "pip install 'effdet-lightning[log]'", _mlflow),
+}
+
+
+def make_loggers(names: Sequence[str], run_dir: Path) -> list[Logger]:
+    """``metrics.csv`` in `run_dir`, and the loggers that `names` ask for.
+
+    Raises:
+        UserError: an unknown name, or one whose package is missing.
+    """
+    loggers: list[Logger] = [CsvLogger(run_dir / "metrics.csv")]
+    for name in names:
+        if name == "csv":
+            continue
+        if name not in _MAKERS:
+            raise UserError(f"logger={name!r} is unknown; use one of csv, {', '.join(_MAKERS)}")
+        packages, install, make = _MAKERS[name]
+        if missing := [package for package in packages if find_spec(package) is None]:
+            raise UserError(f"logger={name} needs the package {missing[0]}: {install}")
+        loggers.append(make(run_dir))
+    return loggers

@@ -1,0 +1,225 @@
+"""The one LightningModule: a training step for every task, and validation through the one evaluation loop."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import torch
+from lightning.pytorch import LightningModule
+from torch import Tensor, nn
+from torch.optim import Optimizer
+from torch.optim.lr_scheduler import LambdaLR
+
+from effdet.training.freezing import freeze
+from effdet.training.loader import LoaderFactory, OneItem, ResumableLoader
+from effdet.training.meter import LossMeter
+from effdet.training.optimizers import build_optimizer
+from effdet.training.position import Position, loop_state
+from effdet.training.schedules import multiplier
+from effdet.training.seeding import seed_step
+from effdet.training.settings import FitSettings
+from heads.structures import Batch
+
+Evaluate = Callable[[nn.Module], Mapping[str, Any]]
+"""Judges a model (in evaluation mode, on its device): numbers are logged as ``val/NAME``, all else is ignored."""
+Inspect = Callable[[Tensor, Tensor, Optimizer], bool]
+"""Sees (gradient norm, loss, optimiser) before an optimiser step; False where the step is skipped."""
+
+
+class VisionModule(LightningModule):
+    """Trains a model.
+
+    Args:
+        model: a `VisionModel`: ``model(images)``, ``.loss(outputs, targets)``, ``.preprocess.normalise(uint8 images)``.
+        settings: how; `settings.batch_size` must be a number by now.
+        train_batches: builds the training loader of one process.
+        evaluate: what validation runs; None for no validation.
+        steps_limit: optimiser steps after which the run ends, if before `max_epochs`.
+        record: plain values that go into each checkpoint as they are.
+    """
+
+    def __init__(
+        self,
+        model: nn.Module,
+        settings: FitSettings,
+        *,
+        train_batches: LoaderFactory,
+        evaluate: Evaluate | None = None,
+        steps_limit: int | None = None,
+        record: Mapping[str, Any] | None = None,
+    ) -> None:
+        super().__init__()
+        assert isinstance(settings.batch_size, int), "batch_size=auto is resolved before"
+        self.model = model.to(memory_format=torch.channels_last) if settings.channels_last else model
+        self.settings = settings
+        self.batch_size = settings.batch_size
+        self.evaluate = evaluate
+        self.steps_limit = steps_limit
+        self.record = dict(record or {})
+        self.meter = LossMeter()
+        self.metrics: dict[str, Any] = {}
+        """What the last evaluation gave."""
+        self.metrics_step = -1
+        self.grad_norm: Tensor | None = None
+        """Of the last optimiser step, before clipping."""
+        self.last_loss: Tensor | None = None
+        self.inspect: Inspect | None = None
+        self.save_at: Position | None = None
+        """Where the checkpoint that is being saved stands; set by the callback that saves."""
+        self._train_batches = train_batches
+        self._loader: ResumableLoader | None = None
+        self._start = Position(0, 0)
+        self._held = freeze(model, settings.freeze)
+        if settings.grad_checkpointing:
+            model.backbone.grad_checkpointing = True  # type: ignore[union-attr]
+
+    def train(self, mode: bool = True) -> VisionModule:
+        """As usual, but frozen BatchNorm stays in evaluation mode."""
+        super().train(mode)
+        for layer in self._held:
+            layer.eval()
+        return self
+
+    def forward(self, images: Tensor) -> Any:
+        """Raw outputs for (B, 3, H, W) uint8 RGB images."""
+        if self.settings.channels_last:
+            images = images.contiguous(memory_format=torch.channels_last)  # while they are bytes: a quarter of the work
+        return self.model(self.model.preprocess.normalise(images))  # type: ignore[operator,union-attr]
+
+    def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
+        terms: dict[str, Tensor] = self.model.loss(self(batch.images), batch.targets)  # type: ignore[operator]
+        loss = torch.stack(list(terms.values())).sum()
+        self.meter.add(terms, loss)
+        self.last_loss = loss.detach()
+        return loss
+
+    def on_train_epoch_start(self) -> None:
+        self.loader().seek(self.current_epoch)
+
+    def on_train_batch_start(self, batch: Batch, batch_idx: int) -> None:
+        seed_step(self.settings.seed, self.trainer.fit_loop.total_batch_idx, self.global_rank, self.device)
+        # Lightning adds one to this counter (the x axis of its own logs) for an evaluation that a resume repeats.
+        self.trainer.fit_loop.epoch_loop._batches_that_stepped = self.trainer.global_step
+
+    def validation_step(self, batch: Any, batch_idx: int) -> None:
+        assert self.evaluate is not None
+        self.metrics = dict(self.evaluate(self.model))
+        self.metrics_step = self.trainer.global_step
+        values = {f"val/{name}": float(value) for name, value in self.metrics.items() if _is_number(value)}
+        # To Lightning for callbacks that monitor; to the loggers by hand, with the step that training rows have.
+        self.log_dict(values, logger=False, batch_size=1, rank_zero_only=False)
+        for logger in self.trainer.loggers:
+            logger.log_metrics({"epoch": self.current_epoch, **values}, step=self.trainer.global_step)
+
+    def transfer_batch_to_device(self, batch: Any, device: torch.device, dataloader_idx: int) -> Any:
+        return batch.to(device, non_blocking=True) if isinstance(batch, Batch) else batch
+
+    def configure_gradient_clipping(
+        self,
+        optimizer: Optimizer,
+        gradient_clip_val: float | None = None,
+        gradient_clip_algorithm: str | None = None,
+    ) -> None:
+        parameters = [parameter for group in optimizer.param_groups for parameter in group["params"]]
+        gradients = [parameter.grad for parameter in parameters if parameter.grad is not None]
+        by_value = gradient_clip_algorithm == "value"
+        if not gradients or (self.inspect is None and not gradient_clip_val):
+            return
+        self.grad_norm = torch.nn.utils.get_total_norm(gradients)
+        assert self.last_loss is not None
+        if self.inspect is not None and not self.inspect(self.grad_norm, self.last_loss, optimizer):
+            return
+        if gradient_clip_val and by_value:
+            torch.nn.utils.clip_grad_value_(parameters, gradient_clip_val)
+        elif gradient_clip_val:
+            torch.nn.utils.clip_grads_with_norm_(parameters, gradient_clip_val, self.grad_norm)
+
+    def configure_optimizers(self) -> Any:
+        # fp16's scaler unscales before clipping, which a fused optimiser would do too late.
+        fused = self.device.type == "cuda" and self.settings.precision != "16-mixed"
+        optimizer = build_optimizer(self.model, self.settings.optimizer, step_pictures=self.step_pictures, fused=fused)
+        share = multiplier(self.settings.optimizer, steps=self.total_steps, steps_per_epoch=self.steps_per_epoch)
+        return {
+            "optimizer": optimizer,
+            # A bare function: LambdaLR saves the state of callables, and a resume would bring back an old one's.
+            "lr_scheduler": {"scheduler": LambdaLR(optimizer, share), "interval": "step"},
+        }
+
+    @property
+    def step_pictures(self) -> int:
+        """Pictures that one optimiser step averages over."""
+        return self.batch_size * self.trainer.accumulate_grad_batches * self.trainer.world_size
+
+    @property
+    def epoch_batches(self) -> int:
+        """Batches of an epoch on this process, with Lightning's limits."""
+        trainer: Any = self.trainer
+        length, limit = len(self.loader()), trainer.overfit_batches or trainer.limit_train_batches
+        return min(length, limit) if isinstance(limit, int) else max(int(length * limit), 1)
+
+    @property
+    def steps_per_epoch(self) -> int:
+        return math.ceil(self.epoch_batches / self.trainer.accumulate_grad_batches)
+
+    @property
+    def total_steps(self) -> int | None:
+        """Optimiser steps of the whole run; None where nothing but time ends it."""
+        epochs = self.trainer.max_epochs
+        limits = [] if epochs in (None, -1) else [epochs * self.steps_per_epoch]
+        limits += [] if self.steps_limit is None else [self.steps_limit]
+        return min(limits) if limits else None
+
+    def loader(self) -> ResumableLoader:
+        if self._loader is None:
+            self._loader = ResumableLoader(
+                self._train_batches(
+                    batch_size=self.batch_size, rank=self.trainer.global_rank, world=self.trainer.world_size
+                )
+            )
+        return self._loader
+
+    def train_dataloader(self) -> ResumableLoader:
+        loader = self.loader()
+        loader.seek(self._start.epoch, self._start.batch)
+        return loader
+
+    def val_dataloader(self) -> OneItem | list[Any]:
+        return OneItem() if self.evaluate is not None else []
+
+    def on_fit_start(self) -> None:
+        if self.settings.compile:
+            self.model.compile()  # in place, so that the keys of the weights stay; here, after EMA has copied the model
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Lightning's dictionary becomes ours: prefix-free weights with EMA in front, and a position that is exact."""
+        place = self.save_at or Position(self.current_epoch, self.trainer.fit_loop.batch_idx + 1)
+        raw = _without_prefix(checkpoint["state_dict"])
+        checkpoint["state_dict"] = checkpoint.pop("ema_state_dict", raw)
+        checkpoint["raw_state_dict"] = raw
+        checkpoint["loops"] = {
+            "fit_loop": loop_state(
+                checkpoint["loops"]["fit_loop"], place, steps=self.trainer.global_step, epoch_batches=self.epoch_batches
+            )
+        }
+        checkpoint["position"] = place.to_dict()
+        checkpoint["loss_meter"] = self.meter.state_dict()
+        checkpoint["metrics"] = {name: value for name, value in self.metrics.items() if _is_number(value)}
+        checkpoint |= self.record
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        self._start = Position.from_dict(checkpoint["position"])
+        self.meter.load_state_dict(checkpoint["loss_meter"])
+        self.metrics = dict(checkpoint["metrics"])
+        # The current weights are Lightning's to load, the average is the EMA callback's.
+        checkpoint["ema_state_dict"] = checkpoint["state_dict"]
+        checkpoint["state_dict"] = {f"model.{name}": value for name, value in checkpoint["raw_state_dict"].items()}
+
+
+def _without_prefix(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    return {name.removeprefix("model."): value for name, value in state.items()}
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, (int, float)) and not isinstance(value, bool)

@@ -1,0 +1,67 @@
+"""Optimisers and their parameter groups."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import nn
+from torch.optim import Optimizer
+
+from effdet.training.settings import OptimizerSettings
+from heads.structures import UserError
+
+
+def peak_lr(settings: OptimizerSettings, step_pictures: int) -> float:
+    """The peak learning rate of a step that averages over `step_pictures` (batch × accumulation × processes).
+
+    ``lr`` alone where ``lr_per`` is None; else ``lr × step_pictures / lr_per``, the linear rule (arXiv 1706.02677).
+    """
+    return settings.lr if settings.lr_per is None else settings.lr * step_pictures / settings.lr_per
+
+
+def parameter_groups(model: nn.Module, settings: OptimizerSettings, lr: float) -> list[dict[str, Any]]:
+    """Groups by (backbone or not) and (decayed or not); frozen parameters are in none, empty groups are left out.
+
+    Parameters of one dimension or none are not decayed: biases, the scales and shifts of norms, BiFPN's fusion weights.
+    """
+    groups: dict[tuple[bool, bool], list[nn.Parameter]] = {}
+    for name, parameter in model.named_parameters():
+        if parameter.requires_grad:
+            groups.setdefault((name.startswith("backbone."), parameter.ndim > 1), []).append(parameter)
+    if not groups:
+        raise UserError("every parameter is frozen: there is nothing to train; shorten freeze=[...]")
+    return [
+        {
+            "params": parameters,
+            "lr": lr * settings.backbone_lr_scale if in_backbone else lr,
+            "weight_decay": settings.weight_decay if decayed else 0.0,
+            "name": f"{'backbone' if in_backbone else 'rest'}{'' if decayed else ' (no decay)'}",
+        }
+        for (in_backbone, decayed), parameters in sorted(groups.items())
+    ]
+
+
+def build_optimizer(
+    model: nn.Module, settings: OptimizerSettings, *, step_pictures: int, fused: bool = False
+) -> Optimizer:
+    """The optimiser that `settings` name.
+
+    Args:
+        model: its trainable parameters are optimised; names that begin with ``backbone.`` make the backbone.
+        settings: what to build.
+        step_pictures: pictures that one optimiser step averages over, on all processes together.
+        fused: one kernel for all parameters, which can also skip a step on the device (CUDA; not for rmsprop).
+    """
+    lr = peak_lr(settings, step_pictures)
+    groups = parameter_groups(model, settings, lr)
+    if settings.name == "sgd":
+        return torch.optim.SGD(groups, lr, momentum=settings.momentum, nesterov=settings.nesterov, **_how(fused))
+    if settings.name == "adamw":
+        return torch.optim.AdamW(groups, lr, betas=settings.betas, **_how(fused))
+    # TensorFlow's recipe for EfficientNet: decay 0.9, epsilon 0.001 (arXiv 1905.11946, section 5.2).
+    return torch.optim.RMSprop(groups, lr, alpha=0.9, eps=1e-3, momentum=settings.momentum, foreach=True)
+
+
+def _how(fused: bool) -> dict[str, bool]:
+    return {"fused": True} if fused else {"foreach": True}

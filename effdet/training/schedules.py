@@ -1,0 +1,54 @@
+"""The learning rate as a multiple of its peak, step by step: linear warm-up, then cosine, constant or steps.
+
+The cosine reaches `final` at the last step. EfficientDet (arXiv 1911.09070, section 5.1) warms up over the first epoch
+and then follows a cosine to zero.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+
+from effdet.training.settings import OptimizerSettings
+from heads.structures import UserError
+
+
+def multiplier(settings: OptimizerSettings, *, steps: int | None, steps_per_epoch: int) -> Callable[[int], float]:
+    """The share of the peak rate at optimiser step n (0 for the first).
+
+    Args:
+        settings: which schedule.
+        steps: optimiser steps of the whole run; None where the run has no known end.
+        steps_per_epoch: optimiser steps of one epoch.
+    """
+    if steps is None and settings.schedule != "constant":
+        raise UserError(
+            f"optimizer.schedule={settings.schedule} needs to know when the run ends: "
+            "set trainer.max_epochs or trainer.max_steps, or optimizer.schedule=constant"
+        )
+    warmup = warmup_steps(settings, steps=steps, steps_per_epoch=steps_per_epoch)
+    last = max((steps or 0) - 1, warmup)
+
+    def after_warmup(step: int) -> float:
+        if settings.schedule == "constant":
+            return 1.0
+        if settings.schedule == "step":
+            passed = sum(step >= share * (steps or 0) for share in settings.milestones)
+            return settings.gamma**passed
+        done = min((step - warmup) / (last - warmup), 1.0) if last > warmup else 1.0
+        return settings.final + (1 - settings.final) * 0.5 * (1 + math.cos(math.pi * done))
+
+    def share(step: int) -> float:
+        if step < warmup:
+            return settings.warmup_from + (1 - settings.warmup_from) * step / warmup
+        return after_warmup(step)
+
+    return share
+
+
+def warmup_steps(settings: OptimizerSettings, *, steps: int | None, steps_per_epoch: int) -> int:
+    """Steps of warm-up: as asked, but never more than half of the run."""
+    asked = settings.warmup_steps
+    if asked is None:
+        asked = round(settings.warmup_epochs * steps_per_epoch)
+    return min(asked, (steps - 1) // 2) if steps else asked

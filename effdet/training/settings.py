@@ -1,0 +1,197 @@
+"""What a training run can be told, as frozen dataclasses; the fields are the configuration's keys."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, fields
+from pathlib import Path
+from typing import Any, Self
+
+from heads.structures import UserError
+
+OPTIMIZERS = ("sgd", "adamw", "rmsprop")
+SCHEDULES = ("cosine", "constant", "step")
+PRECISIONS = ("32", "32-true", "bf16-mixed", "16-mixed")
+
+
+@dataclass(frozen=True)
+class OptimizerSettings:
+    """Optimiser and learning-rate schedule (``conf/optimizer``)."""
+
+    name: str = "sgd"
+    lr: float = 0.08
+    lr_per: int | None = 64
+    """`lr` is meant for a step of so many pictures, and is scaled in proportion to the actual step; None: as it is."""
+    momentum: float = 0.9
+    """Momentum of sgd and rmsprop."""
+    nesterov: bool = False
+    betas: tuple[float, float] = (0.9, 0.999)
+    """Decay of the two moments of adamw."""
+    weight_decay: float = 4e-5
+    """On weights of two and more dimensions alone: never on norms, biases and fusion weights."""
+    backbone_lr_scale: float = 1.0
+    """The backbone learns this many times as fast as the rest."""
+    schedule: str = "cosine"
+    warmup_epochs: float = 1.0
+    warmup_steps: int | None = None
+    """Overrides `warmup_epochs`."""
+    warmup_from: float = 0.1
+    """Share of `lr` at the first step."""
+    final: float = 0.0
+    """Share of `lr` at which the cosine ends."""
+    milestones: tuple[float, ...] = (0.667, 0.833)
+    """step: shares of the run after which the rate falls by `gamma`."""
+    gamma: float = 0.1
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "betas", tuple(self.betas))
+        object.__setattr__(self, "milestones", tuple(self.milestones))
+        _one_of("optimizer.name", self.name, OPTIMIZERS)
+        _one_of("optimizer.schedule", self.schedule, SCHEDULES)
+        if self.lr <= 0:
+            raise UserError(f"optimizer.lr={self.lr} must be above 0")
+        if self.lr_per is not None and self.lr_per < 1:
+            raise UserError(f"optimizer.lr_per={self.lr_per} must be a number of pictures from 1, or null")
+        if not 0 <= self.warmup_from <= 1 or not 0 <= self.final <= 1:
+            raise UserError(f"warmup_from={self.warmup_from} and final={self.final} are shares of lr, from 0 to 1")
+
+
+@dataclass(frozen=True)
+class EmaSettings:
+    """Exponential moving average of the weights; validation and the saved ``state_dict`` are the average."""
+
+    enabled: bool = True
+    decay: float = 0.9998
+    """The paper's; the first steps use less: min(decay, (1 + n) / (10 + n)) at step n."""
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.decay < 1:
+            raise UserError(f"ema.decay={self.decay} must be at least 0 and below 1")
+
+
+@dataclass(frozen=True)
+class CheckpointSettings:
+    """When ``last.ckpt`` is written. ``best.ckpt`` follows every evaluation that beats the ones before."""
+
+    every_steps: int | None = None
+    every_minutes: float | None = 10.0
+    """Also in mid-epoch."""
+    max_share: float = 0.05
+    """Saves at the ends of epochs may take this share of the run's time: epochs of a second are not all saved."""
+    keep_previous: bool = True
+    """Keep the ``last.ckpt`` before the last as ``last.ckpt.previous``, for the day the disk lies."""
+
+
+@dataclass(frozen=True)
+class EarlyStoppingSettings:
+    """Stop when the monitored metric has not risen for `patience` evaluations; None never stops."""
+
+    patience: int | None = None
+    min_delta: float = 0.0
+
+
+@dataclass(frozen=True)
+class NonFiniteSettings:
+    """What happens to a step whose loss or gradient is not a finite number."""
+
+    skip: bool = True
+    """Skip the step and keep its batch for ``replay``; false lets it through."""
+    patience: int = 10
+    """Stop after so many such steps in a row."""
+    keep: int = 3
+    """Write at most so many batches."""
+
+
+@dataclass(frozen=True)
+class FitSettings:
+    """Everything :func:`effdet.training.fit` needs to know beside the model and the data."""
+
+    run_dir: Path
+    seed: int = 0
+    batch_size: int | str = 8
+    """Pictures in one batch of one process, or ``auto``."""
+    optimizer: OptimizerSettings = field(default_factory=OptimizerSettings)
+    ema: EmaSettings = field(default_factory=EmaSettings)
+    checkpoint: CheckpointSettings = field(default_factory=CheckpointSettings)
+    early_stopping: EarlyStoppingSettings = field(default_factory=EarlyStoppingSettings)
+    nonfinite: NonFiniteSettings = field(default_factory=NonFiniteSettings)
+    monitor: str | None = None
+    """Metric that decides ``best.ckpt``; None: AP, mIoU or top1, by the model's heads."""
+    monitor_mode: str = "max"
+    freeze: tuple[str, ...] = ()
+    """backbone, neck, heads, bn, a head's name, or a dotted module path such as backbone.stem."""
+    compile: bool = False
+    grad_checkpointing: bool = False
+    channels_last: bool = True
+    loggers: tuple[str, ...] = ("tensorboard",)
+    """tensorboard, wandb, mlflow; ``metrics.csv`` is always written."""
+    progress: bool = True
+    trainer: Mapping[str, Any] = field(default_factory=dict)
+    """Arguments of Lightning's Trainer (``conf/trainer/default.yaml``)."""
+
+    def __post_init__(self) -> None:
+        for name in ("freeze", "loggers"):
+            value = getattr(self, name) or ()
+            object.__setattr__(self, name, (value,) if isinstance(value, str) else tuple(value))
+        object.__setattr__(self, "run_dir", Path(self.run_dir))
+        _one_of("monitor_mode", self.monitor_mode, ("max", "min"))
+        if self.batch_size != "auto" and (not isinstance(self.batch_size, int) or self.batch_size < 1):
+            raise UserError(f"batch_size={self.batch_size!r} must be 1 or more, or auto")
+        precision = self.precision
+        if precision not in PRECISIONS:
+            raise UserError(
+                f"trainer.precision={precision} is not supported: losses and box decoding run in float32; "
+                f"use one of {', '.join(PRECISIONS)}"
+            )
+
+    @property
+    def precision(self) -> str:
+        aliases = {"None": "32-true", "32": "32-true", "bf16": "bf16-mixed", "16": "16-mixed"}
+        text = str(self.trainer.get("precision"))
+        return aliases.get(text, text)
+
+    @classmethod
+    def of(cls, config: Mapping[str, Any], run_dir: str | Path) -> Self:
+        """From a resolved configuration: keys that are not ours are somebody else's, and left alone.
+
+        `ema` may be a mapping, true, false or a decay; `logger` a word, a list of words or null.
+        """
+        parts = {
+            "optimizer": OptimizerSettings,
+            "checkpoint": CheckpointSettings,
+            "early_stopping": EarlyStoppingSettings,
+            "nonfinite": NonFiniteSettings,
+        }
+        values: dict[str, Any] = {"run_dir": run_dir, "ema": _ema(config.get("ema", True))}
+        for name, kind in parts.items():
+            values[name] = _part(name, kind, config.get(name) or {})
+        plain = {item.name for item in fields(cls)} - values.keys() - {"loggers"}
+        values |= {name: config[name] for name in plain if config.get(name) is not None}
+        logger = config.get("logger", config.get("loggers", "tensorboard"))
+        values["loggers"] = () if logger in (None, False) else logger
+        return cls(**values)
+
+
+def _ema(value: Any) -> EmaSettings:
+    if isinstance(value, Mapping):
+        return _part("ema", EmaSettings, value)
+    if isinstance(value, bool) or value is None:
+        return EmaSettings(enabled=bool(value))
+    return EmaSettings(decay=float(value))
+
+
+def _part(name: str, kind: type, values: Mapping[str, Any]) -> Any:
+    known = [item.name for item in fields(kind)]
+    if unknown := [key for key in values if key not in known]:
+        raise UserError(f"{name}.{unknown[0]} is not a setting; {name} has {', '.join(known)}")
+    return kind(**values)
+
+
+def _one_of(name: str, value: str, allowed: tuple[str, ...]) -> None:
+    if value not in allowed:
+        raise UserError(f"{name}={value!r} is unknown; use one of {', '.join(allowed)}")
+
+
+def as_plain(settings: Any) -> dict[str, Any]:
+    """A settings dataclass as plain values that a checkpoint can hold."""
+    return {key: list(value) if isinstance(value, tuple) else value for key, value in asdict(settings).items()}

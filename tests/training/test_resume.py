@@ -1,0 +1,318 @@
+"""Exact resume: a run that was stopped and resumed ends bit-equal to the run that never was."""
+
+from __future__ import annotations
+
+import csv
+import json
+import random
+import signal
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from lightning.pytorch import Callback
+
+from effdet.training import Interrupted, fit, newest_sound, read_checkpoint
+from effdet.training.callbacks.saver import CheckpointSaver
+from effdet.training.settings import CheckpointSettings, EmaSettings, OptimizerSettings
+from heads.structures import UserError
+from tests.training.fakes import FakeModel, equal, factory, judge, settings
+
+SAME = ("state_dict", "raw_state_dict", "optimizer_states", "lr_schedulers", "loops", "position", "global_step")
+STEPS = 18
+
+
+class Stop(Exception):
+    pass
+
+
+class StopAt(Callback):
+    """Leaves as a crash does, at a hook of one's choice, the n-th time."""
+
+    def __init__(self, hook: str, count: int) -> None:
+        self.count = count
+        setattr(self, hook, self._tick)
+
+    def _tick(self, *args: Any) -> None:
+        self.count -= 1
+        if self.count == 0:
+            raise Stop
+
+
+def run(folder: Path, *, resume: Path | None = None, extra: tuple[Callback, ...] = (), loader: Any = None, **changes: Any):
+    return fit(
+        FakeModel(),
+        loader or factory(),
+        settings=settings(folder, **changes),
+        evaluate=judge,
+        resume=resume,
+        data="abc",
+        draw_batch=None,
+        callbacks=extra,
+    )
+
+
+def last(folder: Path) -> dict[str, Any]:
+    return read_checkpoint(folder / "checkpoints" / "last.ckpt")
+
+
+def rows(folder: Path, *, without: tuple[str, ...] = ("pictures_per_second", "memory_gib")) -> list[dict[str, str]]:
+    with (folder / "metrics.csv").open() as file:
+        return [{key: value for key, value in row.items() if key not in without} for row in csv.DictReader(file)]
+
+
+def assert_same(interrupted: Path, whole: Path) -> None:
+    a, b = last(interrupted), last(whole)
+    for key in SAME:
+        assert equal(a[key], b[key]), f"{key} differs"
+    assert equal(a["callbacks"], b["callbacks"])
+    assert rows(interrupted) == rows(whole)
+
+
+EVERY = {"checkpoint": CheckpointSettings(every_steps=1, max_share=1.0)}
+CASES = {
+    "mid-epoch": ("on_train_batch_end", 3, EVERY),
+    "mid second epoch": ("on_train_batch_end", 9, EVERY),
+    "last batch of an epoch": ("on_train_batch_end", 6, EVERY),
+    "start of an evaluation": ("on_validation_start", 1, EVERY),
+    "inside an evaluation": ("on_validation_batch_end", 2, EVERY),
+    "end of an evaluation": ("on_validation_end", 2, EVERY),
+    "end of an epoch": ("on_train_epoch_end", 1, EVERY),
+    "start of an epoch": ("on_train_epoch_start", 2, {}),
+    "saved at epochs only": ("on_train_batch_end", 10, {}),
+    "saved every fourth step": ("on_train_batch_end", 11, {"checkpoint": CheckpointSettings(every_steps=4, max_share=1.0)}),
+}
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("whole")
+    assert run(folder).steps == STEPS
+    return folder
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_resume_is_exact(case: str, whole: Path, tmp_path: Path) -> None:
+    hook, count, changes = CASES[case]
+    with pytest.raises(Stop):
+        run(tmp_path, extra=(StopAt(hook, count),), **changes)
+    found = newest_sound(tmp_path)
+    assert found is not None
+    result = run(tmp_path, resume=found, **changes)
+    assert (result.steps, result.epochs) == (STEPS, 3)
+    assert_same(tmp_path, whole)
+
+
+@pytest.mark.parametrize("accumulate, batches", [(2, 5), (4, 7), (2, 12)])
+def test_resume_with_accumulation(accumulate: int, batches: int, tmp_path: Path) -> None:
+    # 6 batches of an epoch: with 4 the second step of an epoch is over 2 batches.
+    trainer = {"accumulate_grad_batches": accumulate}
+    run(tmp_path / "whole", trainer=trainer, **EVERY)
+    with pytest.raises(Stop):
+        run(tmp_path / "torn", trainer=trainer, extra=(StopAt("on_train_batch_end", batches),), **EVERY)
+    run(tmp_path / "torn", trainer=trainer, resume=newest_sound(tmp_path / "torn"), **EVERY)
+    assert_same(tmp_path / "torn", tmp_path / "whole")
+
+
+@pytest.mark.parametrize("batches", [2, 3, 4, 8])
+def test_resume_with_evaluations_inside_epochs(batches: int, tmp_path: Path) -> None:
+    trainer = {"val_check_interval": 0.5}
+    run(tmp_path / "whole", trainer=trainer, **EVERY)
+    with pytest.raises(Stop):
+        run(tmp_path / "torn", trainer=trainer, extra=(StopAt("on_train_batch_end", batches),), **EVERY)
+    run(tmp_path / "torn", trainer=trainer, resume=newest_sound(tmp_path / "torn"), **EVERY)
+    assert_same(tmp_path / "torn", tmp_path / "whole")
+    assert sum(bool(row["val/AP"]) for row in rows(tmp_path / "torn")) == 6
+
+
+@pytest.mark.parametrize("changes", [{"ema": EmaSettings(enabled=False)}, {"optimizer": OptimizerSettings("adamw", 0.01)}])
+def test_resume_of_other_recipes(changes: dict[str, Any], tmp_path: Path) -> None:
+    run(tmp_path / "whole", **EVERY, **changes)
+    with pytest.raises(Stop):
+        run(tmp_path / "torn", extra=(StopAt("on_train_batch_end", 8),), **EVERY, **changes)
+    run(tmp_path / "torn", resume=newest_sound(tmp_path / "torn"), **EVERY, **changes)
+    assert_same(tmp_path / "torn", tmp_path / "whole")
+
+
+def test_resume_of_a_run_without_evaluation(tmp_path: Path) -> None:
+    def go(folder: Path, resume: Path | None = None, extra: tuple[Callback, ...] = ()) -> None:
+        fit(FakeModel(), factory(), settings=settings(folder, **EVERY), resume=resume, draw_batch=None, callbacks=extra)
+
+    go(tmp_path / "whole")
+    for count in (4, 6):
+        torn = tmp_path / f"torn{count}"
+        with pytest.raises(Stop):
+            go(torn, extra=(StopAt("on_train_epoch_end", 1) if count == 6 else StopAt("on_train_batch_end", count),))
+        go(torn, resume=newest_sound(torn))
+        assert_same(torn, tmp_path / "whole")
+
+
+def test_twice_interrupted(whole: Path, tmp_path: Path) -> None:
+    for count in (4, 5):
+        with pytest.raises(Stop):
+            run(tmp_path, extra=(StopAt("on_train_batch_end", count),), resume=newest_sound(tmp_path), **EVERY)
+    run(tmp_path, resume=newest_sound(tmp_path), **EVERY)
+    assert_same(tmp_path, whole)
+
+
+def test_a_finished_run_is_left_alone(whole: Path) -> None:
+    before = last(whole)
+    result = run(whole, resume=newest_sound(whole))
+    assert result.steps == STEPS
+    assert equal(before["state_dict"], last(whole)["state_dict"])
+
+
+def test_more_epochs_continue_the_run(tmp_path: Path) -> None:
+    constant = OptimizerSettings(lr=0.05, schedule="constant", warmup_steps=2)
+    run(tmp_path / "long", trainer={"max_epochs": 4}, optimizer=constant)
+    run(tmp_path / "short", trainer={"max_epochs": 2}, optimizer=constant)
+    run(tmp_path / "short", trainer={"max_epochs": 4}, optimizer=constant, resume=newest_sound(tmp_path / "short"))
+    assert_same(tmp_path / "short", tmp_path / "long")
+
+
+def test_the_step_limit_is_exact_and_evaluated(tmp_path: Path) -> None:
+    constant = {"optimizer": OptimizerSettings(lr=0.05, schedule="constant", warmup_steps=2)}
+    result = run(tmp_path / "a", trainer={"max_steps": 9}, **constant)
+    assert (result.steps, result.reason) == (9, "steps")
+    assert result.metrics and last(tmp_path / "a")["position"] == {"epoch": 1, "batch": 3, "evaluated": True}
+    run(tmp_path / "a", trainer={"max_steps": -1}, resume=newest_sound(tmp_path / "a"), **constant)
+    run(tmp_path / "b", **constant)
+    for key in SAME:
+        assert equal(last(tmp_path / "a")[key], last(tmp_path / "b")[key])
+
+
+def test_a_resume_does_not_load_what_is_consumed(tmp_path: Path) -> None:
+    made = []
+
+    def remembering(**options: Any) -> Any:
+        made.append(factory()(**options))
+        return made[-1]
+
+    with pytest.raises(Stop):
+        run(tmp_path, extra=(StopAt("on_train_batch_end", 10),), **EVERY)
+    run(tmp_path, resume=newest_sound(tmp_path), loader=remembering, **EVERY)
+    # The checkpoint of step 9 is the last: callbacks run before the one that saves.
+    assert made[0].served == [(1, 3), (1, 4), (1, 5), *[(2, number) for number in range(6)]]
+
+
+@pytest.mark.parametrize(
+    "changes, model, data, texts",
+    [
+        ({"seed": 1}, FakeModel(), "abc", ["seed: 0 -> 1"]),
+        ({}, FakeModel(width=8), "abc", ["model.width: 4 -> 8"]),
+        ({}, FakeModel(), "xyz", ["data: abc -> xyz"]),
+        ({"batch_size": 2, "optimizer": OptimizerSettings(lr=1.0)}, FakeModel(), "abc", ["batch_size: 4 -> 2", "optimizer.lr"]),
+    ],
+)
+def test_another_run_is_refused_with_the_differences(
+    changes: dict[str, Any], model: FakeModel, data: str, texts: list[str], whole: Path, tmp_path: Path
+) -> None:
+    with pytest.raises(UserError) as caught:
+        fit(
+            model,
+            factory(),
+            settings=settings(tmp_path, **changes),
+            evaluate=judge,
+            resume=newest_sound(whole),
+            data=data,
+            draw_batch=None,
+        )
+    assert all(text in str(caught.value) for text in texts)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_model_file_is_no_run(tmp_path: Path) -> None:
+    torch.save({"state_dict": {}}, tmp_path / "model.pt")
+    with pytest.raises(UserError, match=r"can't be resumed.*weights="):
+        run(tmp_path, resume=tmp_path / "model.pt")
+
+
+@pytest.mark.parametrize("number, code", [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
+def test_a_signal_saves_and_leaves(number: int, code: int, whole: Path, tmp_path: Path) -> None:
+    from tests.training.fakes import kill_at
+
+    before = signal.getsignal(number)
+    with pytest.raises(Interrupted, match="after step 8, which is saved.*resume=auto") as caught:
+        run(tmp_path, extra=(kill_at(8, number),))
+    assert caught.value.exit_code == code
+    assert signal.getsignal(number) is before
+    assert last(tmp_path)["global_step"] == 8
+    run(tmp_path, resume=newest_sound(tmp_path))
+    assert_same(tmp_path, whole)
+
+
+def test_a_signal_in_mid_accumulation_waits_for_the_step(tmp_path: Path) -> None:
+    trainer = {"accumulate_grad_batches": 3}
+
+    class Signal(Callback):
+        def on_train_batch_start(self, trainer: Any, module: Any, batch: Any, batch_idx: int) -> None:
+            if trainer.fit_loop.total_batch_idx == 7:
+                signal.raise_signal(signal.SIGTERM)
+
+    with pytest.raises(Interrupted):
+        run(tmp_path / "a", extra=(Signal(),), trainer=trainer)
+    assert last(tmp_path / "a")["position"] == {"epoch": 1, "batch": 3, "evaluated": False}
+    run(tmp_path / "a", trainer=trainer, resume=newest_sound(tmp_path / "a"))
+    run(tmp_path / "b", trainer=trainer)
+    assert_same(tmp_path / "a", tmp_path / "b")
+
+
+def test_a_signal_in_an_evaluation_leaves_at_once(whole: Path, tmp_path: Path) -> None:
+    def evaluate(model: Any) -> dict[str, Any]:
+        signal.raise_signal(signal.SIGTERM)
+        raise AssertionError("the signal should have ended this")
+
+    with pytest.raises(Interrupted):
+        fit(FakeModel(), factory(), settings=settings(tmp_path), evaluate=evaluate, data="abc", draw_batch=None)
+    assert last(tmp_path)["position"] == {"epoch": 0, "batch": 6, "evaluated": False}
+    run(tmp_path, resume=newest_sound(tmp_path))
+    assert_same(tmp_path, whole)
+
+
+def launch(run_dir: Path, **words: Any) -> subprocess.CompletedProcess[str]:
+    text = json.dumps({"run_dir": str(run_dir), **words})
+    command = [sys.executable, "-m", "tests.training.fakes", text]
+    return subprocess.run(command, capture_output=True, text=True, cwd=Path(__file__).parents[2], timeout=120)
+
+
+@pytest.mark.slow
+def test_killed_again_and_again(tmp_path: Path) -> None:
+    """kill -9 at random moments, in saves too: 20 kills; the end is that of the run that was left alone."""
+    changes = {"checkpoint": {"every_steps": 1, "max_share": 1.0}, "trainer": {"max_epochs": 40}}
+    assert launch(tmp_path / "whole", changes=changes).returncode == 0
+    generator = random.Random(0)
+    kills = 0
+    text = json.dumps({"run_dir": str(tmp_path / "torn"), "changes": changes})
+    for _ in range(60):
+        process = subprocess.Popen(
+            [sys.executable, "-m", "tests.training.fakes", text], cwd=Path(__file__).parents[2], stderr=subprocess.PIPE
+        )
+        try:
+            _, errors = process.communicate(timeout=generator.uniform(3.0, 5.5) if kills < 20 else None)
+            assert process.returncode == 0, errors.decode()[-2000:]
+            break
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.communicate()
+            kills += 1
+    assert_same(tmp_path / "torn", tmp_path / "whole")
+    assert kills >= 10
+
+
+def test_a_save_is_at_most_its_share_of_the_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    saved: list[Path] = []
+    keep = CheckpointSaver._save
+
+    def slow(self: CheckpointSaver, trainer: Any, path: Path, place: Any) -> None:
+        keep(self, trainer, path, place)
+        self._save_seconds = 1000.0
+        saved.append(path)
+
+    monkeypatch.setattr(CheckpointSaver, "_save", slow)
+    run(tmp_path, checkpoint=CheckpointSettings(max_share=0.05))
+    lasts = [path for path in saved if path.name == "last.ckpt"]
+    assert len(lasts) == 2  # the first, whose cost was not known, and the end of the run
+    assert last(tmp_path)["position"]["epoch"] == 3
