@@ -22,9 +22,11 @@ class EvalBatch:
     geometries: tuple[Geometry, ...]
     """How each picture lies on the canvas."""
     records: tuple[Any, ...]
-    """The set's record of each picture: `image_id`, `file_name`, and its truth (`mask`, `label`)."""
+    """The set's record of each picture: `image_id`, `file_name`, `label`."""
     indices: tuple[int, ...]
     """Position of each picture in its set."""
+    masks: tuple[np.ndarray | None, ...] = ()
+    """(height, width) uint8 true class map of each picture in its own pixels, or None."""
 
     def __len__(self) -> int:
         return self.images.shape[0]
@@ -35,11 +37,15 @@ class EvalBatch:
 
     @classmethod
     def of(cls, samples: Sequence[tuple[int, Any]]) -> Self:
-        """Collate ``(index in the set, sample)`` pairs; a sample has `image` (CHW uint8), `geometry` and `record`."""
-        images = [torch.as_tensor(np.asarray(sample.image)) for _, sample in samples]
+        """Collate ``(index in the set, sample)`` pairs.
+
+        A sample has `image` (H, W, 3) uint8, `geometry`, `record` and, where class maps are judged, `mask`.
+        """
+        canvases = np.stack([sample.image for _, sample in samples])
         return cls(
-            images=torch.stack(images),
+            images=torch.from_numpy(canvases).permute(0, 3, 1, 2),  # (B, H, W, 3) -> channels last, without a copy
             geometries=tuple(sample.geometry for _, sample in samples),
             records=tuple(sample.record for _, sample in samples),
             indices=tuple(index for index, _ in samples),
+            masks=tuple(getattr(sample, "mask", None) for _, sample in samples),
         )

@@ -100,8 +100,8 @@ def join(model_classes: ClassTable, data_classes: ClassTable) -> ClassJoin:
     result = ClassJoin(model_classes, data_classes, tuple(find(name) for name in model_classes.names))
     if set(result.to_data) <= {-1}:
         raise UserError(
-            f"model and data have no class in common: the model knows {_some(result.dropped)}, the data {_some(result.missing)}; "
-            "evaluate on data with the model's classes, or rename the data's categories"
+            f"model and data have no class in common: the model knows {_some(result.dropped)}, "
+            f"the data {_some(result.missing)}; evaluate on data with the model's classes, or rename the data's categories"
         )
     return result
 

@@ -45,7 +45,7 @@ def coco_metrics(annotations: Json, predictions: Json, *, backend: str = "pycoco
     """
     data = evaluand(annotations, predictions)
     if not data.categories or not data.images:
-        return {key: -1.0 for key in COCO_KEYS} | {"per_class": _per_class(data, None, None)}
+        return dict.fromkeys(COCO_KEYS, -1.0) | {"per_class": _per_class(data, None, None)}
     precision, recall = accumulate(data, backend=backend)
     return summary(precision, recall) | {"per_class": _per_class(data, precision, recall)}
 

@@ -8,7 +8,7 @@ Everything is kept by the picture's index in the set, so that the order of proce
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, Protocol
 
 import numpy as np
@@ -52,7 +52,7 @@ class Evaluator(Protocol):
 
 
 class DetectionEvaluator:
-    """COCO metrics of boxes.
+    """COCO metrics of boxes, over the pictures of sets that label boxes.
 
     Args:
         truth: COCO dictionary of the split's ground truth, in the set's own ids (`Source.coco()`).
@@ -78,6 +78,8 @@ class DetectionEvaluator:
         )
         capped = np.zeros(len(counts), bool) if predictions.capped is None else predictions.capped.cpu().numpy()
         for row, (index, record) in enumerate(zip(batch.indices, batch.records, strict=True)):
+            if not getattr(record, "has_boxes", True):
+                continue  # of a set that labels no boxes: every detection would look wrong
             keep = np.arange(boxes.shape[1]) < counts[row]
             keep &= self._joined[np.where(keep, labels[row], 0)]
             results = coco_results(
@@ -111,23 +113,15 @@ class DetectionEvaluator:
 
 
 class SemanticEvaluator:
-    """IoU of class maps from one confusion matrix.
+    """IoU of class maps from one confusion matrix; pictures without a true class map are left out.
 
     Args:
-        truth: reads a picture's class map: record -> (H, W) uint8 of original size, 255 where ignored, or None where the
-            picture has none (it is left out).
         classes: the join of the model's classes with the data's.
         categories: see `segmentation_metrics`.
     """
 
-    def __init__(
-        self,
-        truth: Callable[[Any], np.ndarray | None],
-        classes: ClassJoin,
-        *,
-        categories: Mapping[str, Sequence[str]] | None = None,
-    ) -> None:
-        self.truth, self.classes, self.categories = truth, classes, categories
+    def __init__(self, classes: ClassJoin, *, categories: Mapping[str, Sequence[str]] | None = None) -> None:
+        self.classes, self.categories = classes, categories
         self._names = [str(name) for name in classes.data.names]
         # Predicted value -> the data's class; classes that the data lacks become "none of these".
         self._lookup = np.full(256, len(self._names), np.int64)
@@ -141,8 +135,8 @@ class SemanticEvaluator:
         """(K, K + 1) int64 by index in the set."""
 
     def update(self, predictions: Sequence[np.ndarray | Tensor], batch: EvalBatch) -> None:
-        for predicted, index, record in zip(predictions, batch.indices, batch.records, strict=True):
-            truth = self.truth(record)
+        rows = zip(predictions, batch.masks, batch.indices, batch.records, strict=True)
+        for predicted, truth, index, record in rows:
             if truth is None:
                 continue
             values = predicted.cpu().numpy() if isinstance(predicted, Tensor) else np.asarray(predicted)

@@ -56,7 +56,8 @@ def evaluate(
 
     Args:
         predict_fn: batch -> {head: predictions in original pixels}; see `ModelPredictFn`.
-        dataset: has a length; an item has `image` (3, H, W) uint8, `geometry` and `record` (`effdet.data.EvalSet`).
+        dataset: has a length; an item has `image` (H, W, 3) uint8, `geometry` and `record`, and `mask` where class
+            maps are judged (`effdet.data.EvalSet`).
         evaluators: by head name. Heads without an evaluator are predicted and not judged.
         batch_size: pictures in one call of `predict_fn`, on each process.
         workers: loader processes; 0 reads in this one.
@@ -181,7 +182,7 @@ def _on_first(function: Callable[[], Any]) -> Any:
     if rank == 0:
         try:
             box = [function(), None]
-        except Exception as caught:  # noqa: BLE001  (raised again below, once the others know)
+        except Exception as caught:
             error, box = caught, [None, str(caught)]
     dist.broadcast_object_list(box, src=0)
     if error is not None:

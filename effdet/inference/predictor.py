@@ -108,7 +108,7 @@ class Predictor:
 def _loaded(path: str | os.PathLike[str]) -> nn.Module:
     from effdet.weights import load
 
-    return load(path)
+    return load(os.fspath(path))
 
 
 def _empty(pixels: np.ndarray, classes: dict[str, Any], path: str | None) -> Prediction:

@@ -1,0 +1,39 @@
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from effdet.drawing import draw_batch, grid
+from heads.structures import UserError
+
+
+def test_grid_keeps_aspect_and_order():
+    red, blue = Image.new("RGB", (100, 50), (250, 0, 0)), Image.new("RGB", (30, 60), (0, 0, 250))
+    sheet = grid([red, blue, red], columns=2, cell=(100, 100), gap=4)
+    assert sheet.size == (2 * 104 + 4, 2 * 104 + 4)
+    pixels = np.asarray(sheet)
+    assert pixels[54, 54].tolist() == [250, 0, 0] and pixels[10, 54].tolist() != [250, 0, 0]
+    assert pixels[54, 158].tolist() == [0, 0, 250]
+    assert pixels[158, 54].tolist() == [250, 0, 0]
+
+
+def test_grid_defaults_and_captions():
+    pictures = [np.zeros((40, 60, 3), np.uint8)] * 5
+    plain, named = grid(pictures), grid(pictures, captions=["a very long caption indeed, much too long"] * 5)
+    assert named.width == plain.width and named.height > plain.height
+    with pytest.raises(UserError, match="at least one picture"):
+        grid([])
+    with pytest.raises(UserError, match="5 pictures and 1 captions"):
+        grid(pictures, captions=["a"])
+
+
+def test_batch():
+    images = torch.zeros(3, 3, 64, 96, dtype=torch.uint8)
+    boxes = torch.tensor([[[10.0, 10, 40, 40], [0, 0, 0, 0]]] * 3)
+    labels = torch.tensor([[1, -1]] * 3)
+    semantic = torch.full((3, 64, 96), 255, dtype=torch.uint8)
+    sheet = draw_batch(images, boxes=boxes, labels=labels, names=["a", "b"], semantic=semantic)
+    assert sheet.width >= 320 and np.asarray(sheet).std() > 0
+    assert draw_batch(images, most=1).size < sheet.size
+    with pytest.raises(UserError, match=r"images must be \(B, 3, H, W\) uint8, got float32"):
+        draw_batch(images.float())

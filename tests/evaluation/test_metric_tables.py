@@ -1,0 +1,43 @@
+import io
+import math
+
+import pytest
+from rich.console import Console
+
+from effdet.evaluation import COCO_KEYS, classification_metrics, print_metrics, segmentation_metrics
+from effdet.evaluation.tables import number
+
+
+def text_of(metrics, width=100):
+    console = Console(file=(out := io.StringIO()), width=width)
+    print_metrics(metrics, console=console)
+    return out.getvalue()
+
+
+@pytest.mark.parametrize(
+    ("value", "text"), [(0.12345, "0.123"), (0.0, "0.000"), (1.0, "1.000"), (-1.0, "–"), (math.nan, "–"), (None, "–")]
+)
+def test_numbers(value, text):
+    assert number(value) == text
+
+
+def test_boxes():
+    metrics = {key: index / 100 for index, key in enumerate(COCO_KEYS)}
+    metrics |= {"APl": -1.0, "per_class": {"car": {"AP": 0.5, "AP50": 0.75, "AR100": 0.6, "boxes": 1234}}}
+    text = text_of(metrics, width=80)
+    for part in (*COCO_KEYS, "0.110", "–", "car", "1,234", "0.750"):
+        assert part in text
+    assert max(map(len, text.splitlines())) <= 80
+
+
+def test_maps_and_pictures():
+    import numpy as np
+
+    text = text_of(segmentation_metrics(np.array([[3, 0], [1, 0]]), ["road", "sky"], categories={"flat": ["road"]}))
+    assert "75.00 %" in text and "mIoU" in text and "0.750" in text and "categories" in text
+    text = text_of(classification_metrics(np.array([0, 7]), np.array([0, 1]), ["cat", "dog"]))
+    assert "top-1" in text and "0.500" in text and "dog" in text
+
+
+def test_nothing_to_show():
+    assert text_of({}).strip() == ""
