@@ -100,12 +100,16 @@ def _checkpointed(block: nn.Module, x: Tensor) -> Tensor:
 
 @contextmanager
 def _statistics_kept(block: nn.Module) -> Iterator[None]:
-    """Without it the second pass would count each batch twice in BatchNorm's running statistics."""
-    norms = [layer for layer in block.modules() if isinstance(layer, _BatchNorm) and layer.track_running_stats]
+    """Without it the second pass would count each batch twice in BatchNorm's running statistics.
+
+    Momentum 0 rather than no statistics at all: the second pass has to save as many tensors as the first.
+    """
+    norms = [layer for layer in block.modules() if isinstance(layer, _BatchNorm)]
+    before = [(norm.momentum, norm.num_batches_tracked) for norm in norms]
     for norm in norms:
-        norm.track_running_stats = False
+        norm.momentum, norm.num_batches_tracked = 0.0, None
     try:
         yield
     finally:
-        for norm in norms:
-            norm.track_running_stats = True
+        for norm, (momentum, count) in zip(norms, before, strict=True):
+            norm.momentum, norm.num_batches_tracked = momentum, count

@@ -184,7 +184,7 @@ def names() -> list[str]:
 def _entry(name: str) -> tuple[str, Conventions]:
     registry = _registry()
     if name not in registry:
-        close = get_close_matches(str(name), registry, n=3)
+        close = get_close_matches(str(name), registry, n=3, cutoff=0.5)
         hint = f"did you mean {' or '.join(close)}?" if close else "backbones.list_names() has them all"
         raise ValueError(f"there is no backbone {name!r}; {hint}")
     return registry[name]

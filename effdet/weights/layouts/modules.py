@@ -1,13 +1,15 @@
-"""How a layout is written down: a table of module prefixes, theirs -> ours. A tensor's own name (``weight``, …) is the same.
+"""How a layout is written down: a table of module prefixes, theirs -> ours.
 
-Ours are the names of :class:`effdet.model.VisionModel`: ``backbone.…`` and ``heads.classification.…``. Keys that a table
-doesn't know keep their name, so that the loader can report them as left over.
+A tensor's own name (``weight``, ``running_mean``, …) is the same on both sides. Ours are the names of
+:class:`effdet.model.VisionModel`: ``backbone.…`` and ``heads.classification.…``. Keys that a table doesn't know keep
+their name, so that the loader can report them as left over.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from typing import NamedTuple, TypeVar
+from dataclasses import dataclass
+from typing import TypeVar
 
 from backbones.spec import BackboneSpec
 
@@ -16,7 +18,8 @@ T = TypeVar("T")
 BACKBONE, CLASSIFIER = "backbone.", "heads.classification."
 
 
-class BlockPlace(NamedTuple):
+@dataclass(frozen=True)
+class BlockPlace:
     """Where a block stands, and what is in it."""
 
     ours: str

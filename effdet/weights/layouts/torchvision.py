@@ -1,7 +1,7 @@
 """torchvision's names of an EfficientNet classifier: everything is numbered, nothing named.
 
-``features.0`` is the stem, ``features.1`` to ``features.n`` the stages, the last the 1x1 convolution before the classifier;
-a block is a sequence of (convolution, norm) pairs with the squeeze-and-excitation between them.
+``features.0`` is the stem, ``features.1`` to ``features.n`` the stages, the last the 1x1 convolution before the
+classifier; a block is a sequence of (convolution, norm) pairs with the squeeze-and-excitation between them.
 """
 
 from __future__ import annotations
