@@ -3,6 +3,7 @@ batches."""
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator
 
 import numpy as np
@@ -101,11 +102,9 @@ class TrainLoader:
 def one_thread(worker: int) -> None:
     """Keeps a worker to one thread: the machine's cores go to workers, not to threads that fight over them."""
     torch.set_num_threads(1)
-    try:
-        import cv2
-    except ImportError:  # only photometric augmentation needs it
-        return
-    cv2.setNumThreads(0)
+    # Photometric augmentation loads OpenCV before the workers start; without it there is none to keep quiet.
+    if "cv2" in sys.modules:
+        sys.modules["cv2"].setNumThreads(0)
 
 
 def own_words(error: Exception) -> str:

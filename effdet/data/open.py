@@ -54,8 +54,6 @@ def open_source(spec: DataSpec, *, findings: Findings | None = None) -> Source:
     source = opener(spec, collected)
     if len(source) == 0 and not collected.errors:
         collected.error("no-pictures", spec.title, "lists no picture at all")
-    if spec.split == "train" and "boxes" in source.labelled and len(source) > 0 and source.records.crowd.all():
-        collected.error("no-boxes", spec.title, f"{len(source)} pictures, but no box to learn from")
     if findings is None:
         collected.raise_errors(spec.title)
     source.warnings.extend(collected.summaries())
@@ -63,4 +61,9 @@ def open_source(spec: DataSpec, *, findings: Findings | None = None) -> Source:
         source = split_train(source, split=spec.split, fraction=spec.val_fraction)
     if spec.limit is not None:
         source = source.subset(range(min(spec.limit, len(source))))
+    nothing_to_learn = "boxes" in source.labelled and source.records.crowd.all()
+    if spec.split == "train" and nothing_to_learn and not collected.errors:
+        collected.error("no-boxes", spec.title, f"{len(source)} pictures, but no box to learn from")
+        if findings is None:
+            collected.raise_errors(spec.title)
     return source
