@@ -17,6 +17,7 @@ import torch
 from torch import nn
 
 from backbones import list_names
+from backbones.layers import Conv2d
 from backbones.scaling import backbone_spec
 from effdet.model import build, spec_for
 from effdet.weights.layouts import lukemelas, timm, torchvision
@@ -103,6 +104,19 @@ def torchvision_differences(name: str) -> dict[str, float]:
 @pytest.mark.parametrize("name", FAST_TIMM)
 def test_timm(name):
     assert max(timm_differences(name).values()) <= BOUND
+
+
+def test_the_measure_sees_a_wrong_convention():
+    """Equal keys and shapes, another padding: what the comparison above must not let through."""
+    torch.manual_seed(0)
+    one, other = lively(classifier("tf_efficientnet_lite0")), classifier("tf_efficientnet_lite0")
+    other.load_state_dict(one.state_dict())
+    images = torch.randn(2, 3, 96, 96)
+    assert difference(other(images)["classification"], one(images)["classification"]) == 0
+    for layer in other.modules():
+        if isinstance(layer, Conv2d):
+            layer.padding_rule = "symmetric"
+    assert difference(other(images)["classification"], one(images)["classification"]) > 100 * BOUND
 
 
 @pytest.mark.slow
