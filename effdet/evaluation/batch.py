@@ -39,9 +39,9 @@ class EvalBatch:
     def of(cls, samples: Sequence[tuple[int, Any]]) -> Self:
         """Collate ``(index in the set, sample)`` pairs.
 
-        A sample has `image` (H, W, 3) uint8, `geometry`, `record` and, where class maps are judged, `mask`.
+        A sample has `image` (3, H, W) or (H, W, 3) uint8, `geometry`, `record` and, where class maps are judged, `mask`.
         """
-        canvases = np.stack([sample.image for _, sample in samples])
+        canvases = np.stack([_channels_last(sample.image) for _, sample in samples])
         return cls(
             images=torch.from_numpy(canvases).permute(0, 3, 1, 2),  # (B, H, W, 3) -> channels last, without a copy
             geometries=tuple(sample.geometry for _, sample in samples),
@@ -49,3 +49,8 @@ class EvalBatch:
             indices=tuple(index for index, _ in samples),
             masks=tuple(getattr(sample, "mask", None) for _, sample in samples),
         )
+
+
+def _channels_last(image: np.ndarray) -> np.ndarray:
+    """(3, H, W) or (H, W, 3) -> (H, W, 3), a view."""
+    return image if image.shape[-1] == 3 else image.transpose(1, 2, 0)
