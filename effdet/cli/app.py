@@ -87,7 +87,7 @@ def prepare(command: Command, words: Words) -> Config:
     from effdet.cli.inherit import inherit
 
     config = settled(inherit(command.name, words), words)
-    check(config, words)
+    check(command.name, config, words)
     return config
 
 

@@ -18,15 +18,30 @@ MIN_SIDE = 32
 """Pixels; the backbone's last stride."""
 
 
-def check(config: Config, words: Words) -> None:
-    """Refuse what cannot be run.
+def check(command: str, config: Config, words: Words) -> None:
+    """Refuse what `command` cannot run.
 
     Raises:
         ConfigError: with a line for each contradiction.
     """
-    problems = [*_labels(config), *_model(config, words), *_size(config), *_files(config)]
+    problems = [*_required(config, command), *_labels(config), *_model(config, words), *_size(config), *_files(config)]
     if problems:
         raise ConfigError(problems)
+
+
+REQUIRED = {
+    "evaluate": {"model": "runs/x, a checkpoint, or a name of `effdet info`"},
+    "predict": {
+        "model": "runs/x, a checkpoint, or a name of `effdet info`",
+        "source": "a picture, a folder or a pattern",
+    },
+}
+"""Keys without a default that could make sense, by command."""
+
+
+def _required(config: Config, command: str) -> list[str]:
+    wanted = REQUIRED.get(command, {})
+    return [f"{key}=…: must be given: {what}" for key, what in wanted.items() if config.get(key) is None]
 
 
 def _labels(config: Config) -> list[str]:

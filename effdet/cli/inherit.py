@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from effdet.cli import rundir
+from effdet.cli import ranks, rundir
 from effdet.cli.compose import compose
 from effdet.cli.config import Config
 from effdet.cli.quoting import expand
@@ -29,13 +29,13 @@ def inherit(command: str, words: Words) -> Config:
 
 
 def _train(words: Words) -> Config:
-    chosen = rundir.handed_down()
-    if chosen is not None and (chosen / rundir.CONFIG).is_file():
-        return saved_config(chosen)  # a process that the first one started: the same run, word for word
+    started = ranks.inherited()
+    if started is not None:
+        return saved_config(started.run_dir)  # a process that the first one started: the same run, word for word
     config = compose("train", words)
-    if config.resume is None:
-        return config
-    folder = resolve_run_dir(config)
+    if config.resume is None and not ranks.is_first():
+        return config  # the first process, beside this one, has claimed the folder already
+    folder = resolve_run_dir(config)  # a folder that may not be written to is an error before any work
     if folder.resume_from is None:
         return config
     default = compose("train", Words(config_dir=words.config_dir))

@@ -100,8 +100,9 @@ def _comments(lines: list[str], line: int, value: yaml.Node) -> tuple[Kinds | No
     while row >= 0 and (stripped := lines[row].strip()).startswith("#") and not stripped.startswith("# ---"):
         above.insert(0, stripped.lstrip("#").strip())
         row -= 1
-    if row < 0 and len(above) == line:
-        above = []  # the file's own opening comment, not the first key's
+    alone = row < 0 or not lines[row].strip()
+    if row < 0 or (alone and behind):
+        above = []  # the file's own opening comment, or the heading of a block of keys
     head, _, explanation = behind.partition(": ")
     kinds = parse_kinds(head.rstrip(":")) if behind else None
     if kinds is None:

@@ -12,7 +12,6 @@ from effdet.cli.errors import ConfigError
 
 CONFIG = "config.yaml"
 CHECKPOINTS = "checkpoints"
-_HANDED_DOWN = "EFFDET_RUN_DIR"
 
 
 @dataclass(frozen=True)
@@ -87,26 +86,21 @@ def _resume_path(source: Path, run_dir: str | None) -> RunDir:
 
 
 def make(folder: RunDir, *, overwrite: bool) -> Path:
-    """Make the folder, empty of an earlier run's files if `overwrite`; returns its absolute path.
-
-    Processes that this one starts (DDP) say the same words: they find the folder in the environment.
-    """
+    """Make the folder, empty of an earlier run's files if `overwrite`; returns its absolute path."""
     if overwrite and folder.resume_from is None and folder.path.is_dir() and holds_run(folder.path):
         _clear(folder.path)
     path = folder.path
     if folder.resume_from is None and not path.exists() and (match := re.fullmatch(r"(.+-)(\d+)", path.name)):
         path = _claim(path.parent, match[1], int(match[2]))
     path.mkdir(parents=True, exist_ok=True)
-    path = path.absolute()
-    os.environ[_HANDED_DOWN] = str(path)
-    return path
+    return path.absolute()
 
 
-def handed_down() -> Path | None:
-    """The folder that the first process of a distributed run chose, in the others; None in the first."""
-    rank = int(os.environ.get("LOCAL_RANK", 0)) or int(os.environ.get("RANK", 0))
-    value = os.environ.get(_HANDED_DOWN)
-    return Path(value) if rank > 0 and value else None
+def write_config(path: Path, text: str) -> None:
+    """Write ``config.yaml`` whole or not at all."""
+    temporary = path / f".{CONFIG}.{os.getpid()}.tmp"
+    temporary.write_text(text, encoding="utf-8")
+    os.replace(temporary, path / CONFIG)
 
 
 def _claim(parent: Path, stem: str, number: int) -> Path:
@@ -123,9 +117,10 @@ def _claim(parent: Path, stem: str, number: int) -> Path:
 
 def _clear(path: Path) -> None:
     """Remove what a training writes, and leave whatever else a user keeps there."""
-    for name in (CHECKPOINTS, "logs", "pictures", "tensorboard"):
+    for name in (CHECKPOINTS, "tensorboard", "wandb", "mlruns", "nonfinite", "evaluation"):
         shutil.rmtree(path / name, ignore_errors=True)
-    for name in (CONFIG, "metrics.csv", "metrics.json", "predictions.json", "report.html"):
+    for name in (CONFIG, "metrics.csv", "metrics.json", "predictions.json", "report.html", "train_batch.jpg",
+                 "predictions.jpg"):  # fmt: skip
         (path / name).unlink(missing_ok=True)
 
 

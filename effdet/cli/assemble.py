@@ -1,0 +1,144 @@
+"""From a configuration to the arguments of the rooms: the one place that knows both."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import fields
+from typing import Any
+
+from effdet.cli.config import Config
+from effdet.data import AugmentSpec, DataError, DataSpec, EvalSet, Source, TrainLoader, TrainSet, open_source
+from effdet.data import repeat_factors as rare_class_factors
+from effdet.evaluation import DetectionEvaluator, Evaluator, join
+from effdet.model import ModelSpec, VisionModel, spec_for
+from effdet.model.compose import TASK_HEADS
+from effdet.training.loader import LoaderFactory
+from heads.structures import ClassTable, UserError
+
+EVAL_BATCH = 8
+"""Pictures at once in the evaluations of a training, as `evaluate` does by default: the numbers then agree to the bit."""
+POSTPROCESS = ("score", "nms_iou", "max_detections")
+
+
+def open_split(config: Config, split: str) -> Source:
+    """The split of the configured data set."""
+    known = {field.name for field in fields(DataSpec)} - {"split", "limit"}
+    values = {key: value for key, value in config.get("data").items() if key in known}
+    return open_source(DataSpec(split=split, limit=config.limit, **values))
+
+
+def open_splits(config: Config, *splits: str) -> list[Source]:
+    """Several splits, with the errors of all of them told at once."""
+    sources, errors = [], []
+    for split in splits:
+        try:
+            sources.append(open_split(config, split))
+        except DataError as error:
+            errors.append(str(error))
+    if errors:
+        raise DataError("\n".join(dict.fromkeys(errors)))
+    return sources
+
+
+def class_tables(source: Source, task: str) -> dict[str, ClassTable]:
+    """The classes of each head of `task`, as the data has them."""
+    tables = dict.fromkeys(TASK_HEADS[task], source.classes)
+    if "semantic" in tables and source.semantic_classes is not None:
+        tables["semantic"] = source.semantic_classes
+    return tables
+
+
+def model_spec(
+    config: Config, *, classes: Mapping[str, ClassTable] | None = None, num_classes: int | None = None
+) -> ModelSpec:
+    """The model that the configuration describes: by its name, by phi, or by its backbone."""
+    backbone = {key: value for key, value in config.get("backbone").items() if key != "name"}
+    neck = config.get("neck")
+    heads = config.get("head")
+    if "detection" in heads:
+        chosen = {key: config.get(key) for key in POSTPROCESS}
+        heads["detection"]["postprocess"] = heads["detection"].get("postprocess", {}) | chosen
+    by_backbone = config.model is None and config.phi is None
+    return spec_for(
+        config.model,
+        task=config.task.name,
+        backbone=config.backbone.name if by_backbone else None,
+        phi=config.phi,
+        classes=classes,
+        num_classes=num_classes,
+        image_size=input_size(config),
+        backbone_options=backbone,
+        neck=None if neck is None else _wiring(neck),
+        heads=heads,
+    )
+
+
+def _wiring(neck: dict[str, Any]) -> dict[str, Any]:
+    """``kind: bifpn`` is the conf file's own name, not a wish: a published model may have another wiring."""
+    return {key: value for key, value in neck.items() if not (key == "kind" and value == "bifpn")}
+
+
+def input_size(config: Config) -> int | tuple[int, int] | None:
+    """What the user said, else the canvas of a generated set, else None for the model's own."""
+    size = config.get("image_size")
+    if size is None:
+        size = config.get("data.size")
+    return tuple(size) if isinstance(size, list) else size
+
+
+def worker_count(workers: int | None, *, cuda: bool) -> int:
+    """Loader processes: as said, else by the cores that this process may use."""
+    if workers is not None:
+        return workers
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    # On a CPU the loader shares the cores with the network, which needs far more of them.
+    return min(cores, 8) if cuda else min(max(cores // 4, 1), 4)
+
+
+def loader_factory(config: Config, source: Source, model: VisionModel, *, workers: int, cuda: bool) -> LoaderFactory:
+    """Builds the training loader of one process."""
+    epochs = config.get("trainer.max_epochs")
+    train_set = TrainSet(
+        source,
+        model.preprocess,
+        augment=AugmentSpec(**config.get("augment")),
+        seed=config.seed,
+        epochs=epochs if epochs is not None and epochs > 0 else None,
+        policy=config.get("data.unreadable", "error"),
+    )
+    threshold = config.get("data.repeat_threshold")
+    factors = None if threshold is None else rare_class_factors(source.records, threshold=threshold)
+
+    def build(*, batch_size: int, rank: int, world: int) -> TrainLoader:
+        return TrainLoader(
+            train_set, batch_size, workers=workers, rank=rank, world=world, factors=factors, pin_memory=cuda
+        )
+
+    return build
+
+
+def evaluators(model: VisionModel, dataset: EvalSet, *, backend: str = "pycocotools") -> dict[str, Evaluator]:
+    """A judge for every head that the data has labels for."""
+    source, judges = dataset.source, dict[str, Evaluator]()
+    if "detection" in model.classes and "boxes" in source.labelled:
+        joined = join(model.classes["detection"], source.classes)
+        judges["detection"] = DetectionEvaluator(source.coco(), joined, backend=backend)
+    if not judges:
+        raise UserError(
+            f"the model has heads {', '.join(model.classes)}, and data={source.name} labels "
+            f"{', '.join(sorted(source.labelled))}: there is nothing to judge"
+        )
+    return judges
+
+
+def torch_device(name: str) -> str:
+    """``auto``: the best that there is."""
+    import torch
+
+    there = {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}
+    if name == "auto":
+        return next((kind for kind, is_there in there.items() if is_there), "cpu")
+    if not there.get(name, True):
+        raise UserError(f"device={name}: this machine has none that torch can use; take device=cpu or device=auto")
+    return name

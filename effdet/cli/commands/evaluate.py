@@ -1,0 +1,60 @@
+"""``effdet evaluate``: a model against a split, as a table and as files."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from effdet.cli.assemble import POSTPROCESS, evaluators, open_split, torch_device, worker_count
+from effdet.cli.config import Config
+from effdet.cli.open_model import open_model
+from effdet.cli.results import RunResult
+from effdet.cli.rundir import CHECKPOINTS, holds_run
+from effdet.cli.words import Words
+from effdet.data import EvalSet
+from effdet.evaluation import DetectionEvaluator, ModelPredictFn, evaluate, print_metrics, write_results
+
+
+def run(config: Config, words: Words) -> RunResult:
+    """Measure, print, write."""
+    device = torch_device(config.device)
+    source = open_split(config, config.split)
+    model = open_model(config)
+    for line in source.warnings:
+        print(f"warning: {line}")
+    if config.limit is not None:
+        print(f"limit={config.limit}: measured on {len(source)} pictures alone; limit=null takes all")
+    size = config.image_size
+    preprocess = model.preprocess if size is None else model.preprocess.fitted(_size(size))
+    dataset = EvalSet(source, preprocess)
+    judges = evaluators(model, dataset, backend=config.evaluation.backend)
+    for judge in judges.values():
+        if isinstance(judge, DetectionEvaluator) and not judge.classes.exact:
+            print(judge.classes)
+    settings = {key: config.get(key) for key in POSTPROCESS if config.get(key) is not None}
+    result = evaluate(
+        ModelPredictFn(model, device=device, precision=config.precision, postprocess=settings or None),
+        dataset,
+        evaluators=judges,
+        batch_size=config.batch_size,
+        workers=worker_count(config.workers, cuda=device == "cuda"),
+    )
+    print_metrics(result.metrics, title=f"{config.model} on {source.name} {config.split}, {result.pictures} pictures")
+    folder = output_folder(config)
+    write_results(result, folder)
+    print(folder)
+    return RunResult(folder, result.metrics)
+
+
+def output_folder(config: Config) -> Path:
+    """``out``; else ``evaluation/SPLIT`` in the run of the model, else ``evaluations/MODEL-DATA-SPLIT``."""
+    if config.out is not None:
+        return Path(config.out)
+    model = Path(config.model)
+    for folder in (model, model.parent.parent if model.parent.name == CHECKPOINTS else model):
+        if folder.is_dir() and holds_run(folder):
+            return folder / "evaluation" / config.split
+    return Path("evaluations") / f"{model.stem}-{config.data.name}-{config.split}"
+
+
+def _size(size: int | list[int]) -> int | tuple[int, int]:
+    return (size[0], size[1]) if isinstance(size, list) else size

@@ -1,0 +1,172 @@
+"""``effdet train``: data, model, weights, training, and the table at its end."""
+
+from __future__ import annotations
+
+import platform
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+from torch import nn
+
+from effdet.cli import ranks, rundir
+from effdet.cli.assemble import (
+    EVAL_BATCH,
+    class_tables,
+    evaluators,
+    loader_factory,
+    model_spec,
+    open_splits,
+    torch_device,
+    worker_count,
+)
+from effdet.cli.config import Config
+from effdet.cli.inherit import resolve_run_dir
+from effdet.cli.ranks import Started, is_first
+from effdet.cli.results import RunResult
+from effdet.cli.start import start_from
+from effdet.cli.words import Words
+from effdet.data import EvalSet, Source
+from effdet.evaluation import EvaluationResult, ModelPredictFn, evaluate, print_metrics, write_results
+from effdet.model import VisionModel, build
+from effdet.training import FitResult, FitSettings, fit, newest_sound, seed_all
+from effdet.training.sheets import PredictionSheet
+from heads.structures import UserError
+
+Finished = Callable[[EvaluationResult], object]
+
+
+def run(config: Config, words: Words) -> RunResult:
+    """Train as `config` says; ``RunResult.metrics`` are those of the last evaluation."""
+    device = torch_device(config.device)
+    train, val = open_splits(config, "train", "val")
+    _describe(train, val)
+    seed_all(config.seed)
+    model = build(model_spec(config, classes=class_tables(train, config.task.name)))
+    dataset = EvalSet(val, model.preprocess)
+    judges = evaluators(model, dataset, backend=config.evaluation.backend)
+    folder = resolve_run_dir(config) if is_first() else None
+    started = Started(folder.path, _checkpoint(folder)) if folder is not None else _joined()
+    weights = None if started.checkpoint else _start(config, model)
+    if folder is not None:
+        started = _prepared(config, folder, started.checkpoint)
+    settings = fit_settings(config, started.run_dir, device)
+    if is_first():
+        size = "×".join(map(str, model.preprocess.size))
+        millions = sum(parameter.numel() for parameter in model.parameters()) / 1e6
+        print(
+            f"model: {model.spec.name}, {millions:.1f} million parameters, input {size}; {device}; run {started.run_dir}"
+        )
+
+    latest: dict[str, EvaluationResult] = {}
+    workers = worker_count(config.workers, cuda=device == "cuda")
+
+    def judged(trained: nn.Module) -> Mapping[str, Any]:
+        place = next(trained.parameters()).device
+        result = evaluate(
+            ModelPredictFn(trained, device=place, channels_last=settings.channels_last),
+            dataset,
+            evaluators=judges,
+            batch_size=EVAL_BATCH,
+            workers=workers,
+            progress=settings.progress,
+        )
+        latest["result"] = result
+        return result.metrics
+
+    result = fit(
+        model,
+        loader_factory(config, train, model, workers=workers, cuda=device == "cuda"),
+        settings=settings,
+        evaluate=judged,
+        resume=started.checkpoint,
+        data={"train": train.fingerprint(), "val": val.fingerprint(), "augment": config.get("augment")},
+        record={"config": config.to_yaml(), "weights": weights},
+        draw_predictions=PredictionSheet(dataset),
+    )
+    metrics = latest["result"].metrics if "result" in latest else result.metrics
+    if is_first():
+        ranks.forget()
+        _finish(started.run_dir, result, latest.get("result"), title=f"{config.data.name} val, epoch {result.epochs}")
+    return RunResult(started.run_dir, metrics)
+
+
+def fit_settings(config: Config, run_dir: Path, device: str) -> FitSettings:
+    """The keys of the configuration that are the training room's."""
+    values = config.to_dict()
+    trainer = values["trainer"]
+    if config.device != "auto":
+        if trainer["accelerator"] not in ("auto", config.device):
+            raise UserError(
+                f"device={config.device} trainer.accelerator={trainer['accelerator']}: contradict each other; give one"
+            )
+        trainer["accelerator"] = {"cuda": "gpu"}.get(device, device)
+    if config.evaluation.every is not None:
+        trainer["check_val_every_n_epoch"] = config.evaluation.every
+    trainer["sync_batchnorm"] = trainer["sync_batchnorm"] or config.sync_bn
+    values["monitor"] = config.task.monitor
+    return FitSettings.of(values, run_dir)
+
+
+def _describe(train: Source, val: Source) -> None:
+    if not is_first():
+        return
+    boxes = len(train.records.labels)
+    print(
+        f"data: {train.name}, {len(train):,} training pictures with {boxes:,} boxes of {len(train.classes)} classes, "
+        f"{len(val):,} to evaluate on"
+    )
+    for source in (train, val):
+        for line in source.warnings:
+            print(f"warning: {source.split}: {line}")
+
+
+def _start(config: Config, model: VisionModel) -> dict[str, Any]:
+    """Load the first weights; gives what the checkpoints remember of them."""
+    report = start_from(model, config.weights, conventions=config.conventions, strict=config.strict, trust=config.trust)
+    if report is None:
+        return {"source": None}
+    return {"source": report.source, "sha256": report.sha256, "report": str(report)}
+
+
+def _checkpoint(folder: rundir.RunDir) -> Path | None:
+    source = folder.resume_from
+    if source is None:
+        return None
+    if source.is_file():
+        return source
+    found = newest_sound(source)
+    if found is None:
+        print(f"{source} has no checkpoint yet: it starts at its beginning")
+    return found
+
+
+def _joined() -> Started:
+    started = ranks.hear()
+    if started is None:
+        raise UserError(
+            "this process is one of several and knows no run folder; start them by trainer.devices or torchrun"
+        )
+    return started
+
+
+def _prepared(config: Config, folder: rundir.RunDir, checkpoint: Path | None) -> Started:
+    """The run folder with its ``config.yaml``; other processes are told of it."""
+    run_dir = rundir.make(folder, overwrite=config.overwrite)
+    rundir.write_config(run_dir, config.to_yaml())
+    started = Started(run_dir, checkpoint)
+    ranks.tell(started)
+    return started
+
+
+def _finish(run_dir: Path, result: FitResult, last: EvaluationResult | None, *, title: str) -> None:
+    if last is not None:
+        write_results(last, run_dir)
+        print_metrics(last.metrics, title=title)
+    minutes = result.seconds / 60
+    print(
+        f"{result.reason}: {result.epochs} epochs, {result.steps} steps in {minutes:.1f} minutes on {platform.node()}"
+    )
+    if result.best_path is not None and result.best_score is not None:
+        print(f"best: {result.best_score:.4f} in {result.best_path}")
+    print(run_dir)

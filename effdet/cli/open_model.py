@@ -1,0 +1,55 @@
+"""The finished model that `evaluate` and `predict` are given: a run, a file, or a published name."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from effdet.cli.config import Config
+from effdet.cli.errors import did_you_mean
+from effdet.model import VisionModel, names
+from effdet.weights import create_model, load
+from effdet.weights import names as weight_names
+from heads.structures import UserError
+
+
+def open_model(config: Config) -> VisionModel:
+    """The model of ``model=`` and ``weights=``, in evaluation mode on the CPU.
+
+    Raises:
+        UserError: there is no such model, or a published name comes without weights.
+    """
+    model, weights = config.model, config.weights
+    if weights is not None:
+        if Path(model).exists():
+            raise UserError(f"model={model} weights={weights}: the file brings its own weights; leave weights= out")
+        _check_name(model)
+        return create_model(
+            model,
+            weights=True if weights == "auto" else weights,
+            conventions=config.conventions,
+            strict=config.strict,
+            trust=config.trust,
+        ).eval()
+    if Path(model).exists():
+        return load(model, trust=config.trust)
+    _check_name(model)
+    row = weight_names.find(model)
+    if row is None or row.cached() is None:
+        fix = "weights=auto fetches the published ones" if row is not None else "weights=FILE names yours"
+        raise UserError(f"model={model}: a model without weights finds nothing; {fix}")
+    return load(row.name, trust=config.trust)
+
+
+def _check_name(name: str) -> None:
+    known = [*names(), *(row.name for row in weight_names.all_weights())]
+    if "/" in name or name.endswith((".ckpt", ".safetensors", ".pth", ".pt")):
+        if name not in known:
+            raise UserError(f"model={name}: no such file or folder")
+    elif name not in known and _alias(name) is None:
+        raise UserError(f"model={name}: neither a file nor a model{did_you_mean(name, known)} (effdet info lists them)")
+
+
+def _alias(name: str) -> object:
+    from effdet.scaling import detector_row
+
+    return detector_row(name)
