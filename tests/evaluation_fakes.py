@@ -58,7 +58,9 @@ class FakeSet:
             raise OSError("cannot read picture")
         canvas, geometry = self.preprocess.geometry(self.picture(index))
         mask = (self.picture(index)[..., 0] > 0).astype(np.uint8)
-        return FakeSample(canvas, geometry, FakeRecord(100 + index, f"{index}.jpg", label=index % 2), mask)
+        return FakeSample(
+            canvas.transpose(2, 0, 1), geometry, FakeRecord(100 + index, f"{index}.jpg", label=index % 2), mask
+        )
 
     def coco(self) -> dict[str, Any]:
         annotations = [

@@ -39,18 +39,14 @@ class EvalBatch:
     def of(cls, samples: Sequence[tuple[int, Any]]) -> Self:
         """Collate ``(index in the set, sample)`` pairs.
 
-        A sample has `image` (3, H, W) or (H, W, 3) uint8, `geometry`, `record` and, where class maps are judged, `mask`.
+        A sample has `image` (3, H, W) uint8, `geometry`, `record` and, where class maps are judged, `mask`.
         """
-        canvases = np.stack([_channels_last(sample.image) for _, sample in samples])
+        # Pictures are (3, H, W) views of (H, W, 3) memory: stacked in the order of the memory, they stay channels last.
+        canvases = np.stack([np.asarray(sample.image).transpose(1, 2, 0) for _, sample in samples])
         return cls(
-            images=torch.from_numpy(canvases).permute(0, 3, 1, 2),  # (B, H, W, 3) -> channels last, without a copy
+            images=torch.from_numpy(canvases).permute(0, 3, 1, 2),  # (B, H, W, 3) -> (B, 3, H, W), a view
             geometries=tuple(sample.geometry for _, sample in samples),
             records=tuple(sample.record for _, sample in samples),
             indices=tuple(index for index, _ in samples),
             masks=tuple(getattr(sample, "mask", None) for _, sample in samples),
         )
-
-
-def _channels_last(image: np.ndarray) -> np.ndarray:
-    """(3, H, W) or (H, W, 3) -> (H, W, 3), a view."""
-    return image if image.shape[-1] == 3 else image.transpose(1, 2, 0)

@@ -101,8 +101,8 @@ class DetectionEvaluator:
     def metrics(self) -> dict[str, Any]:
         if self.capped:
             warnings.warn(
-                f"a cap on candidates or detections cut some off in {self.capped} of {len(self._rows)} pictures: raise "
-                "max_detections or pre_nms (COCO itself counts 100 a picture and class), or the score threshold",
+                f"a cap (max_detections or pre_nms) cut detections off in {self.capped} of {len(self._rows)} pictures; "
+                "COCO counts up to 100 a picture and class",
                 stacklevel=2,
             )
         seen = {image_id for image_id, _, _ in self._rows.values()}

@@ -56,7 +56,7 @@ def evaluate(
 
     Args:
         predict_fn: batch -> {head: predictions in original pixels}; see `ModelPredictFn`.
-        dataset: has a length; an item has `image` (H, W, 3) uint8, `geometry` and `record`, and `mask` where class
+        dataset: has a length; an item has `image` (3, H, W) uint8, `geometry` and `record`, and `mask` where class
             maps are judged (`effdet.data.EvalSet`).
         evaluators: by head name. Heads without an evaluator are predicted and not judged.
         batch_size: pictures in one call of `predict_fn`, on each process.

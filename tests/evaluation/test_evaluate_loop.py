@@ -129,7 +129,7 @@ def test_a_cap_that_bites_is_counted():
     )
     evaluator = DetectionEvaluator(FakeSet(2).coco(), EXACT)
     evaluator.update(found, batch_of(FakeRecord(100), FakeRecord(101)))
-    with pytest.warns(UserWarning, match="cut some off in 1 of 2 pictures"):
+    with pytest.warns(UserWarning, match="cut detections off in 1 of 2 pictures"):
         evaluator.metrics()
     assert [entry["image_id"] for entry in evaluator.results()] == [100]  # the second row is padding
 
@@ -209,7 +209,7 @@ def test_progress_stays_silent_off_a_terminal(capfd):
 
 def test_samples_need_no_mask():
     sample = SimpleNamespace(
-        image=np.zeros((4, 6, 3), np.uint8), geometry=Geometry((4, 6), (4, 6)), record=FakeRecord(1)
+        image=np.zeros((3, 4, 6), np.uint8), geometry=Geometry((4, 6), (4, 6)), record=FakeRecord(1)
     )
     batch = EvalBatch.of([(5, sample)])
     assert batch.images.shape == (1, 3, 4, 6) and batch.indices == (5,) and batch.masks == (None,)

@@ -13,6 +13,7 @@ from heads.structures import Detections
 
 def truth_on_the_canvas(batch):
     """The truth as a perfect network would give it: boxes in input pixels, crowds left out."""
+    assert batch.images.shape[1:] == (3, 96, 128) and batch.images.dtype == torch.uint8
     most = max(len(record.boxes) for record in batch.records)
     boxes = torch.zeros(len(batch), most, 4)
     labels = torch.full((len(batch), most), -1)
