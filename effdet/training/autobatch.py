@@ -9,7 +9,6 @@ most: a larger batch is no faster there.
 from __future__ import annotations
 
 import copy
-import gc
 import math
 import os
 from collections.abc import Iterator
@@ -45,8 +44,6 @@ def largest_batch(
     autocast = torch.autocast(device.type, dtype) if dtype else nullcontext()
     with autocast:
         size = _on_cuda(trial, sample, device, states) if device.type == "cuda" else _on_cpu(trial, sample, states)
-    del trial
-    gc.collect()
     if size < 1:
         raise UserError(
             "batch_size=auto: not even one picture fits; use a smaller image_size or backbone, or grad_checkpointing=true"

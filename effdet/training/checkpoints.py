@@ -7,6 +7,7 @@ A checkpoint is torch's zip file of tensors, numbers, strings, lists and diction
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import os
 import warnings
@@ -54,7 +55,8 @@ def write_checkpoint(path: str | Path, values: Mapping[str, Any], *, previous: b
         os.replace(temporary, path)
         _sync_folder(path.parent)
     except BaseException as error:
-        temporary.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):
+            temporary.unlink()
         # torch's writer turns the OSError of a full disk into a RuntimeError of its own, which has it as its context.
         cause = error if isinstance(error, OSError) else error.__context__
         if isinstance(cause, OSError) and not isinstance(error, KeyboardInterrupt):

@@ -41,6 +41,12 @@ from heads.structures import UserError
 FORMAT = 1
 """Version of the checkpoint's layout."""
 _MONITORS = {"detection": "AP", "semantic": "mIoU", "classification": "top1"}
+_NOISE = (
+    "does not have many workers",
+    "in eval mode at the start of training",
+    "is smaller than the logging interval",
+    r"isinstance\(treespec, LeafSpec\)",
+)
 _OURS = ("logger", "callbacks", "plugins", "max_steps", "max_time", "enable_progress_bar", "default_root_dir")
 
 
@@ -128,6 +134,8 @@ def fit(
         saver if arguments.get("enable_checkpointing") is not False else None,
     ]
     with _quiet_lightning(), interrupts:
+        if evaluate is None:
+            arguments["limit_val_batches"] = 0
         trainer = Trainer(
             **{name: value for name, value in arguments.items() if name not in _OURS},
             logger=loggers or False,
@@ -292,10 +300,8 @@ def _quiet_lightning() -> Iterator[None]:
         for logger in loggers:
             logger.setLevel(logging.WARNING)
         with warnings.catch_warnings():
-            for text in (".*does not have many workers.*", ".*in eval mode at the start of training.*"):
-                warnings.filterwarnings("ignore", text)
-            warnings.filterwarnings("ignore", ".*is smaller than the logging interval.*")
-            warnings.filterwarnings("ignore", ".*exists and is not empty.*")
+            for text in _NOISE:
+                warnings.filterwarnings("ignore", f".*{text}.*")
             yield
     finally:
         for logger, level in zip(loggers, levels, strict=True):

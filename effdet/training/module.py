@@ -185,8 +185,8 @@ class VisionModule(LightningModule):
         loader.seek(self._start.epoch, self._start.batch)
         return loader
 
-    def val_dataloader(self) -> OneItem | list[Any]:
-        return OneItem() if self.evaluate is not None else []
+    def val_dataloader(self) -> OneItem:
+        return OneItem()
 
     def on_fit_start(self) -> None:
         if self.settings.compile:

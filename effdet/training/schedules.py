@@ -1,6 +1,6 @@
 """The learning rate as a multiple of its peak, step by step: linear warm-up, then cosine, constant or steps.
 
-The cosine reaches `final` at the last step. EfficientDet (arXiv 1911.09070, section 5.1) warms up over the first epoch
+The cosine reaches `final` where the run ends, one step after the last, so that no step is lost on a rate of zero. EfficientDet (arXiv 1911.09070, section 5.1) warms up over the first epoch
 and then follows a cosine to zero.
 """
 
@@ -27,7 +27,6 @@ def multiplier(settings: OptimizerSettings, *, steps: int | None, steps_per_epoc
             "set trainer.max_epochs or trainer.max_steps, or optimizer.schedule=constant"
         )
     warmup = warmup_steps(settings, steps=steps, steps_per_epoch=steps_per_epoch)
-    last = max((steps or 0) - 1, warmup)
 
     def after_warmup(step: int) -> float:
         if settings.schedule == "constant":
@@ -35,7 +34,7 @@ def multiplier(settings: OptimizerSettings, *, steps: int | None, steps_per_epoc
         if settings.schedule == "step":
             passed = sum(step >= share * (steps or 0) for share in settings.milestones)
             return settings.gamma**passed
-        done = min((step - warmup) / (last - warmup), 1.0) if last > warmup else 1.0
+        done = min((step - warmup) / max((steps or 0) - warmup, 1), 1.0)
         return settings.final + (1 - settings.final) * 0.5 * (1 + math.cos(math.pi * done))
 
     def share(step: int) -> float:

@@ -63,7 +63,11 @@ class FakeModel(nn.Module):
         self.preprocess = FakePreprocess()
         self.classes = {"detection": ClassTable.of(["a", "b", "c"])}
         self.spec = SimpleNamespace(
-            to_dict=lambda: {"name": "fake", "width": width, "classes": {"detection": self.classes["detection"].to_dict()}}
+            to_dict=lambda: {
+                "name": "fake",
+                "width": width,
+                "classes": {"detection": self.classes["detection"].to_dict()},
+            }
         )
 
     def forward(self, images: Tensor) -> dict[str, Tensor]:

@@ -42,7 +42,9 @@ class StopAt(Callback):
             raise Stop
 
 
-def run(folder: Path, *, resume: Path | None = None, extra: tuple[Callback, ...] = (), loader: Any = None, **changes: Any):
+def run(
+    folder: Path, *, resume: Path | None = None, extra: tuple[Callback, ...] = (), loader: Any = None, **changes: Any
+):
     return fit(
         FakeModel(),
         loader or factory(),
@@ -83,7 +85,11 @@ CASES = {
     "end of an epoch": ("on_train_epoch_end", 1, EVERY),
     "start of an epoch": ("on_train_epoch_start", 2, {}),
     "saved at epochs only": ("on_train_batch_end", 10, {}),
-    "saved every fourth step": ("on_train_batch_end", 11, {"checkpoint": CheckpointSettings(every_steps=4, max_share=1.0)}),
+    "saved every fourth step": (
+        "on_train_batch_end",
+        11,
+        {"checkpoint": CheckpointSettings(every_steps=4, max_share=1.0)},
+    ),
 }
 
 
@@ -128,7 +134,9 @@ def test_resume_with_evaluations_inside_epochs(batches: int, tmp_path: Path) -> 
     assert sum(bool(row["val/AP"]) for row in rows(tmp_path / "torn")) == 6
 
 
-@pytest.mark.parametrize("changes", [{"ema": EmaSettings(enabled=False)}, {"optimizer": OptimizerSettings("adamw", 0.01)}])
+@pytest.mark.parametrize(
+    "changes", [{"ema": EmaSettings(enabled=False)}, {"optimizer": OptimizerSettings("adamw", 0.01)}]
+)
 def test_resume_of_other_recipes(changes: dict[str, Any], tmp_path: Path) -> None:
     run(tmp_path / "whole", **EVERY, **changes)
     with pytest.raises(Stop):
@@ -204,7 +212,12 @@ def test_a_resume_does_not_load_what_is_consumed(tmp_path: Path) -> None:
         ({"seed": 1}, FakeModel(), "abc", ["seed: 0 -> 1"]),
         ({}, FakeModel(width=8), "abc", ["model.width: 4 -> 8"]),
         ({}, FakeModel(), "xyz", ["data: abc -> xyz"]),
-        ({"batch_size": 2, "optimizer": OptimizerSettings(lr=1.0)}, FakeModel(), "abc", ["batch_size: 4 -> 2", "optimizer.lr"]),
+        (
+            {"batch_size": 2, "optimizer": OptimizerSettings(lr=1.0)},
+            FakeModel(),
+            "abc",
+            ["batch_size: 4 -> 2", "optimizer.lr"],
+        ),
     ],
 )
 def test_another_run_is_refused_with_the_differences(

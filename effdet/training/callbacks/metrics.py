@@ -10,6 +10,7 @@ from typing import Any
 
 import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
+from torch.optim import Optimizer
 
 Listener = Callable[[Mapping[str, float]], None]
 
@@ -29,6 +30,7 @@ class MetricLog(Callback):
         self._since = time.perf_counter()
         self._pictures = 0
         self._last = 0
+        self._lr = 0.0
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         self._restart(trainer)
@@ -36,13 +38,16 @@ class MetricLog(Callback):
     def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         self._restart(trainer)  # evaluating is not training's speed
 
+    def on_before_optimizer_step(self, trainer: Trainer, pl_module: LightningModule, optimizer: Optimizer) -> None:
+        self._lr = max(group["lr"] for group in optimizer.param_groups)  # of this step: afterwards it is the next one's
+
     def on_train_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
         self._pictures += len(batch)
         step = trainer.global_step
         every: int = trainer.log_every_n_steps  # type: ignore[attr-defined]
-        if step == self._last or not (step == 1 or step % max(every, 1) == 0):
+        if step == self._last or not (step == 1 or (every and step % every == 0)):
             return
         row = {"epoch": trainer.current_epoch, **self._values(trainer, pl_module)}
         self._restart(trainer)
@@ -53,7 +58,7 @@ class MetricLog(Callback):
 
     def _values(self, trainer: Trainer, module: Any) -> dict[str, float]:
         values: dict[str, float] = module.meter.read()
-        values["lr"] = max(group["lr"] for group in trainer.optimizers[0].param_groups)
+        values["lr"] = self._lr
         if module.grad_norm is not None:
             values["grad_norm"] = float(module.grad_norm)
         seconds = max(time.perf_counter() - self._since, 1e-9)

@@ -1,0 +1,302 @@
+"""One training run from end to end, on a tiny model."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import warnings
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from lightning.pytorch import Callback
+
+from effdet.training import fit, read_checkpoint
+from effdet.training.autobatch import CPU_LIMIT, largest_batch
+from effdet.training.callbacks.progress import ProgressDisplay, clock
+from effdet.training.meter import LossMeter
+from effdet.training.settings import EarlyStoppingSettings, EmaSettings, NonFiniteSettings, OptimizerSettings
+from heads.structures import Batch, Targets, UserError
+from tests.training.fakes import FakeLoader, FakeModel, equal, factory, judge, settings
+
+
+def rows(folder: Path) -> list[dict[str, str]]:
+    with (folder / "metrics.csv").open() as file:
+        return list(csv.DictReader(file))
+
+
+def go(
+    folder: Path, *, model: Any = None, loader: Any = None, evaluate: Any = judge, callbacks: Any = (), **changes: Any
+):
+    model = model or FakeModel()
+    return fit(
+        model,
+        loader or factory(),
+        settings=settings(folder, **changes),
+        evaluate=evaluate,
+        draw_batch=None,
+        callbacks=callbacks,
+    )
+
+
+def test_what_a_run_leaves(tmp_path: Path) -> None:
+    result = fit(
+        FakeModel(),
+        factory(),
+        settings=settings(tmp_path),
+        evaluate=judge,
+        draw_batch=None,
+        record={"config": "task: detection\n", "weights": {"sha256": "0"}},
+    )
+    assert (result.reason, result.steps, result.epochs, result.skipped) == ("finished", 18, 3, 0)
+    assert result.metrics["AP50"] == 0.5
+    training = [row for row in rows(tmp_path) if row["loss"]]
+    assert [int(row["step"]) for row in training] == [1, 2, 4, 6, 8, 10, 12, 14, 16, 18]
+    for row in training:
+        terms = float(row["detection/class"]) + float(row["detection/box"])
+        assert float(row["loss"]) == pytest.approx(terms, rel=1e-4)
+        assert all(float(row[name]) > 0 for name in ("lr", "grad_norm", "pictures_per_second", "memory_gib"))
+    assert [int(row["step"]) for row in rows(tmp_path) if row["val/AP"]] == [6, 12, 18]
+    saved = torch.load(tmp_path / "checkpoints" / "best.ckpt", weights_only=True)
+    assert json.loads(saved["spec"])["name"] == "fake"
+    assert saved["config"] == "task: detection\n" and saved["weights"] == {"sha256": "0"}
+    assert (
+        saved["versions"]["torch"] and saved["seed"] == 0 and saved["classes"]["detection"]["names"] == ["a", "b", "c"]
+    )
+    assert list(saved["state_dict"]) == list(FakeModel().state_dict())
+    assert saved["metrics"]["AP"] == pytest.approx(result.best_score)
+
+
+def test_it_learns(tmp_path: Path) -> None:
+    class Bright(FakeLoader):
+        def _batches(self) -> Any:
+            for batch in super()._batches():
+                classes = batch.images.float().mean((1, 2, 3)) * 0 + torch.arange(len(batch)) % 3
+                images = (classes.view(-1, 1, 1, 1) * 100).expand_as(batch.images).to(torch.uint8)
+                yield Batch(images, Targets(category=classes.long()), batch.indices)
+
+    go(tmp_path, loader=lambda **options: Bright(24, **options), trainer={"max_epochs": 15})
+    losses = [float(row["loss"]) for row in rows(tmp_path) if row["loss"]]
+    assert losses[-1] < 0.6 * losses[0]
+
+
+@pytest.mark.parametrize("precision", ["bf16-mixed", "32"])
+def test_other_precisions(precision: str, tmp_path: Path) -> None:
+    assert go(tmp_path, trainer={"precision": precision, "max_epochs": 1}).steps == 6
+    assert all(
+        torch.isfinite(value).all()
+        for value in read_checkpoint(tmp_path / "checkpoints/last.ckpt")["state_dict"].values()
+    )
+
+
+def test_a_batch_of_one_and_frozen_norms(tmp_path: Path) -> None:
+    model = FakeModel()
+    before = model.backbone.norm.running_mean.clone()
+    go(tmp_path, model=model, batch_size=1, freeze=("bn",), trainer={"max_epochs": 1})
+    assert torch.equal(model.backbone.norm.running_mean, before)
+    assert not torch.equal(model.backbone.stem.weight, FakeModel().backbone.stem.weight)
+
+
+def test_early_stopping_and_best(tmp_path: Path) -> None:
+    scores = iter([0.1, 0.3, 0.2, 0.25, 0.29, 0.9])
+    result = go(
+        tmp_path,
+        evaluate=lambda model: {"AP": next(scores)},
+        early_stopping=EarlyStoppingSettings(patience=2),
+        trainer={"max_epochs": 9},
+    )
+    assert (result.reason, result.epochs, result.best_score) == ("early stopping", 4, 0.3)
+    assert read_checkpoint(tmp_path / "checkpoints" / "best.ckpt")["global_step"] == 12
+
+
+def test_a_metric_that_is_not_there(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="monitor=mAP is not among the metrics of the evaluation: AP, AP50"):
+        go(tmp_path, monitor="mAP")
+
+
+def test_the_last_epoch_is_evaluated_whatever_the_interval(tmp_path: Path) -> None:
+    go(tmp_path, trainer={"check_val_every_n_epoch": 2})
+    assert [int(row["step"]) for row in rows(tmp_path) if row["val/AP"]] == [12, 18]
+
+
+def test_a_time_budget_ends_the_run_with_an_evaluation(tmp_path: Path) -> None:
+    result = go(tmp_path, trainer={"max_time": {"seconds": 1}, "max_epochs": 10**6})
+    assert result.reason == "time" and result.metrics
+    assert 0.9 < result.seconds < 20
+    assert int([row for row in rows(tmp_path) if row["val/AP"]][-1]["step"]) == result.steps
+
+
+def test_nothing_is_saved_where_nothing_is_to_be_saved(tmp_path: Path) -> None:
+    result = go(tmp_path, trainer={"enable_checkpointing": False, "logger": False, "max_epochs": 1})
+    assert result.last_path is None
+    assert not list(tmp_path.iterdir())
+
+
+def test_dropout_is_seeded_by_step_and_evaluation_does_not_matter(tmp_path: Path) -> None:
+    models = [FakeModel(), FakeModel(), FakeModel()]
+    go(tmp_path / "a", model=models[0])
+    torch.rand(5)
+    go(tmp_path / "b", model=models[1], evaluate=None)
+    go(tmp_path / "c", model=models[2], seed=1)
+    states = [dict(model.state_dict()) for model in models]
+    assert equal(states[0], states[1]) and not equal(states[0], states[2])
+
+
+def test_accumulation_is_one_larger_batch(tmp_path: Path) -> None:
+    # Dropout and BatchNorm see batches, so both are held.
+    def model() -> FakeModel:
+        made = FakeModel()
+        made.backbone.drop.p = 0.0
+        return made
+
+    a, b = model(), model()
+    plain = {"ema": EmaSettings(enabled=False), "freeze": ("bn",), "evaluate": None}
+    go(tmp_path / "a", model=a, batch_size=8, **plain)
+    go(tmp_path / "b", model=b, batch_size=4, trainer={"accumulate_grad_batches": 2}, **plain)
+    for x, y in zip(a.parameters(), b.parameters(), strict=True):
+        torch.testing.assert_close(x, y, rtol=1e-4, atol=1e-6)
+
+
+class Poison(FakeModel):
+    """Gives a loss that is not finite for the batches of some steps."""
+
+    def __init__(self, bad: range) -> None:
+        super().__init__()
+        self.bad, self.calls = bad, 0
+
+    def loss(self, outputs: Any, targets: Targets) -> dict[str, torch.Tensor]:
+        terms = super().loss(outputs, targets)
+        self.calls += 1
+        return {name: term * float("nan") for name, term in terms.items()} if self.calls in self.bad else terms
+
+
+def test_a_step_that_is_not_finite_is_skipped_and_kept(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    states: list[Any] = []
+
+    class Weights(Callback):
+        def on_train_batch_end(self, trainer: Any, module: Any, *args: Any) -> None:
+            parameters = dict(module.model.named_parameters())
+            states.append({name: parameter.detach().clone() for name, parameter in parameters.items()})
+
+    result = go(tmp_path, model=Poison(range(3, 5)), callbacks=[Weights()])
+    assert result.skipped == 2
+    assert equal(states[1], states[2]) and equal(states[1], states[3]) and not equal(states[3], states[4])
+    kept = read_checkpoint(tmp_path / "nonfinite" / "step_00000003.pt")
+    assert kept["batches"][0]["images"].shape == (4, 3, 8, 8) and kept["step"] == 3
+    assert equal(kept["batches"][0]["targets"]["category"].shape, (4,))
+    assert {name: kept["raw_state_dict"][name] for name in states[1]}.keys() == states[1].keys()
+    assert "step 3: loss or gradient is not finite, the step is skipped; its batch is in" in capsys.readouterr().out
+
+
+def test_too_many_such_steps_end_the_run(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"4 steps in a row were not finite, the last was step 8; lower optimizer\.lr"):
+        go(tmp_path, model=Poison(range(5, 99)), nonfinite=NonFiniteSettings(patience=4))
+    assert len(list((tmp_path / "nonfinite").iterdir())) == 3
+
+
+def test_out_of_memory_names_the_fix(tmp_path: Path) -> None:
+    class Hungry(FakeModel):
+        def forward(self, images: torch.Tensor) -> Any:
+            return torch.empty(2**55)
+
+    with pytest.raises(
+        UserError, match=r"out of memory.*batch_size \(now 4.*grad_checkpointing=true.*image_size \(now \[8, 8\]\)"
+    ):
+        go(tmp_path, model=Hungry())
+
+
+def test_batch_size_auto(tmp_path: Path) -> None:
+    model = FakeModel()
+    before = {name: value.clone() for name, value in model.state_dict().items()}
+    assert largest_batch(model, factory(), device=torch.device("cpu")) == CPU_LIMIT
+    assert equal(before, dict(model.state_dict())) and model.training
+    result = go(tmp_path, batch_size="auto", loader=factory(64), trainer={"max_epochs": 1})
+    assert result.steps == 2
+    assert read_checkpoint(tmp_path / "checkpoints" / "last.ckpt")["facts"]["batch_size"] == CPU_LIMIT
+
+
+def test_batch_size_auto_where_memory_is_short(monkeypatch: pytest.MonkeyPatch) -> None:
+    from effdet.training import autobatch
+
+    # One picture: autograd keeps a few kilobytes. Sizes are powers of two below 8 and multiples of 8 above.
+    sizes = []
+    for free in (1e3, 6e4, 1e5, 4e5, 1e6):
+        monkeypatch.setattr(autobatch, "_free_memory", lambda free=free: int(free))
+        try:
+            sizes.append(largest_batch(FakeModel(), factory(), device=torch.device("cpu")))
+        except UserError as error:
+            assert "not even one picture fits" in str(error)
+            sizes.append(0)
+    assert sizes == sorted(sizes) and sizes[0] == 0 and sizes[-1] > 8
+    assert all(size in (0, 1, 2, 4) or size % 8 == 0 for size in sizes)
+
+
+def test_pictures(tmp_path: Path) -> None:
+    drawn: list[Any] = []
+
+    def batch(batch: Batch, model: Any, path: Path) -> None:
+        drawn.append((batch.images.dtype, path.name, path.parent == tmp_path))
+        path.write_text("x")
+
+    def broken(model: Any, path: Path) -> None:
+        raise ValueError("no ink")
+
+    with pytest.warns(UserWarning, match=r"predictions\.jpg could not be drawn \(ValueError: no ink\)"):
+        fit(
+            FakeModel(),
+            factory(),
+            settings=settings(tmp_path),
+            evaluate=judge,
+            draw_batch=batch,
+            draw_predictions=broken,
+        )
+    assert drawn == [(torch.uint8, "train_batch.jpg", True)]
+
+
+def test_plain_progress_has_no_control_characters(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    go(tmp_path, progress=True)
+    text = capsys.readouterr().out
+    assert "epoch 1  step 2/18  loss " in text and "pictures/s" in text and " left" in text
+    assert "evaluation  AP 0." in text
+    assert all(letter.isprintable() or letter == "\n" for letter in text)
+
+
+def test_a_terminal_gets_a_bar(tmp_path: Path) -> None:
+    class Terminal(io.StringIO):
+        def isatty(self) -> bool:
+            return True
+
+    screen = Terminal()
+    go(tmp_path, callbacks=[ProgressDisplay(screen)], trainer={"max_epochs": 1})
+    assert "training" in screen.getvalue() and "/6" in screen.getvalue()
+
+
+@pytest.mark.parametrize("seconds, text", [(0, "0s"), (59.9, "59s"), (185, "3m05s"), (7620, "2h07m"), (-3, "0s")])
+def test_clock(seconds: float, text: str) -> None:
+    assert clock(seconds) == text
+
+
+def test_the_meter_gives_means_and_starts_anew() -> None:
+    meter = LossMeter()
+    for value in (1.0, 3.0):
+        terms = {"a": torch.tensor(value), "b": torch.tensor(2 * value)}
+        meter.add(terms, torch.tensor(3 * value))
+    assert meter.read() == {"loss": 6.0, "a": 2.0, "b": 4.0}
+    assert meter.read() == {}
+
+
+def test_no_warning_reaches_the_user(tmp_path: Path) -> None:
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        go(tmp_path, optimizer=OptimizerSettings(lr=0.1))
+        go(tmp_path / "b", evaluate=None, trainer={"limit_train_batches": 2})
+    assert [str(warning.message) for warning in caught] == []
+
+
+def test_limits_shorten_the_schedule(tmp_path: Path) -> None:
+    result = go(tmp_path, trainer={"limit_train_batches": 0.5})
+    assert result.steps == 9
+    saved = read_checkpoint(tmp_path / "checkpoints" / "last.ckpt")
+    assert saved["lr_schedulers"][0]["_last_lr"][0] == pytest.approx(0.0, abs=1e-9)
