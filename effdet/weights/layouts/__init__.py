@@ -1,1 +1,1 @@
-"""How the public weight files name their tensors: one module for each layout."""
+"""How other frameworks name their tensors, one file for each."""

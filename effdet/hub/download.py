@@ -1,0 +1,283 @@
+"""One checked download: progress, resume, mirrors, sha256, one atomic rename at the end.
+
+The bytes go to ``NAME.part`` beside the target; only a file of the announced length and the right checksum is renamed to
+``NAME``. A lock keeps two processes from writing the same part. After a break the rest is asked for with a ``Range``
+request; ``If-Range`` makes a server whose file has changed send the whole instead of a tail that does not fit.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+import sys
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from http.client import HTTPException, HTTPMessage
+from pathlib import Path
+from urllib.parse import unquote, urlsplit
+
+from filelock import FileLock
+
+from effdet.hub.cache import cache_folder, is_offline, mirrors, sha256_of
+from heads.structures import UserError
+
+_CHUNK = 1 << 18
+_SCHEMES = ("http", "https", "file")
+
+Advance = Callable[[int, int | None], None]
+"""Called with (bytes so far, whole length or None)."""
+
+
+class DownloadError(UserError):
+    """A file that could not be fetched; the text names each address that was tried and why it failed."""
+
+
+class _BrokenOff(Exception):
+    """The transfer ended early; what arrived is kept and the rest can be asked for."""
+
+
+class _WrongSum(Exception):
+    """The whole file arrived and is not the file asked for."""
+
+
+def download(
+    addresses: str | Sequence[str],
+    *,
+    file_name: str | None = None,
+    sha256: str | None = None,
+    folder: str | Path | None = None,
+    progress: bool = True,
+    retries: int = 3,
+    timeout: float = 30.0,
+    backoff: float = 0.5,
+) -> Path:
+    """Fetch a file into the cache, or return it when it is there already.
+
+    Args:
+        addresses: Where the file is, best first. Bases in ``EFFDET_MIRROR`` are tried before them.
+        file_name: Its name in the cache; default is the last part of the first address.
+        sha256: The hex checksum, whole or its first 8 or more digits. A file that differs is refused.
+        folder: Where it goes; default is ``weights`` in the cache folder.
+        progress: Show a progress bar on stderr.
+        retries: Times that one address is resumed after a break without any progress.
+        timeout: Seconds without an answer after which a connection counts as broken.
+        backoff: Seconds to wait before the first retry; doubled each time.
+
+    Raises:
+        DownloadError: no address gave the file, or ``EFFDET_OFFLINE`` is set and it is not cached.
+    """
+    addresses = [addresses] if isinstance(addresses, str) else list(addresses)
+    name = file_name or unquote(urlsplit(addresses[0]).path).rsplit("/", 1)[-1]
+    if not name or Path(name).name != name:
+        raise UserError(f"file_name={name!r} must be a plain file name without folders")
+    if sha256 is not None and (len(sha256) < 8 or set(sha256.lower()) - set("0123456789abcdef")):
+        raise UserError(f"sha256={sha256!r} must be 8 to 64 hex digits")
+    target = Path(folder) / name if folder is not None else cache_folder("weights", name)
+    if _good(target, sha256):
+        return target
+    if is_offline():
+        raise DownloadError(
+            f"{name} is not in the cache ({target.parent}) and EFFDET_OFFLINE is set: unset it, or put the file there"
+        )
+    target.parent.mkdir(parents=True, exist_ok=True)
+    with FileLock(f"{target}.lock"):
+        if _good(target, sha256):  # another process fetched it while this one waited
+            return target
+        sources = [f"{base}/{name}" for base in mirrors()] + addresses
+        return _from_any(sources, target, sha256, _Transfer(retries, timeout, backoff), progress)
+
+
+def _good(target: Path, sha256: str | None) -> bool:
+    return target.is_file() and (sha256 is None or sha256_of(target).startswith(sha256.lower()))
+
+
+@dataclass(frozen=True)
+class _Transfer:
+    retries: int
+    timeout: float
+    backoff: float
+
+
+def _from_any(sources: Sequence[str], target: Path, sha256: str | None, how: _Transfer, progress: bool) -> Path:
+    failures: list[str] = []
+    for address in sources:
+        if urlsplit(address).scheme not in _SCHEMES:
+            failures.append(f"{address}: not an http, https or file address")
+            continue
+        try:
+            with _Bar(target.name, address, enabled=progress) as bar:
+                _fetch(address, target, sha256, how, bar)
+            return target
+        except (_WrongSum, _BrokenOff, urllib.error.URLError, OSError, HTTPException) as error:
+            failures.append(f"{address}: {_reason(error)}")
+    raise DownloadError(f"could not fetch {target.name}: " + "; ".join(failures))
+
+
+def _fetch(address: str, target: Path, sha256: str | None, how: _Transfer, advance: Advance) -> None:
+    """Fill ``NAME.part`` from one address, resuming after breaks, then check it and rename it."""
+    part = target.with_name(f"{target.name}.part")
+    idle = 0
+    while True:
+        before = part.stat().st_size if part.exists() else 0
+        try:
+            _stream(address, part, trusted=sha256 is not None, timeout=how.timeout, advance=advance)
+            break
+        except urllib.error.HTTPError as error:
+            if error.code == 416:  # the part is no prefix of this server's file
+                _forget(part)
+            if error.code not in (408, 416, 429) and error.code < 500:
+                raise
+            failure: Exception = error
+        except (_BrokenOff, urllib.error.URLError, ConnectionError, TimeoutError, HTTPException) as error:
+            failure = error
+        after = part.stat().st_size if part.exists() else 0
+        idle = 0 if after > before else idle + 1
+        if idle > how.retries:
+            raise failure
+        time.sleep(how.backoff * 2**idle if how.backoff else 0)
+    found = sha256_of(part)
+    if sha256 is not None and not found.startswith(sha256.lower()):
+        _forget(part)
+        raise _WrongSum(f"its sha256 begins with {found[: len(sha256)]}, expected {sha256}; the file was thrown away")
+    os.replace(part, target)
+    _note(part).unlink(missing_ok=True)
+    _sync_folder(target.parent)
+
+
+def _stream(address: str, part: Path, *, trusted: bool, timeout: float, advance: Advance) -> None:
+    """Append to `part` what the server still has of the file.
+
+    `trusted`: a checksum will be compared, so that a tail may come from another server than the head did.
+    """
+    start = part.stat().st_size if part.exists() else 0
+    request = urllib.request.Request(address, headers={"User-Agent": "effdet-lightning", "Accept-Encoding": "identity"})
+    if start:
+        validator = _validator(part, address)
+        if validator is not None:
+            request.add_header("If-Range", validator)
+        if validator is not None or trusted:
+            request.add_header("Range", f"bytes={start}-")
+    with urllib.request.urlopen(request, timeout=timeout) as answer:
+        headers: HTTPMessage = answer.headers
+        resumed = getattr(answer, "status", 200) == 206 and _first_byte(headers) == start
+        if not resumed:
+            start = 0
+        length = headers.get("Content-Length")
+        total = start + int(length) if length and length.isdigit() else None
+        _check_space(part, total, start)
+        _remember(part, address, headers)
+        done = start
+        with open(part, "ab" if resumed else "wb") as file:
+            while piece := answer.read(_CHUNK):
+                file.write(piece)
+                done += len(piece)
+                advance(done, total)
+            file.flush()
+            os.fsync(file.fileno())
+    if total is not None and done != total:
+        raise _BrokenOff(f"broke off after {done} of {total} bytes")
+
+
+def _first_byte(headers: HTTPMessage) -> int | None:
+    """The offset that a 206 answer starts at, from ``Content-Range: bytes 100-199/200``."""
+    span = headers.get("Content-Range", "").removeprefix("bytes ").split("-", 1)[0]
+    return int(span) if span.isdigit() else None
+
+
+def _note(part: Path) -> Path:
+    return part.with_name(f"{part.name}.json")
+
+
+def _remember(part: Path, address: str, headers: HTTPMessage) -> None:
+    """Keep what identifies the server's version of the file, to resume only that version."""
+    tag = headers.get("ETag")
+    validator = tag if tag and not tag.startswith("W/") else headers.get("Last-Modified")
+    _note(part).write_text(
+        json.dumps({"address": hashlib.sha256(address.encode()).hexdigest(), "validator": validator})
+    )
+
+
+def _validator(part: Path, address: str) -> str | None:
+    try:
+        note = json.loads(_note(part).read_text())
+    except (OSError, ValueError):
+        return None
+    same = note.get("address") == hashlib.sha256(address.encode()).hexdigest()
+    return note.get("validator") if same else None
+
+
+def _forget(part: Path) -> None:
+    part.unlink(missing_ok=True)
+    _note(part).unlink(missing_ok=True)
+
+
+def _check_space(part: Path, total: int | None, start: int) -> None:
+    free = shutil.disk_usage(part.parent).free
+    if total is not None and total - start > free:
+        raise UserError(
+            f"{part.parent} has {free >> 20} MiB free, {(total - start) >> 20} MiB are needed: set EFFDET_CACHE"
+        )
+
+
+def _sync_folder(folder: Path) -> None:
+    """Make the rename itself survive a power cut, where the system lets a folder be opened."""
+    if sys.platform == "win32":
+        return
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _reason(error: Exception) -> str:
+    if isinstance(error, urllib.error.HTTPError):
+        return f"the server answered {error.code} {error.reason}"
+    if isinstance(error, urllib.error.URLError):
+        return f"no connection ({error.reason})"
+    return str(error) or type(error).__name__
+
+
+class _Bar:
+    """A rich progress bar on stderr that is made on the first byte, so that a dead address draws nothing."""
+
+    def __init__(self, name: str, address: str, *, enabled: bool) -> None:
+        self._name, self._enabled = name, enabled
+        self._host = urlsplit(address).netloc or "a local file"
+        self._progress = None
+        self._task = None
+
+    def __enter__(self) -> _Bar:
+        return self
+
+    def __call__(self, done: int, total: int | None) -> None:
+        if not self._enabled:
+            return
+        if self._progress is None:
+            self._start()
+        self._progress.update(self._task, completed=done, total=total)  # type: ignore[union-attr,arg-type]
+
+    def _start(self) -> None:
+        from rich.console import Console
+        from rich.progress import (
+            BarColumn,
+            DownloadColumn,
+            Progress,
+            TextColumn,
+            TimeRemainingColumn,
+            TransferSpeedColumn,
+        )
+
+        columns = (TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TransferSpeedColumn())
+        self._progress = Progress(*columns, TimeRemainingColumn(), console=Console(stderr=True))
+        self._progress.start()
+        self._task = self._progress.add_task(f"{self._name} from {self._host}", total=None)
+
+    def __exit__(self, *_: object) -> None:
+        if self._progress is not None:
+            self._progress.stop()

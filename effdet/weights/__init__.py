@@ -1,0 +1,49 @@
+"""Weights: names, layouts, conventions, class tables, reading and writing files.
+
+The names below are handed on when they are asked for, so that importing this package costs nothing.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from effdet.weights.api import create_model, load, load_weights, save
+    from effdet.weights.class_tables import class_table
+    from effdet.weights.conventions import Conventions
+    from effdet.weights.read import WeightsError
+    from effdet.weights.report import LoadReport
+    from effdet.weights.resolving import ResolvedWeights, resolve
+
+_HOMES = {
+    "create_model": "api",
+    "load": "api",
+    "load_weights": "api",
+    "save": "api",
+    "class_table": "class_tables",
+    "Conventions": "conventions",
+    "WeightsError": "read",
+    "LoadReport": "report",
+    "ResolvedWeights": "resolving",
+    "resolve": "resolving",
+}
+
+__all__ = [
+    "Conventions",
+    "LoadReport",
+    "ResolvedWeights",
+    "WeightsError",
+    "class_table",
+    "create_model",
+    "load",
+    "load_weights",
+    "resolve",
+    "save",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name in _HOMES:
+        return getattr(import_module(f"{__name__}.{_HOMES[name]}"), name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

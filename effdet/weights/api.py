@@ -1,0 +1,133 @@
+"""The public doors: ``create_model``, ``load``, ``load_weights``, ``save``."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from backbones.scaling import BackboneSpec
+from effdet.model import ModelSpec, VisionModel, build, spec_for
+from effdet.weights import names
+from effdet.weights.decide import Stated
+from effdet.weights.detect import detect_layout
+from effdet.weights.loading import Source, load_file, load_weights, locate
+from effdet.weights.read import WeightFile, WeightsError, read_weights
+from effdet.weights.write import save
+from heads.structures import ClassTable, UserError
+
+__all__ = ["create_model", "load", "load_weights", "save"]
+
+
+def create_model(
+    name: str | None = None,
+    *,
+    task: str | None = None,
+    backbone: str | BackboneSpec | None = None,
+    phi: float | None = None,
+    num_classes: int | Mapping[str, int] | None = None,
+    classes: ClassTable | Mapping[str, ClassTable] | None = None,
+    image_size: int | tuple[int, int] | None = None,
+    backbone_options: Mapping[str, Any] | None = None,
+    neck: Mapping[str, Any] | None = None,
+    heads: Mapping[str, Mapping[str, Any]] | None = None,
+    weights: Source | bool | None = None,
+    conventions: Stated = None,
+    strict: bool = True,
+    trust: bool = False,
+) -> VisionModel:
+    """Build a model, by a published name or from a task and a backbone.
+
+    Args:
+        name, task, backbone, phi, num_classes, classes, image_size, backbone_options, neck, heads: As
+            :func:`effdet.model.spec_for` takes them.
+        weights: None for fresh ones; True for the published ones of `name`; else as :func:`load_weights` takes them. A
+            name that is not cached is fetched.
+        conventions, strict, trust: As :func:`load_weights` takes them.
+
+    Returns:
+        The model in training mode. With published weights of its own it has their classes and, unless `image_size` is
+        given, their input size.
+    """
+    spec = spec_for(
+        name,
+        task=task,
+        backbone=backbone,
+        phi=phi,
+        num_classes=num_classes,
+        classes=classes,
+        image_size=image_size,
+        backbone_options=backbone_options,
+        neck=neck,
+        heads=heads,
+    )
+    model = build(spec)
+    if weights is None or weights is False:
+        return model
+    if weights is True:
+        if name is None or names.find(name) is None:
+            raise UserError(f"weights=True needs the name of a published model, got {name!r}; `effdet info` lists them")
+        weights = name
+    path, row = locate(weights) if isinstance(weights, (str, Path)) else (weights, None)
+    file = read_weights(path, trust=trust)
+    report = load_file(model, file, row=row, strict=strict, conventions=conventions)
+    row = row or (names.recognise(file.path.name, file.sha256) if file.path else None)
+    if row is not None and report.scope == "model" and image_size is None:
+        model.spec = model.spec.replace(preprocess=model.spec.preprocess.fitted(row.size))
+    return model
+
+
+def load(
+    source: str | Path, *, device: str | torch.device = "cpu", trust: bool = False, raw: bool = False
+) -> VisionModel:
+    """A model from a file that describes itself.
+
+    Args:
+        source: A run's folder (its best checkpoint, else its last), one of its checkpoints, a ``.safetensors`` of
+            :func:`save`, or a published file or name.
+        raw: Of a checkpoint, the raw weights and not their average.
+
+    Returns:
+        The model in evaluation mode on `device`.
+
+    Raises:
+        UserError: nothing is there, or the file does not say what model it holds.
+    """
+    path, row = _file_of(source)
+    file = read_weights(path, trust=trust, raw=raw)
+    if "spec" in file.metadata:
+        model = build(ModelSpec.from_dict(file.metadata["spec"]))
+        load_file(model, file)
+    else:
+        model = _published(file, row)
+    return model.to(device).eval()
+
+
+def _file_of(source: str | Path) -> tuple[Path, names.NamedWeights | None]:
+    folder = Path(source).expanduser()
+    if not folder.is_dir():
+        return locate(source)
+    for candidate in (
+        folder / "checkpoints" / "best.ckpt",
+        folder / "checkpoints" / "last.ckpt",
+        folder / "best.ckpt",
+        folder / "last.ckpt",
+    ):
+        if candidate.is_file():
+            return candidate, None
+    raise WeightsError(f"{folder} is no finished run: it holds no checkpoints/best.ckpt and no checkpoints/last.ckpt")
+
+
+def _published(file: WeightFile, row: names.NamedWeights | None) -> VisionModel:
+    row = row or (names.recognise(file.path.name, file.sha256) if file.path else None)
+    if row is None:
+        detect_layout(file.tensors)  # an unreadable layout is the better thing to complain about
+        raise WeightsError(
+            f"{file.source} does not say what model it holds; build it with create_model(NAME) and fill it with load_weights"
+        )
+    counts = {"imagenet12k": 11821, "imagenet21k": 21843}
+    model = build(spec_for(row.model, num_classes=counts.get(row.classes or ""), image_size=row.size))
+    load_file(model, file, row=row)
+    return model

@@ -1,0 +1,244 @@
+"""Conventions: what weights were made with and no key or shape shows. They travel with the weights.
+
+``tf_`` and plain timm files have equal keys; run with the other's padding and epsilon they still answer, but badly. So every
+load settles the conventions of its file (:mod:`effdet.weights.decide`), and :func:`apply_conventions`, alone, brings the
+model to them and says what it changed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields, replace
+from typing import Any, Self, cast
+
+from torch import nn
+
+from backbones.efficientnet import EfficientNet
+from backbones.layers import Activation, Conv2d, MaxPool2d
+from backbones.scaling import backbone_spec
+from effdet.model import HeadSpec, ModelSpec, VisionModel
+from effdet.weights.class_tables import class_table, is_unnamed
+from effdet.weights.names import NamedWeights
+from heads.detection import DetectionHead
+from heads.structures import ClassTable, UserError
+
+Triple = tuple[float, float, float]
+
+
+@dataclass(frozen=True)
+class Conventions:
+    """Each field may be None: nothing is known about it, and the model keeps its own."""
+
+    origin: str
+    """Where they come from, for the report."""
+    padding: str | None = None
+    norm_eps: float | None = None
+    """BatchNorm's, of the backbone; necks and heads have 1e-3 in every public file."""
+    norm_momentum: float | None = None
+    activation: str | None = None
+    mean: Triple | None = None
+    std: Triple | None = None
+    resize: str | None = None
+    interpolation: str | None = None
+    crop: float | None = None
+    fill: tuple[int, int, int] | None = None
+    size: tuple[int, int] | None = None
+    """(height, width) that the published result holds for; a model keeps its own."""
+    classes: Mapping[str, ClassTable] = field(default_factory=dict)
+    """By head name."""
+    aspects: tuple[tuple[float, float], ...] | None = None
+    """Anchor width and height factors, where the file has its own."""
+
+    @classmethod
+    def of_weights(cls, row: NamedWeights, *, origin: str) -> Self:
+        """Those of a published file."""
+        from effdet.scaling import detector_row
+
+        detector = detector_row(row.model)
+        backbone = backbone_spec(detector.backbone if detector else row.model)
+        head = "detection" if detector else "classification"
+        return cls(
+            origin=f"{row.name}, {origin}",
+            padding=detector.padding if detector else backbone.padding,
+            norm_eps=backbone.norm_eps,
+            norm_momentum=backbone.norm_momentum,
+            activation=backbone.activation,
+            mean=row.pixels[0],
+            std=row.pixels[1],
+            resize=row.resize,
+            interpolation=row.interpolation,
+            crop=row.crop,
+            fill=row.fill,
+            size=(row.size, row.size),
+            classes={head: class_table(row.classes)} if row.classes else {},
+            aspects=row.aspects,
+        )
+
+    @classmethod
+    def of_spec(cls, spec: ModelSpec, *, origin: str) -> Self:
+        """Those of a model file of ours, which describes itself."""
+        pixels = spec.preprocess
+        return cls(
+            origin=origin,
+            padding=spec.backbone.padding,
+            norm_eps=spec.backbone.norm_eps,
+            norm_momentum=spec.backbone.norm_momentum,
+            activation=spec.backbone.activation,
+            mean=pixels.mean,
+            std=pixels.std,
+            resize=pixels.resize,
+            interpolation=pixels.interpolation,
+            crop=pixels.crop,
+            fill=pixels.fill,
+            size=pixels.size,
+            classes=spec.classes,
+        )
+
+    @classmethod
+    def of_mapping(cls, values: Mapping[str, Any]) -> Self:
+        """Those that a user states: any of the fields, and ``classes`` as a table's name or a list of names."""
+        known = [item.name for item in fields(cls) if item.name not in ("origin", "size")]
+        if unknown := sorted(set(values) - set(known)):
+            raise UserError(f"conventions have no setting {unknown[0]!r}; they have {', '.join(known)}")
+        given: dict[str, Any] = {
+            name: tuple(value) if isinstance(value, list) else value for name, value in values.items()
+        }
+        if (classes := given.pop("classes", None)) is not None:
+            table = class_table(classes) if isinstance(classes, str) else ClassTable.of([str(name) for name in classes])
+            given["classes"] = {"detection": table, "classification": table}
+        return cls(origin="stated by hand", **given)
+
+    def relevant(self, scope: str) -> tuple[Any, ...]:
+        """The part that matters to a load of `scope`; two candidates that agree here need no decision."""
+        backbone = (self.padding, self.norm_eps, self.activation, self.mean, self.std)
+        if scope == "backbone":
+            return backbone
+        tables = tuple(sorted((name, table.names) for name, table in self.classes.items()))
+        return (*backbone, self.resize, self.fill, tables, self.aspects)
+
+    def __str__(self) -> str:
+        parts = [f"{self.padding} padding" if self.padding else "", f"eps {self.norm_eps:g}" if self.norm_eps else ""]
+        if self.mean:
+            parts.append(f"mean {self.mean[0]:.3g}")
+        return f"{self.origin.split(',')[0]} ({', '.join(part for part in parts if part)})"
+
+
+def apply_conventions(model: VisionModel | EfficientNet, conventions: Conventions, *, scope: str) -> tuple[str, ...]:
+    """Bring a model to the conventions of its weights, in place.
+
+    Args:
+        model: It and the spec that it carries are changed.
+        scope: ``backbone`` changes the backbone and the pixel statistics; ``model`` also neck, heads, resize and classes.
+
+    Returns:
+        What changed, one line each; empty where everything agreed already.
+    """
+    backbone = model if isinstance(model, EfficientNet) else model.backbone
+    changes = _backbone(backbone, conventions)
+    if isinstance(model, VisionModel):
+        whole = scope == "model"
+        model.spec = model.spec.replace(backbone=backbone.spec)
+        if whole:
+            changes += _surroundings(model, conventions)
+        changes += _pixels(model, conventions, whole=whole)
+    return tuple(changes)
+
+
+def _backbone(net: EfficientNet, conventions: Conventions) -> list[str]:
+    names = ("padding", "norm_eps", "norm_momentum", "activation")
+    wanted = {name: value for name in names if (value := getattr(conventions, name)) is not None}
+    changed = {name: value for name, value in wanted.items() if getattr(net.spec, name) != value}
+    changes = [f"backbone {name}: {getattr(net.spec, name)} -> {value}" for name, value in changed.items()]
+    net.spec = replace(net.spec, **changed)
+    _set_layers(net, changed)
+    return changes
+
+
+def _set_layers(module: nn.Module, values: Mapping[str, Any]) -> None:
+    for layer in module.modules():
+        if isinstance(layer, (Conv2d, MaxPool2d)) and "padding" in values:
+            layer.padding_rule = values["padding"]
+        elif isinstance(layer, nn.BatchNorm2d):
+            layer.eps = values.get("norm_eps", layer.eps)
+            layer.momentum = values.get("norm_momentum", layer.momentum)
+        elif isinstance(layer, Activation) and layer.name != "identity":
+            layer.name = values.get("activation", layer.name)
+
+
+def _surroundings(model: VisionModel, conventions: Conventions) -> list[str]:
+    """Neck, heads and class tables."""
+    changes: list[str] = []
+    names = ("padding", "activation", "norm_eps", "norm_momentum")
+    heads = dict(model.spec.heads)
+    for name, head in heads.items():
+        options = dict(head.options)
+        # A classifier goes on in the backbone's conventions; the other heads have a BatchNorm of their own kind.
+        own = names if head.kind == "classification" else names[:2]
+        known = {key: getattr(conventions, key) for key in own if options.get(key) is not None}
+        changed = {key: value for key, value in known.items() if value is not None and value != options[key]}
+        _set_layers(model.heads[name], changed)
+        changes += [f"{name} head {key}: {options[key]} -> {value}" for key, value in changed.items()]
+        heads[name] = HeadSpec(head.kind, options | changed)
+    neck = model.spec.neck
+    if neck is not None and model.neck is not None:
+        known = {"padding": conventions.padding, "activation": conventions.activation}
+        changed = {key: value for key, value in known.items() if value is not None and value != getattr(neck, key)}
+        _set_layers(model.neck, changed)
+        changes += [f"neck {key}: {getattr(neck, key)} -> {value}" for key, value in changed.items()]
+        neck = neck.replace(**changed)
+        model.neck.spec = neck
+    model.spec = model.spec.replace(heads=heads, neck=neck)
+    return changes + _anchors(model, conventions) + _classes(model, conventions)
+
+
+def _anchors(model: VisionModel, conventions: Conventions) -> list[str]:
+    if conventions.aspects is None or "detection" not in model.heads:
+        return []
+    head, spec = cast(DetectionHead, model.heads["detection"]), model.spec.heads["detection"]
+    aspects = conventions.aspects
+    if head.anchor_spec.factors == aspects:
+        return []
+    if len(head.anchor_spec.factors) != len(aspects):
+        raise UserError(f"the file has {len(aspects)} anchor shapes, the model {len(head.anchor_spec.factors)}")
+    head.anchor_spec = replace(head.anchor_spec, aspects=aspects)
+    options = dict(spec.options)
+    options["anchors"] = {**dict(options.get("anchors", {})), "aspects": [list(pair) for pair in aspects]}
+    model.spec = model.spec.replace(heads={**model.spec.heads, "detection": HeadSpec(spec.kind, options)})
+    return ["anchor aspects: " + ", ".join(f"{x:.3f} x {y:.3f}" for x, y in aspects)]
+
+
+def _classes(model: VisionModel, conventions: Conventions) -> list[str]:
+    """Name the classes of a head that only counts them, where the file names as many."""
+    changes, tables = [], dict(model.spec.classes)
+    for name, table in conventions.classes.items():
+        if (
+            name not in tables
+            or len(tables[name]) != len(table)
+            or not is_unnamed(tables[name])
+            or tables[name] == table
+        ):
+            continue
+        tables[name] = table
+        changes.append(f"{name} classes: {len(table)} rows, {sum(table.named)} of them named, as in the file")
+        head = model.heads[name]
+        if isinstance(head, DetectionHead):
+            head.named_classes.copy_(head.named_classes.new_tensor(table.named))
+    model.spec = model.spec.replace(classes=tables)
+    return changes
+
+
+def _pixels(model: VisionModel, conventions: Conventions, *, whole: bool) -> list[str]:
+    names = ("mean", "std", "resize", "interpolation", "crop", "fill") if whole else ("mean", "std")
+    own = model.spec.preprocess
+    wanted = {name: value for name in names if (value := getattr(conventions, name)) is not None}
+    if not whole and wanted.get("mean", own.mean) != own.mean:
+        wanted["fill"] = tuple(round(255 * value) for value in wanted["mean"])  # padding stays about zero
+    changed = {name: value for name, value in wanted.items() if getattr(own, name) != value}
+    model.spec = model.spec.replace(preprocess=replace(own, **changed))
+    return [f"preprocessing {name}: {_short(getattr(own, name))} -> {_short(value)}" for name, value in changed.items()]
+
+
+def _short(value: Any) -> str:
+    if isinstance(value, float):
+        return f"{value:.4g}"
+    return "(" + ", ".join(_short(item) for item in value) + ")" if isinstance(value, tuple) else str(value)

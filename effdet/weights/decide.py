@@ -1,0 +1,161 @@
+"""Which conventions a file has: from its own description, its name, its checksum, or the user; never by guessing.
+
+Where several published files of the same layout and network would fit and differ in what matters, loading is an error that
+lists them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from backbones.scaling import architecture, conventions_of
+from backbones.spec import BackboneSpec
+from effdet.model import ModelSpec
+from effdet.weights import names
+from effdet.weights.conventions import Conventions
+from effdet.weights.detect import OURS
+from effdet.weights.names import HALF_PIXELS, IMAGENET_PIXELS, NamedWeights
+from effdet.weights.read import WeightFile, WeightsError
+from heads.structures import UserError
+
+FAMILIES = {
+    "tf": ("same", 1e-3, IMAGENET_PIXELS),
+    "tf_half": ("same", 1e-3, HALF_PIXELS),
+    "timm": ("symmetric", 1e-5, IMAGENET_PIXELS),
+    "timm_half": ("symmetric", 1e-5, HALF_PIXELS),
+}
+"""Short names for ``conventions=``: padding, BatchNorm epsilon and pixels of a whole family of files."""
+
+Stated = str | Mapping[str, Any] | Conventions | None
+
+
+def decide(
+    file: WeightFile,
+    layout: str,
+    *,
+    scope: str,
+    backbone: BackboneSpec,
+    model: ModelSpec | None = None,
+    stated: Stated = None,
+    row: NamedWeights | None = None,
+) -> Conventions:
+    """The conventions of a file.
+
+    Args:
+        layout: As :func:`effdet.weights.detect.detect_layout` says, or ``tflite``.
+        scope: ``model`` or ``backbone``: what has to agree between candidates.
+        backbone: The target's.
+        model: The target's, None for a bare backbone.
+        stated: What the user said: a name of weights, a family of ``FAMILIES``, ``model``, or single settings.
+        row: The named weights that the user asked for, if it was by name.
+
+    Raises:
+        WeightsError: several candidates fit; the text lists them.
+    """
+    if stated is not None:
+        return _stated(stated)
+    if "spec" in file.metadata:
+        return Conventions.of_spec(ModelSpec.from_dict(file.metadata["spec"]), origin="the file's own description")
+    if layout == OURS:
+        return Conventions("the model's own; the file has no description")
+    if row is not None:
+        return Conventions.of_weights(row, origin="by name")
+    if "architecture" in file.metadata:
+        return _of_timm_config(file.metadata)
+    known = names.recognise(file.path.name, file.sha256) if file.path else None
+    if known is not None and known.layout == layout:
+        return Conventions.of_weights(known, origin="by checksum or file name")
+    candidates = _candidates(layout, file.tensors, backbone, model)
+    found = {item.relevant(scope): item for item in reversed(candidates)}
+    if len(found) == 1:
+        return next(iter(found.values()))
+    raise WeightsError(_question(file.source, list(found.values())[::-1]))
+
+
+def _stated(stated: str | Mapping[str, Any] | Conventions) -> Conventions:
+    if isinstance(stated, Conventions):
+        return stated
+    if isinstance(stated, Mapping):
+        return Conventions.of_mapping(stated)
+    if stated == "model":
+        return Conventions("the model's own, as stated")
+    if stated in FAMILIES:
+        padding, eps, (mean, std) = FAMILIES[stated]
+        return Conventions(f"{stated}, as stated", padding=padding, norm_eps=eps, mean=mean, std=std)
+    if (row := names.find(stated)) is not None:
+        return Conventions.of_weights(row, origin="as stated")
+    known = ", ".join((*FAMILIES, "model"))
+    raise UserError(f"conventions={stated!r} are unknown; use the name of weights (`effdet info`) or one of {known}")
+
+
+def _of_timm_config(metadata: Mapping[str, Any]) -> Conventions:
+    """The ``config.json`` that lies beside a timm file of the Hugging Face hub."""
+    model, config = str(metadata["architecture"]), dict(metadata.get("pretrained_cfg") or {})
+    if (row := names.find(f"{model}.{config.get('tag')}")) is not None:
+        return Conventions.of_weights(row, origin="by its config.json")
+    try:
+        own = conventions_of(model)
+    except ValueError:
+        raise WeightsError(
+            f"the config.json beside the file says architecture {model!r}, which is no EfficientNet"
+        ) from None
+    mean, std = config.get("mean"), config.get("std")
+    return Conventions(
+        origin=f"{model}, by its config.json",
+        padding=own.padding,
+        norm_eps=own.norm_eps,
+        norm_momentum=own.norm_momentum,
+        mean=(mean[0], mean[1], mean[2]) if mean else None,
+        std=(std[0], std[1], std[2]) if std else None,
+    )
+
+
+def _candidates(layout: str, keys: Iterable[str], backbone: BackboneSpec, model: ModelSpec | None) -> list[Conventions]:
+    """Published files of this layout whose tensors are those of the target."""
+    if layout in ("effdet", "tflite"):
+        rows = _detectors(layout, set(keys), backbone, model)
+    else:
+        rows = [row for row in names.all_weights() if row.layout == layout and _same_network(row.model, backbone.name)]
+    return [Conventions.of_weights(row, origin="the only one that fits") for row in rows]
+
+
+def _same_network(first: str, second: str) -> bool:
+    try:
+        return architecture(first) == architecture(second)
+    except ValueError:  # a network of the user's own
+        return False
+
+
+def _detectors(layout: str, keys: set[str], backbone: BackboneSpec, model: ModelSpec | None) -> list[NamedWeights]:
+    """Rows of the target's name with or without ``tf_`` and ``_ap``; for a model of another name, those on its backbone."""
+    from effdet.scaling import detector_row
+
+    biased = any(key.endswith("after_combine.conv.conv_pw.bias") for key in keys)
+    rows = []
+    for row in names.all_weights():
+        detector = detector_row(row.model)
+        # Redundant biases tell tf_efficientdet_d0 from efficientdet_d0.
+        if row.layout == layout and detector is not None and detector.redundant_bias == biased:
+            rows.append((row, detector))
+    plain = _plain(model.name) if model else ""
+    named = [row for row, _ in rows if _plain(row.model) == plain]
+    return named or [row for row, detector in rows if _same_network(detector.backbone, backbone.name)]
+
+
+def _plain(model: str) -> str:
+    return model.removeprefix("tf_").removesuffix("_ap")
+
+
+def _question(source: str, candidates: list[Conventions]) -> str:
+    if not candidates:
+        families = ", ".join(FAMILIES)
+        return (
+            f"{source}: its padding, BatchNorm epsilon and pixel statistics are open, and no published file has these "
+            f"tensors; say conventions={families} (or model, if the model's own are right)"
+        )
+    shown = "; ".join(str(item) for item in candidates)
+    return (
+        f"{source}: its conventions are open, the tensors fit {shown}; "
+        "say conventions=NAME with one of these (or model, if the model's own are right)"
+    )

@@ -1,0 +1,211 @@
+"""``load_weights``: read, tell the layout, settle the conventions, judge by scope, and only then touch the model."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, cast
+
+import torch
+from torch import Tensor
+
+from backbones.efficientnet import EfficientNet
+from effdet.model import VisionModel
+from effdet.weights import names
+from effdet.weights.class_layers import ClassRows, fit_class_layers
+from effdet.weights.conventions import Conventions, apply_conventions
+from effdet.weights.decide import Stated, decide
+from effdet.weights.detect import detect_layout, to_ours
+from effdet.weights.layouts.effdet import fit_biases
+from effdet.weights.layouts.modules import BACKBONE
+from effdet.weights.names import NamedWeights
+from effdet.weights.read import WeightFile, WeightsError, read_weights
+from effdet.weights.report import LoadReport
+from heads.detection import DetectionHead, anchors
+
+Source = str | Path | Mapping[str, Any]
+_COUNTER = "num_batches_tracked"
+
+
+class MisfitError(WeightsError):
+    """A file that does not fill what it has to fill. ``report`` lists every tensor."""
+
+    def __init__(self, text: str, report: LoadReport) -> None:
+        super().__init__(text)
+        self.report = report
+
+
+def load_weights(
+    model: VisionModel | EfficientNet,
+    source: Source,
+    *,
+    strict: bool = True,
+    trust: bool = False,
+    conventions: Stated = None,
+    raw: bool = False,
+) -> LoadReport:
+    """Load a file's weights and bring the model to the file's conventions.
+
+    A backbone or classifier file must fill the model's backbone. A model file must fill everything but the last, class-
+    dependent layers, whose rows are taken over by class name. Nothing is changed in the model before all this is certain.
+
+    Args:
+        model: A model, or a bare backbone.
+        source: A path, the name of published weights (fetched if need be), or a state dict.
+        strict: Refuse a file that leaves something unfilled or has something to spare.
+        trust: Read a pickle that runs code.
+        conventions: Needed where file and name leave them open: the name of weights that the file is like, a family
+            (``tf``, ``timm``, …), ``model`` for the model's own, or a mapping such as ``{"padding": "same", "mean": […]}``.
+        raw: Of our own checkpoints, the raw weights and not their average.
+
+    Raises:
+        UserError: the file can't be read, its conventions are open, or it does not fit.
+    """
+    path, row = locate(source) if isinstance(source, (str, Path)) else (source, None)
+    return load_file(model, read_weights(path, trust=trust, raw=raw), row=row, strict=strict, conventions=conventions)
+
+
+def locate(source: str | Path) -> tuple[Path, NamedWeights | None]:
+    """The file of a path or of a name; a name that is not cached is fetched."""
+    path = Path(source).expanduser()
+    if path.exists():
+        return path, None
+    if (row := names.find(str(source))) is not None:
+        return row.fetch(), row
+    if isinstance(source, Path) or path.suffix in (".pth", ".pt", ".ckpt", ".safetensors", ".tflite", ".bin", ".tar"):
+        raise WeightsError(f"{source} does not exist")
+    names.get(str(source))
+    raise AssertionError  # get() raised: the name is unknown
+
+
+def load_file(
+    model: VisionModel | EfficientNet,
+    file: WeightFile,
+    *,
+    row: NamedWeights | None = None,
+    strict: bool = True,
+    conventions: Stated = None,
+) -> LoadReport:
+    """:func:`load_weights` for a file that has been read already."""
+    whole = model if isinstance(model, VisionModel) else None
+    backbone = model.backbone if isinstance(model, VisionModel) else model
+    layout = detect_layout(file.tensors)
+    state = to_ours(file.tensors, layout, backbone.spec)
+    own = dict(model.state_dict()) if whole else {BACKBONE + key: value for key, value in model.state_dict().items()}
+    scope = _scope(state, whole)
+    label = "tflite" if file.kind == "tflite" else layout
+    settled = decide(
+        file,
+        label,
+        scope=scope,
+        backbone=backbone.spec,
+        model=whole.spec if whole else None,
+        stated=conventions,
+        row=row,
+    )
+    notes = list(file.notes)
+    if layout == "effdet" and scope == "model":
+        state, more = fit_biases(state, own)
+        notes += more
+    classes = fit_class_layers(whole, state, own, settled.classes) if whole and scope == "model" else ClassRows()
+    report = _compared(file, label, scope, settled, state, own, classes, notes)
+    if strict and not report.complete:
+        raise MisfitError(_misfit(report, whole.spec.name if whole else backbone.spec.name), report)
+    if whole and scope == "model":
+        _check_anchors(file, whole, settled)
+    usable = {key: state[key] for key in report.matched} | classes.tensors
+    with torch.no_grad():
+        for key, value in usable.items():
+            own[key].copy_(value)
+    return replace(report, changes=apply_conventions(model, settled, scope=scope))
+
+
+def _scope(state: Mapping[str, Tensor], model: VisionModel | None) -> str:
+    """What the file has to fill: a bare backbone and a classifier in a detector fill the backbone."""
+    if model is None:
+        return "backbone"
+    heads = {key.split(".")[1] for key in state if key.startswith("heads.")}
+    neck = any(key.startswith("neck.") for key in state)
+    if not neck and heads <= {"classification"} and not heads & set(model.heads):
+        return "backbone"
+    return "model"
+
+
+def _compared(
+    file: WeightFile,
+    layout: str,
+    scope: str,
+    conventions: Conventions,
+    state: Mapping[str, Tensor],
+    own: Mapping[str, Tensor],
+    classes: ClassRows,
+    notes: list[str],
+) -> LoadReport:
+    wanted = {key for key in own if scope == "model" or key.startswith(BACKBONE)}
+    other = {key for key in state if key not in own and not key.endswith(_COUNTER)}
+    elsewhere = {key for key in state if key in own and key not in wanted}
+    beside = {key for key in other if scope == "backbone" and key.startswith(("neck.", "heads."))}
+    matched, changed = [], []
+    for key in sorted(wanted & set(state)):
+        if key in classes.tensors:
+            continue
+        if state[key].shape == own[key].shape:
+            matched.append(key)
+        else:
+            changed.append((key, tuple(state[key].shape), tuple(own[key].shape)))
+    return LoadReport(
+        source=file.source,
+        layout=layout,
+        scope=scope,
+        conventions=conventions.origin,
+        matched=tuple(matched),
+        carried_over=tuple(classes.carried),
+        missing=tuple(sorted(key for key in wanted - set(state) if not key.endswith(_COUNTER))),
+        left_over=tuple(sorted(other - beside)),
+        expected_left_over=tuple(sorted(beside | elsewhere)),
+        changed_shape=tuple(changed),
+        notes=tuple(notes + classes.notes),
+        sha256=file.sha256,
+    )
+
+
+def _misfit(report: LoadReport, model: str) -> str:
+    parts = []
+    if report.changed_shape:
+        key, theirs, ours = report.changed_shape[0]
+        more = f" (and {len(report.changed_shape) - 1} more)" if len(report.changed_shape) > 1 else ""
+        parts.append(f"{key} has shape {list(theirs)} in the file and {list(ours)} in the model{more}")
+    for what, keys in (("missing in the file", report.missing), ("left over", report.left_over)):
+        if keys:
+            parts.append(f"{len(keys)} tensors are {what} ({keys[0]}{', …' if len(keys) > 1 else ''})")
+    share = len(report.matched) / max(1, len(report.matched) + len(report.missing) + len(report.changed_shape))
+    hint = "it is for another model" if share < 0.9 else "it was damaged or made for a variant of this model"
+    return (
+        f"{report.source} does not fit {model}: {'; '.join(parts)}. {len(report.matched)} tensors match, so {hint}; "
+        "strict=false loads what matches"
+    )
+
+
+def _check_anchors(file: WeightFile, model: VisionModel, conventions: Conventions) -> None:
+    """Google's files hold their anchors: they must be those that the model will have."""
+    stored = file.metadata.get("anchors")
+    if stored is None or "detection" not in model.heads or conventions.size is None:
+        return
+    head, (height, width) = cast(DetectionHead, model.heads["detection"]), conventions.size
+    sizes, size = [], (height, width)
+    for number in range(1, int(head.levels[-1][1:]) + 1):
+        size = (-(-size[0] // 2), -(-size[1] // 2))
+        if number >= int(head.levels[0][1:]):
+            sizes.append(size)
+    spec = head.anchor_spec if conventions.aspects is None else replace(head.anchor_spec, aspects=conventions.aspects)
+    boxes = anchors(sizes, conventions.size, spec) / torch.tensor([width, height, width, height])
+    theirs = torch.from_numpy(stored.copy())
+    centre, half = theirs[:, [1, 0]], theirs[:, [3, 2]] / 2
+    if boxes.shape != theirs.shape or not torch.allclose(
+        boxes, torch.cat([centre - half, centre + half], 1), atol=1e-4
+    ):
+        raise WeightsError(
+            f"{file.source} holds {len(theirs)} anchors that are not those of its conventions ({conventions.origin}); "
+            "say conventions= with the right size and aspects"
+        )

@@ -1,0 +1,140 @@
+"""Named weights: what a user can ask for by name, where it is, what it must give, and how its pixels were made.
+
+A name is ``ARCHITECTURE`` or ``ARCHITECTURE.TAG`` (timm's scheme), or ``OWNER/FILE``. The bare name of an
+architecture stands for the row marked as its default. The rows are literal, in :mod:`effdet.weights.tables`.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+
+from effdet import hub
+from heads.structures import UserError
+
+IMAGENET_PIXELS = ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
+HALF_PIXELS = ((0.5, 0.5, 0.5), (0.5, 0.5, 0.5))
+BYTE_PIXELS = ((127 / 255, 127 / 255, 127 / 255), (128 / 255, 128 / 255, 128 / 255))
+"""``(x - 127) / 128`` of the Lite models, in units of the 0…1 pixel range."""
+
+
+@dataclass(frozen=True)
+class Published:
+    """A result that the owner of the weights states; not measured here."""
+
+    metric: str
+    """``AP`` (COCO val2017, in percent) or ``top1`` (ImageNet-1k validation, in percent)."""
+    value: float
+    source: str
+    size: int | None = None
+    """Input side that it holds for, where it is not the model's own."""
+
+
+@dataclass(frozen=True)
+class NamedWeights:
+    """One published file."""
+
+    name: str
+    model: str
+    """The architecture, a name that :func:`effdet.model.spec_for` knows; its padding, epsilon and activation hold."""
+    layout: str
+    """How the file names its tensors: ``effdet``, ``timm``, ``torchvision``, ``lukemelas`` or ``tflite``."""
+    file_name: str
+    """Its name in the cache, and one of the ways to recognise it."""
+    addresses: tuple[str, ...] = ()
+    hub_file: hub.HubFile | None = None
+    sha256: str | None = None
+    """The first digits of the checksum, where the owner publishes them (most put 8 into the file name)."""
+    pixels: tuple[tuple[float, float, float], tuple[float, float, float]] = IMAGENET_PIXELS
+    """(mean, deviation) per RGB channel, in units of the 0…1 pixel range."""
+    resize: str = "center_crop"
+    interpolation: str = "bicubic"
+    size: int = 224
+    crop: float = 1.0
+    fill: tuple[int, int, int] = (124, 116, 104)
+    aspects: tuple[tuple[float, float], ...] | None = None
+    """Anchor width and height factors, where they differ from the architecture's own."""
+    classes: str | None = None
+    """A key of :func:`effdet.weights.class_tables.class_table`, or None where the owner gives no table."""
+    result: Published | None = None
+    licence: str = "Apache-2.0"
+    default: bool = False
+    """The bare name of the architecture means this row."""
+
+    def cached(self) -> Path | None:
+        """The file on this machine, without touching the network."""
+        return hub.cached(self.file_name) or (hub.cached_hub_file(self.hub_file) if self.hub_file else None)
+
+    def fetch(self, *, progress: bool = True) -> Path:
+        """The file, from the cache or from its owner.
+
+        Raises:
+            UserError: it is nowhere, or has no public address.
+        """
+        if (path := self.cached()) is not None:
+            return path
+        if self.addresses:
+            try:
+                return hub.download(self.addresses, file_name=self.file_name, sha256=self.sha256, progress=progress)
+            except hub.DownloadError:
+                if self.hub_file is None:
+                    raise
+        if self.hub_file is not None:
+            return hub.download_hub_file(self.hub_file)
+        raise UserError(f"{self.name} has no address to fetch it from; give the path of {self.file_name} instead")
+
+
+@cache
+def all_weights() -> tuple[NamedWeights, ...]:
+    """Every row, detectors first."""
+    from effdet.weights.tables import efficientdet, lukemelas, timm, torchvision
+
+    return (*efficientdet.ROWS, *timm.ROWS, *torchvision.ROWS, *lukemelas.ROWS)
+
+
+@cache
+def _by_name() -> dict[str, NamedWeights]:
+    rows = {row.name: row for row in all_weights()}
+    return {row.model: row for row in reversed(all_weights()) if row.default} | rows
+
+
+def find(name: str) -> NamedWeights | None:
+    """The row of a name, or None. A bare architecture gives its default."""
+    return _by_name().get(name)
+
+
+def get(name: str) -> NamedWeights:
+    """The row of a name, or a UserError with the nearest names."""
+    if (row := find(name)) is not None:
+        return row
+    from difflib import get_close_matches
+
+    near = get_close_matches(name, _by_name(), n=3, cutoff=0.5)
+    hint = f"did you mean {', '.join(near)}?" if near else "`effdet info` lists the names"
+    raise UserError(f"{name!r} is neither a file nor the name of weights; {hint}")
+
+
+def for_model(model: str) -> tuple[NamedWeights, ...]:
+    """All rows of an architecture, the best published result first (rows without one come last)."""
+    rows = [row for row in all_weights() if row.model == model]
+    return tuple(sorted(rows, key=lambda row: -(row.result.value if row.result else 0.0)))
+
+
+def recognise(file_name: str, sha256: str | None = None) -> NamedWeights | None:
+    """The row that a file is, by its checksum (safest), its published name, or a stem that begins with a row's name."""
+    if sha256 is not None:
+        for row in all_weights():
+            if row.sha256 and sha256.startswith(row.sha256):
+                return row
+    for row in all_weights():
+        if row.file_name.lower() == file_name.lower():
+            return row
+    stem = re.sub(r"\.(pth|pt|bin|ckpt|safetensors|tflite|tar)\b", "", file_name)
+    if (row := _by_name().get(re.sub(r"-[0-9a-f]{8}$", "", stem))) is not None:
+        return row
+    for name in sorted((row.name for row in all_weights()), key=len, reverse=True):
+        if re.match(re.escape(name) + r"[-_.]", stem):
+            return _by_name()[name]
+    return None

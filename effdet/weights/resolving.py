@@ -1,0 +1,68 @@
+"""What a training starts from: ``weights=auto-cached``, ``auto``, ``none``, a name or a path, as one recorded file."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from effdet.hub import sha256_of
+from effdet.model import ModelSpec
+from effdet.weights import names
+from effdet.weights.loading import locate
+from effdet.weights.names import NamedWeights
+
+NOTHING = (None, "none")
+
+
+@dataclass(frozen=True)
+class ResolvedWeights:
+    """One file on this machine, and what identifies it for the run's record."""
+
+    path: Path
+    sha256: str
+    row: NamedWeights | None = None
+    """The published file that it is, where it was found by name."""
+
+
+def suitable(spec: ModelSpec) -> tuple[NamedWeights, ...]:
+    """Published files for a model: those of the model itself, then those of its backbone, each the best result first."""
+    own = names.for_model(spec.name) if spec.name != spec.backbone.name else ()
+    return (*own, *names.for_model(spec.backbone.name))
+
+
+def resolve(spec: ModelSpec, weights: str | None, *, cached_only: bool = True) -> ResolvedWeights | None:
+    """The file that `weights` means for a model.
+
+    Args:
+        spec: The model to start.
+        weights: ``auto-cached`` and ``auto``: the best published file that is on this machine; ``none`` or None:
+            nothing; else a path or a name, which is fetched if need be.
+        cached_only: False lets ``auto`` (never ``auto-cached``) fetch the best where none is cached.
+
+    Returns:
+        None where training starts from random weights; :func:`random_warning` then says what would help.
+    """
+    if weights in NOTHING:
+        return None
+    if weights not in ("auto", "auto-cached"):
+        assert weights is not None
+        path, row = locate(weights)
+        return ResolvedWeights(path, sha256_of(path), row)
+    rows = suitable(spec)
+    for row in rows:
+        if (path := row.cached()) is not None:
+            return ResolvedWeights(path, sha256_of(path), row)
+    fetchable = [row for row in rows if row.addresses or row.hub_file]
+    if weights == "auto" and not cached_only and fetchable:
+        path = fetchable[0].fetch()
+        return ResolvedWeights(path, sha256_of(path), fetchable[0])
+    return None
+
+
+def random_warning(spec: ModelSpec) -> str:
+    """What to tell a user whose training starts from random weights."""
+    fetchable = [row for row in suitable(spec) if row.addresses or row.hub_file]
+    start = f"{spec.name} starts from RANDOM weights: it needs many times the epochs and ends lower."
+    if not fetchable:
+        return f"{start} Nothing is published for it; weights=FILE takes a file of yours"
+    return f"{start} weights=auto would fetch {fetchable[0].name}"

@@ -1,0 +1,1 @@
+"""The literal rows of the named weights, one file for each owner."""
