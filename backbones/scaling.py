@@ -191,7 +191,8 @@ def _entry(name: str) -> tuple[str, Conventions]:
 
 
 def _full_name(name: str) -> str:
-    arch, conventions = entry = _entry(name)
+    entry = _entry(name)
+    arch = entry[0]
     if name != arch:
         return name
     return next(full for full, other in _registry().items() if full != arch and other == entry)
