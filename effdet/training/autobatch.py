@@ -2,8 +2,8 @@
 
 CUDA: peak memory is measured at 1 and at 2 pictures and is a straight line in between and beyond (weights, gradients and
 optimiser states are the constant part); the batch that fills 90 % of what is free is tried, and made smaller until it
-fits. CPU: what autograd keeps for one picture is counted, and the batch is what fits in a third of the free memory, 32 at
-most: a larger batch is no faster there.
+fits. CPU: what autograd keeps for one picture is counted, and the batch is what fits in a third of the free memory, 8 at
+most: a larger batch is no faster there, and makes fewer steps of the same pictures.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from effdet.training.errors import out_of_memory
 from effdet.training.loader import LoaderFactory
 from heads.structures import Batch, Targets, UserError
 
-CPU_LIMIT, CPU_SHARE = 32, 1 / 3
+CPU_LIMIT, CPU_SHARE = 8, 1 / 3
 CUDA_LIMIT, CUDA_SHARE = 512, 0.9
 
 

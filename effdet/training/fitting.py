@@ -18,7 +18,6 @@ from lightning.pytorch import Callback, Trainer
 from lightning.pytorch.callbacks import EarlyStopping, Timer
 from torch import nn
 
-from effdet.training.autobatch import largest_batch
 from effdet.training.callbacks.interrupts import Interrupts
 from effdet.training.callbacks.limits import LastEvaluation, StepLimit
 from effdet.training.callbacks.metrics import MetricLog
@@ -147,7 +146,8 @@ def fit(
             enable_progress_bar=False,
             default_root_dir=run_dir,
         )
-        settings = _with_batch_size(model, train_batches, settings, trainer, checkpoint)
+        if settings.batch_size == "auto" and checkpoint is not None:
+            settings = replace(settings, batch_size=int(checkpoint[FACTS]["batch_size"]))
         module = VisionModule(model, settings, train_batches=train_batches, evaluate=evaluate, steps_limit=steps_limit)
         module.inspect = guard.inspect if guard is not None else None
         module.record = _record(model, settings, trainer, data, record or {})
@@ -212,35 +212,11 @@ def _early_stopping(settings: FitSettings, monitor: str | None) -> EarlyStopping
     )
 
 
-def _with_batch_size(
-    model: nn.Module,
-    train_batches: LoaderFactory,
-    settings: FitSettings,
-    trainer: Trainer,
-    checkpoint: Mapping[str, Any] | None,
-) -> FitSettings:
-    if settings.batch_size != "auto":
-        return settings
-    if checkpoint is not None:
-        return replace(settings, batch_size=int(checkpoint[FACTS]["batch_size"]))
-    if trainer.num_devices * trainer.num_nodes > 1:
-        raise UserError(
-            "batch_size=auto measures one process and this run has several: find it with trainer.devices=1, then name it"
-        )
-    states = 1 + settings.ema.enabled + {"sgd": 1, "adamw": 2, "rmsprop": 2}[settings.optimizer.name]
-    size = largest_batch(
-        model, train_batches, device=trainer.strategy.root_device, precision=settings.precision, states=states
-    )
-    _say(f"batch_size=auto: {size}")
-    return replace(settings, batch_size=size)
-
-
 def _record(
     model: nn.Module, settings: FitSettings, trainer: Trainer, data: Any, record: Mapping[str, Any]
 ) -> dict[str, Any]:
     """What decides a result, for the checkpoint."""
     spec: dict[str, Any] = model.spec.to_dict()  # type: ignore[union-attr,operator]
-    assert isinstance(settings.batch_size, int)
     facts = run_facts(
         spec=spec,
         data=data,

@@ -12,11 +12,13 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LambdaLR
 
+from effdet.training.autobatch import largest_batch
 from effdet.training.freezing import freeze
 from effdet.training.loader import LoaderFactory, OneItem, ResumableLoader
 from effdet.training.meter import LossMeter
-from effdet.training.optimizers import build_optimizer
+from effdet.training.optimizers import STATES, build_optimizer
 from effdet.training.position import Position, loop_state
+from effdet.training.resume import FACTS
 from effdet.training.schedules import multiplier
 from effdet.training.seeding import seed_step
 from effdet.training.settings import FitSettings
@@ -33,7 +35,7 @@ class VisionModule(LightningModule):
 
     Args:
         model: a `VisionModel`: ``model(images)``, ``.loss(outputs, targets)``, ``.preprocess.normalise(uint8 images)``.
-        settings: how; `settings.batch_size` must be a number by now.
+        settings: how.
         train_batches: builds the training loader of one process.
         evaluate: what validation runs; None for no validation.
         steps_limit: optimiser steps after which the run ends, if before `max_epochs`.
@@ -51,10 +53,10 @@ class VisionModule(LightningModule):
         record: Mapping[str, Any] | None = None,
     ) -> None:
         super().__init__()
-        assert isinstance(settings.batch_size, int), "batch_size=auto is resolved before"
         self.model = model.to(memory_format=torch.channels_last) if settings.channels_last else model
         self.settings = settings
-        self.batch_size = settings.batch_size
+        self.batch_size = settings.batch_size if isinstance(settings.batch_size, int) else 0
+        """Pictures in a batch; `setup` finds it where the settings say auto."""
         self.evaluate = evaluate
         self.steps_limit = steps_limit
         self.record = dict(record or {})
@@ -74,6 +76,20 @@ class VisionModule(LightningModule):
         self._held = freeze(model, settings.freeze)
         if settings.grad_checkpointing:
             model.backbone.grad_checkpointing = True  # type: ignore[union-attr]
+
+    def setup(self, stage: str) -> None:
+        """Here, since the processes know each other from here on: all take what fits the fullest device."""
+        if self.batch_size > 0:
+            return
+        states = 1 + self.settings.ema.enabled + STATES[self.settings.optimizer.name]
+        device: torch.device = self.trainer.strategy.root_device
+        size = largest_batch(
+            self.model, self._train_batches, device=device, precision=self.settings.precision, states=states
+        )
+        self.batch_size = int(self.all_gather(torch.tensor(size, device=device)).min())  # type: ignore[union-attr]
+        self.record.setdefault(FACTS, {})["batch_size"] = self.batch_size
+        if self.trainer.is_global_zero:
+            print(f"batch_size=auto: {self.batch_size}", flush=True)
 
     def train(self, mode: bool = True) -> VisionModule:
         """As usual, but frozen BatchNorm stays in evaluation mode."""

@@ -11,6 +11,9 @@ from torch.optim import Optimizer
 from effdet.training.settings import OptimizerSettings
 from heads.structures import UserError
 
+STATES = {"sgd": 1, "adamw": 2, "rmsprop": 2}
+"""Tensors that an optimiser keeps for each weight."""
+
 
 def peak_lr(settings: OptimizerSettings, step_pictures: int) -> float:
     """The peak learning rate of a step that averages over `step_pictures` (batch × accumulation × processes).

@@ -19,7 +19,7 @@ def run_facts(
     spec: Mapping[str, Any],
     data: Any,
     seed: int,
-    batch_size: int,
+    batch_size: int | str,
     accumulate: int,
     processes: int,
     optimizer: Mapping[str, Any],

@@ -1,7 +1,7 @@
 """The learning rate as a multiple of its peak, step by step: linear warm-up, then cosine, constant or steps.
 
-The cosine reaches `final` where the run ends, one step after the last, so that no step is lost on a rate of zero. EfficientDet (arXiv 1911.09070, section 5.1) warms up over the first epoch
-and then follows a cosine to zero.
+The cosine reaches `final` where the run ends, one step after the last, so that no step is lost on a rate of zero.
+EfficientDet (arXiv 1911.09070, section 5.1) warms up over the first epoch and then follows a cosine to zero.
 """
 
 from __future__ import annotations

@@ -101,7 +101,7 @@ def test_the_newest_sound_is_found(tmp_path: Path) -> None:
     (folder / "last.ckpt").write_bytes(b"torn")
     with pytest.warns(UserWarning, match=r"last\.ckpt is torn"):
         found = newest_sound(tmp_path)
-    assert found == folder / "last.ckpt.previous" and read_checkpoint(found)["step"] == 1
+    assert found is not None and found == folder / "last.ckpt.previous" and read_checkpoint(found)["step"] == 1
     # A kill between the two moves leaves only the previous one.
     (folder / "last.ckpt").unlink()
     assert newest_sound(tmp_path) == folder / "last.ckpt.previous"

@@ -93,9 +93,9 @@ def test_other_precisions(precision: str, tmp_path: Path) -> None:
 
 def test_a_batch_of_one_and_frozen_norms(tmp_path: Path) -> None:
     model = FakeModel()
-    before = model.backbone.norm.running_mean.clone()
+    before = model.state_dict()["backbone.norm.running_mean"].clone()
     go(tmp_path, model=model, batch_size=1, freeze=("bn",), trainer={"max_epochs": 1})
-    assert torch.equal(model.backbone.norm.running_mean, before)
+    assert torch.equal(model.state_dict()["backbone.norm.running_mean"], before)
     assert not torch.equal(model.backbone.stem.weight, FakeModel().backbone.stem.weight)
 
 
@@ -213,7 +213,7 @@ def test_batch_size_auto(tmp_path: Path) -> None:
     assert largest_batch(model, factory(), device=torch.device("cpu")) == CPU_LIMIT
     assert equal(before, dict(model.state_dict())) and model.training
     result = go(tmp_path, batch_size="auto", loader=factory(64), trainer={"max_epochs": 1})
-    assert result.steps == 2
+    assert result.steps == 64 // CPU_LIMIT
     assert read_checkpoint(tmp_path / "checkpoints" / "last.ckpt")["facts"]["batch_size"] == CPU_LIMIT
 
 
@@ -229,7 +229,7 @@ def test_batch_size_auto_where_memory_is_short(monkeypatch: pytest.MonkeyPatch) 
         except UserError as error:
             assert "not even one picture fits" in str(error)
             sizes.append(0)
-    assert sizes == sorted(sizes) and sizes[0] == 0 and sizes[-1] > 8
+    assert sizes == sorted(sizes) and sizes[0] == 0 and sizes[-1] == CPU_LIMIT
     assert all(size in (0, 1, 2, 4) or size % 8 == 0 for size in sizes)
 
 

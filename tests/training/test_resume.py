@@ -74,8 +74,8 @@ def assert_same(interrupted: Path, whole: Path) -> None:
     assert rows(interrupted) == rows(whole)
 
 
-EVERY = {"checkpoint": CheckpointSettings(every_steps=1, max_share=1.0)}
-CASES = {
+EVERY: dict[str, Any] = {"checkpoint": CheckpointSettings(every_steps=1, max_share=1.0)}
+CASES: dict[str, tuple[str, int, dict[str, Any]]] = {
     "mid-epoch": ("on_train_batch_end", 3, EVERY),
     "mid second epoch": ("on_train_batch_end", 9, EVERY),
     "last batch of an epoch": ("on_train_batch_end", 6, EVERY),
@@ -182,7 +182,7 @@ def test_more_epochs_continue_the_run(tmp_path: Path) -> None:
 
 
 def test_the_step_limit_is_exact_and_evaluated(tmp_path: Path) -> None:
-    constant = {"optimizer": OptimizerSettings(lr=0.05, schedule="constant", warmup_steps=2)}
+    constant: dict[str, Any] = {"optimizer": OptimizerSettings(lr=0.05, schedule="constant", warmup_steps=2)}
     result = run(tmp_path / "a", trainer={"max_steps": 9}, **constant)
     assert (result.steps, result.reason) == (9, "steps")
     assert result.metrics and last(tmp_path / "a")["position"] == {"epoch": 1, "batch": 3, "evaluated": True}
