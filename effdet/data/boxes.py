@@ -16,6 +16,10 @@ HEADERS_CHECKED = 20_000
 """Sets of up to so many pictures have every header read when they are opened (0.1 ms each)."""
 
 
+SMALLEST = 0.01
+"""Pixels: a thinner box has no area to speak of (and none at all after rounding to float32)."""
+LARGEST = 1e9
+"""Pixels: a coordinate beyond is no place in any picture."""
 Where = Callable[[int], tuple[str, str]]
 """Row of a box -> (the file that holds it, what it is called there)."""
 
@@ -89,13 +93,13 @@ def sound_boxes(bbox: np.ndarray, sizes: np.ndarray, where: Where, findings: Fin
     Returns:
         (N,) bool.
     """
-    finite: np.ndarray = np.all(np.isfinite(bbox), axis=1)
+    finite: np.ndarray = np.all(np.abs(bbox) < LARGEST, axis=1)
     values = np.where(finite[:, None], bbox, 0)
     x1, y1, width, height = values.T
     limit_y, limit_x = sizes.T
     inside_x = np.minimum(x1 + width, limit_x) - np.maximum(x1, 0)
     inside_y = np.minimum(y1 + height, limit_y) - np.maximum(y1, 0)
-    flat, outside = (width <= 0) | (height <= 0), (inside_x <= 0) | (inside_y <= 0)
+    flat, outside = np.minimum(width, height) < SMALLEST, np.minimum(inside_x, inside_y) < SMALLEST
     # A pixel of overhang is rounding, not a fault: tools differ in whether they count pixels or edges.
     hanging = (x1 < -1) | (y1 < -1) | (x1 + width > limit_x + 1) | (y1 + height > limit_y + 1)
     for row in np.flatnonzero(~finite | flat | outside | hanging).tolist():
@@ -103,7 +107,7 @@ def sound_boxes(bbox: np.ndarray, sizes: np.ndarray, where: Where, findings: Fin
         shown = "[" + ", ".join(f"{value:.6g}" for value in bbox[row]) + "]"
         picture = f"{limit_x[row]}×{limit_y[row]} picture"
         if not finite[row]:
-            findings.error("bad-number", file, f"box {shown} has a number that is not finite", item=item)
+            findings.error("bad-number", file, f"box {shown} has a number that is not finite, or absurd", item=item)
         elif flat[row]:
             negative = width[row] < 0 or height[row] < 0
             kind, what = ("negative-area", "negative") if negative else ("zero-area", "no")

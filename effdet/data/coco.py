@@ -15,7 +15,7 @@ import numpy as np
 
 from effdet.data.boxes import Parsed, assemble
 from effdet.data.checks import DataError, Findings
-from effdet.data.coco_json import load_json, parse_annotations, parse_classes, parse_pictures
+from effdet.data.coco_json import parse_file
 from effdet.data.records import RecordTable, Source
 from effdet.data.spec import DataSpec
 from heads.structures import ClassTable
@@ -64,6 +64,7 @@ def find_images(spec: DataSpec, annotations: Path, names: list[str]) -> Path:
     splits = FOLDER_NAMES[spec.file_split]
     folders = [root / year, root / "images" / year, *(root / split for split in splits)]
     folders += [*(root / "images" / split for split in splits), root / "images", annotations.parent, root]
+    folders += [root / "leftImg8bit" / spec.file_split]
     folders += [annotations.parent / "images", annotations.parent.parent]
     counts = [sum((folder / name).is_file() for name in names[:20]) for folder in folders]
     best = int(np.argmax(counts))
@@ -87,10 +88,7 @@ def read_coco(path: Path, images: Path | DataSpec, findings: Findings) -> tuple[
     Returns:
         The records, sorted by image id, and the classes, sorted by category id.
     """
-    content = load_json(path)
-    classes = parse_classes(content["categories"], path, findings)
-    pictures = parse_pictures(content["images"], path, findings)
-    boxes = parse_annotations(content["annotations"], path, findings)
+    classes, pictures, boxes = parse_file(path, findings)
     root = images if isinstance(images, Path) else find_images(images, path, pictures.names)
     owner = _positions(boxes.image_ids, pictures.ids)
     label = _positions(boxes.category_ids, np.array(classes.ids, np.int64))

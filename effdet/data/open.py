@@ -5,6 +5,7 @@ from __future__ import annotations
 import difflib
 from collections.abc import Callable
 from dataclasses import replace
+from typing import Any
 
 from effdet.data.checks import DataError, Findings
 from effdet.data.coco import open_coco
@@ -22,8 +23,11 @@ def open_streets(spec: DataSpec, findings: Findings) -> Source:
     if spec.root is None and spec.annotations is None:
         from effdet.data import streets
 
-        size = {} if spec.size is None else {"size": spec.size}
-        spec = replace(spec, root=streets.ensure(seed=spec.seed, **size))
+        size = spec.size if spec.size is None or isinstance(spec.size, int) else (spec.size[0], spec.size[1])
+        settings: dict[str, Any] = {**(spec.counts or {}), "seed": spec.seed}
+        if size is not None:
+            settings["size"] = size
+        spec = replace(spec, root=streets.ensure(**settings))
     return open_coco(spec, findings)
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -35,10 +35,12 @@ class DataSpec:
     """Pascal VOC: the file of ImageSets/Main that lists the train split, such as ``trainval``."""
     limit: int | None = None
     """Only the first so many pictures, by image id."""
-    size: int | None = None
-    """Side in pixels of the pictures that ``streets`` generates."""
+    size: int | Sequence[int] | None = None
+    """``streets``: side of its pictures in pixels, or [height, width]; null for its default."""
     seed: int = 0
-    """Seed of ``streets``."""
+    """``streets``: the seed of everything in it."""
+    counts: Mapping[str, int] | None = None
+    """``streets``: pictures in each split, such as {train: 3000}; null for its defaults."""
 
     def __post_init__(self) -> None:
         for field in ("root", *(f"{split}_{part}" for split in SPLITS for part in ("images", "annotations"))):
@@ -46,6 +48,8 @@ class DataSpec:
             object.__setattr__(self, field, None if value is None else Path(value).expanduser())
         if self.classes is not None:
             object.__setattr__(self, "classes", tuple(str(name) for name in self.classes))
+        if self.counts is not None and not set(self.counts) <= set(SPLITS):
+            raise DataError(f"data.counts={dict(self.counts)} must name only {', '.join(SPLITS)}")
         if self.split not in SPLITS:
             raise DataError(f"split={self.split!r} must be one of {', '.join(SPLITS)}")
         if self.val_fraction is not None and not 0 < self.val_fraction < 1:

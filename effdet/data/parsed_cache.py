@@ -1,0 +1,61 @@
+"""The arrays of a large annotation file, kept beside other cached things.
+
+COCO's train2017 (450 MB of JSON, mostly polygons) takes half a minute and 3 GB to parse, in every process of a run; its
+arrays are 50 MB and load at once. A file is known by its path, size and time of change.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import zipfile
+from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
+
+import numpy as np
+
+from effdet.hub import cache_folder
+
+SMALLEST = 32 * 2**20
+"""Bytes from which a file is worth caching."""
+VERSION = 1
+"""Of what the arrays mean; another one makes older files unread."""
+
+Arrays = dict[str, np.ndarray]
+
+
+def cached_arrays(path: Path, parse: Callable[[], tuple[Arrays, bool]]) -> Arrays:
+    """What `parse` gives for `path`, from the cache where it is known there.
+
+    Args:
+        path: the annotation file.
+        parse: returns the arrays, and whether they may be cached (not when there was anything to report).
+    """
+    state = path.stat()
+    if state.st_size < SMALLEST:
+        return parse()[0]
+    key = f"{VERSION} {path.resolve()} {state.st_size} {state.st_mtime_ns}"
+    target = cache_folder("annotations", f"{hashlib.sha256(key.encode()).hexdigest()[:32]}.npz")
+    try:
+        with np.load(target, allow_pickle=False) as stored:
+            return dict(stored)
+    except (OSError, ValueError, EOFError, KeyError, zipfile.BadZipFile):
+        pass  # not there, or torn: parse, and write it anew
+    arrays, sound = parse()
+    if sound:
+        _write(target, arrays)
+    return arrays
+
+
+def _write(target: Path, arrays: Arrays) -> None:
+    """Writes beside `target` and renames, so that no process reads half a file. A cache that can't be written is none."""
+    partial = target.with_name(f"{target.stem}.{os.getpid()}.part")
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        with partial.open("wb") as file:
+            np.savez(file, **arrays)  # pyright: ignore[reportArgumentType]
+        partial.replace(target)
+    except OSError:
+        with suppress(OSError):
+            partial.unlink()
