@@ -95,7 +95,8 @@ def anchors(
 
 @lru_cache(maxsize=64)  # a multi-scale run has a few dozen sizes, of about 1 MB each
 def _cached(sizes: tuple[Size, ...], image: Size, spec: AnchorSpec, device: torch.device) -> Tensor:
-    return torch.from_numpy(_grid(sizes, image, spec)).to(device)
+    with torch.inference_mode(False):  # made during validation, it must still serve the next training step
+        return torch.from_numpy(_grid(sizes, image, spec)).to(device)
 
 
 def _grid(sizes: tuple[Size, ...], image: Size, spec: AnchorSpec) -> np.ndarray:

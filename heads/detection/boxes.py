@@ -51,12 +51,18 @@ def box_iou(first: Tensor, second: Tensor) -> Tensor:
 
     Written with few temporaries (this is the matcher's and the NMS's inner loop); without gradients.
     """
-    a_x1, a_y1, a_x2, a_y2 = first.detach()[..., :, None, :].unbind(-1)
-    b_x1, b_y1, b_x2, b_y2 = second.detach()[..., None, :, :].unbind(-1)
-    inter = (torch.minimum(a_x2, b_x2) - torch.maximum(a_x1, b_x1)).clamp_(min=0)
-    inter *= (torch.minimum(a_y2, b_y2) - torch.maximum(a_y1, b_y1)).clamp_(min=0)
-    union = (area(first.detach())[..., :, None] + area(second.detach())[..., None, :]).sub_(inter)
+    first, second = first.detach(), second.detach()
+    a_x1, a_y1, a_x2, a_y2 = _planes(first[..., :, None, :])
+    b_x1, b_y1, b_x2, b_y2 = _planes(second[..., None, :, :])
+    inter = torch.minimum(a_x2, b_x2).sub_(torch.maximum(a_x1, b_x1)).clamp_(min=0)
+    inter *= torch.minimum(a_y2, b_y2).sub_(torch.maximum(a_y1, b_y1)).clamp_(min=0)
+    union = (area(first)[..., :, None] + area(second)[..., None, :]).sub_(inter)
     return inter.div_(union.clamp_(min=1e-12))
+
+
+def _planes(boxes: Tensor) -> tuple[Tensor, ...]:
+    """The four coordinates, each contiguous: a pass over pairs with gaps between the numbers takes twice the time."""
+    return boxes.movedim(-1, 0).contiguous().unbind(0)
 
 
 def aligned_iou(boxes: Tensor, targets: Tensor, kind: str = "iou") -> Tensor:

@@ -47,11 +47,14 @@ def _largest(values: Tensor, count: int, *, period: int = 1, named: Tensor | Non
     if named is not None:
         peaks.masked_fill_(~named.repeat(columns // period), float("-inf"))
     group = peaks.topk(count, dim=1, sorted=False).indices.sort(dim=1).values  # (B, count), rising: reads run forward
-    place = (group[:, None] + torch.arange(0, rows * columns, columns, device=group.device)[:, None]).flatten(1)
-    tail = torch.arange(rows * columns, total, device=group.device)  # too few for a group each: always looked at
-    place = torch.cat([place, tail.expand(len(place), -1)], dim=1)
-    found = values.gather(1, place)
+    found = body.gather(2, group[:, None].expand(-1, rows, -1))  # (B, rows, count)
+    tail = values[:, rows * columns :]  # too few for groups of their own: always looked at
     if named is not None:
-        found.masked_fill_(~named[place % period], float("-inf"))
-    found, index = _largest(found, count)
-    return found, place.gather(1, index)
+        found = found.masked_fill_(~named[group % period][:, None], float("-inf"))
+        tail = tail.masked_fill(~named.repeat(tail.shape[1] // period), float("-inf"))
+    best, index = _largest(torch.cat([found.flatten(1), tail], dim=1), count)
+    row, rank = index // count, index % count
+    place = torch.where(
+        index < rows * count, row * columns + group.gather(1, rank), index - rows * count + rows * columns
+    )
+    return best, place

@@ -7,7 +7,7 @@ levels share the convolutions and none share a BatchNorm, since their statistics
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -15,7 +15,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from backbones import layers
-from backbones.layers import Conv2d, SeparableConv2d
+from backbones.layers import BatchNorm2d, Conv2d, SeparableConv2d
 from heads.detection.anchors import AnchorSpec, Size
 from heads.detection.anchors import anchors as anchors_of
 from heads.detection.atss import match_atss
@@ -73,7 +73,7 @@ class PredictionNet(nn.Module):
             _convolution(channels, channels, separable=separable, bias=bias, padding=padding) for _ in range(repeats)
         )
         self.norms = nn.ModuleList(
-            nn.ModuleDict({level: nn.BatchNorm2d(channels, eps=norm_eps, momentum=norm_momentum) for level in levels})
+            nn.ModuleDict({level: BatchNorm2d(channels, eps=norm_eps, momentum=norm_momentum) for level in levels})
             for _ in range(repeats)
         )
         self.act = layers.activation(activation)
@@ -83,8 +83,8 @@ class PredictionNet(nn.Module):
         levels = []
         for level in self.levels:
             x = features[level]
-            for conv, norm in zip(self.convs, self.norms, strict=True):
-                x = self.act(norm.get_submodule(level)(conv(x)))
+            for layer in self.layers(level):
+                x = self.act(layer(x))
             levels.append(x)
         if not isinstance(self.predict, SeparableConv2d):
             return torch.cat([_cells(self.predict(x)) for x in levels], dim=1)
@@ -93,6 +93,38 @@ class PredictionNet(nn.Module):
         cells = torch.cat([_cells(self.predict.depthwise(x)) for x in levels], dim=1)  # (B, cells, C)
         pointwise = self.predict.pointwise
         return F.linear(cells, pointwise.weight.flatten(1), pointwise.bias)
+
+    def layers(self, level: str) -> list[Callable[[Tensor], Tensor]]:
+        """What `level` passes through before each activation: the shared convolution and the level's own BatchNorm."""
+        return [
+            nn.Sequential(conv, norm.get_submodule(level)) for conv, norm in zip(self.convs, self.norms, strict=True)
+        ]
+
+
+class FoldedNet(PredictionNet):
+    """A prediction net whose BatchNorms have gone into the convolutions, which therefore are each level's own.
+
+    Args:
+        net: the net to fold, in evaluation mode; it is left as it is but shares its depthwise and predicting layers.
+        fold_norm: ``(conv, norm) -> conv`` that folds one BatchNorm.
+    """
+
+    def __init__(self, net: PredictionNet, fold_norm: Callable[[Conv2d, nn.BatchNorm2d], Conv2d]) -> None:
+        nn.Module.__init__(self)
+        self.levels, self.act, self.predict = net.levels, net.act, net.predict
+        self.folded = nn.ModuleDict()
+        for level in net.levels:
+            own = nn.ModuleList()
+            for conv, norms in zip(net.convs, net.norms, strict=True):
+                norm = norms.get_submodule(level)
+                if isinstance(conv, SeparableConv2d):
+                    own.append(nn.Sequential(conv.depthwise, fold_norm(conv.pointwise, norm)))  # type: ignore[arg-type]
+                else:
+                    own.append(fold_norm(conv, norm))  # type: ignore[arg-type]
+            self.folded[level] = own
+
+    def layers(self, level: str) -> list[Callable[[Tensor], Tensor]]:
+        return list(self.folded[level])  # type: ignore[arg-type]
 
 
 class DetectionHead(nn.Module):
@@ -192,6 +224,10 @@ class DetectionHead(nn.Module):
             image_size=(image_size[0], image_size[1]),
             feature_sizes=sizes,
         )
+
+    def fold(self, fold_norm: Callable[[Conv2d, nn.BatchNorm2d], Conv2d]) -> None:
+        """Fold every BatchNorm into the convolution before it. The head can only predict after it."""
+        self.class_net, self.box_net = FoldedNet(self.class_net, fold_norm), FoldedNet(self.box_net, fold_norm)
 
     def loss(self, output: DetectionOutput, targets: Targets) -> dict[str, Tensor]:
         """``{"class", "box"}``: weighted float32 scalars, both connected to the network even if no picture has a box.

@@ -74,9 +74,8 @@ def postprocess(
         had the score.
     """
     logits, anchor, labels, more = _candidates(class_logits, settings, named)
-    boxes = decode(
-        anchors[anchor].to(torch.float32), box_deltas.gather(1, anchor[..., None].expand(-1, -1, 4)).to(torch.float32)
-    )  # (B, n, 4)
+    deltas = box_deltas.gather(1, anchor[..., None].expand(-1, -1, 4))
+    boxes = decode(anchors[anchor], deltas.float())  # (B, n, 4)
     scores, groups = logits.sigmoid(), labels if settings.per_class_nms else None
     valid = (logits >= _logit(settings.score)) & (logits > float("-inf"))  # -inf: not a candidate, even at score=0
     limit = settings.max_detections + 1  # one more than asked for tells whether the cap bites

@@ -1,0 +1,163 @@
+"""Focal, Huber and IoU losses against plain formulas, and the edges: nothing to learn, unlabelled sets, reduced precision."""
+
+import math
+
+import pytest
+import torch
+import torch.nn.functional as F
+
+from heads.detection import focal
+from heads.detection.anchors import AnchorSpec, anchors
+from heads.detection.boxes import encode
+from heads.detection.focal import focal_loss
+from heads.detection.losses import DetectionLoss, box_loss, normaliser
+from heads.structures import UserError
+
+
+def plain_focal(logits, labels, alpha=0.25, gamma=1.5, smoothing=0.0):
+    """The definition, entry by entry, with a one-hot target."""
+    target = torch.zeros_like(logits)
+    for picture, anchor in (labels >= 0).nonzero().tolist():
+        target[picture, anchor, labels[picture, anchor]] = 1
+    p = logits.sigmoid()
+    p_t, a_t = torch.where(target == 1, p, 1 - p), torch.where(target == 1, alpha, 1 - alpha)
+    smooth = target * (1 - smoothing) + smoothing / 2
+    return a_t * (1 - p_t) ** gamma * F.binary_cross_entropy_with_logits(logits, smooth, reduction="none")
+
+
+def example(dtype=torch.float64):
+    generator = torch.Generator().manual_seed(0)
+    logits = torch.randn(3, 11, 4, generator=generator, dtype=torch.float64).mul_(3).sub_(2).to(dtype)
+    labels = torch.randint(-1, 4, (3, 11), generator=generator)
+    return logits.requires_grad_(), labels
+
+
+def test_focal_by_hand():
+    # One anchor, two classes, class 0 is right; both logits 0, so p = 1/2: .25 * .5^1.5 * ln 2 + .75 * .5^1.5 * ln 2.
+    loss = focal_loss(torch.zeros(1, 1, 2), torch.tensor([[0]]))
+    assert loss.item() == pytest.approx(0.5**1.5 * math.log(2))
+    assert focal_loss(torch.zeros(1, 1, 2), torch.tensor([[-1]])).item() == pytest.approx(1.5 * 0.5**1.5 * math.log(2))
+
+
+@pytest.mark.parametrize("smoothing", [0.0, 0.1])
+@pytest.mark.parametrize("piece", [1, 7, 1 << 17])
+def test_focal_as_defined(smoothing, piece, monkeypatch):
+    monkeypatch.setitem(focal.PIECE, "cpu", piece)
+    logits, labels = example()
+    weight = torch.tensor([1.0, 0.0, 2.0])
+    loss = focal_loss(logits, labels, label_smoothing=smoothing, weight=weight)
+    expected = (plain_focal(logits, labels, smoothing=smoothing).sum((1, 2)) * weight).sum()
+    torch.testing.assert_close(loss, expected, check_dtype=False)
+    gradient, expected_gradient = torch.autograd.grad(3 * loss, logits)[0], torch.autograd.grad(3 * expected, logits)[0]
+    torch.testing.assert_close(gradient, expected_gradient)
+    assert (gradient[1] == 0).all()
+
+
+@pytest.mark.parametrize(("gamma", "smoothing"), [(1.5, 0.0), (2.0, 0.2), (0.0, 0.0)])
+def test_focal_gradcheck(gamma, smoothing):
+    logits, labels = example()
+    assert torch.autograd.gradcheck(lambda x: focal_loss(x, labels, gamma=gamma, label_smoothing=smoothing), (logits,))
+
+
+def test_focal_stays_finite_at_extreme_logits():
+    logits = torch.tensor([[[-1e4, 1e4, -100.0, 100.0]]], requires_grad=True)
+    for label in range(-1, 4):
+        loss = focal_loss(logits, torch.tensor([[label]]))
+        assert loss.isfinite()
+        assert torch.autograd.grad(loss, logits)[0].isfinite().all()
+
+
+def test_focal_computes_bf16_in_float32():
+    logits, labels = example(torch.bfloat16)
+    loss = focal_loss(logits, labels)
+    wide = logits.detach().float().requires_grad_()
+    expected = focal_loss(wide, labels)
+    assert loss.dtype == torch.float32
+    torch.testing.assert_close(loss, expected)
+    gradient = torch.autograd.grad(loss, logits)[0]
+    assert gradient.dtype == torch.bfloat16
+    torch.testing.assert_close(gradient.float(), torch.autograd.grad(expected, wide)[0], rtol=1e-2, atol=1e-4)
+
+
+def test_focal_stores_nothing_of_the_logits_size():
+    logits, labels = example(torch.float32)
+    stored = []
+    with torch.autograd.graph.saved_tensors_hooks(lambda x: stored.append(x) or x, lambda x: x):
+        focal_loss(logits, labels)
+    assert [x.data_ptr() for x in stored if x.numel() >= logits.numel()] == [logits.data_ptr()]
+
+
+ANCHORS = anchors([(2, 3)], (16, 24), AnchorSpec())
+
+
+def box_example():
+    generator = torch.Generator().manual_seed(0)
+    positive = torch.rand(2, len(ANCHORS), generator=generator) < 0.2
+    corner = torch.rand(2, len(ANCHORS), 2, generator=generator) * 20
+    boxes = torch.cat([corner, corner + torch.rand(2, len(ANCHORS), 2, generator=generator) * 20 + 1], -1)
+    return (torch.randn(2, len(ANCHORS), 4, generator=generator) * 0.2).requires_grad_(), boxes, positive
+
+
+def test_huber_as_defined():
+    deltas, boxes, positive = box_example()
+    total = 0.0
+    for picture, anchor in positive.nonzero().tolist():
+        error = (deltas[picture, anchor] - encode(ANCHORS[anchor], boxes[picture, anchor])).abs().tolist()
+        total += sum(0.5 * e * e if e <= 0.1 else 0.1 * (e - 0.05) for e in error) / 4
+    loss = box_loss(deltas, ANCHORS, boxes, positive, DetectionLoss())
+    assert loss.item() == pytest.approx(total, rel=1e-5)
+    gradient = torch.autograd.grad(loss, deltas)[0]
+    assert (gradient[~positive] == 0).all()
+    assert (gradient[positive] != 0).all()
+
+
+@pytest.mark.parametrize("kind", ["giou", "ciou"])
+def test_iou_losses(kind):
+    deltas, boxes, positive = box_example()
+    exact = encode(ANCHORS, boxes).requires_grad_()
+    settings = DetectionLoss(box=kind)
+    assert box_loss(exact, ANCHORS, boxes, positive, settings).item() == pytest.approx(0, abs=1e-3)
+    loss = box_loss(deltas + 100, ANCHORS, boxes, positive, settings)  # exp(100) has no float32
+    assert loss.isfinite()
+    assert torch.autograd.grad(loss, deltas)[0].isfinite().all()
+
+
+def test_rows_that_are_not_positive_are_not_read():
+    deltas, boxes, positive = box_example()
+    clean = box_loss(deltas, ANCHORS, boxes, positive, DetectionLoss())
+    dirty = torch.where(positive[..., None], boxes, float("nan"))
+    assert box_loss(deltas, ANCHORS, dirty, positive, DetectionLoss()) == clean
+
+
+def test_normaliser():
+    assert normaliser(torch.tensor(0)) == 1
+    assert normaliser(torch.tensor(7)) == 7
+    assert normaliser(torch.tensor(7), "paper") == 8
+    assert normaliser(torch.tensor(7)).dtype == torch.float32
+
+
+def test_normaliser_is_the_mean_over_ranks(monkeypatch):
+    monkeypatch.setattr(torch.distributed, "is_initialized", lambda: True)
+    monkeypatch.setattr(torch.distributed, "get_world_size", lambda: 2)
+    monkeypatch.setattr(torch.distributed, "all_reduce", lambda tensor: tensor.add_(5))  # the other rank has 5
+    assert normaliser(torch.tensor(7)) == 6
+    assert normaliser(torch.tensor(-5)) == 1
+
+
+@pytest.mark.parametrize(
+    ("values", "text"),
+    [
+        ({"matcher": "sim"}, "loss matcher must be one of iou, atss, tal, got 'sim'"),
+        ({"box": "l1"}, "loss box must be one of huber, giou, ciou, got 'l1'"),
+        ({"label_smoothing": 1.5}, "loss label_smoothing must lie in 0…1, got 1.5"),
+        ({"delta": 0.0}, "loss delta must be above 0, got 0.0"),
+    ],
+)
+def test_bad_settings(values, text):
+    with pytest.raises(UserError, match=text):
+        DetectionLoss(**values)
+
+
+def test_box_weight_follows_the_loss():
+    assert (DetectionLoss().box_factor, DetectionLoss(box="ciou").box_factor) == (50, 2)
+    assert DetectionLoss(box_weight=0.0).box_factor == 0
