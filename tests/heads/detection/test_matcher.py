@@ -124,11 +124,15 @@ def test_tal_by_hand():
     field = torch.tensor([[0.0, 0, 10, 10], [2, 0, 12, 10], [4, 0, 14, 10], [40, 0, 50, 10]])
     boxes = torch.tensor([[[0.0, 0, 12, 10]]])
     logits = torch.tensor([[[-9.0, 3], [-9, 0], [-9, 3], [-9, 9]]])
+
     # All but the last have their centre inside. Scores .95 .5 .95 times IoU to the sixth of 10/12, 10/12 and 8/14.
-    match = {"class_logits": logits, "predicted": field[None]}
-    assert match_tal(field, boxes, torch.tensor([[1]]), topk=1, **match).tolist() == [[0, -1, -1, -1]]
-    assert match_tal(field, boxes, torch.tensor([[1]]), topk=2, **match).tolist() == [[0, 0, -1, -1]]
-    assert match_tal(field, boxes, torch.tensor([[-1]]), topk=2, **match).tolist() == [[-1] * 4]
+    def match(label: int, topk: int) -> list[list[int]]:
+        labels = torch.tensor([[label]])
+        return match_tal(field, boxes, labels, class_logits=logits, predicted=field[None], topk=topk).tolist()
+
+    assert match(1, topk=1) == [[0, -1, -1, -1]]
+    assert match(1, topk=2) == [[0, 0, -1, -1]]
+    assert match(-1, topk=2) == [[-1] * 4]
 
 
 @pytest.mark.parametrize("name", ["atss", "tal"])
