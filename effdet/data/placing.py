@@ -74,8 +74,12 @@ class Window:
             min(float(pixels.shape[0]), y2 * ratio_y),
         )
         left, top, right, bottom = self.target
-        patch = np.asarray(Image.fromarray(pixels).resize((right - left, bottom - top), method, box=box))
-        return patch[:, ::-1] if self.mirrored else patch
+        patch = Image.fromarray(pixels).resize((right - left, bottom - top), method, box=box)
+        return np.asarray(_mirrored(patch) if self.mirrored else patch)
+
+    def turn(self, patch: np.ndarray) -> np.ndarray:
+        """`patch`, which fills the target, mirrored if the window is."""
+        return np.asarray(_mirrored(Image.fromarray(np.ascontiguousarray(patch)))) if self.mirrored else patch
 
 
 def as_evaluated(size: tuple[int, int], preprocess: Preprocess) -> Window:
@@ -144,6 +148,11 @@ def random_area(
 
 def mirror(window: Window) -> Window:
     return replace(window, mirrored=not window.mirrored)
+
+
+def _mirrored(image: Image.Image) -> Image.Image:
+    # Pillow's is ten times faster than numpy's walk backwards over three-byte pixels.
+    return image.transpose(Image.Transpose.FLIP_LEFT_RIGHT)
 
 
 def _along(rng: np.random.Generator, length: int, scale: float, low: int, high: int) -> tuple[float, float, int, int]:

@@ -172,8 +172,7 @@ class TrainSet:
             return replace(sample, has_boxes=False)
         rows, columns = window.rows, window.columns
         if exact:
-            patch = self.preprocess.geometry(image)[0][rows, columns]
-            sample.image[rows, columns] = patch[:, ::-1] if window.mirrored else patch
+            sample.image[rows, columns] = window.turn(self.preprocess.geometry(image)[0][rows, columns])
         else:
             sample.image[rows, columns] = window.stretch(image, record.size, FILTERS[self.preprocess.interpolation])
         if mask is not None and sample.semantic is not None:
@@ -191,8 +190,7 @@ class TrainSet:
     def _mask(self, mask: np.ndarray, window: Window, record: Record, *, exact: bool) -> np.ndarray:
         if not exact:
             return window.stretch(mask, record.size, NEAREST)
-        patch = self.preprocess.geometry_mask(mask, ignore=IGNORED)[window.rows, window.columns]
-        return patch[:, ::-1] if window.mirrored else patch
+        return window.turn(self.preprocess.geometry_mask(mask, ignore=IGNORED)[window.rows, window.columns])
 
     def _kept(self, boxes: np.ndarray, visible: np.ndarray, *, moved: bool) -> np.ndarray:
         """(N,) bool: boxes of which enough is left. Where evaluation's geometry is used, all that have an area stay."""
