@@ -7,11 +7,11 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from . import coaches, cycles, labels, people, vehicles
-from .looks import Look, cast_size, look
-from .marks import Colour
-from .panels import Pose
-from .scene import PARKING, Layout, Street
+from effdet.data.streets import coaches, cycles, labels, people, vehicles
+from effdet.data.streets.layout import PARKING, Layout, Street
+from effdet.data.streets.looks import Look, cast_size, look
+from effdet.data.streets.marks import Colour
+from effdet.data.streets.panels import Pose
 
 
 @dataclass(frozen=True)
@@ -87,7 +87,9 @@ class _Crowd:
         body = cycles.bicycle(who) if label == labels.BICYCLE else cycles.motorcycle(who)
         looks = (who, self.look(labels.RIDER)) if ridden else (who,)
         phase = float(self.rng.uniform(0, 2 * math.pi))
-        return self.add(Actor("ridden" if ridden else "cycle", looks, pose, body.length, 0.6, phase=phase, speed=speed), 0.1)
+        return self.add(
+            Actor("ridden" if ridden else "cycle", looks, pose, body.length, 0.6, phase=phase, speed=speed), 0.1
+        )
 
     def person(self, pose: Pose, *, stride: float) -> bool:
         who = self.look(labels.PERSON)
@@ -96,7 +98,10 @@ class _Crowd:
         if self.layout.light.weather == "rain" and self.rng.random() < 0.4:
             umbrella = _UMBRELLAS[int(self.rng.integers(len(_UMBRELLAS)))]
         phase = float(self.rng.uniform(0, 2 * math.pi))
-        return self.add(Actor("person", (who,), pose, 0.5, 0.5, phase=phase, stride=stride, speed=1.35 * stride, umbrella=umbrella), 0.02)
+        return self.add(
+            Actor("person", (who,), pose, 0.5, 0.5, phase=phase, stride=stride, speed=1.35 * stride, umbrella=umbrella),
+            0.02,
+        )
 
 
 def _log_uniform(rng: np.random.Generator, low: float, high: float) -> float:
@@ -132,14 +137,14 @@ def _trams(crowd: _Crowd, rng: np.random.Generator, street: Street) -> None:
 def _traffic(crowd: _Crowd, rng: np.random.Generator, street: Street, busy: float) -> None:
     for index, lane in enumerate(street.lanes):
         own = abs(lane.offset) < 1.2
-        z = rng.uniform(6.0, 16.0) if own else rng.uniform(3.4, 14.0)
-        while z < 55:
-            if rng.random() < 0.62 * busy and not street.in_crossing(z, 1.5):
-                label = _VEHICLES[int(rng.choice(3, p=[0.70, 0.16, 0.14]))]
+        z = rng.uniform(5.5, 14.0) if own else rng.uniform(3.4, 11.0)
+        while z < 46:
+            if rng.random() < 0.80 * busy and not street.in_crossing(z, 1.5):
+                label = _VEHICLES[int(rng.choice(3, p=[0.76, 0.12, 0.12]))]
                 reach = {labels.CAR: 2.2, labels.TRUCK: 4.0, labels.BUS: 5.5}[label]
                 pose = crowd.pose(lane.offset + rng.normal(0, 0.15), z + reach, lane.direction, rng.normal(0, 0.02))
                 crowd.vehicle(label, pose, speed=9.0 + index)
-            z += (7.5 + rng.exponential(6.0)) * (1 + z / 32)
+            z += (6.8 + rng.exponential(5.0)) * (1 + z / 30)
 
 
 def _parked(crowd: _Crowd, rng: np.random.Generator, street: Street) -> None:
@@ -151,7 +156,11 @@ def _parked(crowd: _Crowd, rng: np.random.Generator, street: Street) -> None:
         z = rng.uniform(3.5, 10)
         limit = rng.uniform(14, 36)
         while z < limit:
-            if rng.random() < share and not street.in_crossing(z, 6.0) and not (street.zebra is not None and abs(z - street.zebra - 2) < 5):
+            if (
+                rng.random() < share
+                and not street.in_crossing(z, 6.0)
+                and not (street.zebra is not None and abs(z - street.zebra - 2) < 5)
+            ):
                 label = labels.CAR if rng.random() < 0.93 else labels.TRUCK
                 direction = 1 if (side > 0) != (rng.random() < 0.15) else -1
                 crowd.vehicle(label, crowd.pose(edge + rng.normal(0, 0.06), z + 2.2, direction, rng.normal(0, 0.015)))
@@ -171,42 +180,66 @@ def _cross_traffic(crowd: _Crowd, rng: np.random.Generator, street: Street, busy
             x += rng.uniform(8, 14)
     if rng.random() < 0.4:
         z = street.crossing - street.crossing_half * 0.8
-        label = labels.BICYCLE if rng.random() < 0.6 else labels.MOTORCYCLE
-        crowd.cycle(label, Pose(rng.uniform(-7, 7), z, math.copysign(math.pi / 2, rng.normal())), ridden=True, speed=4.5)
+        label = labels.BICYCLE if rng.random() < 0.63 else labels.MOTORCYCLE
+        crowd.cycle(
+            label, Pose(rng.uniform(-7, 7), z, math.copysign(math.pi / 2, rng.normal())), ridden=True, speed=4.5
+        )
 
 
 def _riders(crowd: _Crowd, rng: np.random.Generator, street: Street) -> None:
-    for _ in range(int(rng.poisson(0.95))):
+    for _ in range(int(rng.poisson(1.15))):
         lane = street.lanes[int(rng.integers(len(street.lanes)))]
-        label = labels.BICYCLE if rng.random() < 0.58 else labels.MOTORCYCLE
+        label = labels.BICYCLE if rng.random() < 0.63 else labels.MOTORCYCLE
         aside = 1.15 * lane.direction if label == labels.BICYCLE else rng.normal(0, 0.4)
-        pose = crowd.pose(lane.offset + aside, _log_uniform(rng, 4.6, 24), lane.direction, rng.normal(0, 0.12))
+        pose = crowd.pose(lane.offset + aside, _log_uniform(rng, 4.6, 22), lane.direction, rng.normal(0, 0.12))
         crowd.cycle(label, pose, ridden=True, speed=5.0 if label == labels.BICYCLE else 9.0)
 
 
 def _walkers(crowd: _Crowd, rng: np.random.Generator, street: Street) -> None:
+    """Groups on the sidewalks, people waiting at the kerb, people crossing."""
     edges = {-1: (street.left - street.walk[0], street.left), 1: (street.right, street.right + street.walk[1])}
-    for _ in range(int(rng.poisson({"city": 1.7, "town": 1.3, "suburb": 0.75}[street.district]))):
-        side = 1 if rng.random() < 0.55 else -1
+    for _ in range(int(rng.poisson({"city": 2.7, "town": 2.3, "suburb": 1.5}[street.district]))):
+        side = 1 if rng.random() < 0.6 else -1
         low, high = edges[side]
-        z, offset = _log_uniform(rng, 4.5, 30), rng.uniform(low + 0.4, high - 0.5)
+        offset = rng.uniform(low + 0.4, high - 0.5)
+        # Nearer than this the place lies outside a square picture.
+        first = max(4.5, abs(offset) / 0.62)
+        z = _log_uniform(rng, first, max(first + 3, 23))
         direction = 1 if rng.random() < 0.5 else -1
         stride = 0.0 if rng.random() < 0.22 else rng.uniform(0.75, 1.1)
-        for member in range(1 + int(rng.choice(3, p=[0.55, 0.33, 0.12]))):
+        for member in range(1 + int(rng.choice(3, p=[0.45, 0.38, 0.17]))):
             turn = rng.normal(0, 0.15) if stride else rng.uniform(-math.pi, math.pi)
-            crowd.person(crowd.pose(offset + member * rng.choice([-0.62, 0.62]), z + rng.uniform(-0.5, 0.7), direction, turn), stride=stride)
+            crowd.person(
+                crowd.pose(offset + member * rng.choice([-0.62, 0.62]), z + rng.uniform(-0.5, 0.7), direction, turn),
+                stride=stride,
+            )
     if street.zebra is not None:
-        for _ in range(int(rng.poisson(0.9))):
-            x = rng.uniform(street.left, street.right)
-            z = street.zebra + rng.uniform(0.4, 2.8)
-            crowd.person(Pose(x + float(street.centre(z)), z, math.copysign(math.pi / 2, rng.normal()) + rng.normal(0, 0.12)), stride=rng.uniform(0.8, 1.15))
+        for _ in range(int(rng.poisson(1.5))):
+            x, z = rng.uniform(street.left, street.right), street.zebra + rng.uniform(0.4, 2.8)
+            turn = math.copysign(math.pi / 2, rng.normal()) + rng.normal(0, 0.12)
+            crowd.person(Pose(x + float(street.centre(z)), z, turn), stride=rng.uniform(0.8, 1.15))
+        for side in (-1, 1):
+            if rng.random() < 0.3:
+                edge = street.left - 0.5 if side < 0 else street.right + 0.5
+                crowd.person(
+                    crowd.pose(edge, street.zebra + rng.uniform(0.3, 2.6), 1, -side * math.pi / 2 + rng.normal(0, 0.3)),
+                    stride=0.0,
+                )
+    elif rng.random() < 0.28:  # across the street, somewhere
+        z = _log_uniform(rng, 6, 18)
+        x = rng.uniform(street.left, street.right)
+        crowd.person(
+            Pose(x + float(street.centre(z)), z, math.copysign(math.pi / 2, rng.normal()) + rng.normal(0, 0.3)),
+            stride=rng.uniform(0.9, 1.2),
+        )
 
 
 def _standing_cycles(crowd: _Crowd, rng: np.random.Generator, street: Street) -> None:
-    for _ in range(int(rng.poisson(0.42))):
-        side = 1 if rng.random() < 0.6 else -1
+    for _ in range(int(rng.poisson(0.5))):
+        side = 1 if rng.random() < 0.65 else -1
         edge = street.right + 0.7 if side > 0 else street.left - 0.7
-        z = _log_uniform(rng, 4.5, 20)
+        first = max(4.5, abs(edge) / 0.6)
+        z = _log_uniform(rng, first, max(first + 3, 18))
         label = labels.BICYCLE if rng.random() < 0.62 else labels.MOTORCYCLE
         turn = rng.choice([0.0, math.pi / 2, math.pi / 3]) + rng.normal(0, 0.1)
         for member in range(1 + int(rng.integers(3)) if label == labels.BICYCLE else 1):

@@ -6,14 +6,15 @@ import hashlib
 import json
 import os
 import shutil
-import sys
 import tempfile
 from pathlib import Path
 
 from filelock import FileLock
 
-from .render import size_of
-from .write import write
+from effdet.data.streets.render import size_of
+from effdet.data.streets.write import write
+from effdet.hub import cache_folder
+from heads.structures import UserError
 
 VERSION = 1
 """Of the generator: raised whenever a picture or a label would differ."""
@@ -22,28 +23,24 @@ COUNTS = {"train": 1200, "val": 320, "test": 320}
 _MANIFEST = "manifest.json"
 
 
-def cache_root() -> Path:
-    """``EFFDET_CACHE``, else the platform's cache folder."""
-    if os.environ.get("EFFDET_CACHE"):
-        return Path(os.environ["EFFDET_CACHE"]).expanduser()
-    if sys.platform == "win32":
-        base = Path(os.environ.get("LOCALAPPDATA", Path.home() / "AppData" / "Local"))
-    elif sys.platform == "darwin":
-        base = Path.home() / "Library" / "Caches"
-    else:
-        base = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
-    return base / "effdet-lightning"
-
-
-def ensure(size: int | tuple[int, int] = 256, seed: int = 0, *, train: int = COUNTS["train"], val: int = COUNTS["val"], test: int = COUNTS["test"],
-           root: str | Path | None = None, workers: int | None = None, progress: bool = True) -> Path:  # fmt: skip
+def ensure(
+    size: int | tuple[int, int] = 256,
+    seed: int = 0,
+    *,
+    train: int = COUNTS["train"],
+    val: int = COUNTS["val"],
+    test: int = COUNTS["test"],
+    root: str | Path | None = None,
+    workers: int | None = None,
+    progress: bool = True,
+) -> Path:
     """The folder of the generated set, drawn now if it is not there yet or not whole.
 
     Args:
         size: pixels of a side, or (H, W).
         seed: of everything; picture i of a split depends on (seed, split, i) alone, so a larger set begins as a smaller one.
         train: pictures in the split, likewise `val` and `test`.
-        root: the folder that holds generated sets; by default one in the cache (see :func:`cache_root`).
+        root: the folder that holds generated sets; by default ``streets`` in the cache folder (``EFFDET_CACHE``).
         workers: processes to draw with; by default one a CPU.
         progress: show a bar.
 
@@ -51,14 +48,17 @@ def ensure(size: int | tuple[int, int] = 256, seed: int = 0, *, train: int = COU
         A folder in COCO form (``annotations/instances_SPLIT.json``, file names below ``leftImg8bit/SPLIT``) and in
         Cityscapes form (``leftImg8bit``, ``gtFine``).
     """
-    height, width = size_of(size)
+    try:
+        height, width = size_of(size)
+    except ValueError as error:
+        raise UserError(str(error)) from None
     counts = {"train": train, "val": val, "test": test}
     for split, count in counts.items():
         if count < 0 or count > 999_999:
-            raise ValueError(f"{split}={count} must lie within 0…999999 pictures")
+            raise UserError(f"{split}={count} must lie within 0…999999 pictures")
     if seed < 0 or seed >= 2**63:
-        raise ValueError(f"seed={seed} must lie within 0…2**63 - 1")
-    home = Path(root).expanduser() if root is not None else cache_root() / "streets"
+        raise UserError(f"seed={seed} must lie within 0…2**63 - 1")
+    home = Path(root).expanduser() if root is not None else cache_folder("streets")
     name = f"v{VERSION}-seed{seed}-{height}x{width}-{train}-{val}-{test}"
     folder = home / name
     if is_whole(folder):
@@ -81,7 +81,9 @@ def ensure(size: int | tuple[int, int] = 256, seed: int = 0, *, train: int = COU
 
 def _manifest(folder: Path) -> dict[str, object]:
     """Sizes of all files, and hashes of the annotations."""
-    files = {path.relative_to(folder).as_posix(): path.stat().st_size for path in sorted(folder.rglob("*")) if path.is_file()}
+    files = {
+        path.relative_to(folder).as_posix(): path.stat().st_size for path in sorted(folder.rglob("*")) if path.is_file()
+    }
     hashes = {name: _sha256(folder / name) for name in files if name.endswith(".json")}
     return {"version": VERSION, "files": files, "sha256": hashes}
 

@@ -7,15 +7,14 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from . import actors as cast
-from . import coaches, cycles, furniture, houses, labels, people, plants, vehicles
-from .actors import Actor
-from .camera import Camera
-from .light import Light
-from .marks import Mark
-from .panels import draw, visible_lamps
-from .scene import FAR, Layout
-from .weather import Glow
+from effdet.data.streets import coaches, cycles, furniture, houses, labels, people, plants, vehicles
+from effdet.data.streets.actors import Actor
+from effdet.data.streets.camera import Camera
+from effdet.data.streets.layout import FAR, Layout
+from effdet.data.streets.light import Light
+from effdet.data.streets.marks import Mark
+from effdet.data.streets.panels import draw, visible_lamps
+from effdet.data.streets.weather import Glow
 
 
 @dataclass
@@ -30,24 +29,34 @@ class Item:
     actor: Actor | None = None
 
 
-def actor_item(actor: Actor, camera: Camera, light: Light) -> Item:
+def actor_item(actor: Actor, camera: Camera, light: Light, half_width: float) -> Item:
     """One thing (or a rider with a cycle) as marks."""
     pose = actor.pose
     first = actor.looks[0]
     if actor.kind == "vehicle":
-        body = {labels.CAR: vehicles.car, labels.BUS: coaches.bus, labels.TRUCK: coaches.truck, labels.TRAIN: coaches.tram}[first.label](first)
+        body = {
+            labels.CAR: vehicles.car,
+            labels.BUS: coaches.bus,
+            labels.TRUCK: coaches.truck,
+            labels.TRAIN: coaches.tram,
+        }[first.label](first)
         far_first = sorted(body.solids, key=lambda solid: -float(pose.world(np.array(solid.middle))[2]))
         marks: list[Mark] = []
         glows: list[Glow] = []
         for solid in far_first:
-            marks += draw(solid, pose, camera, light)
+            marks += draw(solid, pose, camera, light, half_width=half_width)
             if light.lit > 0.15 and (actor.speed or light.time == "dusk"):
                 glows += visible_lamps(solid, pose, camera)
         return Item(actor.extent, [(first.label, marks)], glows, actor)
     if actor.kind == "person":
         who = people.body(first)
         joints = people.walking(who.height, actor.phase, actor.stride)
-        return Item(actor.extent, [(first.label, people.draw_person(who, joints, pose, camera, light, umbrella=actor.umbrella))], [], actor)
+        return Item(
+            actor.extent,
+            [(first.label, people.draw_person(who, joints, pose, camera, light, umbrella=actor.umbrella))],
+            [],
+            actor,
+        )
     cycle = cycles.bicycle(first) if first.label == labels.BICYCLE else cycles.motorcycle(first)
     pieces = [(first.label, cycles.draw_cycle(cycle, pose, camera, light))]
     glows = []
@@ -55,17 +64,50 @@ def actor_item(actor: Actor, camera: Camera, light: Light) -> Item:
         who = people.body(actor.looks[1])
         lean = 0.12 if cycle.scooter else (0.42 if cycle.motor else 0.5)
         joints = people.riding(
-            who.height, cycle.seat, cycle.bars, cycle.crank, actor.phase, 0.0 if cycle.motor else 0.17, lean, 0.35 if cycle.motor else 0.06
+            who.height,
+            cycle.seat,
+            cycle.bars,
+            cycle.crank,
+            actor.phase,
+            0.0 if cycle.motor else 0.17,
+            lean,
+            0.35 if cycle.motor else 0.06,
         )
-        pieces.append((labels.RIDER, people.draw_person(who, joints, pose, camera, light, helmet=cycle.motor or actor.looks[1].identity % 3 == 0)))
+        pieces.append(
+            (
+                labels.RIDER,
+                people.draw_person(
+                    who,
+                    joints,
+                    pose,
+                    camera,
+                    light,
+                    riding=True,
+                    helmet=cycle.motor or actor.looks[1].identity % 3 == 0,
+                ),
+            )
+        )
         if light.lit > 0.15:
             ahead = math.cos(pose.yaw) < 0
-            spot = pose.world(np.array([0.0, cycle.bars[1] - 0.14, cycle.bars[0] + 0.12] if ahead else [0.0, 0.72, -cycle.wheelbase / 2 - 0.28]))
-            glows.append((camera.project(spot), camera.size(0.08 if ahead else 0.06, float(spot[2])), (255, 244, 214) if ahead else (255, 44, 30), float(spot[2])))
+            spot = pose.world(
+                np.array(
+                    [0.0, cycle.bars[1] - 0.14, cycle.bars[0] + 0.12]
+                    if ahead
+                    else [0.0, 0.72, -cycle.wheelbase / 2 - 0.28]
+                )
+            )
+            glows.append(
+                (
+                    camera.project(spot),
+                    camera.size(0.08 if ahead else 0.06, float(spot[2])),
+                    (255, 244, 214) if ahead else (255, 44, 30),
+                    float(spot[2]),
+                )
+            )
     return Item(actor.extent, pieces, glows, actor)
 
 
-def scenery(rng: np.random.Generator, layout: Layout) -> list[Item]:
+def scenery(rng: np.random.Generator, layout: Layout, half_width: float) -> list[Item]:
     """Houses, plants and furniture along the street."""
     street, camera, light = layout.street, layout.camera, layout.light
     items: list[Item] = []
@@ -73,8 +115,8 @@ def scenery(rng: np.random.Generator, layout: Layout) -> list[Item]:
         column = 0 if side < 0 else 1
         edge = street.left if side < 0 else street.right
         line = edge + side * (street.walk[column] + street.verge[column])
-        items += _houses(rng, layout, side, line)
-        items += _greenery(rng, layout, side, edge, line)
+        items += _houses(rng, layout, side, line, half_width)
+        items += _greenery(rng, layout, side, edge, line, half_width)
     for x, z, side in layout.lamps:
         at = x + float(street.centre(z))
         pieces = furniture.street_lamp(at, z, -side * 1.7, 6.4, camera, light)
@@ -98,6 +140,9 @@ def scenery(rng: np.random.Generator, layout: Layout) -> list[Item]:
         x = (street.right + 0.55 if side > 0 else street.left - 0.55) + float(street.centre(z))
         if not street.in_crossing(z, 0.5):
             items.append(Item((x - 0.2, x + 0.2, z - 0.05, z + 0.05), furniture.sign(rng, x, z, camera, light)))
+    if street.tram is not None:
+        pieces = furniture.wires(street.lanes[street.tram].offset, street.slope, street.bend, camera, light)
+        items.append(Item((-0.1, 0.1, 5.0, 5.2), pieces))
     for _ in range(int(rng.poisson(0.5))):
         side = 1 if rng.random() < 0.5 else -1
         z = rng.uniform(5, 20)
@@ -106,7 +151,7 @@ def scenery(rng: np.random.Generator, layout: Layout) -> list[Item]:
     return items
 
 
-def _houses(rng: np.random.Generator, layout: Layout, side: int, line: float) -> list[Item]:
+def _houses(rng: np.random.Generator, layout: Layout, side: int, line: float, half_width: float) -> list[Item]:
     street, camera, light = layout.street, layout.camera, layout.light
     items: list[Item] = []
     z = float(rng.uniform(-12, 0))
@@ -129,30 +174,47 @@ def _houses(rng: np.random.Generator, layout: Layout, side: int, line: float) ->
         z0 = max(z0, 1.2)
         back = 0.0 if street.district != "suburb" else float(rng.uniform(1, 4))
         x0, x1 = line + side * back + float(street.centre(z0)), line + side * back + float(street.centre(z1))
-        house = houses.House(rng, (x0, z0), (x1, z1), (float(side), 0.0), district=street.district)
-        outer = side * house.depth
-        extent = (min(x0, x1, x0 + outer), max(x0, x1, x0 + outer), z0, z1)
-        items.append(Item(extent, [(labels.BUILDING, house.marks(camera, light))]))
         if gap > 3 and rng.random() < 0.6:
             a, b = line + float(street.centre(z1)), line + float(street.centre(z))
             if rng.random() < 0.5:
-                pieces = furniture.fence((a, z1), (b, z), 1.3, (84, 76, 66) if rng.random() < 0.5 else (190, 190, 186), camera, light)
+                pieces = furniture.fence(
+                    (a, z1), (b, z), 1.3, (84, 76, 66) if rng.random() < 0.5 else (190, 190, 186), camera, light
+                )
             else:
                 pieces = furniture.wall(rng, (a, z1), (b, z), 1.5, camera, light)
             items.append(Item((min(a, b), max(a, b), z1, z), pieces))
+        house = houses.House(rng, (x0, z0), (x1, z1), (float(side), 0.0), district=street.district)
+        if not house.in_sight(camera, half_width):
+            continue
+        outer = side * house.style.depth
+        extent = (min(x0, x1, x0 + outer), max(x0, x1, x0 + outer), z0, z1)
+        marks = house.marks(camera, light, half_width)
+        if marks:
+            items.append(Item(extent, [(labels.BUILDING, marks)]))
     if street.crossing is not None:  # the far side of the crossing street
         z0 = street.crossing + street.crossing_half + 2.6
         x = line + side * 0.2 + float(street.centre(z0)) + side * 12
-        while abs(x) < 70:
+        # Only what can be seen past the last house before the crossing.
+        sight = (
+            abs(line)
+            * z0
+            / max(3.0, street.crossing - street.crossing_half - 2.6)
+            * (1.0 if street.district == "city" else 1.6)
+        )
+        while abs(x) < min(70.0, sight):
             length = float(rng.uniform(8, 16))
             house = houses.House(rng, (x, z0), (x + side * length, z0), (0.0, 1.0), district=street.district)
             a, b = sorted((x, x + side * length))
-            items.append(Item((a, b, z0, z0 + 3), [(labels.BUILDING, house.marks(camera, light))]))
+            marks = house.marks(camera, light, half_width) if house.in_sight(camera, half_width) else []
+            if marks:
+                items.append(Item((a, b, z0, z0 + 3), [(labels.BUILDING, marks)]))
             x += side * (length + (rng.uniform(2, 6) if rng.random() < gap_share else 0))
     return items
 
 
-def _greenery(rng: np.random.Generator, layout: Layout, side: int, edge: float, line: float) -> list[Item]:
+def _greenery(
+    rng: np.random.Generator, layout: Layout, side: int, edge: float, line: float, half_width: float
+) -> list[Item]:
     street, camera, light = layout.street, layout.camera, layout.light
     items: list[Item] = []
     if rng.random() < {"city": 0.5, "town": 0.55, "suburb": 0.8}[street.district]:
@@ -162,8 +224,10 @@ def _greenery(rng: np.random.Generator, layout: Layout, side: int, edge: float, 
             place = edge + side * 0.9 if street.district != "suburb" else line - side * rng.uniform(0.3, 1.5)
             if not street.in_crossing(z, 3.0) and rng.random() < 0.82:
                 x = place + float(street.centre(z))
-                marks = plants.tree(rng, x, z, camera, light, autumn=street.autumn, height=height * rng.uniform(0.85, 1.15))
-                items.append(Item((x - 0.3, x + 0.3, z - 0.3, z + 0.3), [(labels.VEGETATION, marks)]))
+                tall, own = height * rng.uniform(0.85, 1.15), _own(rng)
+                if abs(x) - tall * 0.6 < half_width * z / camera.focal:
+                    marks = plants.tree(own, x, z, camera, light, autumn=street.autumn, height=tall)
+                    items.append(Item((x - 0.3, x + 0.3, z - 0.3, z + 0.3), [(labels.VEGETATION, marks)]))
             z += spacing * rng.uniform(0.8, 1.3) * (1 + z / 60)
     verge = street.verge[0 if side < 0 else 1]
     if verge and rng.random() < 0.6:
@@ -171,9 +235,17 @@ def _greenery(rng: np.random.Generator, layout: Layout, side: int, edge: float, 
         while z < 40:
             if not street.in_crossing(z, 3.5) and rng.random() < 0.7:
                 x = line - side * 0.6 + float(street.centre(z))
-                items.append(Item((x - 0.5, x + 0.5, z - 0.4, z + 0.4), [(labels.VEGETATION, plants.bush(rng, x, z, rng.uniform(0.7, 1.5), camera, light, autumn=street.autumn))]))
+                own = _own(rng)
+                if abs(x) - 2 < half_width * z / camera.focal:
+                    marks = plants.bush(own, x, z, own.uniform(0.7, 1.5), camera, light, autumn=street.autumn)
+                    items.append(Item((x - 0.5, x + 0.5, z - 0.4, z + 0.4), [(labels.VEGETATION, marks)]))
             z += rng.uniform(1.0, 2.6) * (1 + z / 25)
     return items
+
+
+def _own(rng: np.random.Generator) -> np.random.Generator:
+    """A generator for one plant, so that leaving it out changes nothing else."""
+    return np.random.Generator(np.random.Philox(int(rng.integers(2**31))))
 
 
 def back_to_front(items: list[Item]) -> list[Item]:
@@ -201,6 +273,3 @@ def back_to_front(items: list[Item]) -> list[Item]:
         waiting -= front[:, chosen]
         order.append(items[chosen])
     return order
-
-
-__all__ = ["Item", "actor_item", "back_to_front", "cast", "scenery"]

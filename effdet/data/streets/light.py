@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from .marks import Colour
+from effdet.data.streets.marks import Colour
 
 TIMES = ("day", "dusk", "night")
 WEATHERS = ("clear", "cloudy", "rain", "fog", "wet")
@@ -51,7 +51,7 @@ class Light:
         for lamp_x, lamp_z in self.lamps:
             gain += 0.75 / (1.0 + ((x - lamp_x) ** 2 + (z - lamp_z) ** 2) / 14.0)
         beam = math.exp(-((x / (1.6 + 0.16 * z)) ** 2)) * math.exp(-((z / 20.0) ** 2)) * min(1.0, z / 4.0)
-        return self.lit * (gain + 0.85 * beam)
+        return self.lit * min(0.85, gain + 0.6 * beam)
 
     def fade(self, colour: Colour, depth: float) -> Colour:
         """A colour seen through `depth` metres of air."""
@@ -93,8 +93,13 @@ def make_light(rng: np.random.Generator, time: str, weather: str, lamps: tuple[t
         math.sin(elevation),
         math.cos(azimuth) * math.cos(elevation),
     )
-    cover = {"clear": rng.uniform(0.05, 0.45), "cloudy": rng.uniform(0.75, 1.0), "rain": 1.0, "fog": 1.0,
-             "wet": rng.uniform(0.5, 0.95)}[weather]  # fmt: skip
+    cover = {
+        "clear": rng.uniform(0.05, 0.45),
+        "cloudy": rng.uniform(0.75, 1.0),
+        "rain": 1.0,
+        "fog": 1.0,
+        "wet": rng.uniform(0.5, 0.95),
+    }[weather]
     open_sky = {"clear": 1.0, "cloudy": 0.12, "rain": 0.0, "fog": 0.05, "wet": 0.25}[weather] * rng.uniform(0.85, 1.0)
     warmth = rng.uniform(0, 1)
     if time == "day":
@@ -124,7 +129,12 @@ def make_light(rng: np.random.Generator, time: str, weather: str, lamps: tuple[t
         zenith = _mix((8, 11, 26), (18, 22, 44), rng.uniform())
         haze = _mix((34, 36, 58), (66, 54, 56), rng.uniform())
         lit = 1.0
-    density = {"clear": 0.0016, "cloudy": 0.0032, "rain": rng.uniform(0.008, 0.016), "fog": rng.uniform(0.022, 0.042),
-               "wet": 0.004}[weather]  # fmt: skip
+    density = {
+        "clear": 0.0016,
+        "cloudy": 0.0032,
+        "rain": rng.uniform(0.008, 0.016),
+        "fog": rng.uniform(0.022, 0.042),
+        "wet": 0.004,
+    }[weather]
     wet = {"rain": rng.uniform(0.7, 1.0), "wet": rng.uniform(0.5, 0.9), "fog": rng.uniform(0, 0.3)}.get(weather, 0.0)
     return Light(time, weather, sun, direct, ambient, zenith, haze, density, float(lit), float(wet), cover, lamps)  # type: ignore[arg-type]

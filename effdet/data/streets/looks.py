@@ -11,9 +11,9 @@ from functools import lru_cache
 
 import numpy as np
 
-from . import labels
-from .marks import Colour
-from .rng import SPLITS, generator
+from effdet.data.streets import labels
+from effdet.data.streets.marks import Colour
+from effdet.data.streets.rng import SPLITS, generator
 
 CAST: dict[int, int] = {
     labels.PERSON: 240,
@@ -52,10 +52,19 @@ def look(seed: int, split: str, label: int, member: int) -> Look:
 
 
 CAR_PAINT: tuple[tuple[Colour, float], ...] = (
-    ((226, 228, 230), 0.20), ((38, 40, 44), 0.17), ((128, 132, 138), 0.15), ((176, 180, 184), 0.11),
-    ((34, 62, 122), 0.09), ((164, 28, 30), 0.09), ((70, 24, 30), 0.03), ((26, 84, 66), 0.04),
-    ((206, 186, 150), 0.03), ((224, 178, 34), 0.03), ((214, 98, 32), 0.02), ((88, 142, 184), 0.04),
-)  # fmt: skip
+    ((226, 228, 230), 0.20),
+    ((38, 40, 44), 0.17),
+    ((128, 132, 138), 0.15),
+    ((176, 180, 184), 0.11),
+    ((34, 62, 122), 0.09),
+    ((164, 28, 30), 0.09),
+    ((70, 24, 30), 0.03),
+    ((26, 84, 66), 0.04),
+    ((206, 186, 150), 0.03),
+    ((224, 178, 34), 0.03),
+    ((214, 98, 32), 0.02),
+    ((88, 142, 184), 0.04),
+)
 
 
 def car_paint(rng: np.random.Generator) -> Colour:

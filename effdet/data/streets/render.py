@@ -2,28 +2,30 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import groupby
 
 import cv2
 import numpy as np
 
-from . import labels
-from .actors import Actor, make_actors
-from .ground import ground_marks, light_ground
-from .items import Item, actor_item, back_to_front, scenery
-from .marks import Mark
-from .rng import generator
-from .scene import Layout, make_layout
-from .sheet import SUPERSAMPLE, Sheet
-from .sky import paint_sky, skyline
-from .weather import Glow, add_glow, develop, mirror_ground, rain
+from effdet.data.streets import labels
+from effdet.data.streets.actors import Actor, make_actors
+from effdet.data.streets.ground import ground_marks, light_ground
+from effdet.data.streets.items import Item, actor_item, back_to_front, scenery
+from effdet.data.streets.layout import Layout, make_layout
+from effdet.data.streets.light import Light
+from effdet.data.streets.rng import generator
+from effdet.data.streets.sheet import Sheet
+from effdet.data.streets.sky import paint_sky, skyline
+from effdet.data.streets.weather import Glow, add_glow, develop, mirror_ground, rain, roughen
 
 _FIRST = 1000
 """Values of the label sheet from here on are instances; below they are label ids."""
 _REFERENCE = 256
 """Rows at which is decided who is seen well enough to be in the scene, whatever the asked size."""
-_MIN_PIXELS = 22
-_MIN_SIDE = 3
+_MIN_PIXELS = 26
+_MIN_SIDE = 4
 _MIN_SHARE = 0.13
 
 
@@ -93,10 +95,11 @@ def _stamp(items: list[Item], sheet: Sheet) -> _Seen:
     return _Seen(np.array(full, int), counts[_FIRST : _FIRST + len(full)])
 
 
-def _well_seen(items: list[Item], height: int, width: int) -> list[Item]:
+def _fair(items: list[Item], height: int, width: int) -> list[Item]:
     """The items without the things that are too small or too hidden to be fair to ask for."""
     sheet = Sheet(_REFERENCE, max(1, round(_REFERENCE * width / height)), colour=False)
-    seen = _stamp(items, sheet)
+    first = next((place for place, item in enumerate(items) if item.actor is not None), len(items))
+    seen = _stamp(items[first:], sheet)  # what lies behind the farthest thing hides nothing
     good = (seen.visible >= _MIN_PIXELS) & (seen.visible >= _MIN_SHARE * seen.full)
     number = 0
     kept: list[Item] = []
@@ -119,8 +122,8 @@ def _sides(mask: np.ndarray) -> int:
     return int(min(rows[-1] - rows[0], columns[-1] - columns[0])) + 1 if len(rows) else 0
 
 
-def _shadow(items: list[Item], layout: Layout, height: int, width: int) -> np.ndarray:
-    """(H, W) float32: shade on the ground below and beside the things, 0…1."""
+def _shadow(items: list[Item], layout: Layout, height: int, width: int) -> tuple[np.ndarray, np.ndarray]:
+    """(H, W) float32 0…1 each: what hides the sun from the ground, and what hides the sky."""
     light, camera = layout.light, layout.camera
     hard, soft = np.zeros((height, width), np.uint8), np.zeros((height, width), np.uint8)
     sx, sy, sz = light.sun
@@ -138,7 +141,11 @@ def _shadow(items: list[Item], layout: Layout, height: int, width: int) -> np.nd
         if item.actor is not None:
             actor = item.actor
             grow = 1.0 if actor.kind == "vehicle" else 0.8
-            corners = np.array([[-1, 0, -1], [1, 0, -1], [1, 0, 1], [-1, 0, 1]], float) * [actor.width / 2 * grow, 0, actor.length / 2 * grow]
+            corners = np.array([[-1, 0, -1], [1, 0, -1], [1, 0, 1], [-1, 0, 1]], float) * [
+                actor.width / 2 * grow,
+                0,
+                actor.length / 2 * grow,
+            ]
             base = actor.pose.world(corners)
             fill(soft, base.copy(), 255)
             tall = {"vehicle": 1.4, "person": 1.7, "cycle": 0.9, "ridden": 1.6}[actor.kind]
@@ -154,7 +161,11 @@ def _shadow(items: list[Item], layout: Layout, height: int, width: int) -> np.nd
             if tree:
                 ring = np.linspace(0, 2 * np.pi, 12, endpoint=False)
                 reach = min(tall / max(sy, 0.12), 22.0)
-                crown = middle + [-sx * reach, 0, -sz * reach] + np.stack([np.cos(ring) * 1.9, ring * 0, np.sin(ring) * 1.9], 1)
+                crown = (
+                    middle
+                    + [-sx * reach, 0, -sz * reach]
+                    + np.stack([np.cos(ring) * 1.9, ring * 0, np.sin(ring) * 1.9], 1)
+                )
                 fill(hard, crown, 200)
                 fill(soft, middle + np.stack([np.cos(ring) * 1.2, ring * 0, np.sin(ring) * 1.2], 1), 70)
         elif item.pieces[0][0] == labels.BUILDING:
@@ -166,80 +177,142 @@ def _shadow(items: list[Item], layout: Layout, height: int, width: int) -> np.nd
         fill(hard, np.concatenate([slim, slim + [-sx * reach, 0, -sz * reach]]), 255)
     hard = cv2.GaussianBlur(hard, (0, 0), max(0.5, height * 0.0016))
     soft = cv2.GaussianBlur(soft, (0, 0), max(0.8, height * 0.006))
-    strength = min(1.0, light.shadow * 1.9)
-    return np.maximum(hard.astype(np.float32) * (0.86 * strength / 255), soft.astype(np.float32) * (0.85 / 255))
+    return hard.astype(np.float32) * (0.94 / 255), soft.astype(np.float32) * (0.85 / 255)
 
 
-def render(layout: Layout, people: list[Actor], size: int | tuple[int, int], key: tuple[int, str, int]) -> Scene:
-    """Draw a layout with its things. `key` seeds the scenery's details and the camera's grain."""
+def render(
+    layout: Layout,
+    people: list[Actor],
+    size: int | tuple[int, int],
+    key: tuple[int, str, int],
+    *,
+    frame: int = 0,
+    numbers: Sequence[tuple[int, ...]] | None = None,
+) -> Scene:
+    """Draw a layout with its things.
+
+    Args:
+        key: (seed, split, index): seeds the scenery's details and the camera's grain.
+        frame: seeds the grain and the rain besides, so that they differ between the frames of a video.
+        numbers: the instance ids of each of `people`, for a video. Without them things that are hardly seen are left
+            out of the picture, and the others are numbered by class.
+    """
     height, width = size_of(size)
     seed, split, index = key
     camera, light = layout.camera, layout.light
-    items = scenery(generator(seed, split, index, "scenery"), layout)
-    items += [actor_item(actor, camera, light) for actor in people]
-    items = _well_seen(back_to_front(items), height, width)
+    half_width = width / height / 2
+    items = scenery(generator(seed, split, index, "scenery"), layout, half_width)
+    fair = numbers is None
+    items += [actor_item(actor, camera, light, half_width) for actor in people]
+    items = back_to_front(items)
+    if fair:
+        items = _fair(items, height, width)
 
     sheet = Sheet(height, width)
     paint_sky(sheet, generator(seed, split, index, "sky"), layout)
     sheet.ids[:] = labels.SKY
-    base = [*skyline(generator(seed, split, index, "skyline"), layout), *ground_marks(generator(seed, split, index, "ground"), layout)]
-    for label, mark in base:
-        sheet.paint([mark])
-        sheet.stamp([mark], label)
-    light_ground(sheet, generator(seed, split, index, "grain"), layout, _shadow(items, layout, height, width))
-    glows: list[Glow] = []
+    base = [
+        *skyline(generator(seed, split, index, "skyline"), layout),
+        *ground_marks(generator(seed, split, index, "ground"), layout),
+    ]
+    sheet.paint(mark for _, mark in base)
+    for label, marks in groupby(base, key=lambda pair: pair[0]):
+        sheet.stamp([mark for _, mark in marks], label)
+    light_ground(sheet, generator(seed, split, index, "grain"), layout, *_shadow(items, layout, height, width))
     for item in items:
         for _, marks in item.pieces:
             sheet.paint(marks)
-        glows += item.glows
     seen = _stamp(items, sheet)
+    glows = _shining(items, sheet)
 
-    label_ids, instance_ids, numbers = _number(items, sheet.ids)
+    chosen = _numbers(items, people, numbers)
+    label_ids, instance_ids = _cityscapes(sheet.ids, chosen)
     image = cv2.resize(sheet.colour, (width, height), interpolation=cv2.INTER_AREA).astype(np.float32)
+    image = roughen(image, label_ids, generator(seed, split, index, "rough"))
     if light.wet > 0.05:
         image = mirror_ground(image, label_ids, light, camera.horizon)
     image = np.ascontiguousarray(image, np.float32)
     add_glow(image, glows, light)
-    air = generator(seed, split, index, "camera")
+    air = generator(seed, split, index, "camera", frame)
     if light.weather == "rain":
         rain(image, air, light)
     picture = develop(image, air, light)
-    return _describe(picture, label_ids, instance_ids, numbers, items, seen, light.weather, light.time)
+    least = 1 if fair else round(_MIN_PIXELS * (height / _REFERENCE) ** 2)
+    return _describe(picture, label_ids, instance_ids, chosen, items, seen, least, light)
 
 
-def _number(items: list[Item], ids: np.ndarray) -> tuple[np.ndarray, np.ndarray, list[int]]:
-    """Drawing numbers -> Cityscapes: label ids, instance ids, and each thing's instance id."""
-    table_label, table_instance = np.arange(_FIRST, dtype=np.int64), np.arange(_FIRST, dtype=np.int64)
-    counters: dict[int, int] = {}
-    extra_label, numbers = [], []
+def _shining(items: list[Item], sheet: Sheet) -> list[Glow]:
+    """The lamps that nothing hides: those where the label sheet shows their own item."""
+    found: list[Glow] = []
+    number = _FIRST
     for item in items:
-        for label, _ in item.pieces:
-            if label in labels.THINGS:
-                extra_label.append(label)
-                numbers.append(label * 1000 + counters.get(label, 0))
-                counters[label] = counters.get(label, 0) + 1
-    table_label = np.concatenate([table_label, np.array(extra_label, np.int64)])
-    table_instance = np.concatenate([table_instance, np.array(numbers, np.int64)])
-    return table_label[ids].astype(np.uint8), table_instance[ids].astype(np.uint16), numbers
+        own = {label for label, _ in item.pieces if label not in labels.THINGS}
+        things = sum(label in labels.THINGS for label, _ in item.pieces)
+        own |= set(range(number, number + things))
+        number += things
+        for glow in item.glows:
+            column, row = int(glow[0][0] * sheet.height + sheet.width / 2), int(glow[0][1] * sheet.height)
+            around = sheet.ids[max(0, row - 1) : max(0, row + 2), max(0, column - 1) : max(0, column + 2)]
+            if around.size == 0 or own.intersection(around.reshape(-1).tolist()):
+                found.append(glow)
+    return found
 
 
-def _describe(picture: np.ndarray, label_ids: np.ndarray, instance_ids: np.ndarray, numbers: list[int], items: list[Item], seen: _Seen,
-              weather: str, time: str) -> Scene:  # fmt: skip
+def _numbers(items: list[Item], people: list[Actor], given: Sequence[tuple[int, ...]] | None) -> list[int]:
+    """The instance id of each thing, in drawing order."""
+    drawn = [item.actor for item in items if item.actor is not None]
+    if given is None:
+        counters: dict[int, int] = {}
+        given = []
+        there = {id(actor) for actor in drawn}
+        for actor in people:
+            ids = []
+            for who in actor.looks if id(actor) in there else ():
+                ids.append(who.label * 1000 + counters.get(who.label, 0))
+                counters[who.label] = counters.get(who.label, 0) + 1
+            given.append(tuple(ids))
+    by_actor = {id(actor): ids for actor, ids in zip(people, given, strict=True)}
+    return [number for actor in drawn for number in by_actor[id(actor)]]
+
+
+def _cityscapes(ids: np.ndarray, numbers: list[int]) -> tuple[np.ndarray, np.ndarray]:
+    """The label sheet's drawing numbers -> (label ids uint8, instance ids uint16)."""
+    things = np.array(numbers, np.int64)
+    stuff = np.arange(_FIRST, dtype=np.int64)
+    label_ids = np.concatenate([stuff, things // 1000])[ids].astype(np.uint8)
+    return label_ids, np.concatenate([stuff, things])[ids].astype(np.uint16)
+
+
+def _describe(
+    picture: np.ndarray,
+    label_ids: np.ndarray,
+    instance_ids: np.ndarray,
+    numbers: list[int],
+    items: list[Item],
+    seen: _Seen,
+    least: int,
+    light: Light,
+) -> Scene:
+    """The scene with a box for each thing that shows at least `least` pixels."""
     looks = [who for item in items if item.actor is not None for who in item.actor.looks]
     rows: list[tuple[list[float], int, int, float, int]] = []
     for number, who, full, visible in zip(numbers, looks, seen.full.tolist(), seen.visible.tolist(), strict=True):
-        if visible == 0:  # too small for this size
+        if visible < least:
             continue
         mask = instance_ids == number
         y, x = np.flatnonzero(mask.any(1)), np.flatnonzero(mask.any(0))
         box = [float(x[0]), float(y[0]), float(x[-1] + 1), float(y[-1] + 1)]
         rows.append((box, number // 1000, number, 1.0 - visible / max(1, full), who.identity))
+    rows.sort(key=lambda row: row[2])
     return Scene(
-        picture, label_ids, instance_ids,
-        np.array([row[0] for row in rows], np.float32).reshape(-1, 4), np.array([row[1] for row in rows], np.int64),
-        np.array([row[2] for row in rows], np.int64), np.array([row[3] for row in rows], np.float32),
-        np.array([row[4] for row in rows], np.int64), weather, time,
-    )  # fmt: skip
-
-
-__all__ = ["SUPERSAMPLE", "Mark", "Scene", "render", "scene", "size_of"]
+        picture,
+        label_ids,
+        instance_ids,
+        np.array([row[0] for row in rows], np.float32).reshape(-1, 4),
+        np.array([row[1] for row in rows], np.int64),
+        np.array([row[2] for row in rows], np.int64),
+        np.array([row[3] for row in rows], np.float32),
+        np.array([row[4] for row in rows], np.int64),
+        light.weather,
+        light.time,
+    )

@@ -5,12 +5,12 @@ from __future__ import annotations
 import cv2
 import numpy as np
 
-from . import labels
-from .light import Light
-from .looks import tone
-from .marks import Mark
-from .scene import Layout
-from .sheet import Sheet
+from effdet.data.streets import labels
+from effdet.data.streets.layout import Layout
+from effdet.data.streets.light import Light
+from effdet.data.streets.looks import tone
+from effdet.data.streets.marks import Mark
+from effdet.data.streets.sheet import Sheet
 
 
 def _clouds(rng: np.random.Generator) -> np.ndarray:
@@ -28,17 +28,27 @@ def paint_sky(sheet: Sheet, rng: np.random.Generator, layout: Layout) -> None:
     height, width = sheet.colour.shape[:2]
     rows = (np.arange(128) + 0.5) / 128
     high = np.clip((camera.horizon - rows) / max(0.2, camera.horizon), 0, 1)[:, None, None]
-    sky = np.array(light.haze, np.float32) + (np.array(light.zenith, np.float32) - np.array(light.haze, np.float32)) * high**0.75
+    sky = (
+        np.array(light.haze, np.float32)
+        + (np.array(light.zenith, np.float32) - np.array(light.haze, np.float32)) * high**0.75
+    )
     sky = np.broadcast_to(sky, (128, 128, 3)).astype(np.float32).copy()
     cloud = _clouds(rng)
     # Clouds get flatter and thinner towards the horizon.
     warp = 1.0 / (0.16 + np.clip(camera.horizon - rows, 0, 1))
     u = ((np.arange(128)[None] - 64) * warp[:, None] * 0.32 + 64 + rng.uniform(0, 128)).astype(np.float32)
     v = np.broadcast_to((warp * 18.0)[:, None], (128, 128)).astype(np.float32)
-    cloud = cv2.remap(cloud, np.abs(np.mod(u, 254) - 127).astype(np.float32), np.abs(np.mod(v, 254) - 127).astype(np.float32), cv2.INTER_LINEAR)
+    cloud = cv2.remap(
+        cloud,
+        np.abs(np.mod(u, 254) - 127).astype(np.float32),
+        np.abs(np.mod(v, 254) - 127).astype(np.float32),
+        cv2.INTER_LINEAR,
+    )
     cover = np.clip((cloud - (1.05 - 0.75 * light.clouds)) * 2.4, 0, 1)[..., None] * np.clip(high * 2.2, 0.15, 1)
     bright = {"day": 1.0, "dusk": 0.86, "night": 1.25}[light.time]
-    top = np.array(light.haze, np.float32) * bright * (0.5 if light.time == "night" else 1.0) + (24 if light.time == "day" else 0)
+    top = np.array(light.haze, np.float32) * bright * (0.5 if light.time == "night" else 1.0) + (
+        24 if light.time == "day" else 0
+    )
     shade = (0.80 + 0.25 * cloud)[..., None]
     if light.weather in ("rain", "cloudy", "wet") and light.time != "night":
         shade = (0.62 + 0.42 * cloud)[..., None]
@@ -48,18 +58,33 @@ def paint_sky(sheet: Sheet, rng: np.random.Generator, layout: Layout) -> None:
         x, y = sx / sz * camera.focal, camera.horizon - sy / sz * camera.focal
         spread = (((np.arange(128)[None] + 0.5) / 128 - 0.5) * width / height - x) ** 2 + (rows[:, None] - y) ** 2
         halo = np.exp(-spread / 0.004) * 0.9 + np.exp(-spread / 0.05) * 0.4
-        sky += halo[..., None] * (np.array((255, 236, 196) if light.time == "day" else (255, 190, 110), np.float32) - 40)
-    big = cv2.resize(np.clip(sky, 0, 255), (width, height), interpolation=cv2.INTER_CUBIC)
-    sheet.colour[:] = np.clip(big, 0, 255).astype(np.uint8)
+        sky += halo[..., None] * (
+            np.array((255, 236, 196) if light.time == "day" else (255, 190, 110), np.float32) - 40
+        )
+    cv2.resize(cv2.convertScaleAbs(sky), (width, height), dst=sheet.colour, interpolation=cv2.INTER_LINEAR)
     if light.time == "night" and light.clouds < 0.5:
         stars = rng.random((90, 3))
         for u0, v0, size in stars.tolist():
             value = int(120 + 120 * size)
             where = (int(u0 * width), int(v0 * camera.horizon * 0.8 * height))
-            cv2.circle(sheet.colour, where, max(1, round(height * 0.0013 * (0.5 + size))), (value, value, value), -1, cv2.LINE_AA)
+            cv2.circle(
+                sheet.colour,
+                where,
+                max(1, round(height * 0.0013 * (0.5 + size))),
+                (value, value, value),
+                -1,
+                cv2.LINE_AA,
+            )
         moon = (int(rng.uniform(0.05, 0.95) * width), int(rng.uniform(0.05, 0.25) * height))
         cv2.circle(sheet.colour, moon, round(height * 0.021), (232, 230, 214), -1, cv2.LINE_AA)
-        cv2.circle(sheet.colour, (moon[0] + round(height * 0.008), moon[1] - round(height * 0.005)), round(height * 0.018), tuple(int(c) for c in light.zenith), -1, cv2.LINE_AA)
+        cv2.circle(
+            sheet.colour,
+            (moon[0] + round(height * 0.008), moon[1] - round(height * 0.005)),
+            round(height * 0.018),
+            tuple(int(c) for c in light.zenith),
+            -1,
+            cv2.LINE_AA,
+        )
 
 
 def skyline(rng: np.random.Generator, layout: Layout) -> list[tuple[int, Mark]]:
@@ -75,7 +100,14 @@ def skyline(rng: np.random.Generator, layout: Layout) -> list[tuple[int, Mark]]:
         edge = -1.6
         while edge < 1.6:
             wide, high = rng.uniform(0.04, 0.15), rng.uniform(0.02, 0.13)
-            block = np.array([[edge, camera.horizon + 0.004], [edge, camera.horizon - high], [edge + wide, camera.horizon - high], [edge + wide, camera.horizon + 0.004]])
+            block = np.array(
+                [
+                    [edge, camera.horizon + 0.004],
+                    [edge, camera.horizon - high],
+                    [edge + wide, camera.horizon - high],
+                    [edge + wide, camera.horizon + 0.004],
+                ]
+            )
             out.append((labels.BUILDING, Mark(block, seen(tone((150, 146, 142), rng.uniform(0.75, 1.1)), 160, 0.0))))
             edge += wide * rng.uniform(0.8, 1.1)
     steps = np.arange(-1.7, 1.71, 0.02)

@@ -5,9 +5,9 @@ from __future__ import annotations
 import cv2
 import numpy as np
 
-from . import labels
-from .light import Light
-from .marks import Colour
+from effdet.data.streets import labels
+from effdet.data.streets.light import Light
+from effdet.data.streets.marks import Colour
 
 Glow = tuple[np.ndarray, float, Colour, float]
 """(point, radius) in picture heights, colour, depth in metres."""
@@ -18,7 +18,7 @@ def mirror_ground(image: np.ndarray, label_ids: np.ndarray, light: Light, horizo
 
     For an upright thing the mirror image hangs below its foot, so the row that ground row r shows is 2 * foot - r.
     """
-    height, width = label_ids.shape
+    height = label_ids.shape[0]
     rows = np.arange(height)[:, None]
     ground = (label_ids == labels.ROAD) | (label_ids == labels.SIDEWALK)
     foot = np.maximum.accumulate(np.where(ground, 0, rows), axis=0)
@@ -30,6 +30,21 @@ def mirror_ground(image: np.ndarray, label_ids: np.ndarray, light: Light, horizo
     share = (0.62 - 0.36 * below) * light.wet * np.where(label_ids == labels.ROAD, 1.0, 0.6)
     share = cv2.blur((share * ground).astype(np.float32), (3, 3)) * ground
     return image + (mirrored - image) * share[..., None]
+
+
+def roughen(image: np.ndarray, label_ids: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """Mottles walls and leaves a little: nothing outdoors is of one colour. `image` is float32."""
+    height, width = label_ids.shape
+    table = np.zeros((256, 2), np.float32)
+    table[[labels.BUILDING, labels.WALL]] = (0.034, 0.012)
+    table[[labels.VEGETATION, labels.TERRAIN]] = (0.07, 0.13)
+    coarse = cv2.resize(rng.standard_normal((24, 24), dtype=np.float32), (width, height), interpolation=cv2.INTER_CUBIC)
+    cells = max(8, min(height, 190))
+    fine = cv2.resize(
+        rng.standard_normal((cells, cells), dtype=np.float32), (width, height), interpolation=cv2.INTER_LINEAR
+    )
+    gain = 1.0 + coarse * cv2.LUT(label_ids, table[:, 0]) + fine * cv2.LUT(label_ids, table[:, 1])
+    return cv2.multiply(image, cv2.merge([gain, gain, gain]))
 
 
 def add_glow(image: np.ndarray, glows: list[Glow], light: Light) -> None:
@@ -80,20 +95,22 @@ def develop(image: np.ndarray, rng: np.random.Generator, light: Light) -> np.nda
     gain = rng.uniform(0.93, 1.07) * (1.12 if light.time == "night" else 1.0)
     cast = 1.0 + rng.normal(0, 0.014, 3)
     y = (np.arange(height) + 0.5) / height - 0.5
-    x = ((np.arange(width) + 0.5) / width - 0.5)
+    x = (np.arange(width) + 0.5) / width - 0.5
     fall = 1.0 - rng.uniform(0.10, 0.26) * (x[None] ** 2 + y[:, None] ** 2)
-    image = image * (fall[..., None] * (gain * cast)).astype(np.float32)
-    # A soft shoulder keeps lamps and sky from clipping hard.
-    image = np.where(image > 200, 200 + (image - 200) * 0.62, image)
     contrast = rng.uniform(1.0, 1.10)
-    image = (image - 116) * contrast + 116
+    tint = (gain * contrast * cast).astype(np.float32)
+    image = cv2.multiply(image, (fall[..., None] * tint).astype(np.float32))
+    image += 116 * (1 - contrast)
+    # A soft shoulder keeps lamps and sky from clipping hard.
+    image = np.minimum(image, image * 0.62 + 76)
     blur = rng.uniform(0.0, 0.0017) * height
     if blur > 0.2:
         image = cv2.GaussianBlur(image, (0, 0), blur)
     grain = {"day": 1.5, "dusk": 2.6, "night": 4.2}[light.time] * rng.uniform(0.6, 1.3)
-    noise = rng.standard_normal((height, width), dtype=np.float32)
-    noise = noise[..., None] + 0.5 * np.roll(noise, (7, 11), (0, 1))[..., None] * np.array([1, -0.6, 0.8], np.float32)
-    image = np.clip(image + grain * noise, 0, 255).astype(np.uint8)
+    noise = rng.standard_normal((height, width), dtype=np.float32) * np.float32(grain)
+    other = np.roll(noise, (7, 11), (0, 1))
+    image += cv2.merge([noise + 0.5 * other, noise - 0.3 * other, noise + 0.4 * other])
+    image = cv2.convertScaleAbs(np.maximum(image, 0.0))
     quality = int(rng.integers(74, 97))
     done, packed = cv2.imencode(".jpg", image[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, quality])
     if not done:

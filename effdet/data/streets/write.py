@@ -15,9 +15,9 @@ import numpy as np
 from pycocotools import mask as coco_mask
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from . import labels
-from .render import Scene, scene
-from .rng import SPLITS
+from effdet.data.streets import labels
+from effdet.data.streets.render import Scene, scene
+from effdet.data.streets.rng import SPLITS
 
 CITY = "streets"
 _FEW = 24
@@ -32,22 +32,36 @@ def stem(seed: int, index: int) -> str:
 def categories() -> list[dict[str, Any]]:
     """COCO categories: the official Cityscapes ids of the eight thing classes."""
     human = (labels.PERSON, labels.RIDER)
-    return [{"id": key, "name": name, "supercategory": "human" if key in human else "vehicle"} for key, name in labels.THINGS.items()]
+    return [
+        {"id": key, "name": name, "supercategory": "human" if key in human else "vehicle"}
+        for key, name in labels.THINGS.items()
+    ]
 
 
-def annotations(drawn: Scene) -> list[dict[str, Any]]:
+def scene_annotations(drawn: Scene) -> list[dict[str, Any]]:
     """COCO annotations of one scene, without ids. Boxes are x, y, width, height in pixels."""
     found = []
     for row, number in enumerate(drawn.instances.tolist()):
         mask = drawn.instance_ids == number
         packed = coco_mask.encode(np.asfortranarray(mask, dtype=np.uint8))
         x0, y0, x1, y1 = drawn.boxes[row].tolist()
-        found.append({
-            "category_id": int(drawn.labels[row]), "bbox": [x0, y0, x1 - x0, y1 - y0], "area": int(mask.sum()), "iscrowd": 0,
-            "segmentation": {"size": list(mask.shape), "counts": packed["counts"].decode("ascii")},
-            "instance": number, "occlusion": round(float(drawn.occlusion[row]), 4), "identity": int(drawn.identities[row]),
-        })  # fmt: skip
+        found.append(
+            {
+                "category_id": int(drawn.labels[row]),
+                "bbox": [x0, y0, x1 - x0, y1 - y0],
+                "area": int(mask.sum()),
+                "iscrowd": 0,
+                "segmentation": {"size": list(mask.shape), "counts": _text(packed["counts"])},
+                "instance": number,
+                "occlusion": round(float(drawn.occlusion[row]), 4),
+                "identity": int(drawn.identities[row]),
+            }
+        )
     return found
+
+
+def _text(counts: str | bytes) -> str:
+    return counts if isinstance(counts, str) else counts.decode("ascii")
 
 
 def write_scene(folder: Path, drawn: Scene, split: str, name: str) -> None:
@@ -62,17 +76,33 @@ def write_scene(folder: Path, drawn: Scene, split: str, name: str) -> None:
             raise OSError(f"{path} could not be written: is the disk full?")
 
 
-def draw_share(folder: Path, size: tuple[int, int], seed: int, counts: dict[str, int], share: int, shares: int) -> Iterator[dict[str, Any]]:
+def draw_share(
+    folder: Path, size: tuple[int, int], seed: int, counts: dict[str, int], share: int, shares: int
+) -> Iterator[dict[str, Any]]:
     """Draw and write every `shares`-th picture, from `share` on; yield each one's record."""
     jobs = [(split, index) for split in SPLITS for index in range(counts[split])]
     for split, index in jobs[share::shares]:
         drawn = scene(seed, split, index, size)
         name = stem(seed, index)
         write_scene(folder, drawn, split, name)
-        yield {"split": split, "index": index, "weather": drawn.weather, "time": drawn.time, "annotations": annotations(drawn)}
+        yield {
+            "split": split,
+            "index": index,
+            "weather": drawn.weather,
+            "time": drawn.time,
+            "annotations": scene_annotations(drawn),
+        }
 
 
-def write(folder: Path, size: tuple[int, int], seed: int, counts: dict[str, int], *, workers: int | None = None, progress: bool = True) -> None:
+def write(
+    folder: Path,
+    size: tuple[int, int],
+    seed: int,
+    counts: dict[str, int],
+    *,
+    workers: int | None = None,
+    progress: bool = True,
+) -> None:
     """Fill an empty folder with the whole set."""
     for split in SPLITS:
         for kind in ("leftImg8bit", "gtFine"):
@@ -95,10 +125,16 @@ def _coco(records: list[dict[str, Any]], size: tuple[int, int], seed: int, split
     images, found = [], []
     for record in records:
         image_id = record["index"] + 1
-        images.append({
-            "id": image_id, "file_name": f"{CITY}/{stem(seed, record['index'])}_leftImg8bit.png", "height": size[0], "width": size[1],
-            "weather": record["weather"], "time": record["time"],
-        })  # fmt: skip
+        images.append(
+            {
+                "id": image_id,
+                "file_name": f"{CITY}/{stem(seed, record['index'])}_leftImg8bit.png",
+                "height": size[0],
+                "width": size[1],
+                "weather": record["weather"],
+                "time": record["time"],
+            }
+        )
         found += [{"id": 0, "image_id": image_id, **annotation} for annotation in record["annotations"]]
     for number, annotation in enumerate(found, start=1):
         annotation["id"] = number
@@ -115,11 +151,15 @@ def _with_bar(records: Iterable[dict[str, Any]], total: int, size: tuple[int, in
             yield record
 
 
+# Drawing needs nothing that `effdet.data` itself imports (PyTorch takes seconds): a bare package stands in for it.
 _CHILD = """
-import json, sys
+import json, sys, types
 from pathlib import Path
 import cv2
+import effdet
 cv2.setNumThreads(1)
+bare = sys.modules["effdet.data"] = types.ModuleType("effdet.data")
+bare.__path__ = [str(Path(effdet.__file__).parent / "data")]
 from effdet.data.streets.write import draw_share
 job = json.loads(sys.argv[1])
 for record in draw_share(Path(job["folder"]), tuple(job["size"]), job["seed"], job["counts"], job["share"], job["shares"]):
@@ -127,20 +167,34 @@ for record in draw_share(Path(job["folder"]), tuple(job["size"]), job["seed"], j
 """
 
 
-def _in_processes(folder: Path, size: tuple[int, int], seed: int, counts: dict[str, int], workers: int) -> Iterator[dict[str, Any]]:
+def _in_processes(
+    folder: Path, size: tuple[int, int], seed: int, counts: dict[str, int], workers: int
+) -> Iterator[dict[str, Any]]:
     """Share the pictures out among fresh interpreters; their records come back as lines.
 
     Fresh interpreters, not `multiprocessing`: that would need the caller's script to guard its main part, and could not
     be used from a data loader's worker.
     """
     package_root = str(Path(__file__).resolve().parents[3])
-    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, (package_root, os.environ.get("PYTHONPATH")))), "OMP_NUM_THREADS": "1"}
+    environment = {
+        **os.environ,
+        "PYTHONPATH": os.pathsep.join(filter(None, (package_root, os.environ.get("PYTHONPATH")))),
+        "OMP_NUM_THREADS": "1",
+    }
     children: list[subprocess.Popen[str]] = []
     try:
         for share in range(workers):
-            job = json.dumps({"folder": str(folder), "size": size, "seed": seed, "counts": counts, "share": share, "shares": workers})
+            job = json.dumps(
+                {"folder": str(folder), "size": size, "seed": seed, "counts": counts, "share": share, "shares": workers}
+            )
             children.append(
-                subprocess.Popen([sys.executable, "-c", _CHILD, job], env=environment, stdout=subprocess.PIPE, text=True, encoding="utf-8")
+                subprocess.Popen(
+                    [sys.executable, "-c", _CHILD, job],
+                    env=environment,
+                    stdout=subprocess.PIPE,
+                    text=True,
+                    encoding="utf-8",
+                )
             )
         lines = [child.stdout for child in children if child.stdout is not None]
         # Shares are equal, so that reading one line of each in turn keeps no child waiting for long.
@@ -153,7 +207,7 @@ def _in_processes(folder: Path, size: tuple[int, int], seed: int, counts: dict[s
                     lines.remove(stream)
         for child in children:
             if child.wait() != 0:
-                raise RuntimeError(f"a process that draws streets ended with code {child.returncode}: see its message above")
+                raise RuntimeError(f"drawing streets failed with code {child.returncode}: see its message above")
     finally:
         for child in children:
             if child.poll() is None:

@@ -7,9 +7,9 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from .camera import Camera
-from .light import TIMES, WEATHERS, Light, make_light
-from .rng import generator
+from effdet.data.streets.camera import Camera
+from effdet.data.streets.light import TIMES, WEATHERS, Light, make_light
+from effdet.data.streets.rng import generator
 
 FAR = 90.0
 """Metres: the street is laid out up to here."""
@@ -49,8 +49,9 @@ class Street:
     """Depth of a zebra crossing's nearer edge."""
     tram: int | None
     """Index of the lane with rails."""
-    median: bool
     autumn: bool
+    bike_lane: bool
+    """Whether a red strip along the right edge is for bicycles."""
     paint: float
     """0…1: how fresh the lane marks are."""
 
@@ -82,30 +83,49 @@ PARKING = 2.1
 
 def make_street(rng: np.random.Generator) -> Street:
     district = str(rng.choice(["city", "town", "suburb"], p=[0.4, 0.38, 0.22]))
-    lane = rng.uniform(3.0, 3.5)
+    lane = rng.uniform(2.85, 3.35)
     away = int(rng.choice([1, 2], p={"city": [0.45, 0.55], "town": [0.75, 0.25], "suburb": [0.92, 0.08]}[district]))
     towards = away if rng.random() < 0.85 else 1
-    mine = int(rng.integers(away))  # which lane of ours the camera drives in, from the middle line
+    mine = away - 1 if rng.random() < 0.72 else 0  # which lane of ours the camera drives in, from the middle line
     middle = -(mine + 0.5) * lane + rng.normal(0, 0.2)
-    lanes = [Lane(middle + (k + 0.5) * lane, 1) for k in range(away)] + [Lane(middle - (k + 0.5) * lane, -1) for k in range(towards)]
-    park_left, park_right = bool(rng.random() < 0.5), bool(rng.random() < 0.55)
+    lanes = [Lane(middle + (k + 0.5) * lane, 1) for k in range(away)] + [
+        Lane(middle - (k + 0.5) * lane, -1) for k in range(towards)
+    ]
+    park_left, park_right = bool(rng.random() < 0.5), bool(rng.random() < 0.42)
     left = middle - towards * lane - (PARKING if park_left else 0.3)
     right = middle + away * lane + (PARKING if park_right else 0.3)
-    crossing = float(rng.uniform(14, 34)) if rng.random() < 0.5 else None
+    crossing = float(rng.uniform(14, 30)) if rng.random() < 0.5 else None
     half = float(rng.uniform(3.4, 5.5))
     zebra = None
     if crossing is not None:
         zebra = crossing - half - 4.2 if rng.random() < 0.75 else None
-    elif rng.random() < 0.35:
-        zebra = float(rng.uniform(7, 22))
+    elif rng.random() < 0.4:
+        zebra = float(rng.uniform(6.5, 18))
     bend = float(rng.normal(0, 0.0022)) if crossing is None else float(rng.normal(0, 0.0007))
     return Street(
-        district, float(rng.normal(0, 0.035)), float(np.clip(bend, -0.005, 0.005)), tuple(lanes), float(left), float(right), park_left, park_right,
+        district,
+        float(rng.normal(0, 0.035)),
+        float(np.clip(bend, -0.005, 0.005)),
+        tuple(lanes),
+        float(left),
+        float(right),
+        park_left,
+        park_right,
         (float(rng.uniform(2.0, 4.2)), float(rng.uniform(2.0, 4.2))),
-        tuple(float(rng.uniform(1.5, 5.0)) if rng.random() < {"city": 0.15, "town": 0.4, "suburb": 0.95}[district] else 0.0 for _ in range(2)),  # type: ignore[arg-type]
-        crossing, half, zebra, int(rng.integers(len(lanes))) if district != "suburb" and rng.random() < 0.28 else None,
-        bool(rng.random() < 0.12), bool(rng.random() < 0.25), float(rng.uniform(0.45, 1.0)),
-    )  # fmt: skip
+        tuple(
+            float(rng.uniform(1.5, 5.0))
+            if rng.random() < {"city": 0.15, "town": 0.4, "suburb": 0.95}[district]
+            else 0.0
+            for _ in range(2)
+        ),  # type: ignore[arg-type]
+        crossing,
+        half,
+        zebra,
+        int(rng.integers(len(lanes))) if district != "suburb" and rng.random() < 0.28 else None,
+        bool(rng.random() < 0.25),
+        bool(rng.random() < 0.2 and not park_right),
+        float(rng.uniform(0.45, 1.0)),
+    )
 
 
 def make_layout(seed: int, split: str, index: int) -> Layout:
@@ -114,7 +134,11 @@ def make_layout(seed: int, split: str, index: int) -> Layout:
     rng = generator(seed, split, index, "light")
     time = TIMES[int(rng.choice(3, p=_TIME_SHARE))]
     weather = WEATHERS[int(rng.choice(5, p=_WEATHER_SHARE))]
-    camera = Camera(float(rng.uniform(0.84, 1.12)), float(rng.uniform(0.38, 0.5)), float(rng.choice([rng.uniform(1.2, 1.7), rng.uniform(1.8, 2.8)], p=[0.7, 0.3])))
+    camera = Camera(
+        float(rng.uniform(0.76, 1.02)),
+        float(rng.uniform(0.42, 0.55)),
+        float(rng.choice([rng.uniform(1.2, 1.7), rng.uniform(1.8, 2.8)], p=[0.7, 0.3])),
+    )
     spots = []
     spacing, first = rng.uniform(15, 24), rng.uniform(4, 14)
     for side in (-1, 1):
