@@ -162,6 +162,19 @@ def activation(name: str) -> Activation:
     return Activation(name)
 
 
+class BatchNorm2d(nn.BatchNorm2d):
+    """BatchNorm that also trains on a batch of one at a level of one cell.
+
+    One value has no variance, and PyTorch refuses it. Such a channel takes the running statistics instead, for that step.
+    """
+
+    def forward(self, input: Tensor) -> Tensor:
+        if self.training and input.numel() == input.shape[1]:
+            mean, var = self.running_mean, self.running_var
+            return F.batch_norm(input, mean, var, self.weight, self.bias, False, 0.0, self.eps)
+        return super().forward(input)
+
+
 class ConvNormAct(nn.Module):
     """Convolution without bias, BatchNorm, activation.
 
@@ -184,7 +197,7 @@ class ConvNormAct(nn.Module):
     ) -> None:
         super().__init__()
         self.conv = Conv2d(in_channels, out_channels, kernel, stride=stride, groups=groups, padding=padding)
-        self.norm = nn.BatchNorm2d(out_channels, eps=norm_eps, momentum=norm_momentum)
+        self.norm = BatchNorm2d(out_channels, eps=norm_eps, momentum=norm_momentum)
         self.act = Activation(activation)
 
     def forward(self, x: Tensor) -> Tensor:

@@ -175,7 +175,9 @@ def _class_table(
     count = num_classes.get(head) if isinstance(num_classes, Mapping) else num_classes
     if table is not None:
         if count is not None and count != len(table):
-            raise UserError(f"num_classes={count} for {head}, but its class table has {len(table)} rows; give one of them")
+            raise UserError(
+                f"num_classes={count} for {head}, but its class table has {len(table)} rows; give one of them"
+            )
         return table
     count = DEFAULT_CLASSES[head] if count is None else count
     if count < 1:

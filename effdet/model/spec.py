@@ -38,7 +38,9 @@ class ModelSpec:
 
     def __post_init__(self) -> None:
         if set(self.heads) != set(self.classes):
-            raise UserError(f"model {self.name!r} has heads {sorted(self.heads)} but classes for {sorted(self.classes)}")
+            raise UserError(
+                f"model {self.name!r} has heads {sorted(self.heads)} but classes for {sorted(self.classes)}"
+            )
 
     def replace(self, **changes: Any) -> Self:
         return replace(self, **changes)
@@ -59,7 +61,9 @@ class ModelSpec:
     def from_dict(cls, values: Mapping[str, Any]) -> Self:
         """Raises UserError where a part is missing or a newer version wrote it."""
         if (version := values.get("format")) != FORMAT:
-            raise UserError(f"this model description has format {version!r}, this version reads {FORMAT}; update effdet")
+            raise UserError(
+                f"this model description has format {version!r}, this version reads {FORMAT}; update effdet"
+            )
         parts = ("name", "backbone", "heads", "classes", "preprocess")
         if missing := [part for part in parts if part not in values]:
             raise UserError(f"this model description lacks {', '.join(missing)}; it is not whole")

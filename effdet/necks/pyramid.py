@@ -14,7 +14,7 @@ from typing import Any, Self
 
 from torch import Tensor, nn
 
-from backbones.layers import Conv2d, SeparableConv2d, activation
+from backbones.layers import BatchNorm2d, Conv2d, SeparableConv2d, activation
 from effdet.necks.fusion import FUSIONS, Fusion
 from effdet.necks.resample import Downsample, Lateral, upsample
 from effdet.necks.topology import TOPOLOGIES, Node, level_number, topology
@@ -95,7 +95,7 @@ class FusionNode(nn.Module):
             if spec.separable
             else Conv2d(spec.channels, spec.channels, 3, bias=bias, padding=spec.padding)
         )
-        self.norm = nn.BatchNorm2d(spec.channels, eps=spec.norm_eps, momentum=spec.norm_momentum)
+        self.norm = BatchNorm2d(spec.channels, eps=spec.norm_eps, momentum=spec.norm_momentum)
 
     def forward(self, features: Mapping[str, Tensor], size: tuple[int, int]) -> Tensor:
         inputs = [self._resampled(name, features[name], size) for name in self.node.inputs]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from backbones.layers import Conv2d, MaxPool2d
+from backbones.layers import BatchNorm2d, Conv2d, MaxPool2d
 
 
 class Lateral(nn.Module):
@@ -16,7 +16,7 @@ class Lateral(nn.Module):
     ) -> None:
         super().__init__()
         self.conv = Conv2d(in_channels, channels, 1, bias=bias, padding=padding)
-        self.norm = nn.BatchNorm2d(channels, eps=norm_eps, momentum=norm_momentum)
+        self.norm = BatchNorm2d(channels, eps=norm_eps, momentum=norm_momentum)
 
     def forward(self, x: Tensor) -> Tensor:
         return self.norm(self.conv(x))

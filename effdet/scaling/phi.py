@@ -36,7 +36,7 @@ def detector_phi(phi: float) -> DetectorRow:
     share = phi - math.floor(phi)
     if share == 0:
         return replace(below, name=name, backbone=backbone)
-    blend = lambda a, b: a + share * (b - a)  # noqa: E731
+    blend = lambda a, b: a + share * (b - a)
     return replace(
         below,
         name=name,

@@ -83,8 +83,8 @@ class PredictionNet(nn.Module):
         levels = []
         for level in self.levels:
             x = features[level]
-            for layer in self.layers(level):
-                x = self.act(layer(x))
+            for conv, norm in self.layers(level):
+                x = self.act(norm(conv(x)))
             levels.append(x)
         if not isinstance(self.predict, SeparableConv2d):
             return torch.cat([_cells(self.predict(x)) for x in levels], dim=1)
@@ -94,11 +94,9 @@ class PredictionNet(nn.Module):
         pointwise = self.predict.pointwise
         return F.linear(cells, pointwise.weight.flatten(1), pointwise.bias)
 
-    def layers(self, level: str) -> list[Callable[[Tensor], Tensor]]:
+    def layers(self, level: str) -> list[tuple[nn.Module, nn.Module]]:
         """What `level` passes through before each activation: the shared convolution and the level's own BatchNorm."""
-        return [
-            nn.Sequential(conv, norm.get_submodule(level)) for conv, norm in zip(self.convs, self.norms, strict=True)
-        ]
+        return [(conv, norms.get_submodule(level)) for conv, norms in zip(self.convs, self.norms, strict=True)]
 
 
 class FoldedNet(PredictionNet):
@@ -123,8 +121,8 @@ class FoldedNet(PredictionNet):
                     own.append(fold_norm(conv, norm))  # type: ignore[arg-type]
             self.folded[level] = own
 
-    def layers(self, level: str) -> list[Callable[[Tensor], Tensor]]:
-        return list(self.folded[level])  # type: ignore[arg-type]
+    def layers(self, level: str) -> list[tuple[nn.Module, nn.Module]]:
+        return [(conv, nn.Identity()) for conv in self.folded.get_submodule(level).children()]
 
 
 class DetectionHead(nn.Module):

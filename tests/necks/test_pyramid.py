@@ -73,7 +73,7 @@ def test_frozen_fusion_is_equal(rule):
 
 def test_one_cell_is_the_papers_equations():
     """P6td and P6out of arXiv 1911.09070, section 3.3, written with torch's own functions."""
-    width = {name: 4 for name in B0}
+    width = dict.fromkeys(B0, 4)
     neck = FeaturePyramid(width, NeckSpec(channels=4, repeats=1, padding="symmetric")).eval()
     for parameter in neck.parameters():
         torch.nn.init.uniform_(parameter, 0.1, 1.0)
@@ -87,8 +87,8 @@ def test_one_cell_is_the_papers_equations():
         x = F.conv2d(x, module.conv.pointwise.weight, module.conv.pointwise.bias)
         return x / (1 + 1e-3) ** 0.5 * module.norm.weight.view(1, -1, 1, 1) + module.norm.bias.view(1, -1, 1, 1)
 
-    up = lambda x: x.repeat_interleave(2, 2).repeat_interleave(2, 3)  # noqa: E731
-    down = lambda x: F.max_pool2d(x, 3, 2, padding=1)  # noqa: E731
+    up = lambda x: x.repeat_interleave(2, 2).repeat_interleave(2, 3)
+    down = lambda x: F.max_pool2d(x, 3, 2, padding=1)
     cell = neck.cells[0]
     p3, p4, p5 = maps["C3"], maps["C4"], maps["C5"]
     p6 = down(p5)

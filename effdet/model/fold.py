@@ -1,0 +1,99 @@
+"""Folding: the same function with fewer operations, for prediction alone.
+
+BatchNorm in evaluation mode is an affine map for each channel, so it disappears into the convolution before it; the
+normalised fusion weights of the neck become constants. A head's pointwise convolutions are shared over the levels but its
+BatchNorms are not: there each level gets a convolution of its own (:meth:`DetectionHead.fold`).
+"""
+
+from __future__ import annotations
+
+import copy
+from typing import Any, Self
+
+import torch
+from torch import Tensor, nn
+
+from backbones.layers import Conv2d, SeparableConv2d
+from effdet.model.vision_model import VisionModel
+from effdet.necks.fusion import Fusion
+from heads.structures import UserError
+
+
+class FoldedModel(nn.Module):
+    """A model that can only predict: equal outputs to the model it was folded from, up to float rounding."""
+
+    def __init__(self, model: VisionModel) -> None:
+        super().__init__()
+        self.model = model
+        super().train(False)
+        self.requires_grad_(False)
+
+    @property
+    def spec(self):
+        return self.model.spec
+
+    @property
+    def preprocess(self):
+        return self.model.preprocess
+
+    @property
+    def classes(self):
+        return self.model.classes
+
+    @property
+    def heads(self) -> nn.ModuleDict:
+        return self.model.heads
+
+    def train(self, mode: bool = True) -> Self:
+        if mode:
+            raise UserError("a folded model can only predict: its BatchNorm is gone; train the model it came from")
+        return super().train(False)
+
+    def forward(self, images: Tensor) -> dict[str, Any]:
+        return self.model(images)
+
+    def predict(self, outputs: dict[str, Any]) -> dict[str, Any]:
+        return self.model.predict(outputs)
+
+
+def fold(model: VisionModel) -> FoldedModel:
+    """A folded copy of `model`, which is left as it is.
+
+    Raises:
+        UserError: the model is folded already.
+    """
+    if isinstance(model, FoldedModel):
+        raise UserError("this model is folded already; fold the model it came from")
+    folded = copy.deepcopy(model).eval()
+    for module in folded.modules():
+        conv, norm = getattr(module, "conv", None), getattr(module, "norm", None)
+        if isinstance(norm, nn.BatchNorm2d):
+            if isinstance(conv, SeparableConv2d):
+                conv.pointwise = fold_norm(conv.pointwise, norm)
+            elif isinstance(conv, Conv2d):
+                module.conv = fold_norm(conv, norm)
+            else:
+                continue
+            module.norm = nn.Identity()
+        if isinstance(module, Fusion):
+            module.freeze()
+    for head in folded.heads.values():
+        if hasattr(head, "fold"):
+            head.fold(fold_norm)  # type: ignore[operator]
+    return FoldedModel(folded)
+
+
+@torch.no_grad()
+def fold_norm(conv: Conv2d, norm: nn.BatchNorm2d) -> Conv2d:
+    """``norm(conv(x))`` in evaluation mode, as one convolution with bias. The arguments are left as they are.
+
+    With s = gamma / sqrt(var + eps): weight * s and (bias - mean) * s + beta, computed in float64.
+    """
+    mean, var = norm.running_mean, norm.running_var
+    assert mean is not None and var is not None, "a BatchNorm without running statistics can't be folded"
+    scale = norm.weight.double() / (var.double() + norm.eps).sqrt()
+    bias = torch.zeros_like(mean) if conv.bias is None else conv.bias
+    folded = copy.deepcopy(conv)
+    folded.weight = nn.Parameter((conv.weight.double() * scale.view(-1, 1, 1, 1)).to(conv.weight.dtype))
+    folded.bias = nn.Parameter(((bias.double() - mean.double()) * scale + norm.bias.double()).to(conv.weight.dtype))
+    return folded
