@@ -1,0 +1,86 @@
+"""Pre-flight on a real small detector: it passes, it leaves no trace, and each fault is named."""
+
+import pytest
+import torch
+
+from effdet.model import build, spec_for
+from effdet.training.preflight import PreflightError, preflight
+from heads.structures import Batch, Targets
+
+
+def detector():
+    torch.manual_seed(0)
+    return build(spec_for(task="detection", phi=-4, num_classes=3, image_size=128))
+
+
+def batch(boxes=((20, 20, 80, 90),), pictures=2):
+    torch.manual_seed(1)
+    images = torch.randint(0, 256, (pictures, 3, 128, 128), dtype=torch.uint8)
+    xyxy = torch.tensor([list(map(list, boxes))] * pictures, dtype=torch.float32).view(pictures, -1, 4)
+    labels = torch.ones(pictures, xyxy.shape[1], dtype=torch.int64)
+    return Batch(images, Targets(boxes=xyxy, labels=labels), torch.arange(pictures))
+
+
+def test_a_sound_model_passes_and_is_left_as_it_was():
+    model = detector().eval()
+    before = {name: value.clone() for name, value in model.state_dict().items()}
+    pictures = batch()
+    generator = torch.get_rng_state()
+    found = preflight(model, pictures, oracle=lambda: 1.0)
+    assert found.stepped < found.loss and found.oracle == 1.0
+    assert all(torch.equal(value, before[name]) for name, value in model.state_dict().items())
+    assert not model.training and all(parameter.grad is None for parameter in model.parameters())
+    assert torch.equal(generator, torch.get_rng_state())
+
+
+def test_the_priors_prediction_by_hand():
+    """A head that says exactly the prior everywhere has exactly the predicted class loss."""
+    model = detector()
+    head = model.heads["detection"]
+    torch.nn.init.zeros_(head.class_net.predict.pointwise.weight)
+    targets = batch()
+    found = preflight(model, targets)
+    images = model.preprocess.normalise(targets.images)
+    terms = model.loss(model(images), targets.targets)
+    assert terms["detection/class"].item() == pytest.approx(found.expected_class_loss, rel=1e-4)
+
+
+def test_no_targets_at_all():
+    found = preflight(detector(), batch(boxes=()))
+    assert found.stepped < found.loss
+
+
+def test_wrong_truth_is_told():
+    with pytest.raises(PreflightError, match="score AP 0.500 instead of 1"):
+        preflight(detector(), batch(), oracle=lambda: 0.5)
+
+
+def test_a_head_off_its_prior_is_told():
+    model = detector()
+    model.heads["detection"].class_net.predict.pointwise.bias.data.zero_()
+    with pytest.raises(PreflightError, match="focal prior predicts"):
+        preflight(model, batch())
+    preflight(model, batch(), fresh_head=False)
+
+
+def test_a_part_without_gradient_is_named():
+    model = detector()
+    model.idle = torch.nn.Linear(2, 2)
+    with pytest.raises(PreflightError, match=r"no gradient reaches 2 of \d+ parameters, first idle.weight"):
+        preflight(model, batch())
+
+
+def test_frozen_parts_need_no_gradient_but_something_must_learn():
+    model = detector()
+    model.backbone.requires_grad_(False)
+    preflight(model, batch())
+    model.requires_grad_(False)
+    with pytest.raises(PreflightError, match="freeze= leaves nothing"):
+        preflight(model, batch())
+
+
+def test_broken_weights_are_told():
+    model = detector()
+    model.heads["detection"].class_net.predict.pointwise.bias.data.fill_(float("nan"))
+    with pytest.raises(PreflightError, match="detection/class is nan"):
+        preflight(model, batch())
