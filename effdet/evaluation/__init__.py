@@ -41,6 +41,7 @@ __all__ = [
     "print_metrics",
     "same_classes",
     "segmentation_metrics",
+    "truth_predict_fn",
     "write_json",
     "write_results",
 ]

@@ -109,8 +109,7 @@ def _check_finite(terms: dict[str, Tensor]) -> None:
 
 def _prior_loss(model: Any, batch: Batch) -> float | None:
     """Class loss of a detection head whose every entry says the prior: the focal loss written out, over positives."""
-    head = getattr(model, "heads", {})
-    head = head["detection"] if "detection" in head else None
+    head = dict(model.heads.items()).get("detection")
     targets = batch.targets
     if head is None or targets.boxes is None or targets.labels is None or targets.has_boxes is not None:
         return None
