@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 import os
 import sys
+import warnings
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -78,6 +79,7 @@ def run(command: Command, arguments: Sequence[str]) -> Any:
         print(config.to_yaml(), end="")
         return None
     _warn_of_collisions()
+    warnings.formatwarning = _one_line_warning
     return importlib.import_module(command.module).run(config, words)
 
 
@@ -96,6 +98,13 @@ def _warn_of_collisions() -> None:
 
     for line in collisions(installed()):
         print(f"warning: {line}", file=sys.stderr)
+
+
+def _one_line_warning(message: Warning | str, category: type[Warning], *place: Any) -> str:
+    """For users: the text. Where in the code it was said matters to developers, who see other categories."""
+    if issubclass(category, UserWarning):
+        return f"warning: {message}\n"
+    return f"{place[0]}:{place[1]}: {category.__name__}: {message}\n"
 
 
 def _print_error(error: BaseException) -> None:

@@ -60,7 +60,7 @@ def model_spec(
         chosen = {key: config.get(key) for key in POSTPROCESS}
         heads["detection"]["postprocess"] = heads["detection"].get("postprocess", {}) | chosen
     by_backbone = config.model is None and config.phi is None
-    return spec_for(
+    return described(
         config.model,
         task=config.task.name,
         backbone=config.backbone.name if by_backbone else None,
@@ -69,14 +69,17 @@ def model_spec(
         num_classes=num_classes,
         image_size=input_size(config),
         backbone_options=backbone,
-        neck=None if neck is None else _wiring(neck),
+        neck=neck,
         heads=heads,
     )
 
 
-def _wiring(neck: dict[str, Any]) -> dict[str, Any]:
-    """``kind: bifpn`` is the conf file's own name, not a wish: a published model may have another wiring."""
-    return {key: value for key, value in neck.items() if not (key == "kind" and value == "bifpn")}
+def described(name: str | None = None, **options: Any) -> ModelSpec:
+    """:func:`effdet.model.spec_for`, whose every complaint is about what the user wrote."""
+    try:
+        return spec_for(name, **options)
+    except ValueError as error:  # backbones stand below UserError, and raise plain ones
+        raise UserError(str(error)) from error
 
 
 def input_size(config: Config) -> int | tuple[int, int] | None:

@@ -8,10 +8,10 @@ composed tree is compared with what our files describe, and all problems are tol
 from __future__ import annotations
 
 import warnings
-from collections.abc import Mapping
-from pathlib import Path
+from collections.abc import Mapping, Sequence
 from typing import Any
 
+import yaml
 from hydra import compose as hydra_compose
 from hydra import initialize_config_dir
 from hydra.core.override_parser.overrides_parser import OverridesParser
@@ -50,21 +50,62 @@ def compose(name: str, words: Words) -> Config:
         problems += wrong
         if not wrong:
             overrides.append(override)
-    tree, choices = _run_hydra(name, overrides, words.config_dir, problems)
-    known = schema.known(choices)
+    found = None if problems else _composed_at_once(schema, overrides, group_words, value_words)
+    if found is None:
+        found = _composed_with_care(schema, overrides, value_words, problems)
+    tree, choices, known = found
     problems += _unknown_in_files(tree, known, schema, choices)
-
-    for word in value_words:
-        override, wrong = _value_override(word, known, schema, choices)
-        problems += wrong
-        if not wrong:
-            overrides.append(override)
-    if value_words:
-        tree, choices = _run_hydra(name, overrides, words.config_dir, problems)
     problems += _wrong_kinds(tree, known)
     if problems:
         raise ConfigError(problems)
     return Config(tree, choices)
+
+
+Found = tuple[dict[str, Any], dict[str, Any], dict[str, Key]]
+"""The composed tree, the choice made in each group, and the keys known under these choices."""
+
+
+def _composed_at_once(
+    schema: Schema, overrides: list[str], group_words: Sequence[Word], value_words: Sequence[Word]
+) -> Found | None:
+    """The usual case in half the time: no mistake in the words, and no file that changes what their keys mean.
+
+    None where that turns out wrong: :func:`_composed_with_care` then finds out what it is.
+    """
+    guess = schema.known({**schema.groups, **{word.key: word.value for word in group_words}})
+    for word in value_words:
+        override, wrong = _value_override(word, guess, schema, {})
+        if wrong:
+            return None
+        overrides = [*overrides, override]
+    try:
+        tree, choices = _run_hydra(schema, overrides)
+    except ConfigError:
+        return None
+    known = schema.known(choices)
+    if any(_key_of(word.key, known) != _key_of(word.key, guess) for word in value_words):
+        return None
+    return tree, choices, known
+
+
+def _composed_with_care(
+    schema: Schema, overrides: list[str], value_words: Sequence[Word], problems: list[str]
+) -> Found:
+    """First the groups alone, which say what keys there are; then the words that hold."""
+    try:
+        tree, choices = _run_hydra(schema, overrides)
+        known = schema.known(choices)
+        sound = []
+        for word in value_words:
+            override, wrong = _value_override(word, known, schema, choices)
+            problems += wrong
+            if not wrong:
+                sound.append(override)
+        if sound:
+            tree, choices = _run_hydra(schema, [*overrides, *sound])
+    except ConfigError as error:
+        raise ConfigError([*problems, *error.problems]) from error
+    return tree, choices, known
 
 
 def _group_override(word: Word, schema: Schema) -> tuple[str, list[str]]:
@@ -90,11 +131,9 @@ def _group_override(word: Word, schema: Schema) -> tuple[str, list[str]]:
 def _value_override(
     word: Word, known: Mapping[str, Key], schema: Schema, choices: Mapping[str, Any]
 ) -> tuple[str, list[str]]:
-    key = known.get(word.key)
-    if key is None and (parent := _open_parent(word.key, known)) is None:
-        return "", [_no_such_key(word.key, known, schema, choices)]
+    key = _key_of(word.key, known)
     if key is None:
-        key = parent
+        return "", [_no_such_key(word.key, known, schema, choices)]
     override = f"{word.key}={_protected(word, key)}"
     try:
         parsed = OverridesParser.create().parse_override(override)
@@ -105,6 +144,11 @@ def _value_override(
     if parsed.is_sweep_override():
         return "", [f"{word}: one value at a time; a list is written [a,b]"]
     return override, []
+
+
+def _key_of(name: str, known: Mapping[str, Key]) -> Key | None:
+    """The key of that name, or the mapping of free keys that it lies in."""
+    return known.get(name) or _open_parent(name, known)
 
 
 def _open_parent(name: str, known: Mapping[str, Key]) -> Key | None:
@@ -144,34 +188,32 @@ def _no_such_key(name: str, known: Mapping[str, Key], schema: Schema, choices: M
     return f"{name}: no such key{did_you_mean(name, [*known, *schema.groups])} (effdet {schema.name} --help lists all)"
 
 
-def _run_hydra(
-    name: str, overrides: list[str], own: Path | None, problems: list[str]
-) -> tuple[dict[str, Any], dict[str, Any]]:
+def _run_hydra(schema: Schema, overrides: list[str]) -> tuple[dict[str, Any], dict[str, Any]]:
     """Composes; returns the plain resolved tree and the choice made in each group."""
-    if own is not None:
-        overrides = [*overrides, f"hydra.searchpath=[{quote(own.as_uri())}]"]
+    if schema.own is not None:
+        overrides = [*overrides, f"hydra.searchpath=[{quote(f'file://{schema.own}')}]"]
     try:
         with warnings.catch_warnings(), initialize_config_dir(version_base="1.3", config_dir=str(conf_dir())):
             warnings.simplefilter("ignore")
-            config = hydra_compose(name, overrides=overrides, return_hydra_config=True)
+            config = hydra_compose(schema.name, overrides=overrides, return_hydra_config=True)
         choices = OmegaConf.to_container(config.hydra.runtime.choices)
         OmegaConf.set_struct(config, False)
         del config["hydra"]
         tree = OmegaConf.to_container(config, resolve=True, throw_on_missing=False)
-    except (HydraException, OmegaConfBaseException) as error:
-        raise ConfigError([*problems, _first_line(error)]) from error
+    except (HydraException, OmegaConfBaseException, yaml.YAMLError) as error:
+        raise ConfigError([_in_one_line(error)]) from error
     assert isinstance(tree, dict) and isinstance(choices, dict)
     plain = {str(group): choice for group, choice in choices.items() if not str(group).startswith("hydra/")}
-    return {str(key): value for key, value in tree.items()}, {**_list_choices(name, own, tree), **plain}
+    return {str(key): value for key, value in tree.items()}, {**_list_choices(schema, tree), **plain}
 
 
-def _list_choices(name: str, own: Path | None, tree: Mapping[Any, Any]) -> dict[str, list[str]]:
+def _list_choices(schema: Schema, tree: Mapping[Any, Any]) -> dict[str, list[str]]:
     """Hydra records no choice for a group that takes a list (``head``): it is read from the sections it filled."""
-    lists = [group for group, choice in Schema(name, own).groups.items() if isinstance(choice, list)]
+    lists = [group for group, choice in schema.groups.items() if isinstance(choice, list)]
     return {group: list(tree.get(group, {})) for group in lists}
 
 
-def _first_line(error: Exception) -> str:
+def _in_one_line(error: Exception) -> str:
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
     return " ".join(lines[:3]) if lines else type(error).__name__
 
@@ -183,7 +225,7 @@ def _unknown_in_files(
     problems = []
     files = schema.chosen(choices)
     for name, value in leaves(tree):
-        if name in known or _open_parent(name, known) is not None:
+        if _key_of(name, known) is not None:
             continue
         origin = next((f"{file.path}: " for file in files if name in file.keys), "")
         if any(key.startswith(f"{name}.") for key in known):

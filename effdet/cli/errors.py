@@ -22,20 +22,29 @@ def closest(word: str, choices: Iterable[str]) -> str | None:
     ``trainer.max_epochs``.
     """
     names = list(dict.fromkeys(choices))
-    direct = difflib.get_close_matches(word, names, n=1, cutoff=0.6)
-    if direct:
-        return direct[0]
+    if direct := _nearest(word, names):
+        return direct
     last = word.rpartition(".")[2].lower()
     tails: dict[str, str] = {}
     for name in names:
         tails.setdefault(name.rpartition(".")[2].lower(), name)
     if last in tails:
         return tails[last]
-    near = difflib.get_close_matches(last, list(tails), n=1, cutoff=0.6)
-    if near:
-        return tails[near[0]]
+    if near := _nearest(last, list(tails)):
+        return tails[near]
     inside = [name for tail, name in tails.items() if len(last) >= 4 and last in tail.split("_")]
     return inside[0] if inside else None
+
+
+def _nearest(word: str, names: Sequence[str], *, cutoff: float = 0.59) -> str | None:
+    """The most similar name; of equals the first, since files list what is used most first."""
+    matcher = difflib.SequenceMatcher(b=word)
+    best, most = None, cutoff
+    for name in names:
+        matcher.set_seq1(name)
+        if matcher.real_quick_ratio() >= most and (ratio := matcher.ratio()) > most:
+            best, most = name, ratio
+    return best
 
 
 def did_you_mean(word: str, choices: Iterable[str]) -> str:

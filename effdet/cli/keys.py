@@ -82,7 +82,7 @@ def _walk(node: yaml.MappingNode, prefix: str, lines: list[str], path: Path) -> 
 def _guess(node: yaml.Node) -> Kinds | None:
     if isinstance(node, yaml.MappingNode):
         return (Kind("{}"),)
-    plain = isinstance(node, yaml.ScalarNode) and node.style is None
+    plain = isinstance(node, yaml.ScalarNode) and not node.style  # "" with libyaml, None without
     if plain and node.value.lower() in ("true", "false"):
         return guess_kinds(node.value.lower() == "true")
     if plain and re.fullmatch(r"[+-]?\d[\d_]*(\.\d*)?([eE][+-]?\d+)?", node.value):

@@ -22,7 +22,7 @@ def open_model(config: Config) -> VisionModel:
     if weights is not None:
         if Path(model).exists():
             raise UserError(f"model={model} weights={weights}: the file brings its own weights; leave weights= out")
-        _check_name(model)
+        check_name(model)
         return create_model(
             model,
             weights=True if weights == "auto" else weights,
@@ -32,7 +32,7 @@ def open_model(config: Config) -> VisionModel:
         ).eval()
     if Path(model).exists():
         return load(model, trust=config.trust)
-    _check_name(model)
+    check_name(model)
     row = weight_names.find(model)
     if row is None or row.cached() is None:
         fix = "weights=auto fetches the published ones" if row is not None else "weights=FILE names yours"
@@ -40,7 +40,8 @@ def open_model(config: Config) -> VisionModel:
     return load(row.name, trust=config.trust)
 
 
-def _check_name(name: str) -> None:
+def check_name(name: str) -> None:
+    """Refuse a model that is neither there nor known, with the name that was most likely meant."""
     known = [*names(), *(row.name for row in weight_names.all_weights())]
     if "/" in name or name.endswith((".ckpt", ".safetensors", ".pth", ".pt")):
         if name not in known:

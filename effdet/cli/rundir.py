@@ -21,6 +21,8 @@ class RunDir:
     path: Path
     resume_from: Path | None = None
     """The run folder or checkpoint file to go on from; None starts afresh."""
+    numbered: bool = False
+    """The folder was counted up to, not named by the user: the next number will do as well."""
 
 
 def holds_run(path: Path) -> bool:
@@ -56,7 +58,7 @@ def resolve(
                 )
             return RunDir(newest[-1], newest[-1])
         number = 1 + max((_number(path) for path in newest), default=0)
-        return RunDir(root / f"{prefix}-{number}")
+        return RunDir(root / f"{prefix}-{number}", numbered=True)
     path = Path(run_dir)
     if path.exists() and not path.is_dir():
         raise ConfigError([f"run_dir={path}: is a file; name a folder"])
@@ -90,8 +92,8 @@ def make(folder: RunDir, *, overwrite: bool) -> Path:
     if overwrite and folder.resume_from is None and folder.path.is_dir() and holds_run(folder.path):
         _clear(folder.path)
     path = folder.path
-    if folder.resume_from is None and not path.exists() and (match := re.fullmatch(r"(.+-)(\d+)", path.name)):
-        path = _claim(path.parent, match[1], int(match[2]))
+    if folder.numbered:
+        path = _claim(path.parent, path.name.removesuffix(str(_number(path))), _number(path))
     path.mkdir(parents=True, exist_ok=True)
     return path.absolute()
 

@@ -66,6 +66,8 @@ class Schema:
                 continue
             ours = choices(group, conf_dir())
             names = _names(choice)
+            if any(name.startswith("[") for name in names):
+                names = [part.strip() for name in names for part in name.strip("[]").split(",")]
             files = names if all(name in ours for name in names) else list(ours)
             for name in files:
                 for key in read_keys(ours[name], group).keys.values():

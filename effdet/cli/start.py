@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-import warnings
+from rich.console import Console
+from rich.panel import Panel
 
+from effdet.cli.ranks import is_first
 from effdet.model import ModelSpec, VisionModel
 from effdet.weights import load_weights, names
 from effdet.weights.names import NamedWeights
@@ -29,7 +31,8 @@ def start_from(
             ``none`` or None stays random; else a path or a published name.
     """
     if weights in NOTHING:
-        print("weights: random, as asked")
+        if is_first():
+            print("weights: random, as asked")
         return None
     source = weights
     if weights in ("auto", "auto-cached"):
@@ -43,14 +46,16 @@ def start_from(
         source = row.name
     assert source is not None
     report = load_weights(model, source, strict=strict, trust=trust, conventions=conventions)
-    print(report)
+    if is_first():
+        print(report)
     return report
 
 
 def _warn_random(spec: ModelSpec, rows: list[NamedWeights]) -> None:
     if rows:
-        fix = f"weights=auto would fetch {rows[0].name}"
+        fix = f"weights=auto fetches {rows[0].name}"
     else:
         fix = f"nothing is published for {spec.name}; weights=FILE takes a file of yours"
-    text = f"training starts from RANDOM weights: needs many times the epochs, and ends lower. {fix}"
-    warnings.warn(text, stacklevel=3)
+    text = f"This training starts from random weights: it needs many times the epochs, and ends lower. {fix}."
+    if is_first():
+        Console(stderr=True).print(Panel(text, title="warning: random weights", style="yellow"))

@@ -11,8 +11,9 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
-from effdet.cli.assemble import model_spec
+from effdet.cli.assemble import described, model_spec
 from effdet.cli.config import Config
+from effdet.cli.open_model import check_name
 from effdet.cli.words import Words
 from effdet.model import ModelSpec, build, names, spec_for
 from effdet.weights import load
@@ -54,7 +55,8 @@ def _models() -> Table:
 def _model(config: Config) -> Table:
     if Path(config.model).exists():
         return describe(load(config.model, trust=config.trust).spec)
-    return describe(spec_for(config.model, image_size=_size(config.image_size), num_classes=config.num_classes))
+    check_name(config.model)
+    return describe(described(config.model, image_size=_size(config.image_size), num_classes=config.num_classes))
 
 
 def describe(spec: ModelSpec) -> Table:

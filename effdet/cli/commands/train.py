@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import platform
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -27,13 +27,33 @@ from effdet.cli.results import RunResult
 from effdet.cli.start import start_from
 from effdet.cli.words import Words
 from effdet.data import EvalSet, Source
-from effdet.evaluation import EvaluationResult, ModelPredictFn, evaluate, print_metrics, write_results
+from effdet.evaluation import EvaluationResult, Evaluator, ModelPredictFn, evaluate, print_metrics, write_results
 from effdet.model import VisionModel, build
 from effdet.training import FitResult, FitSettings, fit, newest_sound, seed_all
 from effdet.training.sheets import PredictionSheet
 from heads.structures import UserError
 
-Finished = Callable[[EvaluationResult], object]
+
+class Judge:
+    """What validation runs: the one evaluation loop on the val split. Keeps the last result."""
+
+    def __init__(
+        self, dataset: EvalSet, evaluators: Mapping[str, Evaluator], *, workers: int, settings: FitSettings
+    ) -> None:
+        self.dataset, self.evaluators, self.workers, self.settings = dataset, evaluators, workers, settings
+        self.result: EvaluationResult | None = None
+
+    def __call__(self, model: nn.Module) -> Mapping[str, Any]:
+        device = next(model.parameters()).device
+        self.result = evaluate(
+            ModelPredictFn(model, device=device, channels_last=self.settings.channels_last),
+            self.dataset,
+            evaluators=self.evaluators,
+            batch_size=EVAL_BATCH,
+            workers=self.workers,
+            progress=self.settings.progress,
+        )
+        return self.result.metrics
 
 
 def run(config: Config, words: Words) -> RunResult:
@@ -58,36 +78,24 @@ def run(config: Config, words: Words) -> RunResult:
             f"model: {model.spec.name}, {millions:.1f} million parameters, input {size}; {device}; run {started.run_dir}"
         )
 
-    latest: dict[str, EvaluationResult] = {}
     workers = worker_count(config.workers, cuda=device == "cuda")
-
-    def judged(trained: nn.Module) -> Mapping[str, Any]:
-        place = next(trained.parameters()).device
-        result = evaluate(
-            ModelPredictFn(trained, device=place, channels_last=settings.channels_last),
-            dataset,
-            evaluators=judges,
-            batch_size=EVAL_BATCH,
-            workers=workers,
-            progress=settings.progress,
+    judge = Judge(dataset, judges, workers=workers, settings=settings)
+    try:
+        result = fit(
+            model,
+            loader_factory(config, train, model, workers=workers, cuda=device == "cuda"),
+            settings=settings,
+            evaluate=judge,
+            resume=started.checkpoint,
+            data={"train": train.fingerprint(), "val": val.fingerprint(), "augment": config.get("augment")},
+            record={"config": config.to_yaml(), "weights": weights},
+            draw_predictions=PredictionSheet(dataset),
         )
-        latest["result"] = result
-        return result.metrics
-
-    result = fit(
-        model,
-        loader_factory(config, train, model, workers=workers, cuda=device == "cuda"),
-        settings=settings,
-        evaluate=judged,
-        resume=started.checkpoint,
-        data={"train": train.fingerprint(), "val": val.fingerprint(), "augment": config.get("augment")},
-        record={"config": config.to_yaml(), "weights": weights},
-        draw_predictions=PredictionSheet(dataset),
-    )
-    metrics = latest["result"].metrics if "result" in latest else result.metrics
-    if is_first():
+    finally:
         ranks.forget()
-        _finish(started.run_dir, result, latest.get("result"), title=f"{config.data.name} val, epoch {result.epochs}")
+    metrics = result.metrics if judge.result is None else judge.result.metrics
+    if is_first():
+        _finish(started.run_dir, result, judge.result, title=f"{config.data.name} val, epoch {result.epochs}")
     return RunResult(started.run_dir, metrics)
 
 

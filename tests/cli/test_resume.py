@@ -1,0 +1,123 @@
+"""What a run that goes on takes from its ``config.yaml``, and what `evaluate` takes."""
+
+import pytest
+
+from effdet.cli.app import prepare
+from effdet.cli.config import Config
+from effdet.cli.errors import ConfigError
+from effdet.cli.inherit import run_prefix
+from effdet.cli.registry import COMMANDS
+from effdet.cli.rundir import write_config
+from effdet.cli.words import split_words
+from tests.cli.conftest import composed
+
+
+@pytest.fixture
+def run_of(tmp_path, monkeypatch):
+    """A run folder whose configuration was composed from words."""
+    monkeypatch.chdir(tmp_path)
+
+    def write(*words: str) -> None:
+        (tmp_path / "x" / "checkpoints").mkdir(parents=True)
+        write_config(tmp_path / "x", composed("train", *words).to_yaml())
+
+    return write
+
+
+def prepared(command: str, *words: str) -> Config:
+    return prepare(COMMANDS[command], split_words(words))
+
+
+@pytest.mark.parametrize("words", [["resume=x"], ["run_dir=x", "resume=auto"]])
+def test_the_run_is_taken_as_it_was(run_of, tmp_path, words):
+    run_of("data=coco", f"data.root={tmp_path}", "backbone=b3", "optimizer=adamw", "seed=5", "trainer.max_epochs=7")
+    config = prepared("train", *words)
+    assert (config.data.name, config.data.root, config.backbone.name) == ("coco", str(tmp_path), "b3")
+    assert (config.optimizer.name, config.seed, config.trainer.max_epochs) == ("adamw", 5, 7)
+    assert config.resume is not None
+
+
+def test_words_win_where_they_may(run_of):
+    run_of("trainer.max_epochs=7", "seed=5")
+    config = prepared("train", "resume=x", "trainer.max_epochs=9")
+    assert (config.trainer.max_epochs, config.seed) == (9, 5)
+
+
+def test_other_data_or_another_model_are_listed(run_of, tmp_path):
+    run_of("data=coco", f"data.root={tmp_path}", "backbone=b3")
+    with pytest.raises(ConfigError) as caught:
+        prepared("train", "resume=x", "backbone=b0", "data=voc", "neck.channels=64")
+    text = str(caught.value)
+    for line in (
+        "backbone.name=b0: the run has b3",
+        "data.name=voc: the run has coco",
+        "neck.channels=64: the run has null",
+    ):
+        assert line in text
+
+
+def test_the_same_words_again_are_no_difference(run_of, tmp_path):
+    words = ["data=coco", f"data.root={tmp_path}", "backbone=b3", "phi=null", "run_dir=x", "resume=auto"]
+    run_of(*words)
+    assert prepared("train", *words).backbone.name == "b3"
+
+
+def test_evaluate_takes_the_runs_data(run_of, tmp_path):
+    run_of("data=coco", f"data.root={tmp_path}", "data.val_fraction=0.25", "limit=16", "seed=9")
+    config = prepared("evaluate", "model=x")
+    assert (config.data.name, config.data.root, config.data.val_fraction, config.limit) == (
+        "coco",
+        str(tmp_path),
+        0.25,
+        16,
+    )
+    other = tmp_path / "other"
+    other.mkdir()
+    config = prepared(
+        "evaluate", "model=x/checkpoints/best.ckpt".replace("/best.ckpt", ""), "data=voc", f"data.root={other}"
+    )
+    assert (config.data.name, config.data.root, config.limit) == ("voc", str(other), None)
+
+
+def test_evaluate_takes_single_words_over_the_runs(run_of, tmp_path):
+    run_of("data=coco", f"data.root={tmp_path}/gone", "limit=16")
+    config = prepared("evaluate", "model=x", f"data.root={tmp_path}", "limit=null")
+    assert (config.data.name, config.data.root, config.limit) == ("coco", str(tmp_path), None)
+
+
+def test_a_folder_without_configuration(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "x" / "checkpoints").mkdir(parents=True)
+    (tmp_path / "x" / "checkpoints" / "last.ckpt").touch()
+    with pytest.raises(ConfigError, match="no config.yaml"):
+        prepared("train", "resume=x")
+
+
+@pytest.mark.parametrize(
+    ("words", "prefix"),
+    [
+        ([], "detection-streets-b0"),
+        (["data=coco", "backbone=lite3"], "detection-coco-lite3"),
+        (["phi=-2.5"], "detection-streets-phi-2.5"),
+        (["model=tf_efficientdet_d1"], "detection-streets-tf_efficientdet_d1"),
+    ],
+)
+def test_the_name_of_a_run(words, prefix):
+    assert run_prefix(composed("train", *words)) == prefix
+
+
+def test_yaml_round_trip():
+    config = composed("train", "run_dir=${x} é", "data=coco", "data.root=C:\\a")
+    again = Config.from_yaml(config.to_yaml())
+    assert again.flat() == config.flat()
+
+
+def test_a_configuration_does_not_change():
+    config = composed("train")
+    config.get("data")["name"] = "x"
+    config.head.get("detection")["repeats"] = 9
+    config.to_dict()["seed"] = 9
+    assert (config.data.name, config.get("head.detection.repeats"), config.seed) == ("streets", None, 0)
+    with pytest.raises(AttributeError, match="no key 'nothing'"):
+        _ = config.nothing
+    assert config.replacing({"seed": 3, "data.name": "y"}).data.name == "y"

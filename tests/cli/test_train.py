@@ -1,0 +1,161 @@
+"""The commands, end to end, on four pictures."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import yaml
+
+import effdet
+from effdet.cli import app
+from heads.structures import UserError
+
+ROOT = Path(__file__).resolve().parents[2]
+SMALL = [
+    "phi=-4",
+    "image_size=64",
+    "weights=none",
+    "batch_size=2",
+    "workers=0",
+    "device=cpu",
+    "logger=null",
+    "progress=false",
+    "augment=none",
+]
+
+
+def metrics_of(folder: Path) -> dict[str, float]:
+    values = json.loads((folder / "metrics.json").read_text())
+    return {key: value for key, value in values.items() if isinstance(value, float) and "second" not in key}
+
+
+@pytest.fixture(scope="module")
+def trained(small_coco, tmp_path_factory):
+    """A run of one epoch, started in a folder of its own."""
+    folder = tmp_path_factory.mktemp("work")
+    before = Path.cwd()
+    os.chdir(folder)
+    try:
+        run = effdet.train(["data=coco", f"data.root={small_coco}", *SMALL, "trainer.max_epochs=1"])
+    finally:
+        os.chdir(before)
+    assert run.run_dir is not None
+    return run
+
+
+def test_a_training_writes_its_folder(trained, small_coco):
+    folder = trained.run_dir
+    assert folder.name == "detection-coco-phi-4-1"
+    for name in ("config.yaml", "metrics.csv", "metrics.json", "train_batch.jpg", "predictions.jpg"):
+        assert (folder / name).is_file(), name
+    for name in ("best.ckpt", "last.ckpt"):
+        assert (folder / "checkpoints" / name).is_file()
+    saved = yaml.safe_load((folder / "config.yaml").read_text())
+    assert saved["data"]["root"] == str(small_coco)
+    assert "AP50" in trained.metrics
+
+
+def test_the_class_table_is_the_datas(trained):
+    model = effdet.load(trained.run_dir)
+    assert model.classes["detection"].names == ("red", "green")
+    assert model.classes["detection"].ids == (3, 4)
+    assert model.preprocess.size == (64, 64)
+
+
+def test_evaluate_agrees_with_the_last_validation(trained):
+    run = effdet.evaluate([f"model={trained.run_dir}/checkpoints/last.ckpt", "split=val", "device=cpu", "workers=0"])
+    expected = metrics_of(trained.run_dir)
+    assert run.run_dir is not None
+    assert run.run_dir == trained.run_dir / "evaluation" / "val"
+    assert metrics_of(run.run_dir) == pytest.approx(expected, abs=1e-6)
+    assert isinstance(json.loads((run.run_dir / "predictions.json").read_text()), list)
+
+
+def test_predict_draws(trained, small_coco, tmp_path, capsys):
+    words = [
+        f"model={trained.run_dir}",
+        f"source={small_coco}/val2017",
+        f"out={tmp_path}/drawn",
+        "score=0",
+        "device=cpu",
+    ]
+    assert app.main(["predict", *words]) == 0
+    assert capsys.readouterr().out.strip().splitlines()[-1] == f"{tmp_path}/drawn"
+    written = json.loads((tmp_path / "drawn" / "predictions.json").read_text())
+    assert len(written["images"]) == 4
+    assert {row["category_id"] for row in written["annotations"]} <= {3, 4}
+    assert len(list((tmp_path / "drawn").glob("*.jpg"))) == 4
+
+
+def test_a_run_goes_on(trained, capsys):
+    words = [f"run_dir={trained.run_dir}", "trainer.max_epochs=2"]
+    assert app.main(["train", *words]) == 2
+    assert "resume=auto" in capsys.readouterr().err
+    run = effdet.train([*words, "resume=auto"])
+    assert run.run_dir == trained.run_dir
+    rows = (trained.run_dir / "metrics.csv").read_text().splitlines()
+    assert any(row.startswith("4,") for row in rows)
+
+
+def test_data_errors_are_told_together_and_before_anything_is_written(small_coco, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    words = [f"data.root={small_coco}", f"data.train_annotations={small_coco}/val2017/1.png",
+             f"data.val_annotations={small_coco}/val2017/2.png"]  # fmt: skip
+    assert app.main(["train", "data=coco", *words, *SMALL]) == 2
+    text = capsys.readouterr().err
+    assert "1.png" in text
+    assert "2.png" in text
+    assert "Traceback" not in text
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("words", "text"),
+    [
+        (["model=nothing"], "neither a file nor a model"),
+        (["model=runs/nothing"], "no such file or folder"),
+        (["model=tf_efficientdet_d00"], "did you mean tf_efficientdet_d0?"),
+        (["model=tf_efficientdet_d0"], "a model without weights finds nothing"),
+    ],
+)
+def test_a_model_that_is_not_there(words, text, small_coco, monkeypatch, tmp_path):
+    monkeypatch.setenv("EFFDET_CACHE", str(tmp_path))
+    with pytest.raises(UserError, match=text.replace("?", r"\?")):
+        effdet.evaluate([*words, "data=coco", f"data.root={small_coco}"])
+
+
+def test_random_weights_are_said_aloud(small_coco, tmp_path, monkeypatch, capsys):
+    from effdet.cli import start
+    from effdet.model import build, spec_for
+
+    monkeypatch.setenv("EFFDET_CACHE", str(tmp_path))
+    options = {"conventions": None, "strict": True, "trust": False}
+    model = build(spec_for(task="detection", backbone="lite0", num_classes=2))
+    assert start.start_from(model, "auto-cached", **options) is None
+    text = " ".join(capsys.readouterr().err.split())
+    assert "random weights" in text
+    assert "weights=auto fetches" in text
+    assert start.start_from(model, "none", **options) is None
+    assert capsys.readouterr().err == ""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("launcher", ["lightning", "torchrun"])
+def test_two_processes_share_a_folder(launcher, small_coco, tmp_path):
+    words = ["train", "data=coco", f"data.root={small_coco}", *SMALL, "trainer.max_epochs=1", "freeze=bn"]
+    words += ["trainer.devices=2", "trainer.strategy=ddp"]
+    program = ["-m", "effdet"]
+    if launcher == "torchrun":
+        program = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2", "-m", "effdet"]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)}
+    result = subprocess.run(
+        [sys.executable, *program, *words], cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=280,
+        check=False,
+    )  # fmt: skip
+    assert result.returncode == 0, result.stderr
+    assert [path.name for path in (tmp_path / "runs").iterdir()] == ["detection-coco-phi-4-1"]
+    assert result.stdout.count("AP50") >= 1
+    assert "AP50" in metrics_of(tmp_path / "runs" / "detection-coco-phi-4-1")
