@@ -144,7 +144,7 @@ def _detectors(layout: str, keys: set[str], backbone: BackboneSpec, model: Model
 
 
 def _plain(model: str) -> str:
-    return model.removeprefix("tf_").removesuffix("_ap")
+    return names.canonical(model).removeprefix("tf_").removesuffix("_ap")
 
 
 def _question(source: str, candidates: list[Conventions]) -> str:

@@ -101,8 +101,21 @@ def _by_name() -> dict[str, NamedWeights]:
 
 
 def find(name: str) -> NamedWeights | None:
-    """The row of a name, or None. A bare architecture gives its default."""
-    return _by_name().get(name)
+    """The row of a name, or None. A bare architecture, also by its short name (``d0``, ``b3``), gives its default."""
+    return _by_name().get(name) or _by_name().get(canonical(name))
+
+
+def canonical(model: str) -> str:
+    """The full name of an architecture: ``d0`` is ``tf_efficientdet_d0``, ``b3`` is ``tf_efficientnet_b3``; else itself."""
+    from backbones.scaling import backbone_spec
+    from effdet.scaling import detector_row
+
+    if (detector := detector_row(model)) is not None:
+        return detector.name
+    try:
+        return backbone_spec(model).name
+    except ValueError:
+        return model
 
 
 def get(name: str) -> NamedWeights:
@@ -118,6 +131,7 @@ def get(name: str) -> NamedWeights:
 
 def for_model(model: str) -> tuple[NamedWeights, ...]:
     """All rows of an architecture, the best published result first (rows without one come last)."""
+    model = canonical(model)
     rows = [row for row in all_weights() if row.model == model]
     return tuple(sorted(rows, key=lambda row: -(row.result.value if row.result else 0.0)))
 

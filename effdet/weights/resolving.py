@@ -26,8 +26,8 @@ class ResolvedWeights:
 
 def suitable(spec: ModelSpec) -> tuple[NamedWeights, ...]:
     """Published files for a model: those of the model itself, then those of its backbone, each the best result first."""
-    own = names.for_model(spec.name) if spec.name != spec.backbone.name else ()
-    return (*own, *names.for_model(spec.backbone.name))
+    own = names.for_model(spec.name)
+    return (*own, *(row for row in names.for_model(spec.backbone.name) if row not in own))
 
 
 def resolve(spec: ModelSpec, weights: str | None, *, cached_only: bool = True) -> ResolvedWeights | None:

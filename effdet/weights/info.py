@@ -1,0 +1,120 @@
+"""What there is to say about a model: size, cost, published result, weights; and about this machine, for bug reports.
+
+Parameters and multiply-adds of the published models are literal in :mod:`effdet.weights.tables.costs`, so that listing all
+of them takes no time; :func:`measure` counts any model, and a test holds the table to it.
+"""
+
+from __future__ import annotations
+
+import importlib.metadata
+import os
+import platform
+from dataclasses import dataclass
+
+import torch
+
+from effdet.model import ModelSpec, build, spec_for
+from effdet.scaling import DETECTORS
+from effdet.weights import names
+from effdet.weights.names import NamedWeights, Published
+
+DISTRIBUTIONS = (
+    "effdet-lightning",
+    "torch",
+    "torchvision",
+    "lightning",
+    "hydra-core",
+    "numpy",
+    "pillow",
+    "albumentations",
+    "pycocotools",
+    "safetensors",
+    "huggingface-hub",
+    "timm",
+    "onnxruntime",
+    "openvino",
+)
+
+
+@dataclass(frozen=True)
+class Cost:
+    """What a model costs."""
+
+    parameters: int
+    gmacs: float
+    """10^9 multiply-adds of one picture, convolutions and matrix products alone."""
+
+
+@dataclass(frozen=True)
+class ModelInfo:
+    """A line of ``effdet info``."""
+
+    name: str
+    task: str
+    size: tuple[int, int]
+    """(height, width) of the input, pixels."""
+    cost: Cost
+    result: Published | None
+    """The best that the owners of its weights state."""
+    weights: tuple[NamedWeights, ...]
+
+
+def full_names() -> tuple[str, ...]:
+    """Every published detector and classifier by its one full name (``b0`` is ``tf_efficientnet_b0``)."""
+    from backbones.scaling import architecture
+    from backbones.scaling import names as backbone_names
+
+    return (*DETECTORS, *(name for name in backbone_names() if architecture(name) != name))
+
+
+def all_models() -> tuple[ModelInfo, ...]:
+    """A line for every published model; nothing is built."""
+    from effdet.weights.tables.costs import COSTS
+
+    return tuple(_line(spec_for(name), Cost(*COSTS[name])) for name in full_names())
+
+
+def model_info(spec: ModelSpec) -> ModelInfo:
+    """The line of any model, whose cost is counted."""
+    return _line(spec, measure(spec))
+
+
+def _line(spec: ModelSpec, cost: Cost) -> ModelInfo:
+    weights = names.for_model(spec.name)
+    result = next((row.result for row in weights if row.result is not None), None)
+    return ModelInfo(spec.name, "+".join(spec.heads), spec.preprocess.size, cost, result, weights)
+
+
+def measure(spec: ModelSpec, size: tuple[int, int] | None = None) -> Cost:
+    """Parameters and multiply-adds of one picture of `size` (default: the model's own), on tensors without data."""
+    from torch.utils.flop_counter import FlopCounterMode
+
+    height, width = size or spec.preprocess.size
+    with torch.device("meta"):
+        model = build(spec).eval()
+        images = torch.empty(1, 3, height, width)
+        with FlopCounterMode(display=False) as counter, torch.no_grad():
+            model(images)
+    parameters = sum(parameter.numel() for parameter in model.parameters())
+    return Cost(parameters, counter.get_total_flops() / 2e9)
+
+
+def environment() -> dict[str, str]:
+    """Versions and hardware, for ``effdet info --env``."""
+    found = {"python": platform.python_version(), "system": platform.platform()}
+    for name in DISTRIBUTIONS:
+        try:
+            found[name] = importlib.metadata.version(name)
+        except importlib.metadata.PackageNotFoundError:
+            found[name] = "not installed"
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    found["cpu"] = f"{platform.machine()}, {cores} cores, {torch.get_num_threads()} threads"
+    found["cuda"] = str(torch.version.cuda or "none")
+    for index in range(torch.cuda.device_count()):
+        properties = torch.cuda.get_device_properties(index)
+        found[f"gpu {index}"] = f"{properties.name}, {properties.total_memory / 2**30:.0f} GiB"
+    from effdet.hub import cache_folder, is_offline, mirrors
+
+    found["cache"] = str(cache_folder())
+    found["network"] = "offline" if is_offline() else f"{len(mirrors())} mirrors"
+    return found

@@ -1,0 +1,257 @@
+"""Loading: scope, carried classes, conventions; every misfit is an error that says so and leaves the model as it was."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import save_file
+
+import backbones
+from backbones.layers import Conv2d
+from effdet.model import VisionModel, build, spec_for
+from effdet.weights import WeightsError, class_table, create_model, load_weights
+from effdet.weights.layouts import effdet as effdet_layout
+from effdet.weights.layouts import timm as timm_layout
+from effdet.weights.loading import MisfitError
+from heads.structures import ClassTable
+
+DETECTOR = "tf_efficientdet_lite0"
+
+
+def detector(name: str = DETECTOR, *, seed: int = 0, **options) -> VisionModel:
+    torch.manual_seed(seed)
+    model = build(spec_for(name, image_size=64, **options))
+    for layer in model.modules():  # statistics that a fresh model's are not
+        if isinstance(layer, torch.nn.BatchNorm2d):
+            layer.running_mean.normal_(0, 0.1)
+            layer.running_var.uniform_(0.5, 1.5)
+    return model.eval()
+
+
+def peer_state(model: VisionModel, *, level_first: bool = False) -> dict[str, torch.Tensor]:
+    """The weights under the names of the ``effdet`` distribution."""
+    assert model.spec.neck is not None
+    wiring = effdet_layout.Wiring(
+        model.spec.neck.kind,
+        model.spec.neck.levels,
+        model.spec.neck.repeats,
+        int(model.spec.heads["detection"].options["repeats"]),
+        level_first,
+    )
+    return effdet_layout.from_ours(model.state_dict(), wiring, model.spec.backbone)
+
+
+def answer(model: VisionModel) -> torch.Tensor:
+    torch.manual_seed(9)
+    with torch.inference_mode():
+        output = model(torch.randn(1, 3, 64, 96))["detection"]
+    return torch.cat([output.class_logits.flatten(), output.box_deltas.flatten()])
+
+
+@pytest.mark.parametrize("level_first", [False, True])
+def test_both_head_orders_of_effdet_files(level_first: bool) -> None:
+    source, target = detector(seed=1), detector(seed=2)
+    state = peer_state(source, level_first=level_first)
+    assert ("class_net.bn_rep.0.0.bn.weight" in state) is not level_first
+    report = load_weights(target, state, conventions="model")
+    assert report.complete and report.layout == "effdet" and report.scope == "model"
+    assert torch.equal(answer(source), answer(target))
+
+
+@pytest.mark.parametrize("prefix", ["", "module."])
+def test_files_of_effdets_training_script(prefix: str, tmp_path: Path) -> None:
+    source, target = detector(seed=1), detector(seed=2)
+    average = {prefix + key: value for key, value in peer_state(source).items()}
+    zeros = {key: torch.zeros_like(value) for key, value in average.items()}
+    path = tmp_path / "tf_efficientdet_lite0_mine.pth.tar"
+    torch.save({"epoch": 3, "state_dict": zeros, "state_dict_ema": average}, path)
+    report = load_weights(target, path)
+    assert torch.equal(answer(source), answer(target))
+    assert "tf_efficientdet_lite0, by checksum or file name" in report.conventions
+    assert "averaged" in str(report)
+
+
+@pytest.mark.parametrize(("source_bias", "target_bias"), [(True, False), (False, True)])
+def test_biases_before_a_norm_come_and_go_without_changing_the_answer(source_bias: bool, target_bias: bool) -> None:
+    def made(bias: bool, seed: int) -> VisionModel:
+        heads = {"detection": {"redundant_bias": bias}}
+        return detector(seed=seed, neck={"redundant_bias": bias}, heads=heads)
+
+    source, target = made(source_bias, 1), made(target_bias, 2)
+    for name, parameter in source.named_parameters():
+        if name.endswith(".bias"):
+            parameter.data.normal_(0, 0.3)
+    report = load_weights(target, peer_state(source), conventions="model")
+    assert torch.allclose(answer(source), answer(target), atol=1e-4, rtol=1e-4)
+    assert any("BatchNorm follows" in note for note in report.notes)
+
+
+def test_a_classifier_fills_a_detectors_backbone_and_the_rest_is_expected_left_over() -> None:
+    classifier = build(spec_for("tf_efficientnet_lite0"))
+    model = detector()
+    before = {key: value.clone() for key, value in model.state_dict().items()}
+    report = load_weights(
+        model, timm_layout.from_ours(classifier.state_dict(), classifier.spec.backbone), conventions="tf"
+    )
+    assert report.complete and report.scope == "backbone"
+    assert all(key.startswith("heads.classification.") for key in report.expected_left_over)
+    for key, value in model.state_dict().items():
+        source = classifier.state_dict() if key.startswith("backbone.") else before
+        assert torch.equal(value, source[key]), key
+    # Pixels belong to the backbone: mean and deviation follow it, the detector's resize stays.
+    assert model.preprocess.mean == (0.485, 0.456, 0.406) and model.preprocess.resize == "letterbox"
+    assert model.preprocess.fill == (124, 116, 104)
+
+
+def test_a_bare_backbone_takes_the_backbone_of_any_file() -> None:
+    source = detector(seed=1)
+    net = backbones.create("lite0")
+    report = load_weights(net, peer_state(source), conventions="model")
+    assert report.complete and report.scope == "backbone" and len(report.expected_left_over) > 100
+    assert torch.equal(net.stem.conv.weight, source.backbone.stem.conv.weight)
+    again = load_weights(net, source.backbone.state_dict())
+    assert again.complete and again.layout == "ours"
+
+
+def test_rows_are_carried_over_by_class_name() -> None:
+    source = create_model(DETECTOR, classes=class_table("coco90"), image_size=64)
+    torch.nn.init.normal_(source.heads["detection"].class_net.predict.pointwise.bias)
+    target = create_model(DETECTOR, classes=ClassTable.of(["unicorn", "Traffic_Light", "person"]), image_size=64)
+    fresh = target.heads["detection"].class_net.predict.pointwise.weight.detach().clone().reshape(9, 3, -1)
+    report = load_weights(target, peer_state(source), conventions="google/efficientdet-lite0")
+    (carried,) = report.carried_over
+    assert carried.taken == ("Traffic_Light", "person") and carried.fresh == ("unicorn",)
+    assert report.complete and "2 of 3 classes; fresh: unicorn" in str(report)
+    theirs = source.heads["detection"].class_net.predict.pointwise.weight.reshape(9, 90, -1)
+    ours = target.heads["detection"].class_net.predict.pointwise.weight.reshape(9, 3, -1)
+    assert torch.equal(ours[:, 1], theirs[:, 9]) and torch.equal(
+        ours[:, 2], theirs[:, 0]
+    )  # channel = anchor * K + class
+    assert torch.equal(ours[:, 0], fresh[:, 0])
+    box = "box_net.predict.pointwise.weight"
+    assert torch.equal(target.heads["detection"].get_parameter(box), source.heads["detection"].get_parameter(box))
+    assert target.classes["detection"].names == ("unicorn", "Traffic_Light", "person")
+
+
+def test_classes_that_only_count_carry_nothing_into_another_number() -> None:
+    target = create_model(DETECTOR, num_classes=5, image_size=64)
+    before = target.heads["detection"].class_net.predict.pointwise.weight.detach().clone()
+    report = load_weights(target, peer_state(detector()), conventions="google/efficientdet-lite0")
+    assert report.complete and report.carried_over[0].taken == ()
+    assert torch.equal(before, target.heads["detection"].class_net.predict.pointwise.weight)
+
+
+def test_a_model_that_only_counts_gets_the_files_class_names() -> None:
+    model = detector()
+    assert bool(model.heads["detection"].named_classes.all())
+    load_weights(model, peer_state(detector(seed=1)), conventions="google/efficientdet-lite0")
+    assert model.classes["detection"] == class_table("coco90")
+    assert int(model.heads["detection"].named_classes.sum()) == 80
+
+
+def test_conventions_are_applied_and_said() -> None:
+    plain = build(spec_for("efficientnet_b0")).eval()
+    model = build(spec_for("tf_efficientnet_b0")).eval()
+    report = load_weights(
+        model, timm_layout.from_ours(plain.state_dict(), plain.spec.backbone), conventions="efficientnet_b0.ra_in1k"
+    )
+    assert "backbone padding: same -> symmetric" in report.changes
+    assert "backbone norm_eps: 0.001 -> 1e-05" in report.changes
+    assert {layer.padding_rule for layer in model.backbone.modules() if isinstance(layer, Conv2d)} == {"symmetric"}
+    assert {layer.eps for layer in model.modules() if isinstance(layer, torch.nn.BatchNorm2d)} == {1e-5}
+    assert model.spec.backbone.padding == model.spec.heads["classification"].options["padding"] == "symmetric"
+    images = torch.randn(2, 3, 64, 80)
+    with torch.inference_mode():
+        assert torch.equal(model(images)["classification"], plain(images)["classification"])
+    again = load_weights(
+        model, timm_layout.from_ours(plain.state_dict(), plain.spec.backbone), conventions="efficientnet_b0.ra_in1k"
+    )
+    assert again.changes == ()
+
+
+def test_open_conventions_are_an_error_that_lists_the_candidates() -> None:
+    model = build(spec_for("tf_efficientnet_b0"))
+    state = timm_layout.from_ours(model.state_dict(), model.spec.backbone)
+    with pytest.raises(WeightsError, match="conventions are open") as caught:
+        load_weights(model, state)
+    text = str(caught.value)
+    assert "tf_efficientnet_b0.ap_in1k (same padding, eps 0.001, mean 0.5)" in text
+    assert "efficientnet_b0.ra_in1k (symmetric padding, eps 1e-05, mean 0.485)" in text and "\n" not in text
+    for stated in ("tf", "model", {"padding": "same", "mean": [0.5, 0.5, 0.5]}):
+        assert load_weights(model, state, conventions=stated).complete
+    with pytest.raises(WeightsError, match="tf_efficientdet_d0_ap"):
+        detection = build(spec_for("tf_efficientdet_d0", image_size=64))
+        load_weights(detection, peer_state(detection))
+    with pytest.raises(ValueError, match="conventions='tensorflow' are unknown"):
+        load_weights(model, state, conventions="tensorflow")
+    with pytest.raises(ValueError, match="no setting 'pading'"):
+        load_weights(model, state, conventions={"pading": "same"})
+
+
+def test_a_file_for_another_model() -> None:
+    model = detector()
+    before = {key: value.clone() for key, value in model.state_dict().items()}
+    with pytest.raises(MisfitError, match="it is for another model; strict=false") as caught:
+        load_weights(model, peer_state(build(spec_for("tf_efficientdet_lite1"))), conventions="tf")
+    assert caught.value.report.changed_shape and "\n" not in str(caught.value)
+    assert all(torch.equal(before[key], value) for key, value in model.state_dict().items())
+    assert model.preprocess.mean == (0.5, 0.5, 0.5)  # nothing of the conventions came either
+    with pytest.raises(WeightsError, match="of no layout that can be read"):
+        load_weights(model, {"layer1.0.conv1.weight": torch.zeros(3)})
+    with pytest.raises(ValueError, match="only BiFPN and Quad-FPN"):
+        load_weights(
+            model, {"class_net.predict.conv_pw.weight": torch.zeros(3), "fpn.cell.0.fnode.0.x": torch.zeros(1)}
+        )
+
+
+def test_one_tensor_of_another_shape_or_missing_or_to_spare() -> None:
+    model = detector()
+    state = peer_state(detector(seed=1))
+    wrong = state | {"backbone.conv_stem.weight": torch.zeros(32, 3, 5, 5)}
+    with pytest.raises(
+        MisfitError, match=r"backbone\.stem\.conv\.weight has shape \[32, 3, 5, 5\] in the file and \[32, 3, 3, 3\]"
+    ):
+        load_weights(model, wrong, conventions="model")
+    short = {key: value for key, value in state.items() if key != "backbone.bn1.bias"}
+    with pytest.raises(MisfitError, match=r"1 tensors are missing in the file \(backbone\.stem\.norm\.bias\)"):
+        load_weights(model, short, conventions="model")
+    with pytest.raises(MisfitError, match=r"1 tensors are left over \(extra\.weight\)"):
+        load_weights(model, state | {"extra.weight": torch.zeros(1)}, conventions="model")
+    report = load_weights(model, wrong, strict=False, conventions="model")
+    assert not report.complete and len(report.matched) == len(model.state_dict()) - 1
+
+
+def test_narrow_levels_load_into_a_wider_neck_where_they_agree() -> None:
+    source = detector(seed=1)
+    levels = ("P2", "P3", "P4", "P5", "P6", "P7")
+    wide = detector(seed=2, neck={"levels": levels}, heads={"detection": {"levels": list(levels[1:])}})
+    with pytest.raises(MisfitError, match="missing in the file"):
+        load_weights(wide, peer_state(source), conventions="model")
+    report = load_weights(wide, peer_state(source), conventions="model", strict=False)
+    assert not report.left_over and not report.changed_shape
+    assert all(".P2." in key or ".out.P3." in key or "laterals" in key for key in report.missing)
+
+
+def test_names_and_paths_that_lead_nowhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("EFFDET_OFFLINE", "1")
+    monkeypatch.setenv("EFFDET_CACHE", str(tmp_path))
+    model = detector()
+    with pytest.raises(ValueError, match="best.pth does not exist"):
+        load_weights(model, tmp_path / "best.pth")
+    with pytest.raises(ValueError, match="is neither a file nor the name of weights"):
+        load_weights(model, "tf_efficientdet_lite9")
+    with pytest.raises(ValueError, match="EFFDET_OFFLINE"):
+        load_weights(model, "tf_efficientdet_lite0")
+
+
+def test_timms_config_beside_a_file_settles_its_conventions(tmp_path: Path) -> None:
+    model = build(spec_for("tf_efficientnet_lite0"))
+    save_file(timm_layout.from_ours(model.state_dict(), model.spec.backbone), tmp_path / "model.safetensors")
+    (tmp_path / "config.json").write_text(
+        '{"architecture": "efficientnet_lite0", "pretrained_cfg": {"tag": "ra_in1k", "mean": [0.4, 0.4, 0.4]}}'
+    )
+    report = load_weights(model, tmp_path / "model.safetensors")
+    assert report.conventions == "efficientnet_lite0.ra_in1k, by its config.json"
+    assert model.spec.backbone.padding == "symmetric" and model.preprocess.mean == (0.485, 0.456, 0.406)
