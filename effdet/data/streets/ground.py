@@ -106,6 +106,12 @@ def _road(layers: _Layers, rng: np.random.Generator, street: Street, asphalt: Co
     for edge, side in ((street.left, 1), (street.right, -1)):
         layers.strip(labels.ROAD, edge, edge + side * 0.38, tone(asphalt, 0.87))
         layers.strip(labels.ROAD, edge, edge + side * 0.07, tone(asphalt, 0.52))
+    for lane in street.lanes:  # tracks worn by wheels, and the stain between them
+        for shift in (-0.8, 0.8):
+            layers.strip(
+                labels.ROAD, lane.offset + shift - 0.26, lane.offset + shift + 0.26, tone(asphalt, 1.045), z1=60
+            )
+        layers.strip(labels.ROAD, lane.offset - 0.22, lane.offset + 0.22, tone(asphalt, 0.955), z1=60)
     if street.bike_lane:
         layers.strip(
             labels.ROAD,
@@ -113,12 +119,6 @@ def _road(layers: _Layers, rng: np.random.Generator, street: Street, asphalt: Co
             street.right - 0.38,
             (asphalt[0] * 1.25, asphalt[1] * 0.78, asphalt[2] * 0.70),
         )
-    for lane in street.lanes:  # tracks worn by wheels, and the stain between them
-        for shift in (-0.8, 0.8):
-            layers.strip(
-                labels.ROAD, lane.offset + shift - 0.26, lane.offset + shift + 0.26, tone(asphalt, 1.045), z1=60
-            )
-        layers.strip(labels.ROAD, lane.offset - 0.22, lane.offset + 0.22, tone(asphalt, 0.955), z1=60)
     for _ in range(int(rng.integers(0, 4))):  # mended places
         x, z = rng.uniform(street.left + 0.5, street.right - 2.0), rng.uniform(3, 24)
         box = np.array([[x, x + rng.uniform(0.8, 2.2), z, z + rng.uniform(0.8, 5)]])

@@ -75,10 +75,16 @@ def car_paint(rng: np.random.Generator) -> Colour:
 
 def vary(rng: np.random.Generator, colour: Colour, spread: float) -> Colour:
     """A colour near `colour`."""
-    shift = rng.normal(0, spread * 0.6) + rng.normal(0, spread * 0.5, 3)
-    return tuple(float(min(255, max(0, c + s))) for c, s in zip(colour, shift, strict=True))  # type: ignore[return-value]
+    both, red, green, blue = (rng.standard_normal(4) * (spread * 0.5)).tolist()
+    shift = both * 1.2
+    return (
+        min(255.0, max(0.0, colour[0] + shift + red)),
+        min(255.0, max(0.0, colour[1] + shift + green)),
+        min(255.0, max(0.0, colour[2] + shift + blue)),
+    )
 
 
 def tone(colour: Colour, gain: float) -> Colour:
     """Lighter or darker."""
-    return tuple(min(255.0, c * gain) for c in colour)  # type: ignore[return-value]
+    red, green, blue = colour
+    return min(255.0, red * gain), min(255.0, green * gain), min(255.0, blue * gain)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Literal
 
@@ -27,17 +28,20 @@ class Mark:
     closed: bool = False
 
 
-_ROUND = np.linspace(-np.pi / 2, np.pi / 2, 5)
+_CAP_X, _CAP_Y = np.cos(np.linspace(-np.pi / 2, np.pi / 2, 5)), np.sin(np.linspace(-np.pi / 2, np.pi / 2, 5))
 
 
 def capsule(start: np.ndarray, end: np.ndarray, radius_start: float, radius_end: float) -> np.ndarray:
     """(10, 2) outline of a limb: two round ends of different radius, joined."""
-    along = end - start
-    angle = np.arctan2(along[1], along[0])
-    front, back = _ROUND + angle, _ROUND + angle + np.pi
-    first = np.stack([np.cos(front), np.sin(front)], 1) * radius_end + end
-    second = np.stack([np.cos(back), np.sin(back)], 1) * radius_start + start
-    return np.concatenate([first, second])
+    (x0, y0), (x1, y1) = start.tolist(), end.tolist()
+    dx, dy = x1 - x0, y1 - y0
+    long = math.sqrt(dx * dx + dy * dy)
+    cos, sin = (dx / long, dy / long) if long > 1e-12 else (1.0, 0.0)
+    out = np.empty((10, 2))
+    turned_x, turned_y = _CAP_X * cos - _CAP_Y * sin, _CAP_X * sin + _CAP_Y * cos
+    out[:5, 0], out[:5, 1] = turned_x * radius_end + x1, turned_y * radius_end + y1
+    out[5:, 0], out[5:, 1] = x0 - turned_x * radius_start, y0 - turned_y * radius_start
+    return out
 
 
 _UNIT = {n: np.stack([np.cos(a), np.sin(a)], 1) for n in (8, 12, 16, 24) for a in [np.arange(n) * (2 * np.pi / n)]}

@@ -92,8 +92,10 @@ class _Mesh:
                 shape = detail.points.shape
                 flat = detail.points.reshape(-1, 2)
                 many = shape[0] if len(shape) == 3 else 0
-                first = flat[: shape[-2]].T.tolist()
-                side = min(max(first[0]) - min(first[0]), max(first[1]) - min(first[1]))
+                # Four points a quarter of the outline apart tell its extent well enough.
+                n = shape[-2]
+                (ax, ay), (bx, by), (cx, cy), (dx, dy) = flat[[0, n // 4, n // 2, 3 * n // 4]].tolist()
+                side = min(max(abs(ax - cx), abs(bx - dx)), max(abs(ay - cy), abs(by - dy)))
                 spans.append((count, count + len(flat), many, side))
                 count += len(flat)
                 flats.append(flat)

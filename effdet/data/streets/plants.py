@@ -8,7 +8,7 @@ import numpy as np
 
 from effdet.data.streets.camera import NEAR, Camera
 from effdet.data.streets.light import Light
-from effdet.data.streets.looks import vary
+from effdet.data.streets.looks import tone, vary
 from effdet.data.streets.marks import Colour, Mark, circle
 
 _LEAF: tuple[Colour, ...] = ((66, 98, 42), (84, 112, 46), (52, 84, 46), (98, 118, 56), (74, 104, 62))
@@ -131,9 +131,7 @@ def _trunk(
     if camera.size(width, depth) > 0.004:
         shift = math.copysign(0.4, light.sun[0])
         points[:, 0] = x + shape[:, 0] * width * 0.35 + shift * width + lean * shape[:, 1] / 1.5
-        marks.append(
-            Mark(camera.project(points), light.shade(tuple(c * 1.3 for c in colour), 0.7, depth, glow), mask=False)
-        )  # type: ignore[arg-type]
+        marks.append(Mark(camera.project(points), light.shade(tone(colour, 1.3), 0.7, depth, glow), mask=False))  # type: ignore[arg-type]
     return marks
 
 

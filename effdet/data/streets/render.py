@@ -228,7 +228,7 @@ def render(
     chosen = _numbers(items, people, numbers)
     label_ids, instance_ids = _cityscapes(sheet.ids, chosen)
     image = cv2.resize(sheet.colour, (width, height), interpolation=cv2.INTER_AREA).astype(np.float32)
-    image = roughen(image, label_ids, generator(seed, split, index, "rough"))
+    image = roughen(image, label_ids, generator(seed, split, index, "rough"), light)
     if light.wet > 0.05:
         image = mirror_ground(image, label_ids, light, camera.horizon)
     image = np.ascontiguousarray(image, np.float32)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import cv2
 import numpy as np
 
@@ -32,12 +34,13 @@ def mirror_ground(image: np.ndarray, label_ids: np.ndarray, light: Light, horizo
     return image + (mirrored - image) * share[..., None]
 
 
-def roughen(image: np.ndarray, label_ids: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+def roughen(image: np.ndarray, label_ids: np.ndarray, rng: np.random.Generator, light: Light) -> np.ndarray:
     """Mottles walls and leaves a little: nothing outdoors is of one colour. `image` is float32."""
     height, width = label_ids.shape
     table = np.zeros((256, 2), np.float32)
     table[[labels.BUILDING, labels.WALL]] = (0.034, 0.012)
-    table[[labels.VEGETATION, labels.TERRAIN]] = (0.07, 0.13)
+    table[[labels.VEGETATION, labels.TERRAIN]] = (0.07, 0.11)
+    table *= math.exp(-light.density * 50)  # the air hides it
     coarse = cv2.resize(rng.standard_normal((24, 24), dtype=np.float32), (width, height), interpolation=cv2.INTER_CUBIC)
     cells = max(8, min(height, 190))
     fine = cv2.resize(
@@ -115,4 +118,6 @@ def develop(image: np.ndarray, rng: np.random.Generator, light: Light) -> np.nda
     done, packed = cv2.imencode(".jpg", image[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, quality])
     if not done:
         raise RuntimeError("OpenCV could not compress a picture")
-    return np.ascontiguousarray(cv2.imdecode(packed, cv2.IMREAD_COLOR)[..., ::-1])
+    opened = cv2.imdecode(packed, cv2.IMREAD_COLOR)
+    assert opened is not None
+    return np.ascontiguousarray(opened[..., ::-1])
