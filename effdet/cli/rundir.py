@@ -26,8 +26,8 @@ class RunDir:
 
 
 def holds_run(path: Path) -> bool:
-    """Whether a training has written to `path`."""
-    return (path / CONFIG).exists() or any((path / CHECKPOINTS).glob("*.ckpt"))
+    """Whether a training has written results to `path` (one that failed before its first step has not)."""
+    return (path / "metrics.csv").exists() or any((path / CHECKPOINTS).glob("*.ckpt"))
 
 
 def resolve(

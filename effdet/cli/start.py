@@ -1,61 +1,83 @@
-"""What a training starts from: ``weights=auto-cached``, ``auto``, ``none``, a name or a file."""
+"""What a training starts from, and whether it can work at all."""
 
 from __future__ import annotations
 
+from pathlib import Path
+from typing import Any
+
+import torch
 from rich.console import Console
 from rich.panel import Panel
 
+from effdet.cli.assemble import EVAL_BATCH
+from effdet.cli.config import Config
 from effdet.cli.ranks import is_first
-from effdet.model import ModelSpec, VisionModel
-from effdet.weights import load_weights, names
-from effdet.weights.names import NamedWeights
-from effdet.weights.report import LoadReport
+from effdet.data import EvalSet
+from effdet.evaluation import DetectionEvaluator, evaluate, same_classes, truth_predict_fn
+from effdet.model import VisionModel
+from effdet.training import read_checkpoint
+from effdet.training.loader import LoaderFactory
+from effdet.training.preflight import preflight
+from effdet.weights import load_weights, resolve
+from effdet.weights.resolving import random_warning
 
-NOTHING = (None, "none")
+Record = dict[str, Any]
+"""What checkpoints remember of the first weights: where from, sha256, the load's report."""
+ORACLE_PICTURES = 200
+"""As many pictures of val are scored against themselves; a fault in the annotations is rarely a single one."""
+PREFLIGHT_BATCH = 4
 
 
-def candidates(spec: ModelSpec) -> list[NamedWeights]:
-    """Published weights for `spec`, those for the whole detector before those for its backbone, the best first."""
-    backbone = [row for row in names.for_model(spec.backbone.name) if row.model != spec.name]
-    return [*names.for_model(spec.name), *backbone]
-
-
-def start_from(
-    model: VisionModel, weights: str | None, *, conventions: str | None, strict: bool, trust: bool
-) -> LoadReport | None:
-    """Load what `weights` says into `model`, and say so; None where it stays random.
-
-    Args:
-        model: freshly built.
-        weights: ``auto-cached`` takes the best that is on this disk, and warns where there is none; ``auto`` fetches the best;
-            ``none`` or None stays random; else a path or a published name.
-    """
-    if weights in NOTHING:
-        if is_first():
-            print("weights: random, as asked")
-        return None
-    source = weights
-    if weights in ("auto", "auto-cached"):
-        rows = candidates(model.spec)
-        row = next((row for row in rows if row.cached() is not None), None)
-        if row is None and weights == "auto" and rows:
-            row = rows[0]
-        if row is None:
-            _warn_random(model.spec, rows)
-            return None
-        source = row.name
-    assert source is not None
-    report = load_weights(model, source, strict=strict, trust=trust, conventions=conventions)
+def first_weights(model: VisionModel, config: Config) -> Record:
+    """Load what ``weights=`` says into `model`, and say so."""
+    resolved = resolve(model.spec, config.weights, cached_only=config.weights != "auto")
+    if resolved is None:
+        if is_first() and config.weights not in (None, "none"):
+            Console(stderr=True).print(
+                Panel(random_warning(model.spec), title="warning: random weights", style="yellow")
+            )
+        return {"source": None}
+    report = load_weights(
+        model,
+        resolved.path if resolved.row is None else resolved.row.name,
+        strict=config.strict,
+        trust=config.trust,
+        conventions=config.conventions,
+    )
     if is_first():
         print(report)
-    return report
+    return {"source": report.source, "sha256": resolved.sha256, "scope": report.scope, "report": str(report)}
 
 
-def _warn_random(spec: ModelSpec, rows: list[NamedWeights]) -> None:
-    if rows:
-        fix = f"weights=auto fetches {rows[0].name}"
-    else:
-        fix = f"nothing is published for {spec.name}; weights=FILE takes a file of yours"
-    text = f"This training starts from random weights: it needs many times the epochs, and ends lower. {fix}."
-    if is_first():
-        Console(stderr=True).print(Panel(text, title="warning: random weights", style="yellow"))
+def recorded_weights(checkpoint: Path) -> Record:
+    """What the run that goes on started from."""
+    return read_checkpoint(checkpoint, mmap=True).get("weights") or {"source": None}
+
+
+def check_flight(
+    model: VisionModel, train_batches: LoaderFactory, dataset: EvalSet, *, fresh_head: bool, device: str
+) -> None:
+    """The pre-flight: seconds, before hours.
+
+    Raises:
+        PreflightError: training would not work, and why.
+    """
+
+    def oracle() -> float | None:
+        source = dataset.source
+        if "detection" not in model.heads or len(source.records.labels) == 0:
+            return None
+        judge = DetectionEvaluator(source.coco(), same_classes(source.classes))
+        limit = min(len(dataset), ORACLE_PICTURES)
+        result = evaluate(
+            truth_predict_fn,
+            dataset,
+            evaluators={"detection": judge},
+            batch_size=EVAL_BATCH,
+            limit=limit,
+            progress=False,
+        )
+        return result.metrics["AP"] if result.metrics["AP"] >= 0 else None
+
+    batch = next(iter(train_batches(batch_size=PREFLIGHT_BATCH, rank=0, world=1)))
+    print(preflight(model, batch, fresh_head=fresh_head, oracle=oracle, device=torch.device(device)))

@@ -1,6 +1,7 @@
 """The program as a shell sees it: output, exit codes, speed, and what it imports."""
 
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -176,6 +177,20 @@ def test_a_closed_pipe_is_no_error():
     command = f"{sys.executable} -m effdet train --help | head -1"
     result = subprocess.run(command, shell=True, capture_output=True, text=True, cwd=ROOT, timeout=60, check=False)
     assert result.stderr == ""
+
+
+def test_the_wheel_brings_its_own_configuration(tmp_path):
+    """As hatchling lays it out (``force-include``): ``conf/`` inside the package, none beside it."""
+    shutil.copytree(ROOT / "effdet" / "cli", tmp_path / "effdet" / "cli")
+    for name in ("__init__.py", "__main__.py"):
+        shutil.copy(ROOT / "effdet" / name, tmp_path / "effdet")
+    shutil.copytree(ROOT / "conf", tmp_path / "effdet" / "conf")
+    text = "from effdet.cli.folder import conf_dir; print(conf_dir())"
+    result = subprocess.run([sys.executable, "-c", text], cwd=tmp_path, capture_output=True, text=True, check=True)
+    assert result.stdout.strip() == str(tmp_path / "effdet" / "conf")
+    command = [sys.executable, "-m", "effdet", "train", "--print", "backbone=b3"]
+    result = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=True)
+    assert "name: b3" in result.stdout
 
 
 def test_words_of_a_notebook_are_a_list():

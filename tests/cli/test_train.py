@@ -12,6 +12,7 @@ import yaml
 import effdet
 from effdet.cli import app
 from heads.structures import UserError
+from tests.cli.conftest import composed
 
 ROOT = Path(__file__).resolve().parents[2]
 SMALL = [
@@ -128,18 +129,32 @@ def test_a_model_that_is_not_there(words, text, small_coco, monkeypatch, tmp_pat
 
 
 def test_random_weights_are_said_aloud(small_coco, tmp_path, monkeypatch, capsys):
-    from effdet.cli import start
+    from effdet.cli.start import first_weights
     from effdet.model import build, spec_for
 
     monkeypatch.setenv("EFFDET_CACHE", str(tmp_path))
-    options = {"conventions": None, "strict": True, "trust": False}
     model = build(spec_for(task="detection", backbone="lite0", num_classes=2))
-    assert start.start_from(model, "auto-cached", **options) is None
+    assert first_weights(model, composed("train")) == {"source": None}
     text = " ".join(capsys.readouterr().err.split())
     assert "random weights" in text
-    assert "weights=auto fetches" in text
-    assert start.start_from(model, "none", **options) is None
+    assert "weights=auto would fetch" in text
+    assert first_weights(model, composed("train", "weights=none")) == {"source": None}
     assert capsys.readouterr().err == ""
+
+
+@pytest.mark.data
+def test_a_backbones_file_is_loaded_and_recorded(data_root, small_coco, tmp_path, capsys):
+    from effdet.cli.start import first_weights
+    from effdet.model import build, spec_for
+
+    path = data_root / "weights" / "efficientdet-lite0.tflite"
+    if not path.is_file():
+        pytest.skip(f"no {path}")
+    model = build(spec_for(task="detection", backbone="lite0", num_classes=2))
+    record = first_weights(model, composed("train", "backbone=lite0", f"weights={path}"))
+    assert record["scope"] == "model"
+    assert len(record["sha256"]) == 64
+    assert "matched" in capsys.readouterr().out
 
 
 @pytest.mark.slow

@@ -2,10 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.metadata
-import os
-import platform
-import sys
 from pathlib import Path
 
 from rich.console import Console
@@ -15,12 +11,10 @@ from effdet.cli.assemble import described, model_spec
 from effdet.cli.config import Config
 from effdet.cli.open_model import check_name
 from effdet.cli.words import Words
-from effdet.model import ModelSpec, build, names, spec_for
+from effdet.model import ModelSpec
 from effdet.weights import load
-from effdet.weights import names as weight_names
+from effdet.weights.info import ModelInfo, all_models, environment, model_info
 
-DISTRIBUTIONS = ("effdet-lightning", "torch", "torchvision", "lightning", "hydra-core", "omegaconf", "albumentations",
-                 "numpy", "pillow", "pycocotools", "hotcoco", "faster-coco-eval", "timm")  # fmt: skip
 COMPOSING = ("task", "backbone", "neck", "head", "phi", "image_size", "num_classes")
 
 
@@ -30,90 +24,79 @@ def run(config: Config, words: Words) -> None:
     if config.env:
         console.print(_environment())
     elif config.model is not None:
-        console.print(_model(config))
+        console.print(describe(_spec(config)))
     elif any(word.key.partition(".")[0] in COMPOSING for word in words.words):
         console.print(describe(model_spec(config, num_classes=config.num_classes)))
     else:
         console.print(_models())
-        console.print("effdet info NAME describes one; a backbone with a task makes any other: effdet info backbone=b3")
-
-
-def _models() -> Table:
-    """Every name, with its input size and what its weights are published to reach."""
-    table = Table("model", "task", "input", "published result", "weights")
-    for name in names():
-        spec = spec_for(name)
-        rows = weight_names.for_model(name)
-        best = next((row.result for row in rows if row.result is not None), None)
-        result = "" if best is None else f"{best.metric} {best.value:g}"
-        here = sum(row.cached() is not None for row in rows)
-        held = f"{len(rows)}, {here} on this disk" if rows else "none"
-        table.add_row(name, ", ".join(spec.heads), _sides(spec), result, held)
-    return table
-
-
-def _model(config: Config) -> Table:
-    if Path(config.model).exists():
-        return describe(load(config.model, trust=config.trust).spec)
-    check_name(config.model)
-    return describe(described(config.model, image_size=_size(config.image_size), num_classes=config.num_classes))
+        console.print("effdet info NAME describes one; a task and a backbone make any other: effdet info backbone=b3")
 
 
 def describe(spec: ModelSpec) -> Table:
     """One model in numbers."""
-    model = build(spec)
+    info = model_info(spec)
     table = Table(title=spec.name, show_header=False, title_style="bold")
-    parts = {
-        "backbone": model.backbone,
-        "neck": model.neck,
-        **{f"head {name}": head for name, head in model.heads.items()},
-    }
-    table.add_row("parameters", f"{sum(parameter.numel() for parameter in model.parameters()):,}")
-    for name, part in parts.items():
-        if part is not None:
-            table.add_row(f"  {name}", f"{sum(parameter.numel() for parameter in part.parameters()):,}")
-    table.add_row("input", f"{_sides(spec)}, {spec.preprocess.resize}")
-    table.add_row(
-        "backbone", f"{spec.backbone.name}, {spec.backbone.padding} padding, attention {spec.backbone.attention}"
-    )
-    if spec.neck is not None:
-        neck = spec.neck
+    table.add_row("cost", f"{info.cost.parameters:,} parameters, {info.cost.gmacs:.2f} GMACs a picture")
+    table.add_row("input", f"{_sides(info.size)}, {spec.preprocess.resize}")
+    backbone = spec.backbone
+    table.add_row("backbone", f"{backbone.name}, {backbone.padding} padding, attention {backbone.attention}")
+    if (neck := spec.neck) is not None:
         levels = f"{neck.levels[0]}–{neck.levels[-1]}"
         table.add_row("neck", f"{neck.kind} {neck.channels} × {neck.repeats}, {neck.fusion} fusion, {levels}")
     for name, classes in spec.classes.items():
-        known = [str(name) for name in classes.names if name is not None]
+        known = [str(label) for label in classes.names if label is not None]
         table.add_row(f"classes of {name}", f"{len(known)}: {', '.join(known[:6])}{', …' if len(known) > 6 else ''}")
-    for row in weight_names.for_model(spec.name):
-        result = f", {row.result.metric} {row.result.value:g}" if row.result is not None else ""
+    for row in info.weights:
+        result = f"{row.result.metric} {row.result.value:g}, " if row.result is not None else ""
         here = "on this disk" if row.cached() is not None else "not fetched"
-        table.add_row("weights", f"{row.name} ({row.licence}{result}; {here})")
+        table.add_row("weights", f"{row.name} ({result}{row.licence}; {here})")
+    return table
+
+
+def _spec(config: Config) -> ModelSpec:
+    if Path(config.model).exists():
+        return load(config.model, trust=config.trust).spec
+    check_name(config.model)
+    size = config.image_size
+    return described(
+        config.model,
+        image_size=(size[0], size[1]) if isinstance(size, list) else size,
+        num_classes=config.num_classes,
+    )
+
+
+def _models() -> Table:
+    table = Table("model", "task", "input", "parameters", "GMACs", "published", "weights")
+    for column in (2, 3, 4, 5):
+        table.columns[column].justify = "right"
+    for info in all_models():
+        table.add_row(
+            info.name,
+            info.task,
+            _sides(info.size),
+            f"{info.cost.parameters / 1e6:.1f} M",
+            f"{info.cost.gmacs:.1f}",
+            _result(info),
+            _held(info),
+        )
     return table
 
 
 def _environment() -> Table:
-    import torch
-
     table = Table(title="environment", show_header=False, title_style="bold")
-    table.add_row("python", f"{sys.version.split()[0]} on {platform.platform()}")
-    for name in DISTRIBUTIONS:
-        try:
-            table.add_row(name, importlib.metadata.version(name))
-        except importlib.metadata.PackageNotFoundError:
-            table.add_row(name, "not installed")
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-    table.add_row(
-        "CPU", f"{platform.processor() or platform.machine()}, {cores} cores, {torch.get_num_threads()} threads"
-    )
-    for index in range(torch.cuda.device_count()):
-        card = torch.cuda.get_device_properties(index)
-        table.add_row(f"GPU {index}", f"{card.name}, {card.total_memory / 2**30:.0f} GiB, CUDA {torch.version.cuda}")
+    for name, value in environment().items():
+        table.add_row(name, value)
     return table
 
 
-def _sides(spec: ModelSpec) -> str:
-    height, width = spec.preprocess.size
-    return f"{height} × {width}"
+def _result(info: ModelInfo) -> str:
+    return "" if info.result is None else f"{info.result.metric} {info.result.value:g}"
 
 
-def _size(size: int | list[int] | None) -> int | tuple[int, int] | None:
-    return (size[0], size[1]) if isinstance(size, list) else size
+def _held(info: ModelInfo) -> str:
+    here = sum(row.cached() is not None for row in info.weights)
+    return f"{len(info.weights)}, {here} on this disk" if info.weights else "none"
+
+
+def _sides(size: tuple[int, int]) -> str:
+    return f"{size[0]} × {size[1]}"

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import platform
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +24,7 @@ from effdet.cli.config import Config
 from effdet.cli.inherit import resolve_run_dir
 from effdet.cli.ranks import Started, is_first
 from effdet.cli.results import RunResult
-from effdet.cli.start import start_from
+from effdet.cli.start import check_flight, first_weights, recorded_weights
 from effdet.cli.words import Words
 from effdet.data import EvalSet, Source
 from effdet.evaluation import EvaluationResult, Evaluator, ModelPredictFn, evaluate, print_metrics, write_results
@@ -59,32 +59,34 @@ class Judge:
 def run(config: Config, words: Words) -> RunResult:
     """Train as `config` says; ``RunResult.metrics`` are those of the last evaluation."""
     device = torch_device(config.device)
+    settings = fit_settings(config, Path(), device)  # here, since it may complain
     train, val = open_splits(config, "train", "val")
     _describe(train, val)
     seed_all(config.seed)
     model = build(model_spec(config, classes=class_tables(train, config.task.name)))
     dataset = EvalSet(val, model.preprocess)
+    workers = worker_count(config.workers, cuda=device == "cuda")
+    batches = loader_factory(config, train, model, workers=workers, cuda=device == "cuda")
     judges = evaluators(model, dataset, backend=config.evaluation.backend)
+    judge = Judge(dataset, judges, workers=workers, settings=settings)
+
     folder = resolve_run_dir(config) if is_first() else None
     started = Started(folder.path, _checkpoint(folder)) if folder is not None else _joined()
-    weights = None if started.checkpoint else _start(config, model)
+    if started.checkpoint is not None:
+        weights = recorded_weights(started.checkpoint)
+    else:
+        weights = first_weights(model, config)
+        if config.preflight and is_first():
+            once = loader_factory(config, train, model, workers=0, cuda=False)
+            check_flight(model, once, dataset, fresh_head=weights.get("scope") != "model", device=device)
     if folder is not None:
         started = _prepared(config, folder, started.checkpoint)
-    settings = fit_settings(config, started.run_dir, device)
-    if is_first():
-        size = "×".join(map(str, model.preprocess.size))
-        millions = sum(parameter.numel() for parameter in model.parameters()) / 1e6
-        print(
-            f"model: {model.spec.name}, {millions:.1f} million parameters, input {size}; {device}; run {started.run_dir}"
-        )
-
-    workers = worker_count(config.workers, cuda=device == "cuda")
-    judge = Judge(dataset, judges, workers=workers, settings=settings)
+        _announce(model, device, started.run_dir)
     try:
         result = fit(
             model,
-            loader_factory(config, train, model, workers=workers, cuda=device == "cuda"),
-            settings=settings,
+            batches,
+            settings=replace(settings, run_dir=started.run_dir),
             evaluate=judge,
             resume=started.checkpoint,
             data={"train": train.fingerprint(), "val": val.fingerprint(), "augment": config.get("augment")},
@@ -129,12 +131,11 @@ def _describe(train: Source, val: Source) -> None:
             print(f"warning: {source.split}: {line}")
 
 
-def _start(config: Config, model: VisionModel) -> dict[str, Any]:
-    """Load the first weights; gives what the checkpoints remember of them."""
-    report = start_from(model, config.weights, conventions=config.conventions, strict=config.strict, trust=config.trust)
-    if report is None:
-        return {"source": None}
-    return {"source": report.source, "sha256": report.sha256, "report": str(report)}
+def _announce(model: VisionModel, device: str, run_dir: Path) -> None:
+    size = "×".join(map(str, model.preprocess.size))
+    millions = sum(parameter.numel() for parameter in model.parameters()) / 1e6
+    print(f"model: {model.spec.name}, {millions:.1f} million parameters, input {size}, on {device}")
+    print(f"run: {run_dir}")
 
 
 def _checkpoint(folder: rundir.RunDir) -> Path | None:
@@ -172,9 +173,7 @@ def _finish(run_dir: Path, result: FitResult, last: EvaluationResult | None, *, 
         write_results(last, run_dir)
         print_metrics(last.metrics, title=title)
     minutes = result.seconds / 60
-    print(
-        f"{result.reason}: {result.epochs} epochs, {result.steps} steps in {minutes:.1f} minutes on {platform.node()}"
-    )
+    print(f"{result.reason}: {result.epochs} epochs, {result.steps} steps in {minutes:.1f} minutes")
     if result.best_path is not None and result.best_score is not None:
         print(f"best: {result.best_score:.4f} in {result.best_path}")
     print(run_dir)
