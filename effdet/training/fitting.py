@@ -166,6 +166,10 @@ def fit(
             if out_of_memory(error):
                 size: Any = model.preprocess.size  # type: ignore[union-attr]
                 raise memory_advice(module.batch_size, size, settings.precision, settings.grad_checkpointing) from None
+            if interrupts.received is not None and isinstance(
+                error, RuntimeError
+            ):  # the loader's workers were told too
+                raise interrupts.leave(f"after step {trainer.global_step}") from error
             raise
     return FitResult(
         metrics=module.metrics,

@@ -177,28 +177,34 @@ def equal(a: Any, b: Any) -> bool:
     if isinstance(a, Tensor):
         return isinstance(b, Tensor) and a.dtype == b.dtype and torch.equal(a, b)
     if isinstance(a, Mapping):
-        return a.keys() == b.keys() and all(equal(a[key], b[key]) for key in a)
+        return isinstance(b, Mapping) and a.keys() == b.keys() and all(equal(a[key], b[key]) for key in a)
     if isinstance(a, (list, tuple)):
         return len(a) == len(b) and all(map(equal, a, b))
     return a == b
 
 
-if __name__ == "__main__":  # a run in a process of its own, for the tests that kill it
+if __name__ == "__main__":  # a run in a process of its own, for the tests that kill it and those with several processes
     import json
 
-    from effdet.training import fit, newest_sound
+    from effdet.training import Interrupted, fit, newest_sound
 
     torch.set_num_threads(1)
     words = json.loads(sys.argv[1])
     changes = words.get("changes", {})
     if "checkpoint" in changes:
         changes["checkpoint"] = CheckpointSettings(**changes["checkpoint"])
-    fit(
-        FakeModel(),
-        factory(),
-        settings=settings(words["run_dir"], **changes),
-        evaluate=judge,
-        resume=newest_sound(words["run_dir"]),
-        draw_batch=None,
-        callbacks=[kill_at(words["kill"])] if words.get("kill") else [],
-    )
+    model = FakeModel()
+    if words.get("still"):
+        model.backbone.drop.p = 0.0
+    try:
+        fit(
+            model,
+            factory(words.get("pictures", 24)),
+            settings=settings(words["run_dir"], **changes),
+            evaluate=judge,
+            resume=newest_sound(words["run_dir"]),
+            draw_batch=None,
+            callbacks=[kill_at(words["step"], words["signal"])] if words.get("signal") else [],
+        )
+    except Interrupted as interrupted:
+        sys.exit(interrupted.exit_code)

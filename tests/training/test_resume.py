@@ -3,11 +3,7 @@
 from __future__ import annotations
 
 import csv
-import json
-import random
 import signal
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +15,7 @@ from effdet.training import Interrupted, fit, newest_sound, read_checkpoint
 from effdet.training.callbacks.saver import CheckpointSaver
 from effdet.training.settings import CheckpointSettings, EmaSettings, OptimizerSettings
 from heads.structures import UserError
-from tests.training.fakes import FakeModel, equal, factory, judge, settings
+from tests.training.fakes import FakeLoader, FakeModel, equal, factory, judge, settings
 
 SAME = ("state_dict", "raw_state_dict", "optimizer_states", "lr_schedulers", "loops", "position", "global_step")
 STEPS = 18
@@ -273,6 +269,39 @@ def test_a_signal_in_mid_accumulation_waits_for_the_step(tmp_path: Path) -> None
     assert_same(tmp_path / "a", tmp_path / "b")
 
 
+def test_a_signal_that_also_ends_the_workers(whole: Path, tmp_path: Path) -> None:
+    class Dying(FakeLoader):
+        def _batches(self) -> Any:
+            for batch in super()._batches():
+                if self.served[-1] == (1, 3):
+                    signal.raise_signal(signal.SIGTERM)
+                    raise RuntimeError("DataLoader worker (pid 1) exited unexpectedly")
+                yield batch
+
+    with pytest.raises(Interrupted, match="after step 9"):
+        run(tmp_path, loader=lambda **options: Dying(24, ahead=0, **options))
+    assert last(tmp_path)["position"] == {"epoch": 1, "batch": 3, "evaluated": False}
+    run(tmp_path, resume=newest_sound(tmp_path))
+    assert_same(tmp_path, whole)
+
+
+def test_a_second_term_says_nothing_and_a_second_interrupt_leaves(tmp_path: Path) -> None:
+    class Signals(Callback):
+        def __init__(self, number: int) -> None:
+            self.number = number
+
+        def on_train_batch_start(self, trainer: Any, module: Any, batch: Any, batch_idx: int) -> None:
+            if trainer.fit_loop.total_batch_idx == 7:
+                signal.raise_signal(self.number)
+                signal.raise_signal(self.number)
+
+    with pytest.raises(Interrupted, match="after step 8, which is saved"):
+        run(tmp_path / "a", extra=(Signals(signal.SIGTERM),))
+    with pytest.raises(Interrupted, match="second time: the last step is not saved"):
+        run(tmp_path / "b", extra=(Signals(signal.SIGINT),))
+    assert last(tmp_path / "b")["global_step"] == 6
+
+
 def test_a_signal_in_an_evaluation_leaves_at_once(whole: Path, tmp_path: Path) -> None:
     def evaluate(model: Any) -> dict[str, Any]:
         signal.raise_signal(signal.SIGTERM)
@@ -283,36 +312,6 @@ def test_a_signal_in_an_evaluation_leaves_at_once(whole: Path, tmp_path: Path) -
     assert last(tmp_path)["position"] == {"epoch": 0, "batch": 6, "evaluated": False}
     run(tmp_path, resume=newest_sound(tmp_path))
     assert_same(tmp_path, whole)
-
-
-def launch(run_dir: Path, **words: Any) -> subprocess.CompletedProcess[str]:
-    text = json.dumps({"run_dir": str(run_dir), **words})
-    command = [sys.executable, "-m", "tests.training.fakes", text]
-    return subprocess.run(command, capture_output=True, text=True, cwd=Path(__file__).parents[2], timeout=120)
-
-
-@pytest.mark.slow
-def test_killed_again_and_again(tmp_path: Path) -> None:
-    """kill -9 at random moments, in saves too: 20 kills; the end is that of the run that was left alone."""
-    changes = {"checkpoint": {"every_steps": 1, "max_share": 1.0}, "trainer": {"max_epochs": 40}}
-    assert launch(tmp_path / "whole", changes=changes).returncode == 0
-    generator = random.Random(0)
-    kills = 0
-    text = json.dumps({"run_dir": str(tmp_path / "torn"), "changes": changes})
-    for _ in range(60):
-        process = subprocess.Popen(
-            [sys.executable, "-m", "tests.training.fakes", text], cwd=Path(__file__).parents[2], stderr=subprocess.PIPE
-        )
-        try:
-            _, errors = process.communicate(timeout=generator.uniform(3.0, 5.5) if kills < 20 else None)
-            assert process.returncode == 0, errors.decode()[-2000:]
-            break
-        except subprocess.TimeoutExpired:
-            process.kill()
-            process.communicate()
-            kills += 1
-    assert_same(tmp_path / "torn", tmp_path / "whole")
-    assert kills >= 10
 
 
 def test_a_save_is_at_most_its_share_of_the_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import sys
 import threading
@@ -19,8 +20,9 @@ _EVERY = 10
 class Interrupts(Callback):
     """Notes a signal, and lets the checkpoint callback act on it at the next border of two optimiser steps.
 
-    Use as a context manager around ``trainer.fit``. A second signal leaves at once, and so does one that comes while
-    there is nothing unsaved: before the first step, and during an evaluation (the state is saved before it).
+    Use as a context manager around ``trainer.fit``. A second Ctrl-C leaves at once, and so does any signal that comes
+    while there is nothing unsaved: before the first step, and during an evaluation (the state is saved before it). A
+    second SIGTERM says nothing new: job managers send it to a group and to each process of it.
     """
 
     def __init__(self) -> None:
@@ -32,6 +34,7 @@ class Interrupts(Callback):
         self._old: dict[int, Any] = {}
         self._trainer: Trainer | None = None
         self._asked = 0
+        self._process = os.getpid()
 
     def __enter__(self) -> Self:
         if threading.current_thread() is threading.main_thread():
@@ -70,16 +73,22 @@ class Interrupts(Callback):
         return Interrupted(signum, f"stopped by {signal.Signals(signum).name} {where}; {self.advice}")
 
     def _handle(self, signum: int, frame: FrameType | None) -> None:
+        if os.getpid() != self._process:  # a loader's worker has inherited this handler
+            if signum == signal.SIGTERM:
+                os._exit(128 + signum)
+            return
         launcher = self._trainer.strategy.launcher if self._trainer is not None else None
         if self.received is None and launcher is not None and signum == signal.SIGTERM:
             launcher.kill(signum)  # the processes that this one has started
-        if self.at_once or self.received is not None:
-            again = self.received is not None
+        again = self.received is not None
+        if again and signum == signal.SIGTERM:
+            return
+        if self.at_once or again:
             self.received = signum
             raise self.leave("for the second time: the last step is not saved" if again else "with everything saved")
         self.received = signum
         print(
-            f"\n{signal.Signals(signum).name}: saving after this step, then leaving (again: leave at once)",
+            f"\n{signal.Signals(signum).name}: saving after this step, then leaving (Ctrl-C now: leave at once)",
             file=sys.stderr,
             flush=True,
         )

@@ -12,6 +12,7 @@ from lightning.pytorch.callbacks import Checkpoint
 
 from effdet.training.callbacks.interrupts import Interrupts
 from effdet.training.checkpoints import BEST, LAST
+from effdet.training.errors import CheckpointError, Interrupted
 from effdet.training.position import Position
 from effdet.training.settings import CheckpointSettings
 from heads.structures import UserError
@@ -50,6 +51,8 @@ class CheckpointSaver(Checkpoint):
         self._saved_at = time.monotonic()
         self._save_seconds = 0.0
         self._saved: tuple[int, Position] | None = None
+        self._at_border = False
+        """Whether no step is half done."""
 
     @property
     def last_path(self) -> Path:
@@ -68,11 +71,15 @@ class CheckpointSaver(Checkpoint):
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         self._saved_at = time.monotonic()
 
+    def on_train_batch_start(self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int) -> None:
+        self._at_border = False
+
     def on_train_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
         if trainer.fit_loop._should_accumulate():
             return  # half of a step's gradients is nothing that a checkpoint holds
+        self._at_border = True
         stop = self.interrupts.agreed(trainer)
         if stop or self._due(trainer):
             self._save_last(trainer, Position(trainer.current_epoch, batch_idx + 1))
@@ -109,6 +116,12 @@ class CheckpointSaver(Checkpoint):
         final = trainer.should_stop or epoch + 1 == trainer.max_epochs
         if final or self._affordable(trainer):
             self._save_last(trainer, place)
+
+    def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
+        # A signal to the whole group also ends the loader's workers, and what we then see is an error of the loader.
+        fled = self.interrupts.received is not None and not isinstance(exception, (Interrupted, CheckpointError))
+        if fled and self._at_border and trainer.world_size == 1:
+            self._save_last(trainer, Position(trainer.current_epoch, trainer.fit_loop.batch_idx + 1))
 
     def _due(self, trainer: Trainer) -> bool:
         every_steps, minutes = self.settings.every_steps, self.settings.every_minutes

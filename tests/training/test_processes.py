@@ -1,0 +1,94 @@
+"""Runs in processes of their own: several that train together, and one that is killed."""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from effdet.training import read_checkpoint
+from tests.training.fakes import equal
+from tests.training.test_resume import assert_same
+
+ROOT = Path(__file__).parents[2]
+DDP = {"devices": 2, "strategy": "ddp"}
+
+
+def command(run_dir: Path, **words: Any) -> list[str]:
+    return [sys.executable, "-m", "tests.training.fakes", json.dumps({"run_dir": str(run_dir), **words})]
+
+
+def launch(run_dir: Path, **words: Any) -> subprocess.CompletedProcess[str]:
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("PYTEST")}
+    return subprocess.run(
+        command(run_dir, **words), capture_output=True, text=True, cwd=ROOT, timeout=280, env=environment
+    )
+
+
+def last(folder: Path) -> dict[str, Any]:
+    return read_checkpoint(folder / "checkpoints" / "last.ckpt")
+
+
+@pytest.mark.slow
+def test_two_processes_train_what_one_does(tmp_path: Path) -> None:
+    """2 processes of 4 pictures give the weights of 1 of 8 (BatchNorm frozen, which sees each process's pictures alone)."""
+    common = {"freeze": ["bn"]}
+    one = launch(tmp_path / "one", still=True, changes={"batch_size": 8, **common})
+    two = launch(tmp_path / "two", still=True, changes={"batch_size": 4, "trainer": DDP, **common})
+    assert one.returncode == 0, one.stderr[-2000:]
+    assert two.returncode == 0, two.stderr[-2000:]
+    a, b = last(tmp_path / "one"), last(tmp_path / "two")
+    assert a["global_step"] == b["global_step"] == 9
+    for name, value in a["raw_state_dict"].items():
+        torch.testing.assert_close(value, b["raw_state_dict"][name], rtol=1e-5, atol=1e-6)
+    assert a["lr_schedulers"] == b["lr_schedulers"] and a["position"]["epoch"] == b["position"]["epoch"]
+
+
+@pytest.mark.slow
+def test_two_processes_stop_together_and_resume_exactly(tmp_path: Path) -> None:
+    changes = {"trainer": {**DDP, "max_epochs": 6}}
+    whole = launch(tmp_path / "whole", changes=changes)
+    assert whole.returncode == 0, whole.stderr[-2000:]
+    stopped = launch(tmp_path / "torn", changes=changes, signal=int(signal.SIGTERM), step=5)
+    assert stopped.returncode == 143, (stopped.returncode, stopped.stderr[-2000:])
+    assert last(tmp_path / "torn")["global_step"] == 10, "the processes ask each other at every tenth step"
+    resumed = launch(tmp_path / "torn", changes=changes)
+    assert resumed.returncode == 0, resumed.stderr[-2000:]
+    a, b = last(tmp_path / "whole"), last(tmp_path / "torn")
+    for key in ("state_dict", "raw_state_dict", "optimizer_states", "position"):
+        assert equal(a[key], b[key]), key
+
+
+@pytest.mark.slow
+def test_killed_again_and_again(tmp_path: Path) -> None:
+    """kill -9 at random moments, in saves too; the end is that of the run that was left alone."""
+    changes = {"checkpoint": {"every_steps": 1, "max_share": 1.0}, "trainer": {"max_epochs": 40}}
+    assert launch(tmp_path / "whole", changes=changes).returncode == 0
+    generator = random.Random(0)
+    kills = 0
+    for _ in range(60):
+        process = subprocess.Popen(command(tmp_path / "torn", changes=changes), cwd=ROOT, stderr=subprocess.PIPE)
+        metrics = tmp_path / "torn" / "metrics.csv"
+        before = metrics.stat().st_mtime_ns if metrics.exists() else 0
+        try:
+            if kills < 20:
+                while process.poll() is None and (metrics.stat().st_mtime_ns if metrics.exists() else 0) <= before:
+                    time.sleep(0.05)
+            _, errors = process.communicate(timeout=generator.uniform(0.0, 0.6) if kills < 20 else None)
+            assert process.returncode == 0, errors.decode()[-2000:]
+            break
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.communicate()
+            kills += 1
+    assert_same(tmp_path / "torn", tmp_path / "whole")
+    assert kills >= 5
