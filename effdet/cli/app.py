@@ -58,6 +58,7 @@ def _main(arguments: Sequence[str]) -> int:
     name = arguments[0]
     if name not in COMMANDS:
         raise ConfigError([f"{name}: no such command{did_you_mean(name, COMMANDS)} (commands: {', '.join(COMMANDS)})"])
+    warnings.formatwarning = _one_line_warning  # here and not in `run`, which notebooks call
     result = run(COMMANDS[name], arguments[1:])
     return result if isinstance(result, int) else OK
 
@@ -79,7 +80,6 @@ def run(command: Command, arguments: Sequence[str]) -> Any:
         print(config.to_yaml(), end="")
         return None
     _warn_of_collisions()
-    warnings.formatwarning = _one_line_warning
     return importlib.import_module(command.module).run(config, words)
 
 
