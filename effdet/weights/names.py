@@ -64,16 +64,28 @@ class NamedWeights:
     """The bare name of the architecture means this row."""
 
     def cached(self) -> Path | None:
-        """The file on this machine, without touching the network."""
+        """The file on this machine, without touching the network and without reading it."""
         return hub.cached(self.file_name) or (hub.cached_hub_file(self.hub_file) if self.hub_file else None)
+
+    def verified(self) -> Path | None:
+        """The file on this machine if its checksum is right; never touches the network.
+
+        Raises:
+            UserError: there is one, and it is another file or a damaged one.
+        """
+        path = self.cached()
+        # The hub's file holds the same tensors in another format, and its client has checked it.
+        if path is not None and path.name == self.file_name and not _has_sum(path, self.sha256):
+            raise UserError(f"{path} is not {self.name}: its sha256 does not begin with {self.sha256}; delete it")
+        return path
 
     def fetch(self, *, progress: bool = True) -> Path:
         """The file, from the cache or from its owner.
 
         Raises:
-            UserError: it is nowhere, or has no public address.
+            UserError: it is nowhere, has no public address, or the cached one is damaged.
         """
-        if (path := self.cached()) is not None:
+        if (path := self.verified()) is not None:
             return path
         if self.addresses:
             try:
@@ -84,6 +96,10 @@ class NamedWeights:
         if self.hub_file is not None:
             return hub.download_hub_file(self.hub_file)
         raise UserError(f"{self.name} has no address to fetch it from; give the path of {self.file_name} instead")
+
+
+def _has_sum(path: Path, sha256: str | None) -> bool:
+    return sha256 is None or hub.sha256_of(path).startswith(sha256)
 
 
 @cache

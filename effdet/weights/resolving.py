@@ -50,7 +50,7 @@ def resolve(spec: ModelSpec, weights: str | None, *, cached_only: bool = True) -
         return ResolvedWeights(path, sha256_of(path), row)
     rows = suitable(spec)
     for row in rows:
-        if (path := row.cached()) is not None:
+        if (path := row.verified()) is not None:
             return ResolvedWeights(path, sha256_of(path), row)
     fetchable = [row for row in rows if row.addresses or row.hub_file]
     if weights == "auto" and not cached_only and fetchable:

@@ -4,6 +4,8 @@
 weights, sets its BatchNorm statistics by one pass in training mode, and saves its state dict, the images, its raw outputs
 (anchor-major), its anchors, and what its post-processing makes of well separated logits.
 """
+# pyright: reportMissingImports=false, reportCallIssue=false
+# `effdet` is another distribution here.
 
 import sys
 

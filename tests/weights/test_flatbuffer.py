@@ -74,7 +74,7 @@ def small_file() -> bytes:
     first, second = writer.tables(parts[0], 2)
     operator_slot = writer.tables(parts[3], 1)[0]
     for slot, index in ((first, 1), (second, 0)):
-        fields = {0: ("<I", None), 1: ("<b", 9), 2: ("<I", index), 3: ("<I", None)}
+        fields: dict[int, tuple[str, int | None]] = {0: ("<I", None), 1: ("<b", 9), 2: ("<I", index), 3: ("<I", None)}
         tensor, inner = writer.table(fields | ({4: ("<I", None)} if index else {}))
         writer.point(slot, tensor)
         writer.vector(inner[0], np.array([2, 3], np.int32))

@@ -18,6 +18,7 @@ from effdet.weights.loading import MisfitError
 from heads.structures import ClassTable
 
 DETECTOR = "tf_efficientdet_lite0"
+CLASS_ROWS = "heads.detection.class_net.predict.pointwise.weight"
 
 
 def detector(name: str = DETECTOR, *, seed: int = 0, **options) -> VisionModel:
@@ -25,8 +26,8 @@ def detector(name: str = DETECTOR, *, seed: int = 0, **options) -> VisionModel:
     model = build(spec_for(name, image_size=64, **options))
     for layer in model.modules():  # statistics that a fresh model's are not
         if isinstance(layer, torch.nn.BatchNorm2d):
-            layer.running_mean.normal_(0, 0.1)
-            layer.running_var.uniform_(0.5, 1.5)
+            layer.get_buffer("running_mean").normal_(0, 0.1)
+            layer.get_buffer("running_var").uniform_(0.5, 1.5)
     return model.eval()
 
 
@@ -117,38 +118,38 @@ def test_a_bare_backbone_takes_the_backbone_of_any_file() -> None:
 
 def test_rows_are_carried_over_by_class_name() -> None:
     source = create_model(DETECTOR, classes=class_table("coco90"), image_size=64)
-    torch.nn.init.normal_(source.heads["detection"].class_net.predict.pointwise.bias)
+    torch.nn.init.normal_(source.get_parameter(CLASS_ROWS.replace("weight", "bias")))
     target = create_model(DETECTOR, classes=ClassTable.of(["unicorn", "Traffic_Light", "person"]), image_size=64)
-    fresh = target.heads["detection"].class_net.predict.pointwise.weight.detach().clone().reshape(9, 3, -1)
+    fresh = target.get_parameter(CLASS_ROWS).detach().clone().reshape(9, 3, -1)
     report = load_weights(target, peer_state(source), conventions="google/efficientdet-lite0")
     (carried,) = report.carried_over
     assert carried.taken == ("Traffic_Light", "person") and carried.fresh == ("unicorn",)
     assert report.complete and "2 of 3 classes; fresh: unicorn" in str(report)
-    theirs = source.heads["detection"].class_net.predict.pointwise.weight.reshape(9, 90, -1)
-    ours = target.heads["detection"].class_net.predict.pointwise.weight.reshape(9, 3, -1)
+    theirs = source.get_parameter(CLASS_ROWS).reshape(9, 90, -1)
+    ours = target.get_parameter(CLASS_ROWS).reshape(9, 3, -1)
     assert torch.equal(ours[:, 1], theirs[:, 9]) and torch.equal(
         ours[:, 2], theirs[:, 0]
     )  # channel = anchor * K + class
     assert torch.equal(ours[:, 0], fresh[:, 0])
-    box = "box_net.predict.pointwise.weight"
-    assert torch.equal(target.heads["detection"].get_parameter(box), source.heads["detection"].get_parameter(box))
+    box = CLASS_ROWS.replace("class_net", "box_net")
+    assert torch.equal(target.get_parameter(box), source.get_parameter(box))
     assert target.classes["detection"].names == ("unicorn", "Traffic_Light", "person")
 
 
 def test_classes_that_only_count_carry_nothing_into_another_number() -> None:
     target = create_model(DETECTOR, num_classes=5, image_size=64)
-    before = target.heads["detection"].class_net.predict.pointwise.weight.detach().clone()
+    before = target.get_parameter(CLASS_ROWS).detach().clone()
     report = load_weights(target, peer_state(detector()), conventions="google/efficientdet-lite0")
     assert report.complete and report.carried_over[0].taken == ()
-    assert torch.equal(before, target.heads["detection"].class_net.predict.pointwise.weight)
+    assert torch.equal(before, target.get_parameter(CLASS_ROWS))
 
 
 def test_a_model_that_only_counts_gets_the_files_class_names() -> None:
     model = detector()
-    assert bool(model.heads["detection"].named_classes.all())
+    assert bool(model.get_buffer("heads.detection.named_classes").all())
     load_weights(model, peer_state(detector(seed=1)), conventions="google/efficientdet-lite0")
     assert model.classes["detection"] == class_table("coco90")
-    assert int(model.heads["detection"].named_classes.sum()) == 80
+    assert int(model.get_buffer("heads.detection.named_classes").sum()) == 80
 
 
 def test_conventions_are_applied_and_said() -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -89,6 +91,12 @@ def test_fetching_reads_the_cache_first(tmp_path: Path, monkeypatch: pytest.Monk
     path = tmp_path / "weights" / row.file_name
     path.parent.mkdir()
     path.write_bytes(b"x")
-    assert row.cached() == path == row.fetch()
+    assert row.cached() == path
+    with pytest.raises(
+        UserError, match="is not tf_efficientdet_d0: its sha256 does not begin with f153e0cf; delete it"
+    ):
+        row.fetch()
+    same = replace(row, sha256=hashlib.sha256(b"x").hexdigest()[:8])
+    assert same.verified() == path == same.fetch()
     with pytest.raises(UserError, match=r"has no address .* give the path of efficientdet-lite0\.tflite"):
         names.get("google/efficientdet-lite0").fetch()

@@ -18,6 +18,7 @@ def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setenv("EFFDET_CACHE", str(tmp_path))
     monkeypatch.setenv("EFFDET_OFFLINE", "1")  # whatever touched the network would fail
     monkeypatch.setattr("effdet.hub.cached_hub_file", lambda file: None)
+    monkeypatch.setattr(names, "_has_sum", lambda path, sha256: b"damaged" not in path.read_bytes())
     (tmp_path / "weights").mkdir()
     return tmp_path / "weights"
 
@@ -48,6 +49,12 @@ def test_nothing_is_fetched_unless_the_user_said_so(cache: Path) -> None:
         resolve(spec, "auto", cached_only=False)
     with pytest.raises(UserError, match="EFFDET_OFFLINE"):
         resolve(spec, "tf_efficientnet_b0")
+
+
+def test_a_damaged_cached_file_is_an_error_and_not_a_download(cache: Path) -> None:
+    put(cache, "tf_efficientdet_d0").write_bytes(b"damaged")
+    with pytest.raises(UserError, match="is not tf_efficientdet_d0"):
+        resolve(spec_for("tf_efficientdet_d0"), "auto-cached")
 
 
 def test_paths_and_names(cache: Path, tmp_path: Path) -> None:

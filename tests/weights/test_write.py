@@ -14,6 +14,8 @@ from effdet.model import VisionModel, build, fold, spec_for
 from effdet.weights import WeightsError, class_table, create_model, load, load_weights, save
 from heads.structures import ClassTable, UserError
 
+CLASS_ROWS = "heads.detection.class_net.predict.pointwise.weight"
+
 
 @pytest.fixture(scope="module")
 def model() -> VisionModel:
@@ -34,7 +36,7 @@ def test_a_saved_model_comes_back_the_same(model: VisionModel, tmp_path: Path) -
     again = load(path)
     assert again.spec == model.spec and not again.training
     assert torch.equal(answer(again), answer(model))
-    assert again.heads["detection"].named_classes.sum() == 80
+    assert again.get_buffer("heads.detection.named_classes").sum() == 80
     with safe_open(path, framework="pt") as file:
         assert json.loads(file.metadata()["effdet"])["notes"] == {"from": "a test"}
     assert [entry.name for entry in path.parent.iterdir()] == ["m.safetensors"]  # no temporary file stays
@@ -66,8 +68,8 @@ def test_what_cannot_be_saved(model: VisionModel, tmp_path: Path) -> None:
 def test_own_weights_into_a_model_of_other_classes(model: VisionModel, tmp_path: Path) -> None:
     path = save(model, tmp_path / "m.safetensors")
     target = create_model("tf_efficientdet_lite0", classes=ClassTable.of(["car", "tram"]), image_size=64, weights=path)
-    rows = target.heads["detection"].class_net.predict.pointwise.weight.reshape(9, 2, -1)
-    theirs = model.heads["detection"].class_net.predict.pointwise.weight.reshape(9, 90, -1)
+    rows = target.get_parameter(CLASS_ROWS).reshape(9, 2, -1)
+    theirs = model.get_parameter(CLASS_ROWS).reshape(9, 90, -1)
     assert torch.equal(rows[:, 0], theirs[:, 2])
     assert target.preprocess.size == (64, 64)
 
