@@ -42,6 +42,7 @@ FORMAT = 1
 _MONITORS = {"detection": "AP", "semantic": "mIoU", "classification": "top1"}
 _NOISE = (
     "does not have many workers",
+    r"recommended to use `self\.log\(.*sync_dist=True",
     "in eval mode at the start of training",
     "is smaller than the logging interval",
     r"isinstance\(treespec, LeafSpec\)",
@@ -90,7 +91,8 @@ def fit(
         evaluate: judges the model it is given, in place; gives metrics by name.
         resume: a checkpoint of this run to go on from (:func:`effdet.training.newest_sound` finds it).
         data: fingerprint of the training data: any plain value. A resume on other data is refused.
-        record: plain values that go into each checkpoint: ``config`` (YAML text), ``weights``, ``classes``, ….
+        record: plain values that go into each checkpoint: ``config`` (YAML text), ``weights``, …; on a resume, what is
+            None here is taken over from the checkpoint.
         draw_batch: draws the first augmented batch: ``draw_batch(batch, model, path)``; None draws none.
         draw_predictions: draws predictions after each evaluation, ``draw_predictions(model, path)``; such as
             :class:`effdet.training.sheets.PredictionSheet`.
@@ -130,7 +132,7 @@ def fit(
         LastEvaluation(),
         *callbacks,
         *_listed(arguments.get("callbacks")),
-        saver if arguments.get("enable_checkpointing") is not False else None,
+        saver if arguments.get("enable_checkpointing") is not False and not arguments.get("fast_dev_run") else None,
     ]
     with _quiet_lightning(), interrupts:
         if evaluate is None:
@@ -153,6 +155,9 @@ def fit(
         module.record = _record(model, settings, trainer, data, record or {})
         if checkpoint is not None:
             check_same(checkpoint[FACTS], module.record[FACTS], str(resume))
+            for name, value in (record or {}).items():
+                if value is None:  # such as the weights that it all began with
+                    module.record[name] = checkpoint.get(name)
             position = Position.from_dict(checkpoint["position"])
             for logger in loggers:
                 if isinstance(logger, CsvLogger):
@@ -253,7 +258,7 @@ def _version(name: str) -> str | None:
 
 
 def _reason(trainer: Trainer, early: EarlyStopping | None, timer: Timer | None, steps: int | None) -> str:
-    if early is not None and early.stopped_epoch > 0:
+    if early is not None and early.wait_count >= early.patience:
         return "early stopping"
     if timer is not None and (left := timer.time_remaining()) is not None and left <= 0:
         return "time"

@@ -59,7 +59,13 @@ def build_optimizer(
     lr = peak_lr(settings, step_pictures)
     groups = parameter_groups(model, settings, lr)
     if settings.name == "sgd":
-        return torch.optim.SGD(groups, lr, momentum=settings.momentum, nesterov=settings.nesterov, **_how(fused))
+        sgd = torch.optim.SGD(groups, lr, momentum=settings.momentum, nesterov=settings.nesterov, **_how(fused))
+        if fused and settings.momentum:
+            # The fused kernel allocates momentum without clearing it; a first step that is skipped would leave it so.
+            for group in sgd.param_groups:
+                for parameter in group["params"]:
+                    sgd.state[parameter]["momentum_buffer"] = torch.zeros_like(parameter)
+        return sgd
     if settings.name == "adamw":
         return torch.optim.AdamW(groups, lr, betas=settings.betas, **_how(fused))
     # TensorFlow's recipe for EfficientNet: decay 0.9, epsilon 0.001 (arXiv 1905.11946, section 5.2).

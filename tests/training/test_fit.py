@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 import torch
+import yaml
 from lightning.pytorch import Callback
 
 from effdet.training import fit, read_checkpoint
@@ -293,6 +294,16 @@ def test_no_warning_reaches_the_user(tmp_path: Path) -> None:
         go(tmp_path, optimizer=OptimizerSettings(lr=0.1))
         go(tmp_path / "b", evaluate=None, trainer={"limit_train_batches": 2})
     assert [str(warning.message) for warning in caught] == []
+
+
+def test_the_trainer_file_is_accepted(tmp_path: Path) -> None:
+    values = yaml.safe_load((Path(__file__).parents[2] / "conf" / "trainer" / "default.yaml").read_text())
+    assert go(tmp_path, trainer={**values, "max_epochs": 1, "accelerator": "cpu"}).steps == 6
+
+
+def test_a_rehearsal_saves_nothing(tmp_path: Path) -> None:
+    assert go(tmp_path, trainer={"fast_dev_run": 2}).steps == 2
+    assert not (tmp_path / "checkpoints").exists()
 
 
 def test_limits_shorten_the_schedule(tmp_path: Path) -> None:

@@ -30,7 +30,7 @@ def command(run_dir: Path, **words: Any) -> list[str]:
 def launch(run_dir: Path, **words: Any) -> subprocess.CompletedProcess[str]:
     environment = {name: value for name, value in os.environ.items() if not name.startswith("PYTEST")}
     return subprocess.run(
-        command(run_dir, **words), capture_output=True, text=True, cwd=ROOT, timeout=280, env=environment
+        command(run_dir, **words), capture_output=True, text=True, cwd=ROOT, timeout=400, env=environment
     )
 
 
@@ -39,6 +39,7 @@ def last(folder: Path) -> dict[str, Any]:
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(900)
 def test_two_processes_train_what_one_does(tmp_path: Path) -> None:
     """2 processes of 4 pictures give the weights of 1 of 8 (BatchNorm frozen, which sees each process's pictures alone)."""
     common = {"freeze": ["bn"]}
@@ -54,6 +55,7 @@ def test_two_processes_train_what_one_does(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(900)
 def test_two_processes_stop_together_and_resume_exactly(tmp_path: Path) -> None:
     changes = {"trainer": {**DDP, "max_epochs": 6}}
     whole = launch(tmp_path / "whole", changes=changes)
@@ -69,6 +71,7 @@ def test_two_processes_stop_together_and_resume_exactly(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(900)
 def test_killed_again_and_again(tmp_path: Path) -> None:
     """kill -9 at random moments, in saves too; the end is that of the run that was left alone."""
     changes = {"checkpoint": {"every_steps": 1, "max_share": 1.0}, "trainer": {"max_epochs": 40}}

@@ -54,6 +54,26 @@ def test_one_step_of_sgd_by_hand() -> None:
     assert model.weight.item() == pytest.approx(2.0 - 0.1 * (1.0 + 0.5 * 2.0))
 
 
+@pytest.mark.parametrize("name", ["sgd", "adamw"])
+def test_a_fused_optimiser_skips_when_it_is_told_to(name: str) -> None:
+    """What the guard relies on where it doesn't wait for the device."""
+    model, other = FakeModel(), FakeModel()
+    chosen = OptimizerSettings(name, lr=0.1, lr_per=None)
+    fused = build_optimizer(model, chosen, step_pictures=1, fused=True)
+    plain = build_optimizer(other, chosen, step_pictures=1)
+    before = [parameter.detach().clone() for parameter in model.parameters()]
+    for bad in (True, False, True, False):
+        for parameter, twin in zip(model.parameters(), other.parameters(), strict=True):
+            parameter.grad = torch.full_like(parameter, float("nan") if bad else 0.5)
+            twin.grad = None if bad else torch.full_like(parameter, 0.5)
+        fused.found_inf = torch.tensor(float(bad))  # type: ignore[attr-defined]
+        fused.step()
+        plain.step()
+    for parameter, twin, old in zip(model.parameters(), other.parameters(), before, strict=True):
+        torch.testing.assert_close(parameter, twin)
+        assert not torch.equal(parameter, old)
+
+
 @pytest.mark.parametrize("name, kind", [("adamw", torch.optim.AdamW), ("rmsprop", torch.optim.RMSprop)])
 def test_other_optimisers(name: str, kind: type) -> None:
     assert isinstance(build_optimizer(FakeModel(), OptimizerSettings(name), step_pictures=1), kind)

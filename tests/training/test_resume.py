@@ -154,6 +154,33 @@ def test_resume_of_a_run_without_evaluation(tmp_path: Path) -> None:
         assert_same(torn, tmp_path / "whole")
 
 
+@pytest.mark.parametrize("trainer", [{}, {"val_check_interval": 0.5}])
+def test_resume_from_the_best(trainer: dict[str, Any], tmp_path: Path) -> None:
+    """What is left where the last two are torn: it stands right behind an evaluation."""
+    run(tmp_path / "whole", trainer=trainer)
+    scores = iter([0.1, 0.3, 0.2])
+
+    def evaluate(model: Any) -> dict[str, Any]:
+        return {**judge(model), "AP": next(scores)}
+
+    with pytest.raises(Stop):
+        fit(
+            FakeModel(),
+            factory(),
+            settings=settings(tmp_path / "torn", trainer=trainer),
+            evaluate=evaluate,
+            data="abc",
+            draw_batch=None,
+            callbacks=[StopAt("on_validation_start", 3)],
+        )
+    best = tmp_path / "torn" / "checkpoints" / "best.ckpt"
+    assert read_checkpoint(best)["position"]["evaluated"]
+    run(tmp_path / "torn", resume=best, trainer=trainer)
+    for key in SAME:
+        assert equal(last(tmp_path / "torn")[key], last(tmp_path / "whole")[key]), key
+    assert [row["step"] for row in rows(tmp_path / "torn")] == [row["step"] for row in rows(tmp_path / "whole")]
+
+
 def test_twice_interrupted(whole: Path, tmp_path: Path) -> None:
     for count in (4, 5):
         with pytest.raises(Stop):
