@@ -23,6 +23,10 @@ from effdet.evaluation.segmentation import confusion_matrix, segmentation_metric
 from heads.structures import ClassTable, Detections, UserError
 
 
+WORTH_TELLING = 0.05
+"""A cap always cuts off something at the evaluation's score of .001; it matters, and is told, from this score on."""
+
+
 class Evaluator(Protocol):
     """Gathers one head's predictions and turns them into metrics."""
 
@@ -85,7 +89,8 @@ class DetectionEvaluator:
             results = coco_results(
                 record.image_id, boxes[row][keep], scores[row][keep], self._category[labels[row][keep]]
             )
-            self._rows[index] = (record.image_id, bool(capped[row]), results)
+            lost = bool(capped[row]) and counts[row] > 0 and scores[row][: counts[row]].min() >= WORTH_TELLING
+            self._rows[index] = (record.image_id, bool(lost), results)
 
     def state(self) -> Any:
         return self._rows
@@ -95,14 +100,14 @@ class DetectionEvaluator:
 
     @property
     def capped(self) -> int:
-        """Pictures on which a cap (candidates, detections) cut something off."""
+        """Pictures on which a cap (candidates, detections) cut off what may have scored `WORTH_TELLING` or more."""
         return sum(capped for _, capped, _ in self._rows.values())
 
     def metrics(self) -> dict[str, Any]:
         if self.capped:
             warnings.warn(
-                f"a cap (max_detections or pre_nms) cut detections off in {self.capped} of {len(self._rows)} pictures; "
-                "COCO counts up to 100 a picture and class",
+                f"max_detections or pre_nms cut off detections of score {WORTH_TELLING:g} and more in {self.capped} of "
+                f"{len(self._rows)} pictures; raise them to keep all (COCO counts up to 100 a picture and class)",
                 stacklevel=2,
             )
         seen = {image_id for image_id, _, _ in self._rows.values()}
