@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from effdet.data.streets import coaches, cycles, labels, people, vehicles
+from effdet.data.streets import cars, coaches, cycles, labels, people
 from effdet.data.streets.layout import PARKING, Layout, Street
 from effdet.data.streets.looks import Look, cast_size, look
 from effdet.data.streets.marks import Colour
@@ -47,7 +47,7 @@ class Actor:
         return replace(self, pose=replace(self.pose, x=x, z=z), phase=phase)
 
 
-_BUILD = {labels.CAR: vehicles.car, labels.BUS: coaches.bus, labels.TRUCK: coaches.truck, labels.TRAIN: coaches.tram}
+_BUILD = {labels.CAR: cars.car, labels.BUS: coaches.bus, labels.TRUCK: coaches.truck, labels.TRAIN: coaches.tram}
 _UMBRELLAS: tuple[Colour, ...] = ((34, 34, 40), (170, 36, 44), (40, 80, 150), (222, 190, 60), (70, 130, 110))
 
 

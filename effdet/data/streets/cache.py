@@ -16,7 +16,7 @@ from effdet.data.streets.write import write
 from effdet.hub import cache_folder
 from heads.structures import UserError
 
-VERSION = 1
+VERSION = 2
 """Of the generator: raised whenever a picture or a label would differ."""
 COUNTS = {"train": 1200, "val": 320, "test": 320}
 """Pictures of each split by default."""

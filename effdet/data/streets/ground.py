@@ -17,6 +17,8 @@ from effdet.data.streets.sheet import SUPERSAMPLE, Sheet
 
 _STEPS = 26
 _END = FAR * 4
+_FIXED = 120.0
+"""A gain of 1 as a byte."""
 
 
 class _Layers:
@@ -235,17 +237,20 @@ def light_ground(sheet: Sheet, rng: np.random.Generator, layout: Layout, hard: n
     depth = camera.ground_depth(rows)
     depth = np.minimum(depth, 4000.0).astype(np.float32)
     columns = ((np.arange(width) + 0.5 - width / 2) / height).astype(np.float32)
-    x = columns[None] * (depth / camera.focal)[:, None]
+    x = columns[None] * (depth / np.float32(camera.focal))[:, None]
     z = np.broadcast_to(depth[:, None], x.shape)
     shift = rng.uniform(0, 512, 2).astype(np.float32)
     bend = np.asarray(layout.street.centre(depth), np.float32)[:, None]
     texture = np.zeros(x.shape, np.float32)
+    x_street = x - bend
     # Two scales of grain, each fading out where its texels get smaller than a pixel.
     for scale, strength in ((18.0, 0.050), (2.2, 0.055)):
-        u = np.mod((x - bend) * scale + shift[0], 512).astype(np.float32)
-        v = np.mod(z * scale * 0.6 + shift[1], 512).astype(np.float32)
+        u = np.mod(x_street * np.float32(scale) + shift[0], np.float32(512))
+        v = np.broadcast_to(np.mod(depth * np.float32(scale * 0.6) + shift[1], np.float32(512))[:, None], x.shape)
         fine = np.clip(camera.focal * height / depth / scale * 1.3, 0, 1)[:, None]
-        texture += cv2.remap(_grain(), u, v, cv2.INTER_LINEAR, borderMode=cv2.BORDER_WRAP) * (strength * fine)
+        texture += cv2.remap(_grain(), u, np.ascontiguousarray(v), cv2.INTER_LINEAR, borderMode=cv2.BORDER_WRAP) * (
+            strength * fine
+        )
     glow = np.zeros(x.shape, np.float32)
     if light.lit > 0:
         for lamp_x, lamp_z in light.lamps:
@@ -257,23 +262,17 @@ def light_ground(sheet: Sheet, rng: np.random.Generator, layout: Layout, hard: n
     left = np.exp(-light.density * np.minimum(depth, 800.0))[:, None]
     open_sky = 1.0 - 0.78 * soft[top:]
     colour = sheet.colour[top * SUPERSAMPLE :]
-    gains = (
-        np.stack(
-            [
-                (light.ambient[c] * open_sky + light.direct[c] * sun * shade + glow * open_sky * (1.0, 0.88, 0.66)[c])
-                * (1.0 + texture)
-                for c in range(3)
-            ],
-            -1,
-        )
-        * left[..., None]
-    )
-    haze = np.array(light.haze, np.float32) * (1.0 - left)[..., None]
-    gains = cv2.resize(gains.astype(np.float32), (colour.shape[1], colour.shape[0]), interpolation=cv2.INTER_LINEAR)
-    lit = cv2.multiply(colour, gains, dtype=cv2.CV_32F)
-    haze = cv2.resize(
-        np.broadcast_to(haze, (len(depth), 2, 3)).astype(np.float32),
-        (colour.shape[1], colour.shape[0]),
-        interpolation=cv2.INTER_LINEAR,
-    )
-    colour[:] = cv2.add(lit, haze, dtype=cv2.CV_8U)
+    rough = (1.0 + texture) * left * _FIXED
+    planes = []
+    for channel, lamp in enumerate((1.0, 0.88, 0.66)):
+        gain = open_sky * light.ambient[channel] + shade * (light.direct[channel] * sun)
+        if light.lit > 0:
+            gain += glow * open_sky * lamp
+        planes.append(gain * rough)
+    # Eighth-bit fixed point: OpenCV multiplies bytes many times faster than floats.
+    size = (colour.shape[1], colour.shape[0])
+    gains = cv2.resize(cv2.convertScaleAbs(cv2.merge(planes)), size, interpolation=cv2.INTER_LINEAR)
+    haze = (np.array(light.haze, np.float32) * (1.0 - left)[..., None]).astype(np.uint8)
+    haze = cv2.resize(np.repeat(haze, 2, axis=1), size, interpolation=cv2.INTER_LINEAR)
+    cv2.multiply(colour, gains, dst=colour, scale=1.0 / _FIXED)
+    cv2.add(colour, haze, dst=colour)

@@ -16,7 +16,7 @@ from effdet.data.streets.panels import Detail, Panel, Pose, Solid, draw, quad, r
 
 _BAY = 5.0, 11.0
 """Metres of facade that are drawn as one panel, near and far."""
-_FAR = 36.0
+_FAR = 30.0
 """Metres: houses beyond have fewer details."""
 
 
@@ -68,7 +68,7 @@ class House:
                 (near_x + deep_x, style.height, near_z),
                 (near_x, style.height, near_z),
             ]
-            panels.append(quad(end, tone(style.wall, 0.95), middle, gable(style)))
+            panels.append(quad(end, tone(style.wall, 0.95), middle, gable(style) if near_z < 45 else ()))
         length = math.hypot(bx - ax, bz - az)
         bays = max(1, round(length / _BAY[near_z > _FAR]))
         for number in range(bays - 1, -1, -1) if along else range(bays):

@@ -7,14 +7,17 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from effdet.data.streets import coaches, cycles, furniture, houses, labels, people, plants, vehicles
+from effdet.data.streets import cars, coaches, cycles, furniture, houses, labels, people, plants
 from effdet.data.streets.actors import Actor
 from effdet.data.streets.camera import Camera
-from effdet.data.streets.layout import FAR, Layout
+from effdet.data.streets.layout import Layout
 from effdet.data.streets.light import Light
 from effdet.data.streets.marks import Mark
 from effdet.data.streets.panels import draw, visible_lamps
 from effdet.data.streets.weather import Glow
+
+_LAST_HOUSE = 68.0
+"""Metres: beyond stands the skyline."""
 
 
 @dataclass
@@ -35,7 +38,7 @@ def actor_item(actor: Actor, camera: Camera, light: Light, half_width: float) ->
     first = actor.looks[0]
     if actor.kind == "vehicle":
         body = {
-            labels.CAR: vehicles.car,
+            labels.CAR: cars.car,
             labels.BUS: coaches.bus,
             labels.TRUCK: coaches.truck,
             labels.TRAIN: coaches.tram,
@@ -156,7 +159,7 @@ def _houses(rng: np.random.Generator, layout: Layout, side: int, line: float, ha
     items: list[Item] = []
     z = float(rng.uniform(-12, 0))
     gap_share = {"city": 0.08, "town": 0.25, "suburb": 0.95}[street.district]
-    while z < FAR:
+    while z < _LAST_HOUSE:
         length = float(rng.uniform(7, 17) if street.district != "suburb" else rng.uniform(8, 13))
         z0, z1 = z, z + length
         gap = float(rng.uniform(2, 9)) if rng.random() < gap_share else 0.0

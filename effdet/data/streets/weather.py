@@ -41,7 +41,9 @@ def roughen(image: np.ndarray, label_ids: np.ndarray, rng: np.random.Generator, 
     table[[labels.BUILDING, labels.WALL]] = (0.034, 0.012)
     table[[labels.VEGETATION, labels.TERRAIN]] = (0.07, 0.11)
     table *= math.exp(-light.density * 50)  # the air hides it
-    coarse = cv2.resize(rng.standard_normal((24, 24), dtype=np.float32), (width, height), interpolation=cv2.INTER_CUBIC)
+    coarse = cv2.resize(
+        rng.standard_normal((24, 24), dtype=np.float32), (width, height), interpolation=cv2.INTER_LINEAR
+    )
     cells = max(8, min(height, 190))
     fine = cv2.resize(
         rng.standard_normal((cells, cells), dtype=np.float32), (width, height), interpolation=cv2.INTER_LINEAR
