@@ -49,7 +49,9 @@ class ClassTable:
 
     def __post_init__(self) -> None:
         if len(self.names) != len(self.ids):
-            raise UserError(f"a class table needs an id for each name, got {len(self.names)} names, {len(self.ids)} ids")
+            raise UserError(
+                f"a class table needs an id for each name, got {len(self.names)} names, {len(self.ids)} ids"
+            )
 
     def __len__(self) -> int:
         return len(self.names)

@@ -22,7 +22,6 @@ from effdet.evaluation.coco import coco_metrics
 from effdet.evaluation.segmentation import confusion_matrix, segmentation_metrics
 from heads.structures import ClassTable, Detections, UserError
 
-
 WORTH_TELLING = 0.05
 """A cap always cuts off something at the evaluation's score of .001; it matters, and is told, from this score on."""
 
