@@ -65,7 +65,8 @@ class NeckSpec:
     def from_dict(cls, values: dict[str, Any]) -> Self:
         if unknown := sorted(set(values) - {field.name for field in fields(cls)}):
             raise UserError(f"a neck has no setting {unknown[0]!r}")
-        return cls(**(values | {"levels": tuple(values["levels"])}))
+        plain: dict[str, Any] = values | {"levels": tuple(values["levels"])}
+        return cls(**plain)
 
 
 class FusionNode(nn.Module):
