@@ -16,6 +16,7 @@ from effdet.training.autobatch import largest_batch
 from effdet.training.freezing import freeze
 from effdet.training.loader import LoaderFactory, OneItem, ResumableLoader
 from effdet.training.meter import LossMeter
+from effdet.training.norms import set_norm_momentum
 from effdet.training.optimizers import STATES, build_optimizer
 from effdet.training.position import Position, loop_state
 from effdet.training.resume import FACTS
@@ -205,6 +206,7 @@ class VisionModule(LightningModule):
         return OneItem()
 
     def on_fit_start(self) -> None:
+        set_norm_momentum(self.model, momentum=self.settings.norm_momentum, batches=self.epoch_batches)
         if self.settings.compile:
             self.model.compile()  # in place, so that the keys of the weights stay; here, after EMA has copied the model
 

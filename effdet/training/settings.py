@@ -123,6 +123,8 @@ class FitSettings:
     compile: bool = False
     grad_checkpointing: bool = False
     channels_last: bool = True
+    norm_momentum: float | None = None
+    """Of every BatchNorm, share of the new batch; None: the fine-tuning rule (:mod:`effdet.training.norms`)."""
     loggers: tuple[str, ...] = ("tensorboard",)
     """tensorboard, wandb, mlflow; ``metrics.csv`` is always written."""
     progress: bool = True
@@ -135,6 +137,8 @@ class FitSettings:
             object.__setattr__(self, name, (value,) if isinstance(value, str) else tuple(value))
         object.__setattr__(self, "run_dir", Path(self.run_dir))
         _one_of("monitor_mode", self.monitor_mode, ("max", "min"))
+        if self.norm_momentum is not None and not 0 < self.norm_momentum <= 1:
+            raise UserError(f"norm_momentum={self.norm_momentum} is a share, above 0 and up to 1, or null")
         if self.batch_size != "auto" and (not isinstance(self.batch_size, int) or self.batch_size < 1):
             raise UserError(f"batch_size={self.batch_size!r} must be 1 or more, or auto")
         precision = self.precision
