@@ -67,6 +67,8 @@ def ensure(
     with FileLock(home / f"{name}.lock"):
         if is_whole(folder):  # another process was faster
             return folder
+        for left in home.glob(f".{name}-*"):  # by a process that was killed: whoever holds the lock is alone
+            shutil.rmtree(left, ignore_errors=True)
         draft = Path(tempfile.mkdtemp(prefix=f".{name}-", dir=home))
         try:
             write(draft, (height, width), seed, counts, workers=workers, progress=progress)

@@ -130,6 +130,13 @@ def test_a_failure_leaves_nothing_behind(tmp_path: Path, monkeypatch: pytest.Mon
     assert [path for path in tmp_path.iterdir() if path.is_dir()] == []
 
 
+def test_what_a_killed_process_left_is_removed(tmp_path: Path):
+    left = tmp_path / f".v{streets.VERSION}-seed6-64x64-1-0-0-abc"
+    (left / "leftImg8bit").mkdir(parents=True)
+    streets.ensure(64, 6, train=1, val=0, test=0, root=tmp_path, progress=False)
+    assert not left.exists()
+
+
 def test_the_cache_folder_is_named_by_the_environment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setenv("EFFDET_CACHE", str(tmp_path))
     made = streets.ensure(64, 4, train=1, val=0, test=0, progress=False)
