@@ -17,8 +17,8 @@ from effdet.evaluation import DetectionEvaluator, ModelPredictFn, evaluate, prin
 def run(config: Config, words: Words) -> RunResult:
     """Measure, print, write."""
     device = torch_device(config.device)
+    model = open_model(config)  # first: it is read in a second, while a set may have to be drawn or parsed
     source = open_split(config, config.split)
-    model = open_model(config)
     for line in source.warnings:
         print(f"warning: {line}")
     if config.limit is not None:
