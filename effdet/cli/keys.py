@@ -48,9 +48,15 @@ class KeyFile:
     keys: dict[str, Key]
 
 
-@functools.cache
 def read_keys(path: Path, group: str = "") -> KeyFile:
     """Reads a configuration file of `group` (nothing for a primary one)."""
+    state = path.stat()
+    return _read_keys(path, group, (state.st_mtime_ns, state.st_size))
+
+
+@functools.lru_cache(maxsize=512)
+def _read_keys(path: Path, group: str, version: tuple[int, int]) -> KeyFile:
+    """`version` is part of the cache's key: in a notebook, files change between two trainings."""
     text = path.read_text(encoding="utf-8")
     lines = text.splitlines()
     package = match[1] if (match := _PACKAGE.search(text)) else group.replace("/", ".")

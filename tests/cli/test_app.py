@@ -42,12 +42,10 @@ def shell(*words: str, program: str | None = None) -> subprocess.CompletedProces
 @pytest.mark.parametrize(
     "words",
     [
-        ["--help"],
         ["train", "--help"],
         ["train", "backbon=b3", "data=cocoo"],
         ["train", "--print", "data=coco"],
         ["evaluate"],
-        ["predict", "model=x"],
     ],
 )
 def test_answers_come_at_once(words):

@@ -74,6 +74,14 @@ def test_package_line_wins(tmp_path):
     assert list(read_keys(path, "task").keys) == ["task.name"]
 
 
+def test_a_changed_file_is_read_again(tmp_path):
+    path = tmp_path / "file.yaml"
+    path.write_text("a: 1\n")
+    assert list(read_keys(path).keys) == ["a"]
+    path.write_text("longer: 1\n")
+    assert list(read_keys(path).keys) == ["longer"]
+
+
 def test_broken_yaml_is_one_line(tmp_path):
     path = tmp_path / "file.yaml"
     path.write_text("a: [1,\nb: 2")

@@ -19,6 +19,7 @@ def run_of(tmp_path, monkeypatch):
 
     def write(*words: str) -> None:
         (tmp_path / "x" / "checkpoints").mkdir(parents=True)
+        (tmp_path / "x" / "checkpoints" / "last.ckpt").touch()
         write_config(tmp_path / "x", composed("train", *words).to_yaml())
 
     return write
@@ -73,9 +74,7 @@ def test_evaluate_takes_the_runs_data(run_of, tmp_path):
     )
     other = tmp_path / "other"
     other.mkdir()
-    config = prepared(
-        "evaluate", "model=x/checkpoints/best.ckpt".replace("/best.ckpt", ""), "data=voc", f"data.root={other}"
-    )
+    config = prepared("evaluate", "model=x/checkpoints/last.ckpt", "data=voc", f"data.root={other}")
     assert (config.data.name, config.data.root, config.limit) == ("voc", str(other), None)
 
 
