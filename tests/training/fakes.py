@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import os
+import random
 import signal
 import sys
+import time
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from types import SimpleNamespace
@@ -183,14 +186,11 @@ def equal(a: Any, b: Any) -> bool:
     return a == b
 
 
-if __name__ == "__main__":  # a run in a process of its own, for the tests that kill it and those with several processes
-    import json
-
+def train(words: Mapping[str, Any]) -> int:
+    """A run as `words` say, resumed where there is something to resume; gives the exit code."""
     from effdet.training import Interrupted, fit, newest_sound
 
-    torch.set_num_threads(1)
-    words = json.loads(sys.argv[1])
-    changes = words.get("changes", {})
+    changes = dict(words.get("changes", {}))
     if "checkpoint" in changes:
         changes["checkpoint"] = CheckpointSettings(**changes["checkpoint"])
     model = FakeModel()
@@ -207,4 +207,50 @@ if __name__ == "__main__":  # a run in a process of its own, for the tests that 
             callbacks=[kill_at(words["step"], words["signal"])] if words.get("signal") else [],
         )
     except Interrupted as interrupted:
-        sys.exit(interrupted.exit_code)
+        return interrupted.exit_code
+    return 0
+
+
+def kill_loop(words: Mapping[str, Any]) -> int:
+    """Run, kill -9 at a random moment after the first row, resume, …; after `kills` of them run to the end.
+
+    Each run is a fork of this process, which has imported Lightning already. Gives the number of kills.
+    """
+    generator = random.Random(words.get("seed", 0))
+    metrics = Path(words["run_dir"]) / "metrics.csv"
+    kills = 0
+    while True:
+        before = metrics.stat().st_mtime_ns if metrics.exists() else 0
+        child = os.fork()
+        if child == 0:
+            code = 1
+            try:
+                code = train(words)
+            finally:
+                os._exit(code)
+        ended = 0
+        if kills < words["kills"]:
+            while not ended and (metrics.stat().st_mtime_ns if metrics.exists() else 0) == before:
+                time.sleep(0.01)
+                ended, status = os.waitpid(child, os.WNOHANG)
+            time.sleep(0 if ended else generator.uniform(0, words["seconds"]))
+            ended = ended or os.waitpid(child, os.WNOHANG)[0]
+            if not ended:
+                os.kill(child, signal.SIGKILL)
+                os.waitpid(child, 0)
+                kills += 1
+                continue
+            raise RuntimeError(f"the run ended after {kills} kills: make it longer")
+        _, status = os.waitpid(child, 0)
+        if status:
+            raise RuntimeError(f"the last run ended with status {status}")
+        return kills
+
+
+if __name__ == "__main__":  # a run in a process of its own, for the tests that kill it and those with several processes
+    torch.set_num_threads(1)
+    said = json.loads(sys.argv[1])
+    if "kills" in said:
+        print(kill_loop(said))
+    else:
+        sys.exit(train(said))
