@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from rich import box
 from rich.console import Console
 from rich.table import Table
 
@@ -14,6 +15,7 @@ from effdet.cli.words import Words
 from effdet.model import ModelSpec
 from effdet.weights import load
 from effdet.weights.info import ModelInfo, all_models, environment, model_info
+from heads.structures import ClassTable
 
 COMPOSING = ("task", "backbone", "neck", "head", "phi", "image_size", "num_classes")
 
@@ -29,6 +31,7 @@ def run(config: Config, words: Words) -> None:
         console.print(describe(model_spec(config, num_classes=config.num_classes)))
     else:
         console.print(_models())
+        console.print("input: side in pixels. files: of published weights (how many are on this disk).")
         console.print("effdet info NAME describes one; a task and a backbone make any other: effdet info backbone=b3")
 
 
@@ -44,13 +47,20 @@ def describe(spec: ModelSpec) -> Table:
         levels = f"{neck.levels[0]}–{neck.levels[-1]}"
         table.add_row("neck", f"{neck.kind} {neck.channels} × {neck.repeats}, {neck.fusion} fusion, {levels}")
     for name, classes in spec.classes.items():
-        known = [str(label) for label in classes.names if label is not None]
-        table.add_row(f"classes of {name}", f"{len(known)}: {', '.join(known[:6])}{', …' if len(known) > 6 else ''}")
+        table.add_row(f"classes of {name}", _named(classes))
     for row in info.weights:
         result = f"{row.result.metric} {row.result.value:g}, " if row.result is not None else ""
         here = "on this disk" if row.cached() is not None else "not fetched"
         table.add_row("weights", f"{row.name} ({result}{row.licence}; {here})")
     return table
+
+
+def _named(classes: ClassTable) -> str:
+    """How many, and the first of them; a model without weights has numbers for names, which say nothing."""
+    known = [str(label) for label in classes.names if label is not None]
+    if classes == ClassTable.unnamed(len(classes)):
+        return f"{len(known)}, without names until weights or data bring them"
+    return f"{len(known)}: {', '.join(known[:6])}{', …' if len(known) > 6 else ''}"
 
 
 def _spec(config: Config) -> ModelSpec:
@@ -66,13 +76,14 @@ def _spec(config: Config) -> ModelSpec:
 
 
 def _models() -> Table:
-    table = Table("model", "task", "input", "parameters", "GMACs", "published", "weights")
-    for column in (2, 3, 4, 5):
+    table = Table("model", "input", "params", "GMACs", "published", "files", box=box.SIMPLE_HEAD, pad_edge=False)
+    for column in table.columns:
+        column.no_wrap = True
+    for column in (1, 2, 3, 4):
         table.columns[column].justify = "right"
     for info in all_models():
         table.add_row(
             info.name,
-            info.task,
             _sides(info.size),
             f"{info.cost.parameters / 1e6:.1f} M",
             f"{info.cost.gmacs:.1f}",
@@ -95,8 +106,8 @@ def _result(info: ModelInfo) -> str:
 
 def _held(info: ModelInfo) -> str:
     here = sum(row.cached() is not None for row in info.weights)
-    return f"{len(info.weights)}, {here} on this disk" if info.weights else "none"
+    return f"{len(info.weights)} ({here})" if info.weights else "none"
 
 
 def _sides(size: tuple[int, int]) -> str:
-    return f"{size[0]} × {size[1]}"
+    return str(size[0]) if size[0] == size[1] else f"{size[0]} × {size[1]}"
