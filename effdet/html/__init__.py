@@ -1,0 +1,62 @@
+"""One self-contained HTML page: text, tables, pictures and charts, with nothing to fetch and no script.
+
+A page is built from top to bottom. Every builder gives :class:`Html`; plain text that it is handed is escaped.
+
+>>> page = Page("Run 7", "b0 on streets")
+>>> page.add(section("Loss", figure(line_chart({"train": [(1, 2.0), (2, 1.5)]}, x_label="epoch"), "per epoch")))
+>>> page.add(section("Classes", table(["class", "AP"], [["car", 0.41]])))
+>>> page.write("report.html")
+"""
+
+from effdet.html.bars import bar_chart, histogram
+from effdet.html.blocks import (
+    Section,
+    Tone,
+    badge,
+    callout,
+    cards,
+    code,
+    details,
+    figure,
+    grid,
+    heading,
+    listing,
+    meter,
+    section,
+    table,
+    text,
+)
+from effdet.html.curves import line_chart
+from effdet.html.heat import heat_map
+from effdet.html.markup import Html, format_number, join, markup, tag
+from effdet.html.page import Page
+from effdet.html.pictures import image
+
+__all__ = [
+    "Html",
+    "Page",
+    "Section",
+    "Tone",
+    "badge",
+    "bar_chart",
+    "callout",
+    "cards",
+    "code",
+    "details",
+    "figure",
+    "format_number",
+    "grid",
+    "heading",
+    "heat_map",
+    "histogram",
+    "image",
+    "join",
+    "line_chart",
+    "listing",
+    "markup",
+    "meter",
+    "section",
+    "table",
+    "tag",
+    "text",
+]

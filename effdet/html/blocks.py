@@ -1,0 +1,136 @@
+"""What stands on a page between the charts: sections, tables, figures, cards, remarks."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from effdet.html.markup import Html, join, markup, tag
+
+Tone = Literal["error", "warning", "note", "good"]
+
+
+@dataclass(frozen=True)
+class Section:
+    """A titled part of a page, with a line in its contents."""
+
+    title: str
+    content: Html
+
+
+def section(title: str, *content: Any) -> Section:
+    """A part of the page: plain text in `content` becomes paragraphs, markup stands as it is."""
+    return Section(title, join(part if isinstance(part, Html) else text(part) for part in content if part is not None))
+
+
+def text(*parts: Any, soft: bool = False) -> Html:
+    """A paragraph; `soft` for asides."""
+    return tag("p", *parts, class_="soft" if soft else None)
+
+
+def heading(title: str) -> Html:
+    """A heading inside a section."""
+    return tag("h3", title)
+
+
+def code(line: str) -> Html:
+    """A file, key or command inside text."""
+    return tag("code", line)
+
+
+def listing(lines: str) -> Html:
+    """Lines of a terminal or a file."""
+    return tag("pre", lines)
+
+
+def badge(label: Any, tone: Tone | None = None) -> Html:
+    """A short word on a coloured plate."""
+    return tag("span", label, class_=f"badge {tone or ''}".strip())
+
+
+def callout(*content: Any, tone: Tone = "note") -> Html:
+    """A remark that should not be missed."""
+    return tag("div", *content, class_=f"callout {tone}")
+
+
+def cards(*entries: tuple[str, Any] | tuple[str, Any, Tone | None]) -> Html:
+    """Key figures side by side: ``(label, value)`` or ``(label, value, tone)``."""
+    drawn = [
+        tag(
+            "div",
+            tag("b", _cell(entry[1])),
+            tag("span", entry[0]),
+            class_=f"card {(entry[2:] or ('',))[0] or ''}".strip(),
+        )
+        for entry in entries
+    ]
+    return tag("div", *drawn, class_="cards")
+
+
+def meter(share: float, *, tone: Tone | None = None, label: str | None = None) -> Html:
+    """A share of 0…1 as a small bar with its percentage (or `label`), for cells of a table."""
+    known = math.isfinite(share)
+    width = f"width:{100 * min(max(share, 0.0), 1.0) if known else 0:.1f}%"
+    shown = label if label is not None else (f"{share:.1%}" if known else "–")
+    return tag("span", tag("i", tag("b", style=width)), tag("span", shown), class_=f"meter {tone or ''}".strip())
+
+
+def details(summary: Any, *content: Any) -> Html:
+    """Content that is folded away until it is asked for."""
+    return tag("details", tag("summary", summary), *content)
+
+
+def grid(*content: Any, least: str = "17rem") -> Html:
+    """Blocks side by side, as many as fit with a width of at least `least` (a CSS length)."""
+    return tag("div", *content, class_="grid", style=f"--least:{least}")
+
+
+def figure(content: Any, caption: Any = None) -> Html:
+    """A chart or an image with its caption."""
+    return tag("figure", tag("div", content, class_="scroll"), None if caption is None else tag("figcaption", caption))
+
+
+def table(
+    columns: Sequence[Any], rows: Sequence[Sequence[Any]], *, caption: Any = None, limit: int | None = None
+) -> Html:
+    """A table. Columns that hold numbers alone stand to the right; None and NaN are written as a dash.
+
+    Args:
+        columns: headings.
+        rows: cells: numbers, text (escaped) or markup.
+        limit: rows that show at once; the others are folded away below.
+    """
+    wrong = next((row for row in rows if len(row) != len(columns)), None)
+    if wrong is not None:
+        raise ValueError(f"a row has {len(wrong)} cells for {len(columns)} columns: {wrong!r}")
+    numeric = [_numeric([row[index] for row in rows]) for index in range(len(columns))]
+    shown, hidden = (rows, ()) if limit is None or len(rows) <= limit else (rows[:limit], rows[limit:])
+    drawn = _table(columns, shown, numeric, caption)
+    if not hidden:
+        return drawn
+    return drawn + details(f"{len(hidden):,} more", _table(columns, hidden, numeric, None))  # type: ignore[return-value]
+
+
+def _table(columns: Sequence[Any], rows: Sequence[Sequence[Any]], numeric: list[bool], caption: Any) -> Html:
+    styles = ["number" if is_number else None for is_number in numeric]
+    head = tag("tr", *(tag("th", name, class_=style) for name, style in zip(columns, styles, strict=True)))
+    body = [
+        tag("tr", *(tag("td", _cell(cell), class_=style) for cell, style in zip(row, styles, strict=True)))
+        for row in rows
+    ]
+    titled = None if caption is None else tag("caption", caption)
+    return tag("div", tag("table", titled, tag("thead", head), tag("tbody", *body)), class_="scroll")
+
+
+def _is_number(cell: Any) -> bool:
+    return isinstance(cell, (int, float)) and not isinstance(cell, bool)
+
+
+def _numeric(cells: list[Any]) -> bool:
+    return any(map(_is_number, cells)) and all(cell is None or _is_number(cell) for cell in cells)
+
+
+def _cell(value: Any) -> Html:
+    return Html("–") if value is None else markup(value)

@@ -1,0 +1,100 @@
+"""The page as a whole: one file, no scripts, nothing fetched."""
+
+from __future__ import annotations
+
+import os
+import re
+import tempfile
+from contextlib import suppress
+from pathlib import Path
+from typing import Any, Self
+
+from effdet.html.blocks import Section, text
+from effdet.html.markup import Html, join, tag
+
+_STYLE = Path(__file__).with_name("page.css")
+_POLICY = "default-src 'none'; img-src data:; style-src 'unsafe-inline'"
+"""What a browser may load for this page: nothing but what stands in it."""
+
+
+class Page:
+    """A page that is filled from top to bottom, then rendered or written.
+
+    >>> page = Page("Run 7", "b0 on streets").add(section("Scores", table(["AP"], [[0.41]])))
+    >>> page.write(Path("report.html"))
+    """
+
+    def __init__(self, title: str, subtitle: Any = None, *, footer: Any = None) -> None:
+        self.title = title
+        self.subtitle = subtitle
+        self.footer = footer
+        self._parts: list[Section | Html] = []
+
+    def add(self, *parts: Any) -> Self:
+        """Adds sections and markup; plain text becomes a paragraph, None is left out."""
+        for part in parts:
+            if part is not None:
+                self._parts.append(part if isinstance(part, (Section, Html)) else text(part))
+        return self
+
+    def render(self) -> str:
+        """The whole document."""
+        anchors = _anchors([part.title for part in self._parts if isinstance(part, Section)])
+        pending = iter(anchors)
+        body = [
+            tag("section", tag("h2", part.title), part.content, id=next(pending)) if isinstance(part, Section) else part
+            for part in self._parts
+        ]
+        titles = [part.title for part in self._parts if isinstance(part, Section)]
+        contents = _contents(titles, anchors) if len(titles) > 1 else None
+        top = tag("header", tag("h1", self.title), self._subtitle(), class_="top")
+        foot = None if self.footer is None else tag("footer", self.footer)
+        frame = tag("div", top, contents, tag("main", *body), foot, class_="frame" + " with-contents" * bool(contents))
+        head = join(
+            [
+                tag("meta", charset="utf-8"),
+                Html('<meta name="viewport" content="width=device-width, initial-scale=1">'),
+                Html(f'<meta http-equiv="Content-Security-Policy" content="{_POLICY}">'),
+                tag("title", self.title),
+                Html(f"<style>{_STYLE.read_text(encoding='utf-8')}</style>"),
+            ],
+            "\n",
+        )
+        return f'<!doctype html>\n<html lang="en">\n<head>\n{head}\n</head>\n{tag("body", frame)}\n</html>\n'
+
+    def write(self, path: Path | str) -> Path:
+        """Writes the document as UTF-8; a page that was there is replaced in one step, never left half written."""
+        path = Path(path)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        handle, partial = tempfile.mkstemp(dir=path.parent, prefix=f".{path.stem}.", suffix=".part")
+        try:
+            with os.fdopen(handle, "w", encoding="utf-8", newline="\n") as file:
+                file.write(self.render())
+            Path(partial).chmod(0o644)  # mkstemp's files are their owner's alone
+            Path(partial).replace(path)
+        except BaseException:
+            with suppress(OSError):
+                Path(partial).unlink()
+            raise
+        return path
+
+    def _subtitle(self) -> Html | None:
+        return None if self.subtitle is None else tag("div", self.subtitle, class_="soft")
+
+
+def _contents(titles: list[str], anchors: list[str]) -> Html:
+    lines = [tag("li", tag("a", title, href=f"#{anchor}")) for title, anchor in zip(titles, anchors, strict=True)]
+    return tag("nav", tag("ol", *lines), class_="contents", aria_label="Contents")
+
+
+def _anchors(titles: list[str]) -> list[str]:
+    """An id for each title, made of its words; a second one of the same words is numbered."""
+    taken: list[str] = []
+    for title in titles:
+        plain = re.sub(r"[^\w]+", "-", title.casefold()).strip("-") or "section"
+        anchor, count = plain, 1
+        while anchor in taken:
+            count += 1
+            anchor = f"{plain}-{count}"
+        taken.append(anchor)
+    return taken
