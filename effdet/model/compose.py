@@ -135,11 +135,26 @@ def _detection(row: DetectorRow, trunk: BackboneSpec, changes: dict[str, Any]) -
         "activation": trunk.activation,
         "padding": row.padding,
         "redundant_bias": row.redundant_bias,
-        "anchors": anchors | _given(changes.pop("anchors", None)),
+        "anchors": anchors | _anchors(_given(changes.pop("anchors", None))),
         "loss": _given(changes.pop("loss", None)),
         "postprocess": _given(changes.pop("postprocess", None)),
     }
     return HeadSpec("detection", options | changes)
+
+
+def _anchors(changes: dict[str, Any]) -> dict[str, Any]:
+    """A shape that is one number, width : height, as the pair of sides whose area is one."""
+    if "aspects" not in changes:
+        return changes
+    pairs = []
+    for aspect in changes["aspects"]:
+        sides = [aspect**0.5, aspect**-0.5] if isinstance(aspect, int | float) and aspect > 0 else aspect
+        if not isinstance(sides, list | tuple) or len(sides) != 2 or not all(float(side) > 0 for side in sides):
+            raise UserError(f"anchors.aspects holds {aspect!r}; a shape is its width : height, such as 0.5, above 0")
+        pairs.append([float(side) for side in sides])
+    if not pairs:
+        raise UserError("anchors.aspects is empty; give at least one shape, such as [1.0]")
+    return changes | {"aspects": pairs}
 
 
 def _classification(trunk: BackboneSpec, changes: dict[str, Any]) -> HeadSpec:

@@ -131,6 +131,17 @@ def test_loss_terms_are_named_by_head_and_backpropagate():
     assert all(parameter.grad is not None for parameter in model.parameters())
 
 
+def test_an_anchor_shape_may_be_one_number():
+    anchors = small(heads={"detection": {"anchors": {"aspects": [1, 4.0, 0.25, [3, 2]]}}}).heads["detection"].options
+    assert anchors["anchors"]["aspects"] == [[1, 1], [2, 0.5], [0.5, 2], [3, 2]]
+
+
+@pytest.mark.parametrize("aspects", [[], [0.0], [-1], [[1, 2, 3]], [[1, 0]]])
+def test_an_anchor_without_a_shape_is_one_line(aspects):
+    with pytest.raises(UserError, match="anchors.aspects"):
+        small(heads={"detection": {"anchors": {"aspects": aspects}}})
+
+
 def test_logits_without_a_name_never_detect():
     table = ClassTable(("cat", None, "dog"), (1, None, 3))
     model = build(spec_for(task="detection", phi=-4, classes=table, image_size=128)).eval()
