@@ -34,6 +34,8 @@ class Evaluand:
     """Category names in id order, made unique."""
     counts: list[int]
     """Boxes of each category that count (not crowds), in id order."""
+    image_ids: list[Any]
+    """The set's own ids of `images`, in their order."""
 
 
 def read_json(value: Json, *, what: str) -> Any:
@@ -80,6 +82,7 @@ def evaluand(annotations: Json, predictions: Json) -> Evaluand:
         results=_results(results, images, categories),
         names=names,
         counts=counts,
+        image_ids=list(images),
     )
 
 

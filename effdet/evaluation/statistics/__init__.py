@@ -1,0 +1,53 @@
+"""Statistics of an evaluation: intervals, curves, confusion, kinds of mistakes. They take matches, never a model."""
+
+from effdet.evaluation.statistics.bootstrap import Difference, Interval, Statistic, bootstrap, paired_difference
+from effdet.evaluation.statistics.boxes import IOUS, BoxSet, Matches, match
+from effdet.evaluation.statistics.confusion import detection_confusion
+from effdet.evaluation.statistics.curves import (
+    THRESHOLDS,
+    ClassCurve,
+    best_threshold,
+    class_curves,
+    mean_f1,
+)
+from effdet.evaluation.statistics.errors import (
+    KINDS,
+    MEANINGS,
+    ErrorBreakdown,
+    Mistakes,
+    error_breakdown,
+    find_mistakes,
+)
+from effdet.evaluation.statistics.pictures import PictureScores, picture_scores
+from effdet.evaluation.statistics.precision import average_precision
+from effdet.evaluation.statistics.samples import BoxStatistic, ClassStatistic, MapStatistic
+
+__all__ = [
+    "IOUS",
+    "KINDS",
+    "MEANINGS",
+    "THRESHOLDS",
+    "BoxSet",
+    "BoxStatistic",
+    "ClassCurve",
+    "ClassStatistic",
+    "Difference",
+    "ErrorBreakdown",
+    "Interval",
+    "MapStatistic",
+    "Matches",
+    "Mistakes",
+    "PictureScores",
+    "Statistic",
+    "average_precision",
+    "best_threshold",
+    "bootstrap",
+    "class_curves",
+    "detection_confusion",
+    "error_breakdown",
+    "find_mistakes",
+    "match",
+    "mean_f1",
+    "paired_difference",
+    "picture_scores",
+]

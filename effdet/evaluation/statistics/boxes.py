@@ -1,0 +1,189 @@
+"""Detections and true boxes of a split as arrays, and who was matched with whom under COCO's rules.
+
+A picture's matches depend on that picture alone. So they are counted once and reused: by curves, error breakdown,
+confusion matrix and a thousand bootstrap samples, for which pycocotools would have to match everything anew.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from effdet.evaluation.coco_format import Evaluand, Json, evaluand
+
+IOUS = np.linspace(0.5, 0.95, 10)
+"""COCO's IoU thresholds, the floats of pycocotools."""
+CAP = 100
+"""Detections of a picture and class that count."""
+
+
+@dataclass(frozen=True, eq=False)
+class BoxSet:
+    """N detections and M true boxes of P pictures and K classes; boxes are xywh in original pixels."""
+
+    image_ids: tuple[Any, ...]
+    """(P,) the set's own ids, in sorted order."""
+    names: tuple[str, ...]
+    """(K,) class names."""
+    picture: np.ndarray
+    """(N,) int64 index into `image_ids`, rising; within a picture by falling score."""
+    label: np.ndarray
+    """(N,) int64 in 0…K-1."""
+    score: np.ndarray
+    """(N,) float64."""
+    box: np.ndarray
+    """(N, 4) float64 xywh."""
+    true_picture: np.ndarray
+    """(M,) int64, rising."""
+    true_label: np.ndarray
+    """(M,) int64."""
+    true_box: np.ndarray
+    """(M, 4) float64 xywh."""
+    crowd: np.ndarray
+    """(M,) bool: a detection on it counts neither as right nor as wrong."""
+
+    @classmethod
+    def of(cls, annotations: Json, predictions: Json) -> BoxSet:
+        """From COCO ground truth and results, paths or loaded; see :func:`effdet.evaluation.coco_metrics`."""
+        return cls.of_evaluand(evaluand(annotations, predictions))
+
+    @classmethod
+    def of_evaluand(cls, data: Evaluand) -> BoxSet:
+        """From the checked form; of a picture's detections of a class the best `CAP` stay."""
+        picture, label, box = _columns(data.results)
+        score = np.array([row["score"] for row in data.results], np.float64)
+        order = np.lexsort((-score, picture))  # stable: ties stay in the order of the results, as in pycocotools
+        picture, label, box, score = picture[order], label[order], box[order], score[order]
+        keep = _rank(picture, label) < CAP
+        true_picture, true_label, true_box = _columns(data.truth)
+        crowd = np.array([row["iscrowd"] for row in data.truth], bool)
+        order = np.argsort(true_picture, kind="stable")
+        return cls(
+            image_ids=tuple(data.image_ids),
+            names=tuple(data.names),
+            picture=picture[keep],
+            label=label[keep],
+            score=score[keep],
+            box=box[keep],
+            true_picture=true_picture[order],
+            true_label=true_label[order],
+            true_box=true_box[order],
+            crowd=crowd[order],
+        )
+
+    def __iter__(self) -> Iterator[tuple[int, np.ndarray, np.ndarray, np.ndarray]]:
+        """``(picture, detections (D,), truths (G,), IoU (D, G))`` of each picture that has a box of either kind.
+
+        The two index the columns. IoU with a crowd is the share of the detection that lies in it, as in COCO.
+        """
+        from pycocotools import mask
+
+        pictures = len(self.image_ids)
+        starts, true_starts = (_starts(column, pictures) for column in (self.picture, self.true_picture))
+        for index in range(pictures):
+            found = np.arange(starts[index], starts[index + 1])
+            true = np.arange(true_starts[index], true_starts[index + 1])
+            if not (found.size or true.size):
+                continue
+            iou = np.zeros((found.size, true.size))
+            if found.size and true.size:
+                iou = np.asarray(mask.iou(self.box[found], self.true_box[true], self.crowd[true].astype(np.uint8)))
+            yield index, found, true, iou
+
+
+@dataclass(frozen=True, eq=False)
+class Matches:
+    """What COCO's matching says of each detection and each true box; columns as in the `BoxSet` that was matched."""
+
+    pictures: int
+    names: tuple[str, ...]
+    picture: np.ndarray
+    """(N,) int64, rising."""
+    label: np.ndarray
+    """(N,) int64."""
+    score: np.ndarray
+    """(N,) float64."""
+    hit: np.ndarray
+    """(10, N) bool by IoU threshold: matched with a true box of its class."""
+    ignored: np.ndarray
+    """(10, N) bool: lies on a crowd of its class; counts nowhere."""
+    truth: np.ndarray
+    """(N,) int64: the true box matched at IoU .5, -1 for none."""
+    true_picture: np.ndarray
+    """(M,) int64."""
+    true_label: np.ndarray
+    """(M,) int64."""
+    crowd: np.ndarray
+    """(M,) bool."""
+
+    @property
+    def counted(self) -> np.ndarray:
+        """(N,) bool: detections that are right or wrong at IoU .5."""
+        return ~self.ignored[0]
+
+
+def match(boxes: BoxSet) -> Matches:
+    """Match as pycocotools does (`evaluateImg`), over all areas.
+
+    In each picture and class, detections by falling score each take the free true box of highest IoU, if that reaches the
+    threshold; of equal ones the last. What finds none and lies on a crowd is ignored.
+    """
+    count = len(boxes.score)
+    hit, ignored = np.zeros((len(IOUS), count), bool), np.zeros((len(IOUS), count), bool)
+    truth = np.full(count, -1)
+    limits = np.minimum(IOUS, 1 - 1e-10)[:, None]  # (10, 1); pycocotools' own guard at IoU 1
+    for _, found, true, iou in boxes:
+        if not (found.size and true.size):
+            continue
+        iou = np.where(boxes.label[found][:, None] == boxes.true_label[true][None], iou, 0.0)
+        crowd = boxes.crowd[true]
+        own, true = iou[:, ~crowd], true[~crowd]
+        free = np.ones((len(IOUS), own.shape[1]), bool)
+        for row in np.flatnonzero((own >= limits[0]).any(1)):
+            fits = free & (own[row] >= limits)  # (10, G)
+            reached = np.flatnonzero(fits.any(1))
+            best = own.shape[1] - 1 - np.where(fits, own[row], -1.0)[reached, ::-1].argmax(1)
+            hit[reached, found[row]] = True
+            free[reached, best] = False
+            truth[found[row]] = true[best[0]] if reached.size and reached[0] == 0 else -1
+        if crowd.any():
+            ignored[:, found] = ~hit[:, found] & (iou[:, crowd].max(1) >= limits)
+    return Matches(
+        pictures=len(boxes.image_ids),
+        names=boxes.names,
+        picture=boxes.picture,
+        label=boxes.label,
+        score=boxes.score,
+        hit=hit,
+        ignored=ignored,
+        truth=truth,
+        true_picture=boxes.true_picture,
+        true_label=boxes.true_label,
+        crowd=boxes.crowd,
+    )
+
+
+def _columns(rows: list[dict[str, Any]]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Picture and class from 0, box."""
+    picture = np.array([row["image_id"] for row in rows], np.int64) - 1
+    label = np.array([row["category_id"] for row in rows], np.int64) - 1
+    return picture, label, np.array([row["bbox"] for row in rows], np.float64).reshape(-1, 4)
+
+
+def _rank(picture: np.ndarray, label: np.ndarray) -> np.ndarray:
+    """(N,) how many detections of the same picture and class stand before each."""
+    order = np.lexsort((label, picture))
+    group = picture[order] * (label.max(initial=0) + 1) + label[order]
+    first = np.flatnonzero(np.concatenate([[True], group[1:] != group[:-1]])) if group.size else np.zeros(0, np.int64)
+    sizes = np.diff(np.append(first, group.size))
+    rank = np.empty(group.size, np.int64)
+    rank[order] = np.arange(group.size) - np.repeat(first, sizes)
+    return rank
+
+
+def _starts(column: np.ndarray, pictures: int) -> np.ndarray:
+    """(P + 1,) where each picture's rows begin in a rising column."""
+    return np.searchsorted(column, np.arange(pictures + 1))
