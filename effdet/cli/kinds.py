@@ -58,8 +58,10 @@ class Kind:
             case "int" | "float":
                 number = isinstance(value, int if self.base == "int" else (int, float)) and not isinstance(value, bool)
                 return number and self.low <= value <= self.high
-            case "str" | "path":
+            case "str":
                 return isinstance(value, str)
+            case "path":  # nothing would be the current folder: an unset variable of the shell, hardly a choice
+                return isinstance(value, str) and value.strip() != ""
             case "{}":
                 return isinstance(value, dict)
             case "word":

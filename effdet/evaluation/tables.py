@@ -65,11 +65,13 @@ def _boxes(metrics: Mapping[str, Any], title: str) -> Table:
 
 
 def _box_classes(per_class: Mapping[str, Mapping[str, Any]]) -> Table:
+    """A row for each class that the pictures show; of the others, which have nothing to measure, the number."""
     table = _numbers("class", "boxes", "AP", "AP50", "AR100")
-    for name, row in per_class.items():
-        style = "dim" if row["boxes"] == 0 else ""
-        values = (number(row[key]) for key in ("AP", "AP50", "AR100"))
-        table.add_row(name, f"{row['boxes']:,}", *values, style=style)
+    shown = {name: row for name, row in per_class.items() if row["boxes"] > 0}
+    for name, row in shown.items():
+        table.add_row(name, f"{row['boxes']:,}", *(number(row[key]) for key in ("AP", "AP50", "AR100")))
+    if absent := len(per_class) - len(shown):
+        table.add_row(f"{absent} more", "0", *[number(None)] * 3, style="dim")
     return table
 
 

@@ -16,7 +16,7 @@ from effdet.cli.kinds import Kind, admits, describe, parse_kinds
         ("auto | int 1..", ["auto", 3], ["aut", 0]),
         ("[int, int]", [[1, 2]], [[1], [1, 2, 3], 1, ["a", "b"]]),
         ("[str, ...]", [[], ["a"], ["a", "b"]], ["a", [1]]),
-        ("path | null", ["/a b", "", None], [1]),
+        ("path | null", ["/a b", None], [1, "", " "]),
         ("{}", [{}, {"a": 1}], [[], "a"]),
     ],
 )
