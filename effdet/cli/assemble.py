@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
-from dataclasses import fields
+from collections.abc import Callable, Mapping
+from dataclasses import fields, replace
 from typing import Any
 
 from effdet.cli.config import Config
 from effdet.data import AugmentSpec, DataError, DataSpec, EvalSet, Source, TrainLoader, TrainSet, open_source
 from effdet.data import repeat_factors as rare_class_factors
-from effdet.evaluation import DetectionEvaluator, Evaluator, join
-from effdet.model import ModelSpec, VisionModel, spec_for
+from effdet.evaluation import DetectionEvaluator, Evaluator, SemanticEvaluator, join
+from effdet.model import BalanceSpec, ModelSpec, VisionModel, spec_for
 from effdet.model.compose import TASK_HEADS
 from effdet.training.loader import LoaderFactory
+from heads.semantic_losses import balanced_weights
 from heads.structures import ClassTable, UserError
 
 EVAL_BATCH = 8
@@ -71,7 +72,30 @@ def model_spec(
         backbone_options=backbone,
         neck=neck,
         heads=heads,
+        balance=_balance(config),
     )
+
+
+def _balance(config: Config) -> BalanceSpec | None:
+    """``task.balance``, of a task with several heads."""
+    values = config.get("task.balance")
+    if values is None:
+        return None
+    return BalanceSpec(values["rule"], {head: weight for head, weight in values.items() if head != "rule"})
+
+
+def with_class_weights(spec: ModelSpec, source: Source) -> ModelSpec:
+    """`spec` with numbers where its semantic loss names a rule by which `source`'s classes are weighed."""
+    head = spec.heads.get("semantic")
+    rule = None if head is None else head.options.get("loss", {}).get("class_weights")
+    if head is None or not isinstance(rule, str):
+        return spec
+    if (pixels := getattr(source.records, "class_pixels", None)) is None:
+        raise UserError(f"loss.class_weights={rule}: data={source.name} has no masks to count; give a list of numbers")
+    weights = balanced_weights(pixels.sum(0).tolist(), rule)
+    loss = {**head.options["loss"], "class_weights": [round(weight, 4) for weight in weights]}
+    changed = replace(head, options={**head.options, "loss": loss})
+    return spec.replace(heads={**spec.heads, "semantic": changed})
 
 
 def described(name: str | None = None, **options: Any) -> ModelSpec:
@@ -123,16 +147,33 @@ def loader_factory(config: Config, source: Source, model: VisionModel, *, worker
 
 def evaluators(model: VisionModel, dataset: EvalSet, *, backend: str = "pycocotools") -> dict[str, Evaluator]:
     """A judge for every head that the data has labels for."""
-    source, judges = dataset.source, dict[str, Evaluator]()
-    if "detection" in model.classes and "boxes" in source.labelled:
-        joined = join(model.classes["detection"], source.classes)
-        judges["detection"] = DetectionEvaluator(source.coco(), joined, backend=backend)
+    source = dataset.source
+    judges = {
+        head: judge(model.classes[head], source, backend)
+        for head, (label, judge) in JUDGES.items()
+        if head in model.classes and label in source.labelled
+    }
     if not judges:
         raise UserError(
             f"the model has heads {', '.join(model.classes)}, and data={source.name} labels "
             f"{', '.join(sorted(source.labelled))}: there is nothing to judge"
         )
     return judges
+
+
+def _judge_of_boxes(classes: ClassTable, source: Source, backend: str) -> Evaluator:
+    return DetectionEvaluator(source.coco(), join(classes, source.classes), backend=backend)
+
+
+def _judge_of_maps(classes: ClassTable, source: Source, backend: str) -> Evaluator:
+    return SemanticEvaluator(join(classes, source.semantic_classes or source.classes))
+
+
+JUDGES: dict[str, tuple[str, Callable[[ClassTable, Source, str], Evaluator]]] = {
+    "detection": ("boxes", _judge_of_boxes),
+    "semantic": ("semantic", _judge_of_maps),
+}
+"""By head: the labels that judging it takes, and who judges."""
 
 
 def torch_device(name: str) -> str:

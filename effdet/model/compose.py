@@ -2,26 +2,53 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import fields, replace
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, fields, replace
 from typing import Any
 
 from backbones.scaling import BackboneSpec, backbone_spec, phi_spec
+from effdet.model.balance import BalanceSpec
 from effdet.model.spec import HeadSpec, ModelSpec
 from effdet.necks import NeckSpec
+from effdet.necks.topology import level_number
 from effdet.preprocess import HALF, IMAGENET_MEAN, IMAGENET_STD, Preprocess
-from effdet.scaling import DETECTORS, DetectorRow, detector_phi, detector_row, row_for_backbone
+from effdet.scaling import (
+    DETECTORS,
+    REPEATS,
+    DetectorRow,
+    detector_phi,
+    detector_row,
+    row_for_backbone,
+    semantic_cells,
+    semantic_channels,
+)
+from heads.semantic import read_levels
 from heads.structures import ClassTable, UserError
 
 TASK_HEADS: dict[str, tuple[str, ...]] = {
     "detection": ("detection",),
+    "segmentation": ("semantic",),
+    "driving": ("detection", "semantic"),
     "classification": ("classification",),
 }
 """The heads of each task, in the order in which the model runs them."""
 
-DEFAULT_CLASSES = {"detection": 90, "classification": 1000}
+DEFAULT_CLASSES = {"detection": 90, "semantic": 19, "classification": 1000}
+FINE = ("P2", "P3", "P4", "P5", "P6", "P7")
+COARSE = ("P3", "P4", "P5", "P6", "P7", "P8", "P9")
 
 Classes = int | ClassTable
+
+
+@dataclass(frozen=True)
+class _Room:
+    """A head as it is composed."""
+
+    spec: HeadSpec
+    levels: tuple[str, ...] = ()
+    """That the neck spans for it."""
+    reads: tuple[str, ...] = ()
+    """Of the neck's outputs."""
 
 
 def spec_for(
@@ -36,6 +63,7 @@ def spec_for(
     backbone_options: Mapping[str, Any] | None = None,
     neck: Mapping[str, Any] | None = None,
     heads: Mapping[str, Mapping[str, Any]] | None = None,
+    balance: BalanceSpec | None = None,
 ) -> ModelSpec:
     """Describe a model.
 
@@ -49,6 +77,7 @@ def spec_for(
         backbone_options: fields of BackboneSpec to change; None values are left alone.
         neck: fields of NeckSpec to change; None values are left alone.
         heads: by head name, arguments of the head to change; None values are left alone.
+        balance: how the losses of several heads are weighed; None adds them up.
 
     Raises:
         UserError: an unknown name, a contradiction, an option that does not exist.
@@ -58,18 +87,27 @@ def spec_for(
     tables = {head: _class_table(head, num_classes, classes) for head in wanted}
     if stray := sorted(set(heads or {}) - set(wanted)):
         raise UserError(f"task {task!r} has no head {stray[0]!r}; it has {', '.join(wanted)}")
-    neck_spec, head_specs = None, {}
-    if row is not None:
-        neck_spec = _neck(row, trunk, _given(neck))
-        head_specs["detection"] = _detection(row, trunk, _given((heads or {}).get("detection")))
-        preprocess = _detection_preprocess(row)
-    else:
-        head_specs["classification"] = _classification(trunk, _given((heads or {}).get("classification")))
+    neck_spec, rooms = None, dict[str, _Room]()
+    if row is None:
+        rooms["classification"] = _classification(trunk, _given((heads or {}).get("classification")))
         preprocess = _classifier_preprocess(trunk)
+    else:
+        base = _neck(row, trunk, alone="detection" not in wanted, changes=_given(neck))
+        for head in wanted:
+            rooms[head] = _PYRAMID_HEADS[head](row, trunk, base, wanted, _given((heads or {}).get(head)))
+        neck_spec = _spanning(base, rooms.values())
+        preprocess = _detection_preprocess(row)
     if image_size is not None:
         preprocess = preprocess.fitted(image_size)
-    label = name or (row.name if row is not None else trunk.name)
-    return ModelSpec(label, trunk, head_specs, tables, preprocess, neck_spec)
+    return ModelSpec(
+        name=name or _label(row, trunk, wanted),
+        backbone=trunk,
+        heads={head: room.spec for head, room in rooms.items()},
+        classes=tables,
+        preprocess=preprocess,
+        neck=neck_spec,
+        balance=balance or BalanceSpec(),
+    )
 
 
 def names() -> tuple[str, ...]:
@@ -110,12 +148,18 @@ def _resolve(
     return task, row, _changed(trunk, options, "backbone")
 
 
-def _neck(row: DetectorRow, trunk: BackboneSpec, changes: dict[str, Any]) -> NeckSpec:
+def _label(row: DetectorRow | None, trunk: BackboneSpec, heads: tuple[str, ...]) -> str:
+    """A detector's name where there is its head and its neck, else the backbone's: published weights go by it."""
+    return row.name if row is not None and "detection" in heads else trunk.name
+
+
+def _neck(row: DetectorRow, trunk: BackboneSpec, *, alone: bool, changes: dict[str, Any]) -> NeckSpec:
+    """The detector's neck, or with `alone` the slimmer one of segmentation."""
     down, up = row.resample
     spec = NeckSpec(
         levels=row.levels,
-        channels=row.channels,
-        repeats=row.cells,
+        channels=semantic_channels(row) if alone else row.channels,
+        repeats=semantic_cells(row) if alone else row.cells,
         kind=row.kind,
         fusion=row.fusion,
         activation=trunk.activation,
@@ -127,7 +171,19 @@ def _neck(row: DetectorRow, trunk: BackboneSpec, changes: dict[str, Any]) -> Nec
     return _changed(spec, changes, "neck")
 
 
-def _detection(row: DetectorRow, trunk: BackboneSpec, changes: dict[str, Any]) -> HeadSpec:
+def _spanning(base: NeckSpec, rooms: Iterable[_Room]) -> NeckSpec:
+    """`base` over the union of the levels of all heads, without what none of them reads."""
+    rooms = tuple(rooms)
+    numbers = [level_number(level) for room in rooms for level in room.levels]
+    levels = tuple(f"P{number}" for number in range(min(numbers), max(numbers) + 1))
+    read = {level for room in rooms for level in room.reads}
+    outputs = tuple(level for level in levels if level in read)
+    return base.replace(levels=levels, outputs=None if outputs == levels else outputs)
+
+
+def _detection(
+    row: DetectorRow, trunk: BackboneSpec, neck: NeckSpec, heads: tuple[str, ...], changes: dict[str, Any]
+) -> _Room:
     anchors = {"scale": row.anchor_scale, "octaves": 3, "aspects": [list(aspect) for aspect in row.aspects]}
     options = {
         "levels": list(row.levels),
@@ -139,7 +195,7 @@ def _detection(row: DetectorRow, trunk: BackboneSpec, changes: dict[str, Any]) -
         "loss": _given(changes.pop("loss", None)),
         "postprocess": _given(changes.pop("postprocess", None)),
     }
-    return HeadSpec("detection", options | changes)
+    return _Room(HeadSpec("detection", options | changes), row.levels, row.levels)
 
 
 def _anchors(changes: dict[str, Any]) -> dict[str, Any]:
@@ -157,7 +213,47 @@ def _anchors(changes: dict[str, Any]) -> dict[str, Any]:
     return changes | {"aspects": pairs}
 
 
-def _classification(trunk: BackboneSpec, changes: dict[str, Any]) -> HeadSpec:
+def _semantic(
+    row: DetectorRow, trunk: BackboneSpec, neck: NeckSpec, heads: tuple[str, ...], changes: dict[str, Any]
+) -> _Room:
+    """Alone, EfficientDet's design; beside detection the light one: a neck of a detector's width that also works at
+    stride 4 would cost more than all the rest."""
+    fine = heads == ("semantic",)
+    auxiliary, loss = _given(changes.pop("auxiliary", None)), _given(changes.pop("loss", None))
+    options = {
+        "levels": list(FINE if fine else COARSE),
+        "merge": "finest" if fine else "sum",
+        "activation": trunk.activation,
+        "padding": row.padding,
+    } | changes
+    levels, merge = tuple(options["levels"]), options["merge"]
+    finest = merge == "finest"
+    options = {
+        "channels": 2 * neck.channels if finest else neck.channels,
+        "repeats": REPEATS if finest else 1,
+    } | options
+    reads = read_levels(levels, merge)
+    if (deep := auxiliary.get("level")) is not None:
+        reads += _auxiliary_level(deep, levels)
+        options["auxiliary"] = auxiliary
+    if loss:
+        options["loss"] = loss
+    return _Room(HeadSpec("semantic", options), levels, reads)
+
+
+def _auxiliary_level(level: str, levels: tuple[str, ...]) -> tuple[str, ...]:
+    """The neck's level that an auxiliary loss reads; none where it is the backbone's."""
+    if level in levels:
+        return (level,)
+    if level in ("C2", "C3", "C4", "C5"):
+        return ()
+    raise UserError(f"auxiliary.level={level!r} must be one of C2 to C5 or of the head's levels {', '.join(levels)}")
+
+
+_PYRAMID_HEADS: dict[str, Callable[..., _Room]] = {"detection": _detection, "semantic": _semantic}
+
+
+def _classification(trunk: BackboneSpec, changes: dict[str, Any]) -> _Room:
     options = {
         "head_channels": trunk.head_channels,
         "dropout": trunk.dropout,
@@ -166,7 +262,7 @@ def _classification(trunk: BackboneSpec, changes: dict[str, Any]) -> HeadSpec:
         "norm_eps": trunk.norm_eps,
         "norm_momentum": trunk.norm_momentum,
     }
-    return HeadSpec("classification", options | changes)
+    return _Room(HeadSpec("classification", options | changes))
 
 
 def _detection_preprocess(row: DetectorRow) -> Preprocess:

@@ -11,6 +11,8 @@ from torch import nn
 from effdet.model.spec import HeadSpec
 from heads.classification import ClassificationHead
 from heads.detection import AnchorSpec, DetectionHead, DetectionLoss, PostProcess
+from heads.semantic import AuxiliaryHead, SemanticHead
+from heads.semantic_losses import SemanticLoss
 from heads.structures import ClassTable, UserError
 
 
@@ -35,8 +37,18 @@ def _classification(options: dict[str, Any], widths: Mapping[str, int], classes:
     return ClassificationHead(widths["C5"], len(classes), **options)
 
 
+def _semantic(options: dict[str, Any], widths: Mapping[str, int], classes: ClassTable) -> nn.Module:
+    side = {key: value for key, value in options.pop("auxiliary", {}).items() if value is not None}
+    layers = {key: options[key] for key in ("activation", "padding") if key in options}
+    auxiliary = AuxiliaryHead(widths[side["level"]], len(classes), **side, **layers) if side.get("level") else None
+    loss = SemanticLoss(**options.pop("loss", {}))
+    levels = options["levels"]
+    return SemanticHead(widths[levels[0]], len(classes), auxiliary=auxiliary, loss=loss, **options)
+
+
 HEADS: dict[str, Callable[[dict[str, Any], Mapping[str, int], ClassTable], nn.Module]] = {
     "detection": _detection,
+    "semantic": _semantic,
     "classification": _classification,
 }
 

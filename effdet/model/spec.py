@@ -7,6 +7,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any, Self
 
 from backbones.scaling import BackboneSpec
+from effdet.model.balance import BalanceSpec
 from effdet.necks import NeckSpec
 from effdet.preprocess import Preprocess
 from heads.structures import ClassTable, UserError
@@ -35,6 +36,8 @@ class ModelSpec:
     """The meaning of each head's logits."""
     preprocess: Preprocess
     neck: NeckSpec | None = None
+    balance: BalanceSpec = field(default_factory=BalanceSpec)
+    """How the heads' losses are weighed against each other."""
 
     def __post_init__(self) -> None:
         if set(self.heads) != set(self.classes):
@@ -55,6 +58,7 @@ class ModelSpec:
             "heads": {name: {"kind": head.kind, "options": dict(head.options)} for name, head in self.heads.items()},
             "classes": {name: table.to_dict() for name, table in self.classes.items()},
             "preprocess": self.preprocess.to_dict(),
+            "balance": self.balance.to_dict(),
         }
 
     @classmethod
@@ -67,7 +71,7 @@ class ModelSpec:
         parts = ("name", "backbone", "heads", "classes", "preprocess")
         if missing := [part for part in parts if part not in values]:
             raise UserError(f"this model description lacks {', '.join(missing)}; it is not whole")
-        neck = values.get("neck")
+        neck, balance = values.get("neck"), values.get("balance")
         return cls(
             name=values["name"],
             backbone=BackboneSpec.from_dict(values["backbone"]),
@@ -75,4 +79,5 @@ class ModelSpec:
             classes={name: ClassTable.from_dict(table) for name, table in values["classes"].items()},
             preprocess=Preprocess.from_dict(values["preprocess"]),
             neck=None if neck is None else NeckSpec.from_dict(neck),
+            balance=BalanceSpec() if balance is None else BalanceSpec.from_dict(balance),
         )

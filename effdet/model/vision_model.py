@@ -8,6 +8,7 @@ from typing import Any
 from torch import Tensor, nn
 
 from backbones.efficientnet import EfficientNet
+from effdet.model.balance import LossBalance
 from effdet.model.spec import ModelSpec
 from effdet.necks import FeaturePyramid
 from effdet.preprocess import Preprocess
@@ -21,7 +22,8 @@ class VisionModel(nn.Module):
         spec: what it was built from; travels with the weights.
         backbone: images -> [C1 … C5].
         neck: features -> pyramid levels, or None where no head wants one.
-        heads: by name; each names the levels it takes in ``head.levels``.
+        heads: by name; each names the levels it takes in ``head.levels``. One may have an ``auxiliary`` head, which works in
+            training alone.
     """
 
     def __init__(
@@ -32,6 +34,7 @@ class VisionModel(nn.Module):
         self.backbone = backbone
         self.neck = neck
         self.heads = nn.ModuleDict(heads)
+        self.balance = LossBalance(spec.balance, tuple(heads))
 
     @property
     def preprocess(self) -> Preprocess:
@@ -54,16 +57,32 @@ class VisionModel(nn.Module):
         if self.neck is not None:
             features |= self.neck(features)
         height, width = images.shape[2:]
-        return {name: head(features, (height, width)) for name, head in self.heads.items()}
+        outputs = {name: head(features, (height, width)) for name, head in self.heads.items()}
+        if self.training:
+            outputs |= {_aside(name): side(features) for name, side in self._auxiliary()}
+        return outputs
 
     def loss(self, outputs: Mapping[str, Any], targets: Targets) -> dict[str, Tensor]:
         """Weighted float32 loss terms by ``HEAD/TERM``; their sum is what training minimises."""
-        return {
-            f"{name}/{term}": value
+        terms: dict[str, dict[str, Tensor]] = {
+            name: head.loss(outputs[name], targets)  # type: ignore[operator]
             for name, head in self.heads.items()
-            for term, value in head.loss(outputs[name], targets).items()  # type: ignore[operator]
         }
+        for name, side in self._auxiliary():
+            if (key := _aside(name)) in outputs:
+                terms[name]["auxiliary"] = side.loss(outputs[key], targets, self.heads[name].loss_settings)  # type: ignore[operator]
+        return self.balance(terms)
 
     def predict(self, outputs: Mapping[str, Any]) -> dict[str, Any]:
         """Each head's answer in input pixels: Detections, class maps or class probabilities."""
-        return {name: head.predict(outputs[name]) for name, head in self.heads.items()}  # type: ignore[operator]
+        return {name: head.predict(outputs[name]) for name, head in self.heads.items() if name in outputs}  # type: ignore[operator]
+
+    def _auxiliary(self) -> list[tuple[str, nn.Module]]:
+        """(head name, its auxiliary head) where there is one."""
+        sides = ((name, getattr(head, "auxiliary", None)) for name, head in self.heads.items())
+        return [(name, side) for name, side in sides if side is not None]
+
+
+def _aside(name: str) -> str:
+    """The key of an auxiliary head's output."""
+    return f"{name}.auxiliary"

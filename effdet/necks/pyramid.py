@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from backbones.layers import BatchNorm2d, Conv2d, SeparableConv2d, activation
 from effdet.necks.fusion import FUSIONS, Fusion
 from effdet.necks.resample import Downsample, Lateral, upsample
-from effdet.necks.topology import TOPOLOGIES, Node, level_number, topology
+from effdet.necks.topology import TOPOLOGIES, Node, last_nodes, level_number, reaching, topology
 from heads.structures import UserError
 
 
@@ -26,6 +26,9 @@ class NeckSpec:
     """All that decides a neck."""
 
     levels: tuple[str, ...] = ("P3", "P4", "P5", "P6", "P7")
+    outputs: tuple[str, ...] | None = None
+    """The levels that the heads read; None for all. The last cell has no node that none of them depends on: it would cost
+    time, and never learn."""
     channels: int = 64
     repeats: int = 3
     """Number of cells, one after the other."""
@@ -51,6 +54,8 @@ class NeckSpec:
         for name, allowed in rules.items():
             if (value := getattr(self, name)) not in allowed:
                 raise UserError(f"neck.{name}={value!r} is unknown; use one of {', '.join(allowed)}")
+        if self.outputs is not None and not (self.outputs and set(self.outputs) <= set(self.levels)):
+            raise UserError(f"neck.outputs={self.outputs} must be some of its levels {', '.join(self.levels)}")
         for name in ("channels", "repeats"):
             if getattr(self, name) < 1:
                 raise UserError(f"neck.{name}={getattr(self, name)} must be at least 1")
@@ -59,13 +64,16 @@ class NeckSpec:
         return replace(self, **changes)
 
     def to_dict(self) -> dict[str, Any]:
-        return asdict(self) | {"levels": list(self.levels)}
+        outputs = None if self.outputs is None else list(self.outputs)
+        return asdict(self) | {"levels": list(self.levels), "outputs": outputs}
 
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> Self:
         if unknown := sorted(set(values) - {field.name for field in fields(cls)}):
             raise UserError(f"a neck has no setting {unknown[0]!r}")
-        plain: dict[str, Any] = values | {"levels": tuple(values["levels"])}
+        plain: dict[str, Any] = {
+            key: tuple(value) if isinstance(value, list) else value for key, value in values.items()
+        }
         return cls(**plain)
 
 
@@ -116,7 +124,10 @@ class FusionNode(nn.Module):
 class Cell(nn.Module):
     """One repeat of the wiring. Sub-modules are reached as ``cell.td.P4``, ``cell.out.P5``."""
 
-    def __init__(self, nodes: tuple[Node, ...], in_channels: Mapping[str, int], spec: NeckSpec) -> None:
+    def __init__(
+        self, nodes: tuple[Node, ...], outputs: Mapping[str, str], in_channels: Mapping[str, int], spec: NeckSpec
+    ) -> None:
+        """`outputs`: level -> the node that it leaves the cell from, for the levels that leave it."""
         super().__init__()
         self.nodes = nodes
         self.levels = spec.levels
@@ -127,14 +138,14 @@ class Cell(nn.Module):
             path = getattr(self, node.path)
             path[node.level] = FusionNode(node, widths, spec)
             widths[node.name] = spec.channels
-        self.outputs = {node.level: node.name for node in nodes}
+        self.outputs = outputs
 
     def forward(self, levels: Mapping[str, Tensor]) -> dict[str, Tensor]:
         features = {f"in.{level}": levels[level] for level in self.levels}
         for node in self.nodes:
             height, width = levels[node.level].shape[2:]
             features[node.name] = getattr(self, node.path)[node.level](features, (height, width))
-        return {level: features[self.outputs[level]] for level in self.levels}
+        return {level: features[name] for level, name in self.outputs.items()}
 
 
 class ExtraLevels(nn.Module):
@@ -161,6 +172,8 @@ class ExtraLevels(nn.Module):
 class FeaturePyramid(nn.Module):
     """The neck: ``neck({"C1": …, "C5": …}) -> {"P3": …, "P7": …}``, each (B, channels, H/2^n, W/2^n), rounded up.
 
+    What comes out are the levels of ``spec.outputs``.
+
     Args:
         in_channels: channels of the backbone's features, by name.
         spec: levels, width, depth, wiring.
@@ -177,8 +190,11 @@ class FeaturePyramid(nn.Module):
         widths |= dict.fromkeys(self.extra.names, spec.channels)
         nodes = topology(spec.kind, spec.levels)
         self.cells = nn.ModuleList()
-        for _ in range(spec.repeats):
-            self.cells.append(Cell(nodes, widths, spec))
+        for number in range(1, spec.repeats + 1):
+            leaving = (spec.outputs or spec.levels) if number == spec.repeats else spec.levels
+            ends = last_nodes(nodes)
+            outputs = {level: ends[level] for level in spec.levels if level in leaving}
+            self.cells.append(Cell(reaching(nodes, leaving), outputs, widths, spec))
             widths = dict.fromkeys(spec.levels, spec.channels)
         self.reset_parameters()
 

@@ -14,7 +14,7 @@ wherever a node fuses the same inputs. The outputs of a cell are the last node o
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from heads.structures import UserError
@@ -115,3 +115,18 @@ def topology(kind: str, levels: tuple[str, ...]) -> tuple[Node, ...]:
     if len(levels) < 2 or numbers != list(range(numbers[0], numbers[0] + len(numbers))):
         raise UserError(f"neck levels {levels} must be two or more consecutive ones, finest first, as P3, P4, …, P7")
     return TOPOLOGIES[kind](tuple(levels))
+
+
+def last_nodes(nodes: tuple[Node, ...]) -> dict[str, str]:
+    """Level -> name of its last node, the cell's output."""
+    return {node.level: node.name for node in nodes}
+
+
+def reaching(nodes: tuple[Node, ...], levels: Sequence[str]) -> tuple[Node, ...]:
+    """The nodes that the outputs at `levels` depend on, in their order."""
+    outputs = last_nodes(nodes)
+    wanted = {outputs[level] for level in levels}
+    for node in reversed(nodes):
+        if node.name in wanted:
+            wanted |= set(node.inputs)
+    return tuple(node for node in nodes if node.name in wanted)

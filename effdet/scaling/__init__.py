@@ -1,6 +1,16 @@
-"""Compound scaling of the whole detector: literal rows for the published models, and any phi in between and below."""
+"""Compound scaling of the whole model: literal rows for the published detectors, and any phi in between and below."""
 
 from effdet.scaling.phi import detector_phi
+from effdet.scaling.semantic import REPEATS, semantic_cells, semantic_channels
 from effdet.scaling.tables import DETECTORS, DetectorRow, detector_row, row_for_backbone
 
-__all__ = ["DETECTORS", "DetectorRow", "detector_phi", "detector_row", "row_for_backbone"]
+__all__ = [
+    "DETECTORS",
+    "REPEATS",
+    "DetectorRow",
+    "detector_phi",
+    "detector_row",
+    "row_for_backbone",
+    "semantic_cells",
+    "semantic_channels",
+]

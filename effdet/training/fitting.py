@@ -31,6 +31,7 @@ from effdet.training.io import AtomicCheckpointIO
 from effdet.training.loader import LoaderFactory
 from effdet.training.loggers import CsvLogger, make_loggers
 from effdet.training.module import Evaluate, VisionModule
+from effdet.training.monitor import monitor_name, monitored
 from effdet.training.position import Position
 from effdet.training.resume import FACTS, check_same, open_resume, run_facts
 from effdet.training.settings import FitSettings, as_plain
@@ -39,7 +40,6 @@ from heads.structures import UserError
 
 FORMAT = 1
 """Version of the checkpoint's layout."""
-_MONITORS = {"detection": "AP", "semantic": "mIoU", "classification": "top1"}
 _NOISE = (
     "does not have many workers",
     r"recommended to use `self\.log\(.*sync_dist=True",
@@ -110,7 +110,8 @@ def fit(
     interrupts.advice = f"to go on, give the same words with run_dir={run_dir} resume=auto"
     progress = ProgressDisplay() if settings.progress and arguments.get("enable_progress_bar") is not False else None
     loggers = [] if arguments.get("logger") is False else make_loggers(settings.loggers, run_dir)
-    monitor = _monitor(model, settings) if evaluate is not None else None
+    deciding = monitored(settings.monitor, list(getattr(model, "heads", {}))) if evaluate is not None else ()
+    monitor = monitor_name(deciding) if deciding else None
     saver = CheckpointSaver(
         run_dir / "checkpoints", settings.checkpoint, interrupts, monitor=monitor, mode=settings.monitor_mode
     )
@@ -150,7 +151,14 @@ def fit(
         )
         if settings.batch_size == "auto" and checkpoint is not None:
             settings = replace(settings, batch_size=int(checkpoint[FACTS]["batch_size"]))
-        module = VisionModule(model, settings, train_batches=train_batches, evaluate=evaluate, steps_limit=steps_limit)
+        module = VisionModule(
+            model,
+            settings,
+            train_batches=train_batches,
+            evaluate=evaluate,
+            monitor=deciding,
+            steps_limit=steps_limit,
+        )
         module.inspect = guard.inspect if guard is not None else None
         module.record = _record(model, settings, trainer, data, record or {})
         if checkpoint is not None:
@@ -187,18 +195,6 @@ def fit(
         skipped=guard.skipped if guard is not None else 0,
         reason=_reason(trainer, early, timer, steps_limit),
     )
-
-
-def _monitor(model: nn.Module, settings: FitSettings) -> str | None:
-    if settings.monitor is not None:
-        return settings.monitor.removeprefix("val/")
-    heads = list(getattr(model, "heads", {}))
-    names = [_MONITORS[head] for head in _MONITORS if head in heads]
-    if not names:
-        raise UserError(
-            f"no metric is known to judge the heads {', '.join(heads)} by: set monitor to one that the evaluation gives"
-        )
-    return names[0]
 
 
 def _steps_limit(arguments: Mapping[str, Any]) -> int | None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -16,6 +16,7 @@ from effdet.training.autobatch import largest_batch
 from effdet.training.freezing import freeze
 from effdet.training.loader import LoaderFactory, OneItem, ResumableLoader
 from effdet.training.meter import LossMeter
+from effdet.training.monitor import with_mean
 from effdet.training.norms import set_norm_momentum
 from effdet.training.optimizers import STATES, build_optimizer
 from effdet.training.position import Position, loop_state
@@ -39,6 +40,7 @@ class VisionModule(LightningModule):
         settings: how.
         train_batches: builds the training loader of one process.
         evaluate: what validation runs; None for no validation.
+        monitor: names of the metrics that decide the best checkpoint; the mean of several becomes one more metric.
         steps_limit: optimiser steps after which the run ends, if before `max_epochs`.
         record: plain values that go into each checkpoint as they are.
     """
@@ -50,6 +52,7 @@ class VisionModule(LightningModule):
         *,
         train_batches: LoaderFactory,
         evaluate: Evaluate | None = None,
+        monitor: Sequence[str] = (),
         steps_limit: int | None = None,
         record: Mapping[str, Any] | None = None,
     ) -> None:
@@ -59,6 +62,7 @@ class VisionModule(LightningModule):
         self.batch_size = settings.batch_size if isinstance(settings.batch_size, int) else 0
         """Pictures in a batch; `setup` finds it where the settings say auto."""
         self.evaluate = evaluate
+        self.monitor = tuple(monitor)
         self.steps_limit = steps_limit
         self.record = dict(record or {})
         self.meter = LossMeter()
@@ -122,7 +126,7 @@ class VisionModule(LightningModule):
 
     def validation_step(self, batch: Any, batch_idx: int) -> None:
         assert self.evaluate is not None
-        self.metrics = dict(self.evaluate(self.model))
+        self.metrics = with_mean(self.evaluate(self.model), self.monitor)
         self.metrics_step = self.trainer.global_step
         values = {f"val/{name}": float(value) for name, value in self.metrics.items() if _is_number(value)}
         # To Lightning for callbacks that monitor; to the loggers by hand, with the step that training rows have.

@@ -115,8 +115,8 @@ class FitSettings:
     checkpoint: CheckpointSettings = field(default_factory=CheckpointSettings)
     early_stopping: EarlyStoppingSettings = field(default_factory=EarlyStoppingSettings)
     nonfinite: NonFiniteSettings = field(default_factory=NonFiniteSettings)
-    monitor: str | None = None
-    """Metric that decides ``best.ckpt``; None: AP, mIoU or top1, by the model's heads."""
+    monitor: tuple[str, ...] = ()
+    """Metric that decides ``best.ckpt``, or several whose mean does; none: AP, mIoU or top1, by the model's heads."""
     monitor_mode: str = "max"
     freeze: tuple[str, ...] = ()
     """backbone, neck, heads, bn, a head's name, or a dotted module path such as backbone.stem."""
@@ -132,7 +132,7 @@ class FitSettings:
     """Arguments of Lightning's Trainer (``conf/trainer/default.yaml``)."""
 
     def __post_init__(self) -> None:
-        for name in ("freeze", "loggers"):
+        for name in ("freeze", "loggers", "monitor"):
             value = getattr(self, name) or ()
             object.__setattr__(self, name, (value,) if isinstance(value, str) else tuple(value))
         object.__setattr__(self, "run_dir", Path(self.run_dir))

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 
 from backbones.scaling import BackboneSpec
-from effdet.model import ModelSpec, VisionModel, build, spec_for
+from effdet.model import BalanceSpec, ModelSpec, VisionModel, build, spec_for
 from effdet.weights import names
 from effdet.weights.decide import Stated
 from effdet.weights.detect import detect_layout
@@ -33,6 +33,7 @@ def create_model(
     backbone_options: Mapping[str, Any] | None = None,
     neck: Mapping[str, Any] | None = None,
     heads: Mapping[str, Mapping[str, Any]] | None = None,
+    balance: BalanceSpec | None = None,
     weights: Source | bool | None = None,
     conventions: Stated = None,
     strict: bool = True,
@@ -41,7 +42,7 @@ def create_model(
     """Build a model, by a published name or from a task and a backbone.
 
     Args:
-        name, task, backbone, phi, num_classes, classes, image_size, backbone_options, neck, heads: As
+        name, task, backbone, phi, num_classes, classes, image_size, backbone_options, neck, heads, balance: As
             :func:`effdet.model.spec_for` takes them.
         weights: None for fresh ones; True for the published ones of `name`; else as :func:`load_weights` takes them. A
             name that is not cached is fetched.
@@ -62,6 +63,7 @@ def create_model(
         backbone_options=backbone_options,
         neck=neck,
         heads=heads,
+        balance=balance,
     )
     model = build(spec)
     if weights is None or weights is False:

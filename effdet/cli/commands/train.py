@@ -18,6 +18,7 @@ from effdet.cli.assemble import (
     model_spec,
     open_splits,
     torch_device,
+    with_class_weights,
     worker_count,
 )
 from effdet.cli.config import Config
@@ -63,7 +64,8 @@ def run(config: Config, words: Words) -> RunResult:
     train, val = open_splits(config, "train", "val")
     _describe(train, val)
     seed_all(config.seed)
-    model = build(model_spec(config, classes=class_tables(train, config.task.name)))
+    spec = model_spec(config, classes=class_tables(train, config.task.name))
+    model = build(with_class_weights(spec, train))
     dataset = EvalSet(val, model.preprocess)
     workers = worker_count(config.workers, cuda=device == "cuda")
     batches = loader_factory(config, train, model, workers=workers, cuda=device == "cuda")

@@ -1,0 +1,46 @@
+"""The number that decides ``best.ckpt``: a metric of the evaluation, or the mean of several."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from heads.structures import UserError
+
+BY_HEAD = {"detection": "AP", "semantic": "mIoU", "classification": "top1"}
+"""What a head is judged by where nothing is said."""
+
+
+def monitored(chosen: Sequence[str], heads: Sequence[str]) -> tuple[str, ...]:
+    """The metrics that decide: `chosen`, or one for each head.
+
+    Raises:
+        UserError: nothing is chosen, and there is a head of which no metric is known.
+    """
+    if chosen:
+        return tuple(name.removeprefix("val/") for name in chosen)
+    if not heads or any(head not in BY_HEAD for head in heads):
+        raise UserError(
+            f"no metric is known to judge the heads {', '.join(heads)} by: set monitor to one that the evaluation gives"
+        )
+    return tuple(BY_HEAD[head] for head in heads)
+
+
+def monitor_name(names: Sequence[str]) -> str:
+    """The metric's own name, or ``mean_AP_mIoU`` for the mean of two."""
+    return names[0] if len(names) == 1 else "_".join(("mean", *names))
+
+
+def with_mean(metrics: Mapping[str, Any], names: Sequence[str]) -> dict[str, Any]:
+    """`metrics`, and the mean of `names` where they are several.
+
+    Raises:
+        UserError: one of several is not there.
+    """
+    if len(names) < 2:
+        return dict(metrics)
+    if missing := [name for name in names if name not in metrics]:
+        known = ", ".join(name for name, value in metrics.items() if isinstance(value, (int, float)))
+        raise UserError(f"monitor: {missing[0]} is not among the metrics of the evaluation: {known or 'none'}")
+    # COCO's -1 says that there was nothing to find: it counts as nothing found.
+    return {**metrics, monitor_name(names): sum(max(float(metrics[name]), 0.0) for name in names) / len(names)}

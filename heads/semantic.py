@@ -1,0 +1,266 @@
+"""The semantic head: pyramid levels to a class for each pixel.
+
+Two designs, chosen by `levels` and `merge`:
+
+    finest     EfficientDet's (arXiv 1911.09070, section 5.2): the pyramid spans P2 to P7 and P2 alone is classified, by
+               three convolutions of twice its width. Its neck works at stride 4, which costs most of the pass.
+    sum        In the spirit of ESeg (arXiv 2203.12683): more and coarser levels, P3 to P9, instead of atrous convolutions
+    weighted   and of high resolution inside. All levels are upsampled and summed, and a small net classifies the sum.
+
+The logits stay at the size of the finest level. They are made larger, bilinearly, only where a loss or a class map needs it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from backbones import layers
+from backbones.layers import BatchNorm2d, Conv2d, ConvNormAct, SeparableConv2d
+from heads.semantic_losses import SemanticLoss, semantic_loss, upsampled
+from heads.semantic_maps import class_map
+from heads.structures import Geometry, Targets, UserError
+
+MERGES = ("finest", "sum", "weighted")
+
+
+class Merge(nn.Module):
+    """Levels, finest first -> one map of the finest one's size.
+
+    Args:
+        levels: how many.
+        rule: ``sum``, or ``weighted`` with learned shares ``relu(w_i) / (sum_j relu(w_j) + 1e-4)``.
+    """
+
+    def __init__(self, levels: int, rule: str) -> None:
+        super().__init__()
+        self.weights = nn.Parameter(torch.ones(levels)) if rule == "weighted" else None
+
+    def forward(self, inputs: Sequence[Tensor]) -> Tensor:
+        """Maps (B, C, h_i, w_i) -> (B, C, h_0, w_0)."""
+        if self.weights is not None:
+            positive = torch.relu(self.weights.float())
+            shares = (positive / (positive.sum() + 1e-4)).to(inputs[0].dtype)
+            inputs = [x * share for x, share in zip(inputs, shares, strict=True)]
+        # From the coarsest down, each sum enlarged once: large maps are never enlarged more than twofold.
+        total = inputs[-1]
+        for x in reversed(inputs[:-1]):
+            total = x + F.interpolate(total, size=x.shape[2:], mode="bilinear", align_corners=False)
+        return total
+
+
+class ConvBlock(nn.Module):
+    """3x3 convolution (separable or full), BatchNorm, activation."""
+
+    def __init__(
+        self,
+        in_channels: int,
+        channels: int,
+        *,
+        separable: bool,
+        activation: str,
+        padding: str,
+        norm_eps: float,
+        norm_momentum: float,
+    ) -> None:
+        super().__init__()
+        self.conv = (
+            SeparableConv2d(in_channels, channels, bias=False, padding=padding)
+            if separable
+            else Conv2d(in_channels, channels, 3, padding=padding)
+        )
+        self.norm = BatchNorm2d(channels, eps=norm_eps, momentum=norm_momentum)
+        self.act = layers.activation(activation)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.act(self.norm(self.conv(x)))
+
+
+class AuxiliaryHead(nn.Module):
+    """Classifies a deeper level in training alone, so that gradients reach it undiluted (PSPNet, arXiv 1612.01105).
+
+    Args:
+        in_channels: of the level.
+        num_classes: K.
+        level: a level of the backbone (``C4``) or of the neck (``P5``).
+        weight: of its cross-entropy in the loss.
+        channels: of its one convolution.
+    """
+
+    def __init__(
+        self,
+        in_channels: int,
+        num_classes: int,
+        *,
+        level: str,
+        weight: float = 0.4,
+        channels: int = 64,
+        activation: str = "silu",
+        padding: str = "same",
+        norm_eps: float = 1e-3,
+        norm_momentum: float = 0.01,
+    ) -> None:
+        super().__init__()
+        if weight <= 0:
+            raise UserError(f"auxiliary.weight={weight:g} must be above 0; auxiliary.level=null leaves the loss out")
+        self.level, self.weight = level, weight
+        self.conv = ConvNormAct(
+            in_channels, channels, 3, padding=padding, norm_eps=norm_eps, norm_momentum=norm_momentum,
+            activation=activation,
+        )  # fmt: skip
+        self.classifier = Conv2d(channels, num_classes, 1, bias=True)
+
+    def forward(self, features: Mapping[str, Tensor]) -> Tensor:
+        """(B, K, h, w) logits of its level."""
+        return self.classifier(self.conv(features[self.level]))
+
+    def loss(self, output: Tensor, targets: Targets, settings: SemanticLoss) -> Tensor:
+        """Weighted float32 cross-entropy, with the classes weighted as in `settings`."""
+        plain = SemanticLoss(class_weights=settings.class_weights, label_smoothing=settings.label_smoothing)
+        if targets.semantic is None:
+            return output.float().sum() * 0.0
+        with torch.autocast(output.device.type, enabled=False):
+            return self.weight * semantic_loss(output, targets.semantic, plain)["cross_entropy"]
+
+
+class SemanticHead(nn.Module):
+    """Semantic segmentation: forward, loss and predict.
+
+    Args:
+        in_channels: of every level.
+        num_classes: K.
+        levels: the pyramid that the head wants, finest first; with ``merge="finest"`` it reads the first alone.
+        merge: how the levels become one map, see the module's docstring.
+        channels: width of the convolutions before the last; None for that of the levels.
+        repeats: number of those convolutions.
+        separable: depthwise and pointwise instead of full convolutions.
+        dropout: of whole channels before the last convolution.
+        auxiliary: a second, deeper place to classify in training; None for none.
+        loss: settings of the loss; None for plain cross-entropy.
+
+    Attributes:
+        levels: what it reads.
+        stride: of the logits, input pixels.
+    """
+
+    def __init__(
+        self,
+        in_channels: int,
+        num_classes: int,
+        *,
+        levels: Sequence[str] = ("P2", "P3", "P4", "P5", "P6", "P7"),
+        merge: str = "finest",
+        channels: int | None = None,
+        repeats: int = 3,
+        separable: bool = True,
+        dropout: float = 0.0,
+        activation: str = "silu",
+        padding: str = "same",
+        norm_eps: float = 1e-3,
+        norm_momentum: float = 0.01,
+        auxiliary: AuxiliaryHead | None = None,
+        loss: SemanticLoss | None = None,
+    ) -> None:
+        super().__init__()
+        if not 1 <= num_classes <= 255:
+            raise UserError(f"num_classes={num_classes} of a semantic head must be 1 to 255: 255 marks ignored pixels")
+        if repeats < 0:
+            raise UserError(f"repeats={repeats} of a semantic head must be 0 or more")
+        if not 0 <= dropout < 1:
+            raise UserError(f"dropout={dropout} of a semantic head must lie in [0, 1)")
+        self.num_classes = num_classes
+        self.levels = read_levels(levels, merge)
+        self.stride = 2 ** int(self.levels[0][1:])
+        self.loss_settings = loss or SemanticLoss()
+        weights = self.loss_settings.class_weights
+        if weights is not None and len(weights) != num_classes:
+            raise UserError(f"loss.class_weights has {len(weights)} numbers for {num_classes} classes")
+        self.merge = Merge(len(self.levels), merge) if len(self.levels) > 1 else None
+        width = channels or in_channels
+        self.convs = nn.Sequential(
+            *(
+                ConvBlock(
+                    width if number else in_channels,
+                    width,
+                    separable=separable,
+                    activation=activation,
+                    padding=padding,
+                    norm_eps=norm_eps,
+                    norm_momentum=norm_momentum,
+                )
+                for number in range(repeats)
+            )
+        )
+        self.dropout = nn.Dropout2d(dropout)
+        self.classifier = Conv2d(width if repeats else in_channels, num_classes, 1, bias=True)
+        self.auxiliary = auxiliary
+        self.reset_parameters()
+
+    def reset_parameters(self) -> None:
+        """He's initialisation; the last convolution starts small, so that the first loss is ln K."""
+        layers.initialise(self)
+        nn.init.normal_(self.classifier.weight, std=0.01)
+        if self.auxiliary is not None:
+            nn.init.normal_(self.auxiliary.classifier.weight, std=0.01)
+
+    def forward(self, features: Mapping[str, Tensor], image_size: tuple[int, int]) -> Tensor:
+        """Level name -> (B, in_channels, h, w) becomes (B, K, H', W') logits of the finest level's size."""
+        missing = [level for level in self.levels if level not in features]
+        if missing:
+            raise UserError(
+                f"the semantic head reads {', '.join(self.levels)}, but there is no {', '.join(missing)} among "
+                f"{', '.join(features)}: let the neck make these levels"
+            )
+        inputs = [features[level] for level in self.levels]
+        x = inputs[0] if self.merge is None else self.merge(inputs)
+        return self.classifier(self.dropout(self.convs(x)))
+
+    def loss(self, output: Tensor, targets: Targets) -> dict[str, Tensor]:
+        """Weighted float32 scalars ``{"cross_entropy", "dice", "lovasz"}``, those that the settings ask for.
+
+        A picture that is ignored throughout adds nothing; a batch of such pictures, or without masks, gives 0.
+
+        Args:
+            output: (B, K, H', W') logits.
+            targets: `semantic` (B, H, W) uint8 in input pixels, 255 where ignored.
+        """
+        with torch.autocast(output.device.type, enabled=False):
+            if targets.semantic is None:
+                nowhere = output.float().sum() * 0.0
+                settings = self.loss_settings
+                return {term: nowhere for term in ("cross_entropy", "dice", "lovasz") if getattr(settings, term)}
+            return semantic_loss(output, targets.semantic, self.loss_settings)
+
+    def predict(self, output: Tensor) -> Tensor:
+        """(B, K, H', W') logits -> (B, stride * H', stride * W') uint8 classes in input pixels.
+
+        An input whose sides are multiples of the stride has exactly that size; :meth:`class_maps` serves any size.
+        """
+        size = (output.shape[2] * self.stride, output.shape[3] * self.stride)
+        plain = Geometry(original=size, canvas=size)
+        return torch.stack([class_map(scores, plain) for scores in output])
+
+    def class_maps(self, output: Tensor, geometries: Sequence[Geometry]) -> list[Tensor]:
+        """Logits or probabilities (B, K, H', W') -> each picture's (h, w) uint8 classes in its ORIGINAL pixels."""
+        return [class_map(scores, geometry) for scores, geometry in zip(output, geometries, strict=True)]
+
+    def probabilities(self, output: Tensor, image_size: tuple[int, int]) -> Tensor:
+        """(B, K, H', W') logits -> (B, K, *image_size) float32 probabilities in input pixels."""
+        return upsampled(output.float(), image_size).softmax(1)
+
+
+def read_levels(levels: Sequence[str], merge: str) -> tuple[str, ...]:
+    """The levels that a head over `levels` reads.
+
+    Raises:
+        UserError: a rule that is none, or levels that are no rising row.
+    """
+    if merge not in MERGES:
+        raise UserError(f"merge={merge!r} of a semantic head is unknown; use one of {', '.join(MERGES)}")
+    numbers = [int(level[1:]) if level[:1] == "P" and level[1:].isdigit() else None for level in levels]
+    if not numbers or None in numbers or numbers != sorted(set(numbers)):  # type: ignore[type-var]
+        raise UserError(f"levels={list(levels)} of a semantic head must be levels such as P3 to P9, finest first")
+    return tuple(levels[:1]) if merge == "finest" else tuple(levels)

@@ -1,0 +1,115 @@
+"""Slower ways to a class map: windows over a large canvas, mirror images, several scales.
+
+Each averages class probabilities on the grid of the logits, so that nothing is held at the size of the picture.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from heads.structures import UserError
+
+Forward = Callable[[Tensor], Tensor]
+"""Normalised images (B, 3, H, W) -> logits (B, K, H / stride, W / stride)."""
+GRAIN = 32
+"""Scaled inputs have sides of a multiple of this, in pixels: the backbone's last stride."""
+
+
+@dataclass(frozen=True)
+class SemanticInference:
+    """How class maps are found. The defaults are one pass over the whole canvas."""
+
+    window: tuple[int, int] | None = None
+    """(height, width) in pixels of windows that slide over the canvas; None takes it whole."""
+    overlap: float = 0.33
+    """Share of a window's side that it has in common with the next, at least."""
+    flip: bool = False
+    """Also the mirror image."""
+    scales: tuple[float, ...] = (1.0,)
+    """Sizes of the canvas, against its own."""
+
+    def __post_init__(self) -> None:
+        if self.window is not None:
+            object.__setattr__(self, "window", tuple(self.window))
+            if len(self.window) != 2 or min(self.window) < GRAIN:
+                raise UserError(f"semantic.sliding={list(self.window)} must be a height and a width of {GRAIN} or more")
+        object.__setattr__(self, "scales", tuple(self.scales))
+        if not 0 <= self.overlap < 1:
+            raise UserError(f"semantic.overlap={self.overlap} is a share, from 0 and below 1")
+        if not self.scales or min(self.scales) <= 0:
+            raise UserError(f"semantic.scales={list(self.scales)} must be one or more numbers above 0")
+
+    @property
+    def plain(self) -> bool:
+        """One pass over the whole canvas, whose logits are there already."""
+        return self.window is None and not self.flip and self.scales == (1.0,)
+
+
+def probabilities(forward: Forward, images: Tensor, how: SemanticInference) -> Tensor:
+    """(B, K, h, w) float32 mean probabilities, h and w those of the largest scale's logits.
+
+    Args:
+        forward: the network, up to the logits.
+        images: (B, 3, H, W) normalised.
+        how: what is averaged.
+    """
+    total: Tensor | None = None
+    passes = 0
+    for scale in sorted(how.scales, reverse=True):
+        scaled = _scaled(images, scale)
+        for mirrored in (False, True)[: 1 + how.flip]:
+            found = _sliding(forward, scaled.flip(3) if mirrored else scaled, how)
+            found = found.flip(3) if mirrored else found
+            if total is None:
+                total = found
+            else:
+                total = total + F.interpolate(found, size=total.shape[2:], mode="bilinear", align_corners=False)
+            passes += 1
+    assert total is not None
+    return total / passes
+
+
+def _scaled(images: Tensor, scale: float) -> Tensor:
+    if scale == 1:
+        return images
+    height, width = (max(GRAIN, GRAIN * round(side * scale / GRAIN)) for side in images.shape[2:])
+    return F.interpolate(images, size=(height, width), mode="bilinear", align_corners=False, antialias=scale < 1)
+
+
+def _sliding(forward: Forward, images: Tensor, how: SemanticInference) -> Tensor:
+    """Mean probabilities of all windows over `images`; those of one pass where they fit into one."""
+    height, width = images.shape[2:]
+    if how.window is None or (how.window[0] >= height and how.window[1] >= width):
+        return forward(images).float().softmax(1)
+    window = (min(how.window[0], height), min(how.window[1], width))
+    total = weight = torch.zeros(())
+    for top in _starts(height, window[0], how.overlap):
+        for left in _starts(width, window[1], how.overlap):
+            part = images[:, :, top : top + window[0], left : left + window[1]]
+            found = forward(part).float().softmax(1)
+            stride = round(window[0] / found.shape[2])
+            if any(side % stride for side in (height, width, *window)):
+                raise UserError(
+                    f"semantic.sliding={list(window)} over {height}×{width} pixels: all four must be multiples of "
+                    f"{stride}, the stride of the class map"
+                )
+            if total.ndim == 0:
+                total = found.new_zeros(*found.shape[:2], height // stride, width // stride)
+                weight = found.new_zeros(height // stride, width // stride)
+            rows = slice(top // stride, top // stride + found.shape[2])
+            columns = slice(left // stride, left // stride + found.shape[3])
+            total[:, :, rows, columns] += found
+            weight[rows, columns] += 1
+    return total / weight
+
+
+def _starts(length: int, window: int, overlap: float) -> Iterator[int]:
+    """First pixels of windows that cover `length`, evenly spaced, on multiples of `GRAIN` but for the last."""
+    step = max(GRAIN, int(window * (1 - overlap)) // GRAIN * GRAIN)
+    yield from range(0, length - window, step)
+    yield length - window

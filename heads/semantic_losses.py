@@ -1,0 +1,212 @@
+"""Losses of class maps: cross-entropy (plain, weighted, of the hardest pixels alone), Dice and Lovász-softmax.
+
+All run in float32 and leave out pixels of class 255. A batch without a labelled pixel gives 0, connected to the network.
+Cross-entropy and Dice are computed at the size of the target: at stride 4 a pole of three pixels has no pixel of its own.
+Lovász sorts all pixels once for each class, which there would cost more than the network, and so runs at the size of the
+logits.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from heads.structures import UserError
+
+IGNORED = 255
+"""Class of a pixel that is neither taught nor counted."""
+WEIGHT_RULES = ("median", "log", "sqrt")
+
+
+@dataclass(frozen=True)
+class SemanticLoss:
+    """What the loss consists of; each of the first three is the weight of a term, and 0 leaves it out."""
+
+    cross_entropy: float = 1.0
+    dice: float = 0.0
+    lovasz: float = 0.0
+    class_weights: tuple[float, ...] | None = None
+    """Weight of each class in the cross-entropy, which is a weighted mean: only their proportions matter."""
+    label_smoothing: float = 0.0
+    """Share of the target that is spread over all classes."""
+    ohem: float | None = None
+    """Only pixels whose true class gets less than this probability count in the cross-entropy; None: all pixels."""
+    ohem_share: float = 0.25
+    """At least this share of the pixels counts, the hardest ones (EfficientPS takes 0.25)."""
+
+    def __post_init__(self) -> None:
+        if self.class_weights is not None:
+            object.__setattr__(self, "class_weights", tuple(float(weight) for weight in self.class_weights))
+            if min(self.class_weights, default=0) < 0 or not any(self.class_weights):  # type: ignore[arg-type]
+                raise UserError(f"loss.class_weights={list(self.class_weights)} must be 0 or more, and not all 0")  # type: ignore[arg-type]
+        terms = (self.cross_entropy, self.dice, self.lovasz)
+        if min(terms) < 0 or not any(terms):
+            raise UserError(
+                f"loss: cross_entropy={terms[0]:g}, dice={terms[1]:g} and lovasz={terms[2]:g} are weights of 0 or more, "
+                f"and one of them must be above 0"
+            )
+        if not 0 <= self.label_smoothing < 1:
+            raise UserError(f"loss.label_smoothing={self.label_smoothing} must lie in [0, 1)")
+        if self.ohem is not None and not 0 < self.ohem <= 1:
+            raise UserError(f"loss.ohem={self.ohem} is a probability, above 0 and up to 1, or null")
+        if not 0 < self.ohem_share <= 1:
+            raise UserError(f"loss.ohem_share={self.ohem_share} is a share, above 0 and up to 1")
+
+
+def semantic_loss(logits: Tensor, target: Tensor, settings: SemanticLoss) -> dict[str, Tensor]:
+    """The weighted terms by name.
+
+    Args:
+        logits: (B, K, h, w), any float type.
+        target: (B, H, W) uint8 classes, 255 where ignored.
+        settings: which terms.
+    """
+    logits = logits.float()
+    terms: dict[str, Tensor] = {}
+    if settings.cross_entropy or settings.dice:
+        scores = upsampled(logits, (target.shape[1], target.shape[2]))
+        if settings.cross_entropy:
+            terms["cross_entropy"] = settings.cross_entropy * cross_entropy(scores, target, settings)
+        if settings.dice:
+            terms["dice"] = settings.dice * dice(scores, target)
+    if settings.lovasz:
+        # "nearest-exact" takes the pixel under a cell's centre.
+        size = (logits.shape[2], logits.shape[3])
+        reduced = F.interpolate(target[:, None], size=size, mode="nearest-exact")[:, 0]
+        terms["lovasz"] = settings.lovasz * lovasz_softmax(logits, reduced)
+    return terms
+
+
+def upsampled(logits: Tensor, size: tuple[int, int]) -> Tensor:
+    """(B, K, h, w) -> (B, K, *size), bilinear between the centres of the cells."""
+    if tuple(logits.shape[2:]) == tuple(size):
+        return logits
+    return F.interpolate(logits, size=size, mode="bilinear", align_corners=False)
+
+
+def cross_entropy(scores: Tensor, target: Tensor, settings: SemanticLoss) -> Tensor:
+    """Mean over the labelled pixels, by the weights of their classes; with `ohem`, over the hardest of them.
+
+    Args:
+        scores: (B, K, H, W) float32 logits.
+        target: (B, H, W) uint8.
+    """
+    chosen = settings.class_weights
+    if chosen is not None and len(chosen) != scores.shape[1]:
+        raise UserError(f"loss.class_weights has {len(chosen)} numbers for {scores.shape[1]} classes")
+    weights = None if chosen is None else torch.tensor(chosen, device=scores.device)
+    classes = target.long()
+    values = F.cross_entropy(
+        scores,
+        classes,
+        weight=weights,
+        ignore_index=IGNORED,
+        reduction="none",
+        label_smoothing=settings.label_smoothing,
+    )  # (B, H, W), 0 where ignored
+    counted = target != IGNORED
+    if settings.ohem is not None:
+        counted = counted & _hard(values.detach(), settings.ohem, settings.ohem_share)
+        values = values * counted
+    shares = counted.float() if weights is None else counted * F.pad(weights, (0, 256 - len(weights)))[classes]
+    return values.sum() / _at_least_one(shares.sum())
+
+
+def _hard(values: Tensor, probability: float, share: float) -> Tensor:
+    """Bool like `values`: losses of a true class below `probability`, but of no fewer pixels than `share` of all."""
+    count = max(1, math.ceil(share * values.numel()))
+    kth = values.flatten().kthvalue(values.numel() - count + 1).values
+    return values >= kth.clamp(max=-math.log(probability))
+
+
+def dice(scores: Tensor, target: Tensor) -> Tensor:
+    """1 - Dice coefficient of the probabilities, over the batch as one picture; mean over the classes in the target.
+
+    Source: V-Net (arXiv 1606.04797), with a plain sum in the denominator.
+
+    Args:
+        scores: (B, K, H, W) float32 logits.
+        target: (B, H, W) uint8.
+    """
+    count = scores.shape[1]
+    counted = target != IGNORED
+    classes = torch.where(counted, target, 0).long()
+    probabilities = scores.softmax(1)
+    true = probabilities.gather(1, classes[:, None])[:, 0] * counted  # (B, H, W)
+    overlap = scores.new_zeros(count).index_add(0, classes.flatten(), true.flatten())
+    truth = scores.new_zeros(count).index_add(0, classes.flatten(), counted.flatten().float())
+    predicted = (probabilities * counted[:, None]).sum((0, 2, 3))  # (K,)
+    values = 1 - 2 * overlap / (predicted + truth).clamp(min=1e-6)
+    present = truth > 0
+    return (values * present).sum() / _at_least_one(present.sum())
+
+
+def lovasz_softmax(scores: Tensor, target: Tensor) -> Tensor:
+    """The Lovász extension of the Jaccard loss, over the batch as one picture; mean over the classes in the target.
+
+    Source: arXiv 1705.08790, equations 8, 9 and 11, and algorithm 1.
+
+    Args:
+        scores: (B, K, h, w) float32 logits.
+        target: (B, h, w) uint8.
+    """
+    count = scores.shape[1]
+    labels = target.flatten()  # (P,)
+    truth = labels[None] == torch.arange(count, device=labels.device)[:, None]  # (K, P)
+    probabilities = scores.softmax(1).movedim(1, 0).flatten(1)  # (K, P)
+    # An ignored pixel has no error: it comes last in the order, where it changes no other pixel's share.
+    errors = (truth.float() - probabilities).abs() * (labels != IGNORED)
+    errors, order = errors.sort(dim=1, descending=True)
+    with torch.no_grad():
+        shares = _jaccard_steps(truth.gather(1, order).float())
+    values = (errors * shares).sum(1)
+    present = truth.any(1)
+    return (values * present).sum() / _at_least_one(present.sum())
+
+
+def _jaccard_steps(truth: Tensor) -> Tensor:
+    """(K, P) 0 or 1 in the order of falling errors -> by how much each further pixel raises the Jaccard loss."""
+    total = truth.sum(1, keepdim=True)
+    intersection = total - truth.cumsum(1)
+    union = total + (1 - truth).cumsum(1)
+    loss = 1 - intersection / union.clamp(min=1)
+    return torch.cat([loss[:, :1], loss[:, 1:] - loss[:, :-1]], dim=1)
+
+
+def _at_least_one(count: Tensor) -> Tensor:
+    """`count`, or 1 where nothing is counted: the sum above it is 0 then."""
+    return torch.where(count > 0, count, torch.ones_like(count))
+
+
+def balanced_weights(pixels: Sequence[int], rule: str) -> tuple[float, ...]:
+    """Weights that lift rare classes, from how many pixels each class has; their mean is 1.
+
+    Rules, of a class's share f of all pixels:
+        median  median(f) / f, the strongest (arXiv 1411.4734)
+        log     1 / ln(1.02 + f), from 1.4 to 50 (ENet, arXiv 1606.02147)
+        sqrt    sqrt(median(f) / f), between the two
+
+    A class without a pixel gets the mean.
+    """
+    if rule not in WEIGHT_RULES:
+        raise UserError(
+            f"class_weights={rule!r} is unknown; use one of {', '.join(WEIGHT_RULES)}, or a list of numbers"
+        )
+    total, there = sum(pixels), [count for count in pixels if count > 0]
+    if not there:
+        raise UserError(f"class_weights={rule}: the training masks label no pixel at all")
+    shares = [count / total for count in pixels]
+    middle = sorted(there)[len(there) // 2] / total
+    formula = {
+        "median": lambda share: middle / share,
+        "log": lambda share: 1 / math.log(1.02 + share),
+        "sqrt": lambda share: math.sqrt(middle / share),
+    }[rule]
+    raw = [formula(share) if share > 0 else None for share in shares]
+    mean = sum(weight for weight in raw if weight is not None) / len(there)
+    return tuple(1.0 if weight is None else weight / mean for weight in raw)
