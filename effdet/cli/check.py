@@ -35,6 +35,7 @@ REQUIRED = {
         "model": "runs/x, a checkpoint, or a name of `effdet info`",
         "source": "a picture, a folder or a pattern",
     },
+    "replay": {"file": "a step_N.pt of the folder nonfinite/ of a run"},
 }
 """Keys without a default that could make sense, by command."""
 

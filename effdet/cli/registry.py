@@ -53,6 +53,12 @@ COMMANDS: dict[str, Command] = {
             ),
         ),
         Command(
+            "replay",
+            "run a training step again that was not finite, and say where it broke",
+            positional=("file",),
+            examples=("effdet replay runs/x/nonfinite/step_00000120.pt", "effdet replay FILE precision=32-true"),
+        ),
+        Command(
             "info",
             "list the models, describe one, describe this machine",
             positional=("model",),

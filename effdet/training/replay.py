@@ -1,0 +1,181 @@
+"""Running a step again that was not finite, with eyes on every module: where did the first bad number come from?
+
+Weights, pictures, targets and random choices are those of the run, so that on the same kind of device the same numbers
+come out. Two things differ where a run had several processes: the file holds the batch of one of them, and the loss is
+normalised by its boxes alone.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, nullcontext
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from effdet.model import VisionModel, build
+from effdet.training.errors import CheckpointError
+from effdet.training.freezing import freeze
+from effdet.training.kept_step import KeptBatch, KeptStep
+
+AUTOCAST = {"bf16-mixed": torch.bfloat16, "16-mixed": torch.float16}
+
+
+@dataclass(frozen=True)
+class Bad:
+    """A place with numbers that are not finite."""
+
+    where: str
+    """Such as ``output of backbone.stages.2.0.norm``."""
+    count: int
+    of: int
+    """How many numbers there are."""
+    before: str = ""
+    """What went into it."""
+
+    def __str__(self) -> str:
+        return f"{self.where}: {self.count:,} of {self.of:,} numbers are NaN or infinite{self.before}"
+
+
+@dataclass(frozen=True)
+class Replay:
+    """What was found, in the order in which a step computes."""
+
+    weights: tuple[Bad, ...]
+    """Weights that were not finite before the step."""
+    forward: tuple[Bad, ...]
+    """Outputs of modules, in running order."""
+    terms: dict[str, float]
+    """The loss's terms, of the first micro-batch with a bad one, else of the last."""
+    backward: tuple[Bad, ...]
+    """Gradients at the outputs of modules, in running order (from the loss to the stem)."""
+    gradients: tuple[Bad, ...]
+    """Gradients of parameters."""
+    norm: float
+    """Of all gradients together."""
+
+    @property
+    def first(self) -> str | None:
+        """The first bad place of the step; None where all is finite."""
+        for found in (*self.weights[:1], *self.forward[:1]):
+            return str(found)
+        for name, value in self.terms.items():
+            if not _finite(value):
+                return f"loss term {name}: {value}, from outputs that are finite"
+        for found in (*self.backward[:1], *self.gradients[:1]):
+            return str(found)
+        return None if _finite(self.norm) else f"norm of all gradients: {self.norm}, though each number is finite"
+
+
+def replay(kept: KeptStep, *, device: str | torch.device = "cpu", precision: str | None = None) -> Replay:
+    """Compute the step's losses and gradients again; nothing is updated.
+
+    Args:
+        kept: from :func:`effdet.training.kept_step.read_kept_step`.
+        device: where to compute.
+        precision: another than the run's, as in ``trainer.precision``: does the step survive in it?
+
+    Raises:
+        CheckpointError: the file's weights don't fit its model.
+    """
+    model = _model(kept).to(device)
+    held = freeze(model, kept.freeze)
+    model.train()
+    for layer in held:
+        layer.eval()
+    precision = precision or kept.precision
+    forward: list[Bad] = []
+    backward: list[Bad] = []
+    terms: dict[str, float] = {}
+    scale = (kept.loss_scale if precision == "16-mixed" else 1.0) / len(kept.batches)
+    with _watched(model, forward, backward):
+        for item in kept.batches:
+            found = _terms(model, item, torch.device(device), precision, kept.channels_last)
+            (torch.stack(list(found.values())).sum() * scale).backward()
+            if all(map(_finite, terms.values())):
+                terms = {name: float(value.detach()) for name, value in found.items()}
+    gradients = {name: value.grad for name, value in model.named_parameters() if value.grad is not None}
+    return Replay(
+        weights=tuple(_bad(f"weights {name}", value) for name, value in kept.weights.items() if _has_bad(value)),
+        forward=tuple(forward),
+        terms=terms,
+        backward=tuple(backward),
+        gradients=tuple(_bad(f"gradient of {name}", value) for name, value in gradients.items() if _has_bad(value)),
+        norm=float(torch.nn.utils.get_total_norm(list(gradients.values()))) / scale / len(kept.batches),
+    )
+
+
+def _model(kept: KeptStep) -> VisionModel:
+    model = build(kept.spec)
+    try:
+        model.load_state_dict(kept.weights)
+    except (RuntimeError, TypeError, AttributeError) as error:
+        raise CheckpointError(
+            f"{kept.path}: the weights don't fit the model: {' '.join(str(error).split())[:200]}"
+        ) from None
+    return model.to(memory_format=torch.channels_last) if kept.channels_last else model  # type: ignore[call-overload]
+
+
+def _terms(
+    model: VisionModel, item: KeptBatch, device: torch.device, precision: str, channels_last: bool
+) -> dict[str, Tensor]:
+    torch.manual_seed(item.seed)
+    batch = item.batch.to(device)
+    images = batch.images.contiguous(memory_format=torch.channels_last) if channels_last else batch.images
+    kind = AUTOCAST.get(precision)
+    with nullcontext() if kind is None else torch.autocast(device.type, kind):
+        return model.loss(model(model.preprocess.normalise(images)), batch.targets)
+
+
+@contextmanager
+def _watched(model: nn.Module, forward: list[Bad], backward: list[Bad]) -> Iterator[None]:
+    """Leaf modules report outputs, and gradients at outputs, that are not finite."""
+    handles = [
+        module.register_forward_hook(_watch(name, forward, backward))
+        for name, module in model.named_modules()
+        if name and not any(module.children())
+    ]
+    try:
+        yield
+    finally:
+        for handle in handles:
+            handle.remove()
+
+
+def _watch(name: str, forward: list[Bad], backward: list[Bad]) -> Callable[..., None]:
+    def hook(module: nn.Module, inputs: tuple[Any, ...], output: Any) -> None:
+        if not isinstance(output, Tensor) or not output.is_floating_point():
+            return
+        if _has_bad(output):
+            forward.append(_bad(f"output of {name} ({type(module).__name__})", output, _largest(inputs)))
+        if output.requires_grad:
+            output.register_hook(at_output)
+
+    def at_output(gradient: Tensor) -> None:
+        if _has_bad(gradient):
+            backward.append(_bad(f"gradient at the output of {name}", gradient))
+
+    return hook
+
+
+def _largest(inputs: tuple[Any, ...]) -> str:
+    values = [value for value in inputs if isinstance(value, Tensor) and value.is_floating_point() and value.numel()]
+    if not values:
+        return ""
+    if any(map(_has_bad, values)):
+        return " (so were some that went in)"
+    return f" (went in: up to {max(float(value.detach().abs().max()) for value in values):.3g})"
+
+
+def _has_bad(value: Tensor) -> bool:
+    return value.is_floating_point() and not bool(torch.isfinite(value).all())
+
+
+def _bad(where: str, value: Tensor, before: str = "") -> Bad:
+    return Bad(where, int((~torch.isfinite(value)).sum()), value.numel(), before)
+
+
+def _finite(value: float) -> bool:
+    return abs(value) < float("inf")
