@@ -14,6 +14,7 @@ from effdet.data.checks import DataError
 from effdet.data.collate import collate
 from effdet.data.sampling import EpochSampler
 from effdet.data.train_set import TrainSet
+from effdet.workers import deaf_children, quiet_worker
 from heads.structures import Batch, UserError
 
 
@@ -94,13 +95,16 @@ class TrainLoader:
     def __iter__(self) -> Iterator[Batch]:
         self.train_set.warm_up()
         try:
-            yield from self._loader
+            with deaf_children():
+                batches = iter(self._loader)
+            yield from batches
         except DataError as error:
             raise DataError(own_words(error)) from None
 
 
 def one_thread(worker: int) -> None:
     """Keeps a worker to one thread: the machine's cores go to workers, not to threads that fight over them."""
+    quiet_worker(worker)
     torch.set_num_threads(1)
     # Photometric augmentation loads OpenCV before the workers start; without it there is none to keep quiet.
     if "cv2" in sys.modules:

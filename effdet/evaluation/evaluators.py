@@ -22,8 +22,9 @@ from effdet.evaluation.coco import coco_metrics
 from effdet.evaluation.segmentation import confusion_matrix, segmentation_metrics
 from heads.structures import ClassTable, Detections, UserError
 
-WORTH_TELLING = 0.05
-"""A cap always cuts off something at the evaluation's score of .001; it matters, and is told, from this score on."""
+WORTH_TELLING, WORTH_SHARE = 0.3, 0.01
+"""A cap always cuts off something at the evaluation's score of .001, and a young model is a little sure of everything:
+it matters, and is told, from this score on, in this share of the pictures."""
 
 
 class Evaluator(Protocol):
@@ -68,6 +69,7 @@ class DetectionEvaluator:
         category_ids = [-1 if index < 0 else classes.data.ids[index] for index in classes.to_data]
         self._category = np.array([-1 if own is None else own for own in category_ids], np.int64)
         self._joined = np.array(classes.to_data, np.int64) >= 0
+        self._told = False
         self.reset()
 
     def reset(self) -> None:
@@ -103,14 +105,21 @@ class DetectionEvaluator:
         return sum(capped for _, capped, _ in self._rows.values())
 
     def metrics(self) -> dict[str, Any]:
-        if self.capped:
-            warnings.warn(
-                f"max_detections or pre_nms cut off detections of score {WORTH_TELLING:g} and more in {self.capped} of "
-                f"{len(self._rows)} pictures; raise them to keep all (COCO counts up to 100 a picture and class)",
-                stacklevel=2,
-            )
+        self._tell_of_caps()
         seen = {image_id for image_id, _, _ in self._rows.values()}
         return coco_metrics(restricted(self.truth, seen), self.results(), backend=self.backend)
+
+    def _tell_of_caps(self) -> None:
+        """Once in a training: an early model is unsure of everything, and is cut off in every picture."""
+        if self._told or self.capped < WORTH_SHARE * len(self._rows) or not self.capped:
+            return
+        self._told = True
+        warnings.warn(
+            f"{self.capped} of {len(self._rows)} pictures have more detections of score {WORTH_TELLING:g} and above than "
+            "max_detections or pre_nms let through; where that many things are real, raise max_detections (COCO counts "
+            "up to 100 a picture)",
+            stacklevel=3,
+        )
 
     def results(self) -> list[dict[str, Any]]:
         return [result for index in sorted(self._rows) for result in self._rows[index][2]]

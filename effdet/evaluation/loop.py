@@ -19,6 +19,7 @@ from torch.utils.data import DataLoader, Dataset
 
 from effdet.evaluation.batch import EvalBatch
 from effdet.evaluation.evaluators import Evaluator
+from effdet.workers import deaf_children, quiet_worker
 from heads.structures import UserError
 
 PredictFn = Callable[[EvalBatch], Mapping[str, Any]]
@@ -104,6 +105,7 @@ def _predict_all(
         batch_size=batch_size,
         num_workers=workers,
         collate_fn=EvalBatch.of,
+        worker_init_fn=quiet_worker,
         pin_memory=str(getattr(predict_fn, "device", "cpu")).startswith("cuda"),
         # Its own generator: a loader draws a seed from the global one, which would change the training around it.
         generator=torch.Generator().manual_seed(0),
@@ -112,7 +114,9 @@ def _predict_all(
         evaluator.reset()
     seen = 0
     with _bar(total) if progress else nullcontext() as advance:
-        for batch in loader:
+        with deaf_children():
+            batches = iter(loader)
+        for batch in batches:
             predictions = predict_fn(batch)
             for head, evaluator in evaluators.items():
                 if head not in predictions:

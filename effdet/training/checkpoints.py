@@ -92,6 +92,13 @@ def sound(path: str | Path) -> bool:
         return False
 
 
+def sweep(folder: str | Path) -> None:
+    """Remove what saves of killed processes left half-written in `folder`; only where no other process saves there."""
+    for path in Path(folder).glob(".*.tmp"):
+        with contextlib.suppress(OSError):
+            path.unlink()
+
+
 def newest_sound(run_dir: str | Path) -> Path | None:
     """The checkpoint to resume a run from: last, else the one before, else best; torn ones are passed over, aloud.
 

@@ -75,16 +75,17 @@ class DetectionLoss:
 
 
 def normaliser(positives: Tensor, kind: str = "positives") -> Tensor:
-    """Number of positive anchors (a scalar of this rank) -> what the loss sums are divided by: float32, at least 1.
+    """Number of positive anchors (a scalar of this rank) -> what the loss sums are divided by: float32, at least
+    1 / ranks.
 
-    Every rank must call it in every step: it sums over ranks where there are several.
+    Every rank must call it in every step: it sums over ranks where there are several, and divides by their number, since
+    gradients are averaged over ranks. N ranks then give the gradient of one rank that has all their pictures.
     """
-    count = positives.detach().to(torch.float32).reshape(())
+    count, world = positives.detach().to(torch.float32).reshape(()), 1
     if torch.distributed.is_available() and torch.distributed.is_initialized():
-        count = count.clone()
+        count, world = count.clone(), torch.distributed.get_world_size()
         torch.distributed.all_reduce(count)
-        count = count / torch.distributed.get_world_size()
-    return count + 1 if kind == "paper" else count.clamp(min=1)
+    return (count + 1 if kind == "paper" else count.clamp(min=1)) / world
 
 
 def box_loss(deltas: Tensor, anchors: Tensor, boxes: Tensor, positive: Tensor, settings: DetectionLoss) -> Tensor:

@@ -1,4 +1,5 @@
 import pickle
+import warnings
 from types import SimpleNamespace
 
 import numpy as np
@@ -129,9 +130,27 @@ def test_a_cap_that_bites_is_counted():
     )
     evaluator = DetectionEvaluator(FakeSet(2).coco(), EXACT)
     evaluator.update(found, batch_of(FakeRecord(100), FakeRecord(101)))
-    with pytest.warns(UserWarning, match="in 1 of 2 pictures"):
+    with pytest.warns(UserWarning, match="1 of 2 pictures have more detections"):
         evaluator.metrics()
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        evaluator.metrics()  # told once
     assert [entry["image_id"] for entry in evaluator.results()] == [100]  # the second row is padding
+
+
+def test_a_cap_on_an_unsure_model_is_not_told(recwarn):
+    shape = (1, 3)
+    found = Detections(
+        torch.tensor([0.0, 0, 5, 5]).expand(*shape, 4),
+        torch.full(shape, 0.2),
+        torch.zeros(shape, dtype=torch.int64),
+        torch.tensor([3]),
+        torch.tensor([True]),
+    )
+    evaluator = DetectionEvaluator(FakeSet(1).coco(), EXACT)
+    evaluator.update(found, batch_of(FakeRecord(100)))
+    evaluator.metrics()
+    assert not recwarn.list
 
 
 def test_pictures_of_a_set_without_boxes_are_not_judged():

@@ -16,7 +16,7 @@ import pytest
 import torch
 
 from effdet.training import CheckpointError, newest_sound, read_checkpoint, sound, write_checkpoint
-from effdet.training.checkpoints import plain
+from effdet.training.checkpoints import plain, sweep
 
 
 class Colour(Enum):
@@ -135,3 +135,11 @@ def test_a_folder_that_can_not_be_written(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(CheckpointError, match="could not be written"):
         write_checkpoint(tmp_path / "file" / "a.ckpt", {})
+
+
+def test_what_killed_saves_left_is_swept(tmp_path: Path) -> None:
+    path = write_checkpoint(tmp_path / "last.ckpt", {})
+    (tmp_path / ".last.ckpt.123.tmp").write_bytes(b"half")
+    sweep(tmp_path)
+    assert [item.name for item in tmp_path.iterdir()] == [path.name]
+    sweep(tmp_path / "nothing")

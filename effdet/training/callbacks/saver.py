@@ -11,7 +11,7 @@ from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.callbacks import Checkpoint
 
 from effdet.training.callbacks.interrupts import Interrupts
-from effdet.training.checkpoints import BEST, LAST
+from effdet.training.checkpoints import BEST, LAST, sweep
 from effdet.training.errors import CheckpointError, Interrupted
 from effdet.training.position import Position
 from effdet.training.settings import CheckpointSettings
@@ -67,6 +67,10 @@ class CheckpointSaver(Checkpoint):
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         self.best_score, self.best_step = state_dict["best_score"], state_dict["best_step"]
+
+    def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        if trainer.is_global_zero:
+            sweep(self.folder)
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         self._saved_at = time.monotonic()

@@ -141,7 +141,8 @@ def test_normaliser_is_the_mean_over_ranks(monkeypatch):
     monkeypatch.setattr(torch.distributed, "get_world_size", lambda: 2)
     monkeypatch.setattr(torch.distributed, "all_reduce", lambda tensor: tensor.add_(5))  # the other rank has 5
     assert normaliser(torch.tensor(7)) == 6
-    assert normaliser(torch.tensor(-5)) == 1
+    assert normaliser(torch.tensor(7), "paper") == 6.5
+    assert normaliser(torch.tensor(-5)) == 0.5  # no box on either: the floor of 1 is that of all ranks together
 
 
 @pytest.mark.parametrize(

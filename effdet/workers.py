@@ -1,0 +1,32 @@
+"""Loader processes that leave Ctrl-C to the process that started them.
+
+A terminal sends Ctrl-C to every process of a command. The first one answers it, and may need its workers to finish and
+save the step it is in; it ends them when it is done.
+"""
+
+from __future__ import annotations
+
+import signal
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+
+def quiet_worker(worker: int) -> None:
+    """A DataLoader's ``worker_init_fn``: deaf to Ctrl-C from here on."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+
+
+@contextmanager
+def deaf_children() -> Iterator[None]:
+    """Processes that are started inside never hear Ctrl-C, not even while they import (``spawn``).
+
+    They inherit the mask of blocked signals. One that comes meanwhile is delivered at the end.
+    """
+    if not hasattr(signal, "pthread_sigmask"):  # Windows
+        yield
+        return
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
