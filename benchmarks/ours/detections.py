@@ -1,0 +1,54 @@
+"""From logits to boxes, and from boxes to AP."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from benchmarks.peers.loop import Work
+from effdet.evaluation import coco_metrics
+from heads.detection import AnchorSpec, PostProcess
+from heads.detection.anchors import anchors
+from heads.detection.postprocess import postprocess as find
+
+
+def postprocess(logits: str, size: int, classes: int) -> Work:
+    """Score .001 or more, the best 5,000, every class of an anchor, 100 boxes; one picture after the other."""
+    given = np.load(logits)
+    aspects = tuple((float(x), float(y)) for x, y in given["aspects"])
+    sides = [-(-size // 2**level) for level in range(3, 8)]
+    spec = AnchorSpec(scale=float(given["scale"]), octaves=3, aspects=aspects)
+    grid = anchors([(side, side) for side in sides], (size, size), spec, torch.device("cpu"))
+    pictures = [torch.from_numpy(row[None]) for row in given["logits"]]
+    deltas = [torch.from_numpy(row[None]) for row in given["deltas"]]
+    settings = PostProcess()
+
+    @torch.no_grad()
+    def run() -> list[Any]:
+        return [find(row, boxes, grid, settings) for row, boxes in zip(pictures, deltas, strict=True)]
+
+    def answer() -> dict[str, np.ndarray]:
+        rows = np.zeros((len(pictures), settings.max_detections, 6), np.float32)
+        for index, found in enumerate(run()):
+            boxes, scores, labels = found.picture(0)
+            rows[index, : len(labels)] = np.column_stack([boxes, scores, labels + 1])
+        return {"detections": rows}
+
+    return Work(run, answer)
+
+
+def evaluation(truth: str, results: str, backend: str) -> Work:
+    annotations, found = (json.loads(Path(path).read_text(encoding="utf-8")) for path in (truth, results))
+    numbers: list[dict[str, Any]] = []
+
+    def run() -> None:
+        numbers.append(coco_metrics(annotations, found, backend=backend))
+
+    def answer() -> dict[str, np.ndarray]:
+        return {key: np.array(value) for key, value in numbers[0].items() if isinstance(value, float)}
+
+    return Work(run, answer)

@@ -1,0 +1,52 @@
+"""How long a user waits before anything happens: ``--help``, and from ``train`` to the first step."""
+
+from __future__ import annotations
+
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+from benchmarks.table import Line
+
+ROOT = Path(__file__).parents[1]
+
+
+def startup_rows(*, rounds: int = 5) -> list[Line]:
+    """Medians of `rounds`, interleaved."""
+    waits: dict[str, list[float]] = {"help": [], "imports": [], "step": []}
+    _first_step()  # draws the generated set where there is none yet
+    for _ in range(rounds):
+        waits["help"].append(_seconds("-m", "effdet", "--help"))
+        waits["imports"].append(_seconds("-c", "import torch, lightning.pytorch"))
+        waits["step"].append(_first_step())
+    beyond = statistics.median(step - bare for step, bare in zip(waits["step"], waits["imports"], strict=True))
+    return [
+        Line("`effdet --help`", "< 1 s", note=f"{statistics.median(waits['help']):.2f} s"),
+        Line("from `train` to the first step, beyond bare imports", "≤ 8 s", note=f"{beyond:.1f} s"),
+    ]
+
+
+def _seconds(*words: str) -> float:
+    started = time.perf_counter()
+    subprocess.run([sys.executable, *words], cwd=ROOT, check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    return time.perf_counter() - started
+
+
+def _first_step() -> float:
+    """Seconds until `train` tells of its first step."""
+    with tempfile.TemporaryDirectory() as folder:
+        words = ["experiment=quickstart", "limit=16", "trainer.max_steps=1", f"run_dir={folder}/run"]
+        command = [sys.executable, "-u", "scripts/train.py", *words]
+        started = time.perf_counter()
+        process = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+        assert process.stdout is not None
+        seen = None
+        for line in process.stdout:
+            if seen is None and "step 1/" in line:
+                seen = time.perf_counter() - started
+        if process.wait() != 0 or seen is None:
+            raise SystemExit(f"{' '.join(command)} told of no first step")
+        return seen
