@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Mapping
-from dataclasses import fields, replace
+from dataclasses import dataclass, fields, replace
 from typing import Any
 
 from effdet.cli.config import Config
 from effdet.data import AugmentSpec, DataError, DataSpec, EvalSet, Source, TrainLoader, TrainSet, open_source
 from effdet.data import repeat_factors as rare_class_factors
-from effdet.evaluation import DetectionEvaluator, Evaluator, SemanticEvaluator, join
+from effdet.evaluation import ClassJoin, DetectionEvaluator, Evaluator, SemanticEvaluator, join, same_classes
 from effdet.model import BalanceSpec, ModelSpec, VisionModel, spec_for
 from effdet.model.compose import TASK_HEADS
 from effdet.training.loader import LoaderFactory
+from heads.semantic_inference import SemanticInference
 from heads.semantic_losses import balanced_weights
 from heads.structures import ClassTable, UserError
 
@@ -44,10 +45,9 @@ def open_splits(config: Config, *splits: str) -> list[Source]:
 
 def class_tables(source: Source, task: str) -> dict[str, ClassTable]:
     """The classes of each head of `task`, as the data has them."""
-    tables = dict.fromkeys(TASK_HEADS[task], source.classes)
-    if "semantic" in tables and source.semantic_classes is not None:
-        tables["semantic"] = source.semantic_classes
-    return tables
+    return {
+        head: JUDGEMENTS[head].classes(source) if head in JUDGEMENTS else source.classes for head in TASK_HEADS[task]
+    }
 
 
 def model_spec(
@@ -145,13 +145,50 @@ def loader_factory(config: Config, source: Source, model: VisionModel, *, worker
     return build
 
 
+@dataclass(frozen=True)
+class Judgement:
+    """How a head is judged."""
+
+    label: str
+    """What the data must label."""
+    metric: str
+    """Its chief metric, 1 at best."""
+    classes: Callable[[Source], ClassTable]
+    judge: Callable[[Source, ClassJoin, str], Evaluator]
+
+
+JUDGEMENTS: dict[str, Judgement] = {
+    "detection": Judgement(
+        "boxes",
+        "AP",
+        lambda source: source.classes,
+        lambda source, joined, backend: DetectionEvaluator(source.coco(), joined, backend=backend),
+    ),
+    "semantic": Judgement(
+        "semantic",
+        "mIoU",
+        lambda source: source.semantic_classes or source.classes,
+        lambda source, joined, backend: SemanticEvaluator(joined),
+    ),
+}
+"""By head."""
+
+
+def judgements(model: VisionModel, source: Source) -> dict[str, Judgement]:
+    """Those of the heads that the data has labels for."""
+    return {
+        head: judgement
+        for head, judgement in JUDGEMENTS.items()
+        if head in model.classes and judgement.label in source.labelled
+    }
+
+
 def evaluators(model: VisionModel, dataset: EvalSet, *, backend: str = "pycocotools") -> dict[str, Evaluator]:
     """A judge for every head that the data has labels for."""
     source = dataset.source
     judges = {
-        head: judge(model.classes[head], source, backend)
-        for head, (label, judge) in JUDGES.items()
-        if head in model.classes and label in source.labelled
+        head: judgement.judge(source, join(model.classes[head], judgement.classes(source)), backend)
+        for head, judgement in judgements(model, source).items()
     }
     if not judges:
         raise UserError(
@@ -161,19 +198,18 @@ def evaluators(model: VisionModel, dataset: EvalSet, *, backend: str = "pycocoto
     return judges
 
 
-def _judge_of_boxes(classes: ClassTable, source: Source, backend: str) -> Evaluator:
-    return DetectionEvaluator(source.coco(), join(classes, source.classes), backend=backend)
+def oracle_evaluators(model: VisionModel, source: Source) -> dict[str, tuple[str, Evaluator]]:
+    """(chief metric, judge) by head, for predictions that are the data's own labels."""
+    return {
+        head: (judgement.metric, judgement.judge(source, same_classes(judgement.classes(source)), "pycocotools"))
+        for head, judgement in judgements(model, source).items()
+    }
 
 
-def _judge_of_maps(classes: ClassTable, source: Source, backend: str) -> Evaluator:
-    return SemanticEvaluator(join(classes, source.semantic_classes or source.classes))
-
-
-JUDGES: dict[str, tuple[str, Callable[[ClassTable, Source, str], Evaluator]]] = {
-    "detection": ("boxes", _judge_of_boxes),
-    "semantic": ("semantic", _judge_of_maps),
-}
-"""By head: the labels that judging it takes, and who judges."""
+def semantic_inference(config: Config) -> SemanticInference:
+    """How `evaluate` and `predict` find class maps."""
+    values = dict(config.get("semantic"))
+    return SemanticInference(window=values.pop("sliding"), **values)
 
 
 def torch_device(name: str) -> str:

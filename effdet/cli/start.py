@@ -9,11 +9,11 @@ import torch
 from rich.console import Console
 from rich.panel import Panel
 
-from effdet.cli.assemble import EVAL_BATCH
+from effdet.cli.assemble import EVAL_BATCH, oracle_evaluators
 from effdet.cli.config import Config
 from effdet.cli.ranks import is_first
 from effdet.data import EvalSet
-from effdet.evaluation import DetectionEvaluator, evaluate, same_classes, truth_predict_fn
+from effdet.evaluation import evaluate, truth_predict_fn
 from effdet.model import VisionModel
 from effdet.training import read_checkpoint
 from effdet.training.loader import LoaderFactory
@@ -63,21 +63,23 @@ def check_flight(
         PreflightError: training would not work, and why.
     """
 
-    def oracle() -> float | None:
+    def oracle() -> dict[str, float]:
         source = dataset.source
-        if "detection" not in model.heads or len(source.records.labels) == 0:
-            return None
-        judge = DetectionEvaluator(source.coco(), same_classes(source.classes))
-        limit = min(len(dataset), ORACLE_PICTURES)
+        judges = oracle_evaluators(model, source)
+        if len(source.records.labels) == 0:
+            judges.pop("detection", None)
+        if not judges:
+            return {}
         result = evaluate(
             truth_predict_fn,
             dataset,
-            evaluators={"detection": judge},
+            evaluators={head: judge for head, (_, judge) in judges.items()},
             batch_size=EVAL_BATCH,
-            limit=limit,
+            limit=min(len(dataset), ORACLE_PICTURES),
             progress=False,
         )
-        return result.metrics["AP"] if result.metrics["AP"] >= 0 else None
+        scores = {metric: float(result.metrics[metric]) for metric, _ in judges.values()}
+        return {metric: score for metric, score in scores.items() if score >= 0}  # -1 and NaN: nothing to score
 
     batch = next(iter(train_batches(batch_size=PREFLIGHT_BATCH, rank=0, world=1)))
     print(preflight(model, batch, fresh_head=fresh_head, oracle=oracle, device=torch.device(device)))

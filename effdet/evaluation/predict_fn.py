@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from effdet.evaluation.batch import EvalBatch
 from effdet.evaluation.restore import restore_detections, restore_maps
+from heads.semantic_inference import SemanticInference, probabilities
 from heads.structures import Detections, UserError
 
 PRECISIONS = {None: None, "fp32": None, "bf16": torch.bfloat16, "fp16": torch.float16}
@@ -27,6 +28,7 @@ class ModelPredictFn:
         precision: None or ``fp32``, ``bf16``, ``fp16`` (autocast).
         channels_last: lay the pictures out with channels last, which convolutions like best.
         postprocess: settings of the detection head to replace, for example ``{"score": 0.3}``.
+        semantic: windows, mirror images and scales for class maps; None takes one pass over the canvas.
     """
 
     def __init__(
@@ -37,6 +39,7 @@ class ModelPredictFn:
         precision: str | None = None,
         channels_last: bool = True,
         postprocess: Mapping[str, Any] | None = None,
+        semantic: SemanticInference | None = None,
     ) -> None:
         if precision not in PRECISIONS:
             known = ", ".join(str(name) for name in PRECISIONS if name)
@@ -46,6 +49,11 @@ class ModelPredictFn:
         self.dtype = PRECISIONS[precision]
         self.memory_format = torch.channels_last if channels_last else torch.contiguous_format
         self.postprocess = _settings(model, postprocess) if postprocess else None
+        self.semantic = semantic or SemanticInference()
+        heads: Mapping[str, Any] = getattr(model, "heads", {})
+        self._maps = {name: head for name, head in heads.items() if hasattr(head, "class_maps")}
+        if not self.semantic.plain and not self._maps:
+            raise UserError("semantic.*: this model has no semantic head, whose maps these settings are for")
 
     @torch.no_grad()
     def __call__(self, batch: EvalBatch) -> dict[str, Any]:
@@ -53,9 +61,22 @@ class ModelPredictFn:
         images = batch.images.to(self.device, non_blocking=True, memory_format=self.memory_format)
         autocast = nullcontext() if self.dtype is None else torch.autocast(self.device.type, self.dtype)
         with evaluating(self.model), autocast:
-            outputs = self.model(self.model.preprocess.normalise(images))  # type: ignore[operator,union-attr]
+            normalised = self.model.preprocess.normalise(images)  # type: ignore[operator,union-attr]
+            outputs = dict(self.model(normalised))
+            scores = {name: self._scores(name, outputs.pop(name), normalised) for name in self._maps}
         predictions = self._predict(outputs)  # outside of autocast: boxes are decoded in float32
-        return {name: self._restored(value, batch) for name, value in predictions.items()}
+        found = {name: self._restored(value, batch) for name, value in predictions.items()}
+        # Class maps skip the canvas: they are taken from the logits straight in each picture's own pixels.
+        for name, head in self._maps.items():
+            maps = head.class_maps(scores[name], batch.geometries)
+            found[name] = [classes.cpu().numpy() for classes in maps]
+        return found
+
+    def _scores(self, name: str, logits: Tensor, images: Tensor) -> Tensor:
+        """`logits` of the pass over the whole canvas, or the mean probabilities of the passes that the settings ask for."""
+        if self.semantic.plain:
+            return logits
+        return probabilities(lambda part: self.model(part)[name], images, self.semantic)
 
     def _predict(self, outputs: Mapping[str, Any]) -> dict[str, Any]:
         if self.postprocess is None:
@@ -64,7 +85,8 @@ class ModelPredictFn:
 
         heads: Mapping[str, Any] = self.model.heads  # type: ignore[assignment]
         predictions = {}
-        for name, head in heads.items():
+        for name in outputs:
+            head = heads[name]
             out, settings = outputs[name], self.postprocess.get(name)
             predictions[name] = (
                 head.predict(out)

@@ -17,6 +17,7 @@ from torch import nn
 from effdet.evaluation import EvalBatch, ModelPredictFn
 from effdet.inference.picture import PictureLike, as_array
 from effdet.inference.prediction import Prediction
+from heads.semantic_inference import SemanticInference
 from heads.structures import Detections, Geometry, UserError
 
 
@@ -38,6 +39,7 @@ class Predictor:
         score: drop detections under this score; None keeps the model's own threshold (0.001 as evaluation wants it).
         nms_iou: of two boxes of one class that overlap by more, the better stays; None keeps the model's own.
         max_detections: per picture; None keeps the model's own.
+        semantic: windows, mirror images and scales for class maps; None takes one pass over the canvas.
     """
 
     def __init__(
@@ -51,6 +53,7 @@ class Predictor:
         score: float | None = None,
         nms_iou: float | None = None,
         max_detections: int | None = None,
+        semantic: SemanticInference | None = None,
     ) -> None:
         if batch_size < 1:
             raise UserError(f"batch_size (={batch_size}) must be 1 or more")
@@ -60,7 +63,9 @@ class Predictor:
         self.model: nn.Module = network
         self.batch_size = batch_size
         self.preprocess = network.preprocess if image_size is None else network.preprocess.fitted(image_size)
-        self._predict = ModelPredictFn(network, device=device, precision=precision, postprocess=overrides)
+        self._predict = ModelPredictFn(
+            network, device=device, precision=precision, postprocess=overrides, semantic=semantic
+        )
 
     @overload
     def __call__(self, pictures: PictureLike) -> Prediction: ...

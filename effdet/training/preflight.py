@@ -1,14 +1,14 @@
 """Pre-flight: seconds of checks before hours of training.
 
 Four questions, each asked of the real model and the real data: do targets fed back as predictions score perfectly, is the
-first loss what the focal prior predicts, does one step lower the loss, and do gradients reach every parameter that should
+first loss what the initialisation predicts, does one step lower the loss, and do gradients reach every parameter that should
 learn. A "no" is a :class:`PreflightError` that names the cause. The model comes out exactly as it went in.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -17,14 +17,11 @@ import torch
 from torch import Tensor, nn
 
 from backbones.layers import DropPath
-from heads.detection.head import PRIOR
-from heads.structures import Batch, UserError
+from effdet.training.first_loss import FIRST_LOSSES
+from heads.structures import Batch, Targets, UserError
 
 PERFECT = 0.999
-"""AP that the targets themselves must reach; what is missing to 1 would be missing from every result."""
-PRIOR_FACTOR = 10.0
-"""How far the first class loss may lie from the prior's prediction, either way: random features spread the logits around
-the prior, which makes some factors; a head that has lost its prior is off by thousands."""
+"""AP or mIoU that the targets themselves must reach; what is missing to 1 would be missing from every result."""
 STEP_SHARE = 0.05
 """The step tries to lower the loss by this share, to first order."""
 
@@ -41,14 +38,16 @@ class Preflight:
     """Of the batch before the step."""
     stepped: float
     """Of the same batch after the step."""
-    expected_class_loss: float | None
-    """What the prior predicts, for a detection head with fresh weights."""
-    oracle: float | None
-    """AP of the targets fed back; None where nothing was checked."""
+    expected: Mapping[str, float]
+    """What the initialisation predicts, by ``HEAD/TERM``, for heads with fresh weights."""
+    oracle: Mapping[str, float]
+    """Metrics of the targets fed back."""
 
     def __str__(self) -> str:
-        oracle = "" if self.oracle is None else f"targets fed back score AP {self.oracle:.3f}; "
-        expected = "" if self.expected_class_loss is None else f" (class part expected {self.expected_class_loss:.2f})"
+        scores = ", ".join(f"{name} {score:.3f}" for name, score in self.oracle.items())
+        oracle = f"targets fed back score {scores}; " if scores else ""
+        terms = ", ".join(f"{term} expected {value:.2f}" for term, value in self.expected.items())
+        expected = f" ({terms})" if terms else ""
         return f"pre-flight: {oracle}first loss {self.loss:.3f}{expected}, {self.stepped:.3f} after one step"
 
 
@@ -57,7 +56,7 @@ def preflight(
     batch: Batch,
     *,
     fresh_head: bool = True,
-    oracle: Callable[[], float | None] | None = None,
+    oracle: Callable[[], Mapping[str, float]] | None = None,
     device: str | torch.device = "cpu",
 ) -> Preflight:
     """Check `model` on one training batch.
@@ -65,40 +64,45 @@ def preflight(
     Args:
         model: a `VisionModel`; its weights, statistics and mode are the same afterwards.
         batch: a few training pictures; with boxes among them, the checks say more.
-        fresh_head: the detection head has its initial weights, so that its first loss is predictable.
-        oracle: AP that the evaluation gives to the targets themselves, or None where there is no truth to score.
+        fresh_head: the heads have their initial weights, so that their first losses are predictable.
+        oracle: metrics that the evaluation gives to the targets themselves, for those of which there is truth to score.
         device: where to compute.
 
     Raises:
         PreflightError: the first check that fails.
     """
-    score = None if oracle is None else oracle()
-    if score is not None and score < PERFECT:
-        raise PreflightError(
-            f"the val annotations, fed back as perfect predictions, score AP {score:.3f} instead of 1: boxes, ids or "
-            f"sizes are inconsistent, or a picture holds over 100 boxes of a class; preflight=false trains all the same"
-        )
+    scores = {} if oracle is None else dict(oracle())
+    for name, score in scores.items():
+        if score < PERFECT:
+            raise PreflightError(
+                f"the val annotations, fed back as perfect predictions, score {name} {score:.3f} instead of 1: boxes, ids "
+                f"or sizes are inconsistent, or a picture holds over 100 boxes of a class; preflight=false trains all the "
+                f"same"
+            )
     home = next(model.parameters()).device
     if not any(parameter.requires_grad for parameter in model.parameters()):
         raise PreflightError("no parameter learns: freeze= leaves nothing to train")
     with _unchanged(model), torch.enable_grad():
         model.to(device).train()
         moved = batch.to(device)
-        terms = _loss(model, moved)
+        outputs = _outputs(model, moved)
+        terms: dict[str, Tensor] = model.loss(outputs, moved.targets)  # type: ignore[operator]
         _check_finite(terms)
-        expected = _prior_loss(model, moved) if fresh_head else None
-        _check_prior(terms, expected)
+        expected = _check_first(model, outputs, moved.targets) if fresh_head else {}
         before = torch.stack(list(terms.values())).sum()
         before.backward()
         _check_gradients(model)
         after = _stepped(model, moved, before.detach())
     model.to(home)
-    return Preflight(before.item(), after, expected, score)
+    return Preflight(before.item(), after, expected, scores)
+
+
+def _outputs(model: Any, batch: Batch) -> dict[str, Any]:
+    return model(model.preprocess.normalise(batch.images.contiguous(memory_format=torch.channels_last)))
 
 
 def _loss(model: Any, batch: Batch) -> dict[str, Tensor]:
-    images = model.preprocess.normalise(batch.images.contiguous(memory_format=torch.channels_last))
-    return model.loss(model(images), batch.targets)
+    return model.loss(_outputs(model, batch), batch.targets)
 
 
 def _check_finite(terms: dict[str, Tensor]) -> None:
@@ -107,38 +111,22 @@ def _check_finite(terms: dict[str, Tensor]) -> None:
             raise PreflightError(f"the first loss {name} is {value.item()}: look for broken weights or boxes")
 
 
-def _prior_loss(model: Any, batch: Batch) -> float | None:
-    """Class loss of a detection head whose every entry says the prior: the focal loss written out, over positives."""
-    head = dict(model.heads.items()).get("detection")
-    targets = batch.targets
-    if head is None or targets.boxes is None or targets.labels is None or targets.has_boxes is not None:
-        return None
-    with torch.no_grad():
-        output = head.forward(_pyramid(model, batch), tuple(batch.images.shape[2:]))
-        positives = int((head.match(output, targets.boxes.float(), targets.labels) >= 0).sum())
-    settings, prior = head.loss_settings, PRIOR
-    entries = output.class_logits.numel()
-    negative = (1 - settings.alpha) * prior**settings.gamma * -math.log(1 - prior)
-    positive = settings.alpha * (1 - prior) ** settings.gamma * -math.log(prior)
-    total = (entries - positives) * negative + positives * positive
-    return settings.class_weight * total / max(positives, 1)
-
-
-def _pyramid(model: Any, batch: Batch) -> dict[str, Tensor]:
-    images = model.preprocess.normalise(batch.images)
-    features = {f"C{number}": x for number, x in enumerate(model.backbone(images), start=1)}
-    return features | model.neck(features)
-
-
-def _check_prior(terms: dict[str, Tensor], expected: float | None) -> None:
-    if expected is None:
-        return
-    found = terms["detection/class"].item()
-    if not expected / PRIOR_FACTOR <= found <= expected * PRIOR_FACTOR:
-        raise PreflightError(
-            f"the first class loss is {found:.3f} where the focal prior predicts {expected:.3f}: the head does not start "
-            f"at its prior, or labels lie outside the classes"
-        )
+@torch.no_grad()
+def _check_first(model: Any, outputs: dict[str, Any], targets: Targets) -> dict[str, float]:
+    """Each head's loss, before it is weighed against others', held against its initialisation's prediction."""
+    expected = {}
+    for name, head in model.heads.items():
+        predict = FIRST_LOSSES.get(name)
+        first = None if predict is None else predict(head, outputs[name], targets)
+        if first is None:
+            continue
+        found = float(head.loss(outputs[name], targets)[first.term])
+        if not first.value / first.factor <= found <= first.value * first.factor:
+            raise PreflightError(
+                f"the first loss {name}/{first.term} is {found:.3f} where {first.meaning} {first.value:.3f}: {first.causes}"
+            )
+        expected[f"{name}/{first.term}"] = first.value
+    return expected
 
 
 def _check_gradients(model: nn.Module) -> None:

@@ -57,6 +57,7 @@ class PredictionSheet:
         images = torch.from_numpy(np.stack(canvases))
         outputs = model(model.preprocess.normalise(images.to(device)))  # type: ignore[operator,union-attr]
         found: dict[str, Any] = model.predict(outputs)  # type: ignore[operator]
+        height, width = images.shape[2:]
         tables = dict(getattr(model, "classes", {}))
         drawn: dict[str, Any] = {}
         if isinstance(boxes := found.get("detection"), Detections):
@@ -68,7 +69,9 @@ class PredictionSheet:
                 "names": tables["detection"].names,
             }
         if "semantic" in found and found["semantic"].ndim == 3:
-            drawn |= {"semantic": found["semantic"].to(torch.uint8), "semantic_names": tables["semantic"].names}
+            # The map's size is a multiple of its stride.
+            maps = found["semantic"][:, :height, :width].to(torch.uint8)
+            drawn |= {"semantic": maps, "semantic_names": tables["semantic"].names}
         if "classification" in found and not drawn:
             return _classes(images, found["classification"], tables["classification"].names, path)
         return _save(draw_batch(images, **drawn, most=len(images)), path)

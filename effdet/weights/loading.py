@@ -22,6 +22,7 @@ from effdet.weights.layouts.modules import BACKBONE
 from effdet.weights.names import NamedWeights
 from effdet.weights.read import WeightFile, WeightsError, read_weights
 from effdet.weights.report import LoadReport
+from effdet.weights.wider import fresh_parts
 from heads.detection import DetectionHead, anchors
 
 Source = str | Path | Mapping[str, Any]
@@ -146,9 +147,10 @@ def _compared(
     other = {key for key in state if key not in own and not key.endswith(_COUNTER)}
     elsewhere = {key for key in state if key in own and key not in wanted}
     beside = {key for key in other if scope == "backbone" and key.startswith(("neck.", "heads."))}
+    fresh = fresh_parts(state, own) if scope == "model" else frozenset[str]()
     matched, changed = [], []
     for key in sorted(wanted & set(state)):
-        if key in classes.tensors:
+        if key in classes.tensors or key in fresh:
             continue
         if state[key].shape == own[key].shape:
             matched.append(key)
@@ -161,8 +163,9 @@ def _compared(
         conventions=conventions.origin,
         matched=tuple(matched),
         carried_over=tuple(classes.carried),
-        missing=tuple(sorted(key for key in wanted - set(state) if not key.endswith(_COUNTER))),
+        missing=tuple(sorted(key for key in wanted - set(state) - fresh if not key.endswith(_COUNTER))),
         left_over=tuple(sorted(other - beside)),
+        fresh=tuple(sorted(key for key in fresh if not key.endswith(_COUNTER))),
         expected_left_over=tuple(sorted(beside | elsewhere)),
         changed_shape=tuple(changed),
         notes=tuple(notes + classes.notes),

@@ -35,6 +35,8 @@ class LoadReport:
     """In the file, not in the model."""
     expected_left_over: tuple[str, ...] = ()
     """In the file and rightly unused: the classifier of a file that fills a backbone, laterals that need no projection."""
+    fresh: tuple[str, ...] = ()
+    """In the model alone, and rightly so: heads that the file's model lacks and nodes of a wider neck. Left as they were."""
     changed_shape: tuple[tuple[str, tuple[int, ...], tuple[int, ...]], ...] = ()
     """(key, shape in the file, shape in the model); not loaded."""
     changes: tuple[str, ...] = ()
@@ -60,6 +62,7 @@ class LoadReport:
             ("missing", self.missing),
             ("left over", self.left_over),
             ("not needed", self.expected_left_over),
+            ("fresh", self.fresh),
         ):
             if keys:
                 lines.append(f"  {title:<14} {len(keys)}: {_some(keys)}")

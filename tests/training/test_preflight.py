@@ -1,9 +1,12 @@
 """Pre-flight on a real small detector: it passes, it leaves no trace, and each fault is named."""
 
+import math
+from dataclasses import replace
+
 import pytest
 import torch
 
-from effdet.model import build, spec_for
+from effdet.model import BalanceSpec, build, spec_for
 from effdet.training.preflight import PreflightError, preflight
 from heads.structures import Batch, Targets
 
@@ -26,8 +29,8 @@ def test_a_sound_model_passes_and_is_left_as_it_was():
     before = {name: value.clone() for name, value in model.state_dict().items()}
     pictures = batch()
     generator = torch.get_rng_state()
-    found = preflight(model, pictures, oracle=lambda: 1.0)
-    assert found.stepped < found.loss and found.oracle == 1.0
+    found = preflight(model, pictures, oracle=lambda: {"AP": 1.0})
+    assert found.stepped < found.loss and found.oracle == {"AP": 1.0}
     assert all(torch.equal(value, before[name]) for name, value in model.state_dict().items())
     assert not model.training and all(parameter.grad is None for parameter in model.parameters())
     assert torch.equal(generator, torch.get_rng_state())
@@ -42,7 +45,7 @@ def test_the_priors_prediction_by_hand():
     found = preflight(model, targets)
     images = model.preprocess.normalise(targets.images)
     terms = model.loss(model(images), targets.targets)
-    assert terms["detection/class"].item() == pytest.approx(found.expected_class_loss, rel=1e-4)
+    assert terms["detection/class"].item() == pytest.approx(found.expected["detection/class"], rel=1e-4)
 
 
 def test_no_targets_at_all():
@@ -52,7 +55,7 @@ def test_no_targets_at_all():
 
 def test_wrong_truth_is_told():
     with pytest.raises(PreflightError, match="score AP 0.500 instead of 1"):
-        preflight(detector(), batch(), oracle=lambda: 0.5)
+        preflight(detector(), batch(), oracle=lambda: {"AP": 0.5})
 
 
 def test_a_head_off_its_prior_is_told():
@@ -84,3 +87,36 @@ def test_broken_weights_are_told():
     model.heads["detection"].class_net.predict.pointwise.bias.data.fill_(float("nan"))
     with pytest.raises(PreflightError, match="detection/class is nan"):
         preflight(model, batch())
+
+
+def driving(**changes):
+    torch.manual_seed(0)
+    return build(
+        spec_for(task="driving", phi=-4, num_classes={"detection": 3, "semantic": 5}, image_size=128, **changes)
+    )
+
+
+def masked():
+    pictures = batch()
+    torch.manual_seed(2)
+    semantic = torch.randint(0, 5, (2, 128, 128), dtype=torch.uint8)
+    return replace(pictures, targets=replace(pictures.targets, semantic=semantic))
+
+
+def test_a_driving_model_starts_by_guessing():
+    found = preflight(driving(balance=BalanceSpec(weights={"semantic": 5.0})), masked(), oracle=lambda: {"mIoU": 1.0})
+    assert set(found.expected) == {"detection/class", "semantic/cross_entropy"}
+    assert found.expected["semantic/cross_entropy"] == pytest.approx(math.log(5))
+    assert found.stepped < found.loss and "mIoU 1.000" in str(found)
+
+
+def test_a_semantic_head_that_does_not_start_small_is_told():
+    model = driving()
+    torch.nn.init.normal_(model.heads["semantic"].classifier.weight, std=5.0)
+    with pytest.raises(PreflightError, match="guessing among 5 classes gives 1.609"):
+        preflight(model, masked())
+
+
+def test_wrong_masks_are_told():
+    with pytest.raises(PreflightError, match="score mIoU 0.900 instead of 1"):
+        preflight(driving(), masked(), oracle=lambda: {"AP": 1.0, "mIoU": 0.9})

@@ -4,14 +4,28 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from effdet.cli.assemble import POSTPROCESS, evaluators, open_split, torch_device, worker_count
+from effdet.cli.assemble import (
+    POSTPROCESS,
+    evaluators,
+    open_split,
+    semantic_inference,
+    torch_device,
+    worker_count,
+)
 from effdet.cli.config import Config
 from effdet.cli.open_model import open_model
 from effdet.cli.results import RunResult
 from effdet.cli.rundir import CHECKPOINTS, holds_run
 from effdet.cli.words import Words
 from effdet.data import EvalSet
-from effdet.evaluation import DetectionEvaluator, ModelPredictFn, evaluate, print_metrics, write_results
+from effdet.evaluation import (
+    DetectionEvaluator,
+    ModelPredictFn,
+    SemanticEvaluator,
+    evaluate,
+    print_metrics,
+    write_results,
+)
 
 
 def run(config: Config, words: Words) -> RunResult:
@@ -28,11 +42,17 @@ def run(config: Config, words: Words) -> RunResult:
     dataset = EvalSet(source, preprocess)
     judges = evaluators(model, dataset, backend=config.evaluation.backend)
     for judge in judges.values():
-        if isinstance(judge, DetectionEvaluator) and not judge.classes.exact:
+        if isinstance(judge, (DetectionEvaluator, SemanticEvaluator)) and not judge.classes.exact:
             print(judge.classes)
     settings = {key: config.get(key) for key in POSTPROCESS if config.get(key) is not None}
     result = evaluate(
-        ModelPredictFn(model, device=device, precision=config.precision, postprocess=settings or None),
+        ModelPredictFn(
+            model,
+            device=device,
+            precision=config.precision,
+            postprocess=settings or None,
+            semantic=semantic_inference(config),
+        ),
         dataset,
         evaluators=judges,
         batch_size=config.batch_size,

@@ -9,7 +9,7 @@ from typing import Any
 
 from rich.progress import track
 
-from effdet.cli.assemble import torch_device
+from effdet.cli.assemble import semantic_inference, torch_device
 from effdet.cli.config import Config
 from effdet.cli.open_model import open_model
 from effdet.cli.results import RunResult
@@ -32,6 +32,7 @@ def run(config: Config, words: Words) -> RunResult:
         score=config.score,
         nms_iou=config.nms_iou,
         max_detections=config.max_detections,
+        semantic=semantic_inference(config),
     )
     out = Path(config.out)
     out.mkdir(parents=True, exist_ok=True)

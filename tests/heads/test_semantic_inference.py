@@ -1,0 +1,68 @@
+"""Windows, mirror images and scales, with networks for which they must change nothing."""
+
+import pytest
+import torch
+import torch.nn.functional as F
+
+from heads.semantic_inference import SemanticInference, _starts, probabilities
+from heads.structures import UserError
+
+
+def pointwise(images):
+    """A network without context: each 4x4 block by itself."""
+    return F.avg_pool2d(images, 4) * torch.tensor([1.0, -2.0, 3.0]).view(3, 1, 1)
+
+
+def test_the_defaults_are_one_pass():
+    assert SemanticInference().plain
+    assert not SemanticInference(flip=True).plain and not SemanticInference(window=(64, 64)).plain
+
+
+@pytest.mark.parametrize("overlap", [0.0, 0.33, 0.75])
+def test_windows_agree_where_context_does_not_matter(overlap):
+    torch.manual_seed(0)
+    images = torch.randn(2, 3, 96, 160)
+    whole = pointwise(images).softmax(1)
+    found = probabilities(pointwise, images, SemanticInference(window=(64, 64), overlap=overlap))
+    assert torch.allclose(found, whole, atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("length", "window", "overlap"), [(96, 64, 0.33), (160, 64, 0.0), (64, 64, 0.5), (1024, 512, 0.9)]
+)
+def test_windows_cover_everything_and_stay_inside(length, window, overlap):
+    starts = list(_starts(length, window, overlap))
+    covered = {pixel for start in starts for pixel in range(start, start + window)}
+    assert covered == set(range(length)) and starts == sorted(set(starts))
+
+
+def test_the_mirror_image_is_mirrored_back():
+    torch.manual_seed(0)
+    images = torch.randn(1, 3, 64, 96)
+    found = probabilities(pointwise, images, SemanticInference(flip=True))
+    assert torch.allclose(found, pointwise(images).softmax(1), atol=1e-6)
+
+
+def test_scales_are_averaged_on_the_largest_grid():
+    flat = torch.ones(1, 3, 64, 128)
+    found = probabilities(pointwise, flat, SemanticInference(scales=(0.5, 1.0, 1.5), flip=True))
+    assert found.shape == (1, 3, 24, 48)  # 96 × 192 pixels at stride 4
+    assert torch.allclose(found, pointwise(flat).softmax(1).mean((2, 3), keepdim=True).expand_as(found), atol=1e-5)
+
+
+def test_a_canvas_that_windows_cannot_share_is_named():
+    with pytest.raises(UserError, match=r"sliding=\[64, 64\] over 96×98 pixels: all four must be multiples of 4"):
+        probabilities(pointwise, torch.zeros(1, 3, 96, 98), SemanticInference(window=(64, 64)))
+
+
+@pytest.mark.parametrize(
+    ("wrong", "text"),
+    [
+        ({"window": (8, 64)}, "semantic.sliding"),
+        ({"overlap": 1.0}, "semantic.overlap"),
+        ({"scales": ()}, "semantic.scales"),
+    ],
+)
+def test_settings_are_checked(wrong, text):
+    with pytest.raises(UserError, match=text):
+        SemanticInference(**wrong)
