@@ -8,8 +8,10 @@ import torch
 
 from benchmarks.ours import data, detections, network
 from benchmarks.peers.loop import serve
+from effdet.cli.heap import keep_freed_memory
 
 if __name__ == "__main__":
+    keep_freed_memory()  # as the commands do
     torch.set_num_threads(int(sys.argv[1]))
     functions = (
         network.forward,

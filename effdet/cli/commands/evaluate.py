@@ -13,6 +13,7 @@ from effdet.cli.assemble import (
     worker_count,
 )
 from effdet.cli.config import Config
+from effdet.cli.heap import keep_freed_memory
 from effdet.cli.open_model import open_model
 from effdet.cli.results import RunResult
 from effdet.cli.rundir import CHECKPOINTS, holds_run
@@ -31,6 +32,8 @@ from effdet.evaluation import (
 def run(config: Config, words: Words) -> RunResult:
     """Measure, print, write."""
     device = torch_device(config.device)
+    if device == "cpu":
+        keep_freed_memory()
     model = open_model(config)  # first: it is read in a second, while a set may have to be drawn or parsed
     source = open_split(config, config.split)
     for line in source.warnings:

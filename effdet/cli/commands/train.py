@@ -22,6 +22,7 @@ from effdet.cli.assemble import (
     worker_count,
 )
 from effdet.cli.config import Config
+from effdet.cli.heap import keep_freed_memory
 from effdet.cli.inherit import resolve_run_dir
 from effdet.cli.ranks import Started, is_first
 from effdet.cli.results import RunResult
@@ -60,6 +61,8 @@ class Judge:
 def run(config: Config, words: Words) -> RunResult:
     """Train as `config` says; ``RunResult.metrics`` are those of the last evaluation."""
     device = torch_device(config.device)
+    if device == "cpu":
+        keep_freed_memory()
     settings = fit_settings(config, Path(), device)  # here, since it may complain
     train, val = open_splits(config, "train", "val")
     _describe(train, val)
