@@ -89,7 +89,7 @@ def parse_classes(categories: list[Any], path: Path, findings: Findings) -> Clas
     for position, category in enumerate(categories):
         item = f"categories[{position}]"
         identity, name = (category.get("id"), category.get("name")) if isinstance(category, dict) else (None, None)
-        if not _is_int(identity) or not isinstance(name, str) or not name.strip():
+        if not _is_int(identity) or not _is_text(name) or not name.strip():
             findings.error("bad-category", path, f"needs a whole-number id and a name, got {category!r:.80}", item=item)
         elif identity in names:
             findings.error("duplicate-category", path, f"id {identity} is taken by {names[identity]!r}", item=item)
@@ -110,7 +110,7 @@ def parse_pictures(images: list[Any], path: Path, findings: Findings) -> Picture
     for position, image in enumerate(images):
         item = f"images[{position}]"
         identity, name = (image.get("id"), image.get("file_name")) if isinstance(image, dict) else (None, None)
-        if not _is_int(identity) or not isinstance(name, str) or not name or "\0" in name:
+        if not _is_int(identity) or not _is_text(name) or not name or "\0" in name:
             text = f"needs a whole-number id and a file_name, got {image!r:.80}"
             findings.error("bad-image", path, text, item=item)
             continue
@@ -169,6 +169,11 @@ def parse_annotations(annotations: list[Any], path: Path, findings: Findings) ->
         np.nan_to_num(np.array(area, np.float64)),
         np.array(crowd, np.bool_),
     )
+
+
+def _is_text(value: Any) -> TypeGuard[str]:
+    """Text that can be written: JSON's escapes can make half a character."""
+    return isinstance(value, str) and not any("\ud800" <= letter <= "\udfff" for letter in value)
 
 
 def _is_int(value: Any) -> TypeGuard[int]:

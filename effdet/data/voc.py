@@ -91,9 +91,13 @@ class _Objects:
 def _parse(path: Path, findings: Findings) -> _Objects:
     empty = _Objects(path, "", (0, 0), (), (), np.zeros((0, 4)), ())
     try:
-        root = ElementTree.fromstring(path.read_bytes())
+        content = path.read_bytes()
+        if b"<!DOCTYPE" in content.replace(b"\0", b""):  # UTF-16 too; entities are a way to fill the memory
+            findings.error("bad-xml", path, "holds a DOCTYPE; entities are not expanded: remove it")
+            return empty
+        root = ElementTree.fromstring(content)
     # Beside ParseError: LookupError and ValueError for an encoding that Python does not know, OSError for the file.
-    except (ElementTree.ParseError, LookupError, ValueError, OSError) as error:
+    except (ElementTree.ParseError, LookupError, ValueError, OSError, RecursionError) as error:
         findings.error("bad-xml", path, f"cannot be parsed ({str(error).splitlines()[0]})")
         return empty
     height, width = (_whole(root.findtext(f"size/{side}")) for side in ("height", "width"))

@@ -62,12 +62,19 @@ def _settings(spec: DataSpec) -> tuple[dict[str, Any], Path]:
         return {}, spec.root if spec.root is not None else Path()
     try:
         content = yaml.safe_load(path.read_text("utf-8"))
-    except (OSError, ValueError, yaml.YAMLError) as error:
+    except (OSError, ValueError, yaml.YAMLError, RecursionError) as error:
         raise DataError(f"{spec.title}: {path} cannot be read ({str(error).splitlines()[0]})") from None
     if not isinstance(content, dict):
         raise DataError(f"{spec.title}: {path} must hold keys such as names, train and val")
-    stated = path.parent / str(content.get("path") or "")
+    stated = path.parent / _word(content.get("path") or "", "path", spec)
     return content, stated if stated.is_dir() else path.parent
+
+
+def _word(value: Any, key: str, spec: DataSpec) -> str:
+    """A scalar of the YAML as text. (The text of lists of aliases of lists of aliases would fill the memory.)"""
+    if not isinstance(value, (str, int, float)):
+        raise DataError(f"{spec.title}: {key} in data.yaml must hold words, got a {type(value).__name__}")
+    return str(value)
 
 
 def _names(spec: DataSpec, settings: dict[str, Any], base: Path) -> list[str]:
@@ -80,9 +87,9 @@ def _names(spec: DataSpec, settings: dict[str, Any], base: Path) -> list[str]:
                 f"{spec.title}: names in data.yaml must be numbered 0 … {len(names) - 1}, "
                 f"got {sorted(names, key=str)[:8]}"
             )
-        return [str(names[label]) for label in range(len(names))]
+        return [_word(names[label], "names", spec) for label in range(len(names))]
     if isinstance(names, list) and names:
-        return [str(name) for name in names]
+        return [_word(name, "names", spec) for name in names]
     for path in (base / "classes.txt", base / "labels" / "classes.txt", base / "obj.names"):
         if path.is_file():
             return [line.strip() for line in path.read_text("utf-8").splitlines() if line.strip()]
@@ -97,7 +104,7 @@ def _listed(spec: DataSpec, settings: dict[str, Any], base: Path) -> list[Path]:
         entries = settings.get(key)
         if entries:
             listed = entries if isinstance(entries, list) else [entries]
-            return sorted({path for entry in listed for path in _entry(str(entry), base, spec)})
+            return sorted({path for entry in listed for path in _entry(_word(entry, key, spec), base, spec)})
     spec.need_root()
     for key in SPLIT_NAMES[spec.file_split]:
         for folder in (base / "images" / key, base / key / "images"):

@@ -23,6 +23,7 @@ import torch
 from torch import Tensor
 
 from effdet.training.errors import CheckpointError
+from effdet.weights.bounds import BoundsError, check_archive
 
 LAST, PREVIOUS, BEST = "last.ckpt", "last.ckpt.previous", "best.ckpt"
 
@@ -73,9 +74,12 @@ def read_checkpoint(path: str | Path, *, mmap: bool = False) -> dict[str, Any]:
         mmap: leave tensors on the disk until they are touched, to look at the rest in no time.
     """
     try:
+        check_archive(Path(path))
         values = torch.load(path, map_location="cpu", weights_only=True, mmap=mmap)
     except FileNotFoundError:
         raise CheckpointError(f"checkpoint {path} does not exist") from None
+    except BoundsError as error:
+        raise CheckpointError(str(error)) from None
     except Exception as error:  # a torn file fails in many ways: zip, pickle, EOF, RuntimeError
         raise CheckpointError(f"checkpoint {path} can't be read ({_first_line(error)}); is it torn?") from error
     if not isinstance(values, dict):

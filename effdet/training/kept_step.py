@@ -15,7 +15,6 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from effdet.model import ModelSpec
 from effdet.training.checkpoints import read_checkpoint
 from effdet.training.errors import CheckpointError
 from heads.structures import Batch, Targets
@@ -45,7 +44,8 @@ class KeptStep:
     """By which fp16 multiplied the loss before its gradient; 1 otherwise."""
     channels_last: bool
     freeze: tuple[str, ...]
-    spec: ModelSpec
+    spec: dict[str, Any]
+    """The model's description."""
     weights: dict[str, Tensor]
     """The model's state before the step."""
     loss: float
@@ -85,7 +85,7 @@ def read_kept_step(path: str | Path) -> KeptStep:
             loss_scale=float(values["loss_scale"]),
             channels_last=bool(values["channels_last"]),
             freeze=tuple(map(str, values["freeze"])),
-            spec=ModelSpec.from_dict(json.loads(values["spec"])),
+            spec=dict(json.loads(values["spec"])),
             weights=dict(values["raw_state_dict"]),
             loss=float(values["loss"]),
             grad_norm=float(values["grad_norm"]),

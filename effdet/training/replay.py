@@ -15,10 +15,11 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from effdet.model import VisionModel, build
+from effdet.model import VisionModel
 from effdet.training.errors import CheckpointError
 from effdet.training.freezing import freeze
 from effdet.training.kept_step import KeptBatch, KeptStep
+from effdet.weights.bounds import build_described
 
 AUTOCAST = {"bf16-mixed": torch.bfloat16, "16-mixed": torch.float16}
 
@@ -69,18 +70,34 @@ class Replay:
         return None if _finite(self.norm) else f"norm of all gradients: {self.norm}, though each number is finite"
 
 
-def replay(kept: KeptStep, *, device: str | torch.device = "cpu", precision: str | None = None) -> Replay:
+def described_model(kept: KeptStep) -> VisionModel:
+    """The model as it was before the step.
+
+    Raises:
+        UserError: the file describes no model, or its weights don't fit it.
+    """
+    model = build_described(kept.spec, kept.weights, kept.path.name)
+    try:
+        model.load_state_dict(kept.weights)
+    except (RuntimeError, TypeError, AttributeError) as error:
+        raise CheckpointError(
+            f"{kept.path}: the weights don't fit the model: {' '.join(str(error).split())[:200]}"
+        ) from None
+    return model.to(memory_format=torch.channels_last) if kept.channels_last else model  # type: ignore[call-overload]
+
+
+def replay(
+    kept: KeptStep, model: VisionModel, *, device: str | torch.device = "cpu", precision: str | None = None
+) -> Replay:
     """Compute the step's losses and gradients again; nothing is updated.
 
     Args:
         kept: from :func:`effdet.training.kept_step.read_kept_step`.
+        model: from :func:`described_model`; moved to `device`.
         device: where to compute.
         precision: another than the run's, as in ``trainer.precision``: does the step survive in it?
-
-    Raises:
-        CheckpointError: the file's weights don't fit its model.
     """
-    model = _model(kept).to(device)
+    model.to(device)
     held = freeze(model, kept.freeze)
     model.train()
     for layer in held:
@@ -105,17 +122,6 @@ def replay(kept: KeptStep, *, device: str | torch.device = "cpu", precision: str
         gradients=tuple(_bad(f"gradient of {name}", value) for name, value in gradients.items() if _has_bad(value)),
         norm=float(torch.nn.utils.get_total_norm(list(gradients.values()))) / scale / len(kept.batches),
     )
-
-
-def _model(kept: KeptStep) -> VisionModel:
-    model = build(kept.spec)
-    try:
-        model.load_state_dict(kept.weights)
-    except (RuntimeError, TypeError, AttributeError) as error:
-        raise CheckpointError(
-            f"{kept.path}: the weights don't fit the model: {' '.join(str(error).split())[:200]}"
-        ) from None
-    return model.to(memory_format=torch.channels_last) if kept.channels_last else model  # type: ignore[call-overload]
 
 
 def _terms(

@@ -9,8 +9,9 @@ from typing import Any
 import torch
 
 from backbones.scaling import BackboneSpec
-from effdet.model import BalanceSpec, ModelSpec, VisionModel, build, spec_for
+from effdet.model import BalanceSpec, VisionModel, build, spec_for
 from effdet.weights import names
+from effdet.weights.bounds import build_described
 from effdet.weights.decide import Stated
 from effdet.weights.detect import detect_layout
 from effdet.weights.loading import Source, load_file, load_weights, locate
@@ -100,7 +101,7 @@ def load(
     path, row = _file_of(source)
     file = read_weights(path, trust=trust, raw=raw)
     if "spec" in file.metadata:
-        model = build(ModelSpec.from_dict(file.metadata["spec"]))
+        model = build_described(file.metadata["spec"], file.tensors, file.source)
         load_file(model, file)
     else:
         model = _published(file, row)

@@ -106,6 +106,7 @@ class _Bytes:
 
     def __init__(self, data: bytes) -> None:
         self.data = data
+        self._left = 16 * len(data) + 65536
 
     def read(self, form: str, at: int) -> int:
         if at < 0 or at + struct.calcsize(form) > len(self.data):
@@ -115,6 +116,10 @@ class _Bytes:
     def span(self, at: int, length: int) -> memoryview:
         if at < 0 or length < 0 or at + length > len(self.data):
             raise FlatbufferError(f"{length} bytes at offset {at} lie outside its {len(self.data)} bytes")
+        # Nothing forbids many tables to share one long vector: a small file would take for ever.
+        self._left -= length
+        if self._left < 0:
+            raise FlatbufferError("its parts overlap many times over")
         return memoryview(self.data)[at : at + length]
 
     def follow(self, at: int) -> int:

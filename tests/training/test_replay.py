@@ -14,11 +14,12 @@ from torch import nn
 
 from effdet.cli import app
 from effdet.model import build, spec_for
-from effdet.training import CheckpointError, fit, read_checkpoint, write_checkpoint
+from effdet.training import fit, read_checkpoint, write_checkpoint
 from effdet.training.kept_step import KeptStep, read_kept_step
-from effdet.training.replay import replay
+from effdet.training.replay import Replay, described_model, replay
 from effdet.training.settings import NonFiniteSettings
-from heads.structures import Batch, Targets
+from effdet.weights.bounds import build_described
+from heads.structures import Batch, Targets, UserError
 from tests.training.fakes import settings
 
 SIZE = 64
@@ -94,10 +95,14 @@ def kept_in(folder: Path) -> KeptStep:
     return read_kept_step(min((folder / "nonfinite").glob("*.pt")))
 
 
+def again(kept: KeptStep) -> Replay:
+    return replay(kept, described_model(kept))
+
+
 def test_the_first_bad_module_is_found(spoilt: Path) -> None:
     kept = kept_in(spoilt)
     assert kept.step == 3 and not math.isfinite(kept.loss)
-    found = replay(kept)
+    found = again(kept)
     assert [bad.where for bad in found.weights] == [f"weights {WEIGHT}"]
     assert found.forward[0].where == "output of backbone.stages.2.0.depthwise.conv (Conv2d)"
     assert "went in: up to" in found.forward[0].before
@@ -116,7 +121,7 @@ def test_one_overflow_leaves_weights_statistics_and_average_finite(tmp_path: Pat
     for part in ("state_dict", "raw_state_dict"):
         for name, value in saved[part].items():
             assert not value.is_floating_point() or bool(torch.isfinite(value).all()), (part, name)
-    assert replay(kept_in(tmp_path)).first is None, "the cause lay outside of the model and its batch"
+    assert again(kept_in(tmp_path)).first is None, "the cause lay outside of the model and its batch"
 
 
 def test_a_finite_step_is_replayed_to_the_bit(tmp_path: Path) -> None:
@@ -138,7 +143,7 @@ def test_a_finite_step_is_replayed_to_the_bit(tmp_path: Path) -> None:
     suspicious = Suspicious()
     train(tmp_path, detector(), suspicious)
     kept = kept_in(tmp_path)
-    found = replay(kept)
+    found = again(kept)
     assert found.first is None
     assert sum(found.terms.values()) == pytest.approx(suspicious.seen[0], rel=1e-6)
     assert found.norm == pytest.approx(suspicious.seen[1], rel=1e-5)
@@ -155,13 +160,13 @@ def test_only_the_gradient_is_bad(spoilt: Path, monkeypatch: pytest.MonkeyPatch)
     values = {name: torch.nan_to_num(value, posinf=0.0) for name, value in kept.weights.items()}
     sound = replace(kept, weights=values)
 
-    def edgy(spec: Any) -> Any:
-        model = build(spec)
+    def edgy(*args: Any) -> Any:
+        model = build_described(*args)
         model.backbone.stem.act = nn.Sequential(model.backbone.stem.act, Edge())
         return model
 
-    monkeypatch.setattr("effdet.training.replay.build", edgy)
-    found = replay(sound)
+    monkeypatch.setattr("effdet.training.replay.build_described", edgy)
+    found = again(sound)
     assert not found.forward and all(map(math.isfinite, found.terms.values()))
     assert found.backward and found.first == str(found.backward[0])
 
@@ -207,8 +212,8 @@ def test_finite_steps_and_other_files_are_told(
 def test_damaged_files(change: dict[str, Any], spoilt: Path, tmp_path: Path) -> None:
     path = min((spoilt / "nonfinite").glob("*.pt"))
     damaged = write_checkpoint(tmp_path / "step.pt", {**read_checkpoint(path), **change})
-    with pytest.raises(CheckpointError):
-        replay(read_kept_step(damaged))
+    with pytest.raises(UserError):
+        again(read_kept_step(damaged))
 
 
 def test_no_more_than_some_are_kept(tmp_path: Path) -> None:

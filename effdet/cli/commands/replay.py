@@ -7,9 +7,8 @@ from pathlib import Path
 from effdet.cli.assemble import torch_device
 from effdet.cli.config import Config
 from effdet.cli.words import Words
-from effdet.model import build
 from effdet.training.kept_step import KeptStep, read_kept_step
-from effdet.training.replay import Bad, Replay, replay
+from effdet.training.replay import Bad, Replay, described_model, replay
 from effdet.training.sheets import draw_training_batch
 
 SHOWN = 5
@@ -21,10 +20,11 @@ def run(config: Config, words: Words) -> int:
     kept = read_kept_step(config.file)
     precision = config.precision or kept.precision
     _describe(kept, f"{precision} on {device}")
-    found = replay(kept, device=device, precision=precision)
+    model = described_model(kept)
+    found = replay(kept, model, device=device, precision=precision)
     _tell(found)
     picture = Path(config.out) if config.out is not None else kept.path.with_suffix(".jpg")
-    print(draw_training_batch(kept.batches[0].batch, build(kept.spec), picture))
+    print(draw_training_batch(kept.batches[0].batch, model, picture))
     return 1 if found.first is None else 0
 
 
@@ -32,7 +32,7 @@ def _describe(kept: KeptStep, where: str) -> None:
     pictures = ", ".join(str(number) for item in kept.batches for number in item.batch.indices.tolist())
     of = f" of process {kept.rank} of {kept.processes}" if kept.processes > 1 else ""
     print(
-        f"step {kept.step}{of}: {kept.spec.name}, {len(kept.batches)} batches, pictures {pictures} of the train split"
+        f"step {kept.step}{of}: {kept.spec.get('name')}, {len(kept.batches)} batches, pictures {pictures} of the train split"
     )
     print(f"the run saw loss {kept.loss:g} and gradient norm {kept.grad_norm:g} in {kept.precision}")
     print(f"again, {where}:")
