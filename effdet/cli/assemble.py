@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
+from pathlib import Path
 from typing import Any
 
 from effdet.cli.config import Config
 from effdet.data import AugmentSpec, DataError, DataSpec, EvalSet, Source, TrainLoader, TrainSet, open_source
 from effdet.data import repeat_factors as rare_class_factors
-from effdet.evaluation import ClassJoin, DetectionEvaluator, Evaluator, SemanticEvaluator, join, same_classes
+from effdet.evaluation import ClassJoin, ClassMapWriter, DetectionEvaluator, Evaluator, SemanticEvaluator, join, same_classes
 from effdet.model import BalanceSpec, ModelSpec, VisionModel, spec_for
 from effdet.model.compose import TASK_HEADS
 from effdet.training.loader import LoaderFactory
@@ -23,19 +24,23 @@ EVAL_BATCH = 8
 POSTPROCESS = ("score", "nms_iou", "max_detections")
 
 
-def open_split(config: Config, split: str) -> Source:
-    """The split of the configured data set."""
-    known = {field.name for field in fields(DataSpec)} - {"split", "limit"}
+def open_split(config: Config, split: str, *, wanted: Sequence[str] | None = None) -> Source:
+    """The split of the configured data set.
+
+    Args:
+        wanted: labels to read where the set has them (masks cost time); None reads all.
+    """
+    known = {field.name for field in fields(DataSpec)} - {"split", "limit", "wanted"}
     values = {key: value for key, value in config.get("data").items() if key in known}
-    return open_source(DataSpec(split=split, limit=config.limit, **values))
+    return open_source(DataSpec(split=split, limit=config.limit, wanted=wanted, **values))
 
 
-def open_splits(config: Config, *splits: str) -> list[Source]:
+def open_splits(config: Config, *splits: str, wanted: Sequence[str] | None = None) -> list[Source]:
     """Several splits, with the errors of all of them told at once."""
     sources, errors = [], []
     for split in splits:
         try:
-            sources.append(open_split(config, split))
+            sources.append(open_split(config, split, wanted=wanted))
         except DataError as error:
             errors.append(str(error))
     if errors:
@@ -90,7 +95,7 @@ def with_class_weights(spec: ModelSpec, source: Source) -> ModelSpec:
     rule = None if head is None else head.options.get("loss", {}).get("class_weights")
     if head is None or not isinstance(rule, str):
         return spec
-    if (pixels := getattr(source.records, "class_pixels", None)) is None:
+    if (pixels := source.records.class_pixels) is None:
         raise UserError(f"loss.class_weights={rule}: data={source.name} has no masks to count; give a list of numbers")
     weights = balanced_weights(pixels.sum(0).tolist(), rule)
     loss = {**head.options["loss"], "class_weights": [round(weight, 4) for weight in weights]}
@@ -183,8 +188,19 @@ def judgements(model: VisionModel, source: Source) -> dict[str, Judgement]:
     }
 
 
-def evaluators(model: VisionModel, dataset: EvalSet, *, backend: str = "pycocotools") -> dict[str, Evaluator]:
-    """A judge for every head that the data has labels for."""
+def labels_of(model: VisionModel) -> list[str]:
+    """What the heads of `model` are judged by."""
+    return [judgement.label for head, judgement in JUDGEMENTS.items() if head in model.classes]
+
+
+def evaluators(
+    model: VisionModel, dataset: EvalSet, *, backend: str = "pycocotools", class_maps: Path | None = None
+) -> dict[str, Evaluator]:
+    """A judge for every head that the data has labels for.
+
+    Args:
+        class_maps: folder to write each picture's predicted class map to, in the set's own ids.
+    """
     source = dataset.source
     judges = {
         head: judgement.judge(source, join(model.classes[head], judgement.classes(source)), backend)
@@ -195,6 +211,11 @@ def evaluators(model: VisionModel, dataset: EvalSet, *, backend: str = "pycocoto
             f"the model has heads {', '.join(model.classes)}, and data={source.name} labels "
             f"{', '.join(sorted(source.labelled))}: there is nothing to judge"
         )
+    if class_maps is not None:
+        judge = judges.get("semantic")
+        if not isinstance(judge, SemanticEvaluator):
+            raise UserError(f"class_maps=true: the model and data={source.name} must both have class maps")
+        judge.write = ClassMapWriter(class_maps, judge.classes.data, void=source.void_id)
     return judges
 
 

@@ -11,7 +11,7 @@ from typing import Any, Self
 
 from effdet.data.checks import DataError
 
-PROBABILITIES = ("hflip", "colour", "grayscale", "blur", "noise", "erase", "mosaic", "min_visibility")
+PROBABILITIES = ("hflip", "class_crop", "colour", "grayscale", "blur", "noise", "erase", "mosaic", "min_visibility")
 STRENGTHS = ("brightness", "contrast", "saturation")
 
 
@@ -33,6 +33,9 @@ class AugmentSpec:
     area: tuple[float, float] | None = None
     """Classification: range of the share of the picture that a random crop keeps, stretched over the whole canvas
     (Szegedy et al. 2015). Excludes `scale`."""
+    class_crop: float = 0.0
+    """Masks: probability that the crop of `scale` or `area` is laid around a pixel of a class that is drawn among the
+    picture's classes, the rarer in the set the likelier (as 1 / √ of its share of pixels)."""
     colour: float = 0.0
     """Probability of a colour jitter by the next four strengths."""
     brightness: float = 0.0
@@ -87,6 +90,10 @@ class AugmentSpec:
             raise DataError(f"augment.area={self.area} and augment.erase_area={self.erase_area} are shares, at most 1")
         if self.area is not None and (self.scale is not None or self.mosaic > 0):
             raise DataError("augment.area excludes augment.scale and augment.mosaic: set those to null and 0")
+        if self.class_crop > 0 and not self.moves:
+            raise DataError(
+                f"augment.class_crop={self.class_crop} would do nothing: set augment.scale or augment.area too"
+            )
         if self.aspect != (1.0, 1.0) and self.scale is None and self.area is None:
             raise DataError(f"augment.aspect={self.aspect} would do nothing: set augment.scale or augment.area too")
 

@@ -20,6 +20,10 @@ class EvalSample:
     geometry: Geometry
     record: Record
     index: int
+    mask: np.ndarray | None = None
+    """(h, w) uint8 true class map in original pixels, 255 where ignored; None where the picture has none."""
+    instances: np.ndarray | None = None
+    """(h, w) int32 true objects in original pixels, as :meth:`Source.read_instances` gives them, or None."""
 
 
 class EvalSet:
@@ -35,4 +39,12 @@ class EvalSet:
     def __getitem__(self, index: int) -> EvalSample:
         record = self.source.records[index]
         canvas, geometry = self.preprocess.geometry(self.source.read_image(record))
-        return EvalSample(canvas.transpose(2, 0, 1), geometry, record, index)
+        masked = "semantic" in self.source.labelled
+        return EvalSample(
+            canvas.transpose(2, 0, 1),
+            geometry,
+            record,
+            index,
+            mask=self.source.read_mask(record) if masked else None,
+            instances=self.source.read_instances(record) if masked else None,
+        )

@@ -7,8 +7,13 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
+from effdet.data.bdd100k import open_bdd100k
+from effdet.data.camvid import open_camvid
 from effdet.data.checks import DataError, Findings
+from effdet.data.cityscapes import open_cityscapes
 from effdet.data.coco import open_coco
+from effdet.data.masks import open_masks
+from effdet.data.mixed import open_mixed
 from effdet.data.records import Source
 from effdet.data.spec import DataSpec
 from effdet.data.split import split_train
@@ -19,7 +24,10 @@ Opener = Callable[[DataSpec, Findings], Source]
 
 
 def open_streets(spec: DataSpec, findings: Findings) -> Source:
-    """The generated set, drawn on first use into the cache, or read from ``data.root``; it is COCO from there on."""
+    """The generated set, drawn on first use into the cache, or read from ``data.root``.
+
+    It is COCO from there on where boxes are wanted, and Cityscapes where masks are.
+    """
     if spec.root is None and spec.annotations is None:
         from effdet.data import streets
 
@@ -28,10 +36,22 @@ def open_streets(spec: DataSpec, findings: Findings) -> Source:
         if size is not None:
             settings["size"] = size
         spec = replace(spec, root=streets.ensure(**settings))
+    if spec.wanted is not None and "semantic" in spec.wanted:
+        return open_cityscapes(spec, findings)
     return open_coco(spec, findings)
 
 
-OPENERS: dict[str, Opener] = {"coco": open_coco, "streets": open_streets, "voc": open_voc, "yolo": open_yolo}
+OPENERS: dict[str, Opener] = {
+    "bdd100k": open_bdd100k,
+    "camvid": open_camvid,
+    "cityscapes": open_cityscapes,
+    "coco": open_coco,
+    "masks": open_masks,
+    "mixed": open_mixed,
+    "streets": open_streets,
+    "voc": open_voc,
+    "yolo": open_yolo,
+}
 """``data=NAME`` -> who reads it. A new set is a new reader and a new line here."""
 
 
@@ -65,9 +85,20 @@ def open_source(spec: DataSpec, *, findings: Findings | None = None) -> Source:
         source = split_train(source, split=spec.split, fraction=spec.val_fraction)
     if spec.limit is not None:
         source = source.subset(range(min(spec.limit, len(source))))
-    nothing_to_learn = "boxes" in source.labelled and source.records.crowd.all()
-    if spec.split == "train" and nothing_to_learn and not collected.errors:
-        collected.error("no-boxes", spec.title, f"{len(source)} pictures, but no box to learn from")
+    if spec.split == "train" and not collected.errors:
+        for kind, what in _nothing_of(source):
+            collected.error(kind, spec.title, f"{len(source)} pictures, but no {what} to learn from")
         if findings is None:
             collected.raise_errors(spec.title)
     return source
+
+
+def _nothing_of(source: Source) -> list[tuple[str, str]]:
+    """What the set labels, but none of its pictures has."""
+    table = source.records
+    none = []
+    if "boxes" in source.labelled and table.crowd.all():
+        none.append(("no-boxes", "box"))
+    if "semantic" in source.labelled and table.class_pixels is not None and not table.class_pixels.any():
+        none.append(("no-masks", "mask"))
+    return none

@@ -37,18 +37,24 @@ def cached_arrays(path: Path, parse: Callable[[], tuple[Arrays, bool]]) -> Array
         return parse()[0]
     key = f"{VERSION} {path.resolve()} {state.st_size} {state.st_mtime_ns}"
     target = cache_folder("annotations", f"{hashlib.sha256(key.encode()).hexdigest()[:32]}.npz")
+    if (stored := load_arrays(target)) is not None:
+        return stored
+    arrays, sound = parse()
+    if sound:
+        store_arrays(target, arrays)
+    return arrays
+
+
+def load_arrays(target: Path) -> Arrays | None:
+    """The arrays that `target` holds, or None where it isn't there, or is torn and must be written anew."""
     try:
         with np.load(target, allow_pickle=False) as stored:
             return dict(stored)
     except (OSError, ValueError, EOFError, KeyError, zipfile.BadZipFile):
-        pass  # not there, or torn: parse, and write it anew
-    arrays, sound = parse()
-    if sound:
-        _write(target, arrays)
-    return arrays
+        return None
 
 
-def _write(target: Path, arrays: Arrays) -> None:
+def store_arrays(target: Path, arrays: Arrays) -> None:
     """Writes beside `target` and renames, so that no process reads half a file. A cache that can't be written is none."""
     partial = target.with_name(f"{target.stem}.{os.getpid()}.part")
     try:

@@ -107,6 +107,7 @@ def random_scale(
     scale: tuple[float, float],
     aspect: tuple[float, float],
     region: tuple[int, int, int, int] | None = None,
+    centre: tuple[float, float] | None = None,
 ) -> Window:
     """A picture of random size at a random place; what leaves the region is cropped.
 
@@ -119,13 +120,15 @@ def random_scale(
         scale: range of the factor.
         aspect: range of the stretch; width gets its root, height the inverse.
         region: left, top, right, bottom of the part of the canvas to fill; the whole canvas if None.
+        centre: (y, x) in original pixels around which a crop is laid, as far as the picture reaches; None crops anywhere.
     """
     left, top, right, bottom = region or (0, 0, preprocess.size[1], preprocess.size[0])
     base_y, base_x = preprocess.place(*size).geometry.scale
     factor = rng.uniform(*scale)
     stretch = np.sqrt(np.exp(rng.uniform(*np.log(aspect))))
-    rows = _along(rng, size[0], base_y * factor / stretch, top, bottom)
-    columns = _along(rng, size[1], base_x * factor * stretch, left, right)
+    middle_y, middle_x = (None, None) if centre is None else centre
+    rows = _along(rng, size[0], base_y * factor / stretch, top, bottom, middle_y)
+    columns = _along(rng, size[1], base_x * factor * stretch, left, right, middle_x)
     return Window((columns[0], rows[0], columns[1], rows[1]), (columns[2], rows[2], columns[3], rows[3]))
 
 
@@ -136,13 +139,18 @@ def random_area(
     *,
     area: tuple[float, float],
     aspect: tuple[float, float],
+    centre: tuple[float, float] | None = None,
 ) -> Window:
-    """A random part of the picture, stretched over the canvas."""
+    """A random part of the picture, stretched over the canvas; around `centre` as in :func:`random_scale`."""
     height, width = size
     share = rng.uniform(*area) * height * width
     ratio = np.exp(rng.uniform(*np.log(aspect))) * canvas[1] / canvas[0]
     wide, high = min(float(width), np.sqrt(share * ratio)), min(float(height), np.sqrt(share / ratio))
-    x1, y1 = rng.uniform(0, width - wide), rng.uniform(0, height - high)
+    if centre is None:
+        x1, y1 = rng.uniform(0, width - wide), rng.uniform(0, height - high)
+    else:
+        x1 = float(np.clip(centre[1] - wide / 2, 0, width - wide))
+        y1 = float(np.clip(centre[0] - high / 2, 0, height - high))
     return Window((x1, y1, x1 + wide, y1 + high), (0, 0, canvas[1], canvas[0]))
 
 
@@ -155,12 +163,17 @@ def _mirrored(image: Image.Image) -> Image.Image:
     return image.transpose(Image.Transpose.FLIP_LEFT_RIGHT)
 
 
-def _along(rng: np.random.Generator, length: int, scale: float, low: int, high: int) -> tuple[float, float, int, int]:
+def _along(
+    rng: np.random.Generator, length: int, scale: float, low: int, high: int, centre: float | None = None
+) -> tuple[float, float, int, int]:
     """One axis of :func:`random_scale`: source start and end, target start and end."""
     scaled, room = max(1, round(length * scale)), high - low
     ratio = scaled / length
     if scaled > room:
-        start = int(rng.integers(0, scaled - room + 1))
+        if centre is None:
+            start = int(rng.integers(0, scaled - room + 1))
+        else:
+            start = min(max(round(centre * ratio - room / 2), 0), scaled - room)
         return start / ratio, (start + room) / ratio, low, high
     start = low + int(rng.integers(0, room - scaled + 1))
     return 0.0, float(length), start, start + scaled

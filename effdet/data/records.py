@@ -43,6 +43,8 @@ class Record:
     annotation_ids: np.ndarray
     """(N,) int64 ids that the set gives its annotations."""
     mask: Path | None = None
+    instances: Path | None = None
+    """The map of single objects beside the mask, where the set has one (Cityscapes' iIoU needs it)."""
     label: int | None = None
     """Class of the whole picture."""
     has_boxes: bool = True
@@ -82,6 +84,10 @@ class RecordTable(Sequence[Record]):
     """(N,) int64."""
     masks: np.ndarray | None = None
     """(P,) bytes, UTF-8; empty where a picture has none."""
+    instances: np.ndarray | None = None
+    """(P,) bytes, UTF-8; empty where a picture has none."""
+    class_pixels: np.ndarray | None = None
+    """(P, K) int64 pixels of each semantic class in the picture's mask; zeros where it has none."""
     categories: np.ndarray | None = None
     """(P,) int64 class of the picture, -1 where it has none."""
     has_boxes: np.ndarray | None = None
@@ -106,6 +112,7 @@ class RecordTable(Sequence[Record]):
             area=_concat([record.area for record in records], (0,), np.float64),
             annotation_ids=_concat([record.annotation_ids for record in records], (0,), np.int64),
             masks=encode_names([str(record.mask or "") for record in records]),
+            instances=encode_names([str(record.instances or "") for record in records]),
             categories=np.array([-1 if record.label is None else record.label for record in records], np.int64),
             has_boxes=np.array([record.has_boxes for record in records], np.bool_),
         )
@@ -123,7 +130,7 @@ class RecordTable(Sequence[Record]):
         index = range(len(self))[index]
         rows = slice(int(self.starts[index]), int(self.starts[index + 1]))
         height, width = (int(side) for side in self.sizes[index])
-        mask = "" if self.masks is None else self.masks[index].decode()
+        mask, instances = ("" if column is None else column[index].decode() for column in (self.masks, self.instances))
         label = -1 if self.categories is None else int(self.categories[index])
         return Record(
             image=self.root / self.paths[index].decode(),
@@ -137,6 +144,7 @@ class RecordTable(Sequence[Record]):
             area=self.area[rows].astype(np.float32),
             annotation_ids=self.annotation_ids[rows],
             mask=self.root / mask if mask else None,
+            instances=self.root / instances if instances else None,
             label=label if label >= 0 else None,
             has_boxes=True if self.has_boxes is None else bool(self.has_boxes[index]),
         )
@@ -164,7 +172,7 @@ class RecordTable(Sequence[Record]):
 class Source:
     """A set's split: its records, its classes, and how its pictures are read.
 
-    Subclasses may override :meth:`read_image` (pictures that are not files) and :meth:`read_mask` (masks in other ids).
+    Subclasses may override :meth:`read_image` (pictures that are not files), :meth:`read_mask` and :meth:`read_instances`.
     """
 
     def __init__(
@@ -217,6 +225,15 @@ class Source:
             return None
         raise NotImplementedError(f"data={self.name} says no way to read masks")
 
+    def read_instances(self, record: Record) -> np.ndarray | None:
+        """(h, w) int32 map of single objects, ``1000 · (class + 1) + number`` and 0 elsewhere, or None."""
+        return None
+
+    @property
+    def void_id(self) -> int:
+        """The value of a written class map where none of the semantic classes was found."""
+        return IGNORED
+
     def subset(self, indices: Sequence[int] | np.ndarray) -> Source:
         """The same set with only the pictures at `indices`, in that order."""
         smaller = object.__new__(type(self))
@@ -231,9 +248,11 @@ class Source:
         Boxes stand as the set gives them, but for those that leave the picture by more than a pixel: these are clipped.
         Boxes without any area are left out (and were warned of). Annotation ids are the set's own, unless one of them
         is 0, which pycocotools takes for "unmatched" (perfect boxes then score 0), or occurs twice: then they count
-        up from 1.
+        up from 1. Pictures of a mixed set that label no boxes are left out.
         """
         table = self.records
+        if table.has_boxes is not None and not table.has_boxes.all():
+            table = table.subset(np.flatnonzero(table.has_boxes))
         ids = table.annotation_ids
         sound = len(ids) == 0 or (int(ids.min()) > 0 and len(np.unique(ids)) == len(ids))
         ids = ids if sound else np.arange(1, len(ids) + 1)
@@ -267,7 +286,7 @@ class Source:
         """sha256 of names, sizes, boxes and classes (pixels and masks are not read), wherever the set lies."""
         digest = hashlib.sha256(f"{self.classes.to_dict()} {sorted(self.labelled)}".encode())
         for name, values in sorted(self.records.arrays().items()):
-            if name not in ("paths", "masks"):
+            if name not in ("paths", "masks", "instances"):
                 # Byte strings are padded to the longest one: joined, they don't depend on which others stand beside
                 # them.
                 content = (

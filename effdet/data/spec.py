@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from effdet.data.checks import DataError
 
@@ -41,6 +42,18 @@ class DataSpec:
     """``streets``: the seed of everything in it."""
     counts: Mapping[str, int] | None = None
     """``streets``: pictures in each split, such as {train: 3000}; null for its defaults."""
+    wanted: Sequence[str] | None = None
+    """What to read of that which the set labels: any of ``boxes``, ``semantic``, ``category``; null reads all."""
+    values: Sequence[int] | None = None
+    """``masks``: the value of each of `classes` in the mask files; null counts 0, 1, 2, …"""
+    ignored: Sequence[int] = (255,)
+    """``masks``: values that are neither taught nor counted."""
+    mask_suffix: str = ""
+    """``masks``: what a mask's name has after its picture's, such as ``_mask``."""
+    boxes: Mapping[str, Any] | None = None
+    """``mixed``: the set that labels boxes, by the keys of its own file: {name: coco, root: …}."""
+    masks: Mapping[str, Any] | None = None
+    """``mixed``: the set that labels masks, likewise."""
 
     def __post_init__(self) -> None:
         for field in ("root", *(f"{split}_{part}" for split in SPLITS for part in ("images", "annotations"))):
@@ -48,6 +61,8 @@ class DataSpec:
             object.__setattr__(self, field, None if value is None else Path(value).expanduser())
         if self.classes is not None:
             object.__setattr__(self, "classes", tuple(str(name) for name in self.classes))
+        if self.wanted is not None:
+            object.__setattr__(self, "wanted", tuple(self.wanted))
         if self.counts is not None and not set(self.counts) <= set(SPLITS):
             raise DataError(f"data.counts={dict(self.counts)} must name only {', '.join(SPLITS)}")
         if self.split not in SPLITS:
@@ -78,6 +93,10 @@ class DataSpec:
     def annotations(self) -> Path | None:
         """Annotation file or folder that the user names for these files."""
         return getattr(self, f"{self.file_split}_annotations")
+
+    def wants(self, label: str) -> bool:
+        """Whether `label` (``boxes``, ``semantic``, ``category``) is to be read where the set has it."""
+        return self.wanted is None or label in self.wanted
 
     @property
     def title(self) -> str:

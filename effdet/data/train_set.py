@@ -9,6 +9,7 @@ import numpy as np
 
 from effdet.data.augment import AugmentSpec
 from effdet.data.checks import DataError
+from effdet.data.class_crop import ClassCrop
 from effdet.data.images import Policy
 from effdet.data.photometric import Photometric, erase
 from effdet.data.placing import FILTERS, NEAREST, Window, as_evaluated, mirror, random_area, random_scale
@@ -71,6 +72,7 @@ class TrainSet:
         self.epochs = epochs
         self.policy: Policy = policy
         self._photometric: Photometric | None = None
+        self._class_crop = ClassCrop(source) if self.augment.class_crop > 0 else None
         self._canvas = np.empty((*preprocess.size, 3), np.uint8)
         # Copied for each sample: filling three bytes at a time would take as long as decoding a picture.
         self._canvas[...] = preprocess.fill
@@ -100,7 +102,7 @@ class TrainSet:
 
     def _single(self, index: int, rng: np.random.Generator) -> Sample:
         sample = self._blank(index)
-        window = self._window(self.source.records[index], rng)
+        window = self._window(self.source.records[index], rng, self._centre(index, rng))
         if rng.random() < self.augment.hflip:
             window = mirror(window)
         sample = self._lay(sample, index, window, exact=not self.augment.moves)
@@ -109,13 +111,22 @@ class TrainSet:
         sample.image[rows, columns] = self._tint(sample.image[rows, columns], rng)
         return self._erased(sample, rng)
 
-    def _window(self, record: Record, rng: np.random.Generator) -> Window:
-        spec = self.augment
+    def _centre(self, index: int, rng: np.random.Generator) -> tuple[float, float] | None:
+        """The pixel around which to crop, or None for a crop anywhere."""
+        if self._class_crop is None or rng.random() >= self.augment.class_crop:
+            return None
+        try:
+            return self._class_crop(index, rng)
+        except DataError:
+            return None  # the mask is read once more with its picture, where this is told
+
+    def _window(self, record: Record, rng: np.random.Generator, centre: tuple[float, float] | None) -> Window:
+        spec, canvas = self.augment, self.preprocess
         if spec.scale is not None:
-            return random_scale(rng, record.size, self.preprocess, scale=spec.scale, aspect=spec.aspect)
+            return random_scale(rng, record.size, canvas, scale=spec.scale, aspect=spec.aspect, centre=centre)
         if spec.area is not None:
-            return random_area(rng, record.size, self.preprocess.size, area=spec.area, aspect=spec.aspect)
-        return as_evaluated(record.size, self.preprocess)
+            return random_area(rng, record.size, canvas.size, area=spec.area, aspect=spec.aspect, centre=centre)
+        return as_evaluated(record.size, canvas)
 
     def _mosaic(self, index: int, rng: np.random.Generator) -> Sample:
         """Four pictures around a random cross; the sample's own picture lies in a random quarter."""

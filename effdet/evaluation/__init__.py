@@ -1,6 +1,7 @@
 """Evaluation: the one loop, its metrics, their tables and files."""
 
 from effdet.evaluation.batch import EvalBatch
+from effdet.evaluation.class_maps import ClassMapWriter
 from effdet.evaluation.classes import ClassJoin, join
 from effdet.evaluation.classification import classification_metrics
 from effdet.evaluation.coco import COCO_KEYS, coco_metrics
@@ -23,6 +24,7 @@ __all__ = [
     "CITYSCAPES_CATEGORIES",
     "COCO_KEYS",
     "ClassJoin",
+    "ClassMapWriter",
     "ClassificationEvaluator",
     "DetectionEvaluator",
     "EvalBatch",

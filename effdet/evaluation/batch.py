@@ -27,6 +27,8 @@ class EvalBatch:
     """Position of each picture in its set."""
     masks: tuple[np.ndarray | None, ...] = ()
     """(height, width) uint8 true class map of each picture in its own pixels, or None."""
+    instances: tuple[np.ndarray | None, ...] = ()
+    """(height, width) int32 true objects of each picture, ``1000 · (class + 1) + number`` and 0 elsewhere, or None."""
 
     def __len__(self) -> int:
         return self.images.shape[0]
@@ -39,7 +41,8 @@ class EvalBatch:
     def of(cls, samples: Sequence[tuple[int, Any]]) -> Self:
         """Collate ``(index in the set, sample)`` pairs.
 
-        A sample has `image` (3, H, W) uint8, `geometry`, `record` and, where class maps are judged, `mask`.
+        A sample has `image` (3, H, W) uint8, `geometry`, `record` and, where class maps are judged, `mask` and perhaps
+        `instances`.
         """
         # Pictures are (3, H, W) views of (H, W, 3) memory: stacked in the order of the memory, they stay channels last.
         canvases = np.stack([np.asarray(sample.image).transpose(1, 2, 0) for _, sample in samples])
@@ -49,4 +52,5 @@ class EvalBatch:
             records=tuple(sample.record for _, sample in samples),
             indices=tuple(index for index, _ in samples),
             masks=tuple(getattr(sample, "mask", None) for _, sample in samples),
+            instances=tuple(getattr(sample, "instances", None) for _, sample in samples),
         )

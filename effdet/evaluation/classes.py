@@ -40,7 +40,7 @@ class ClassJoin:
 
     @property
     def missing(self) -> tuple[str, ...]:
-        """Names of the data that the model lacks: they count, with AP 0."""
+        """Names of the data that the model lacks: they count, and score 0."""
         known = set(self.to_data)
         return tuple(str(name) for index, name in enumerate(self.data.names) if index not in known)
 
@@ -59,7 +59,7 @@ class ClassJoin:
         joined = len(set(self.to_data) - {-1})
         text = f"{joined} of the data's {len(self.data)} classes are known to the model"
         if self.missing:
-            text += f"; it lacks {_some(self.missing)} (AP 0)"
+            text += f"; it lacks {_some(self.missing)} (scores 0)"
         if self.dropped:
             text += f"; {len(self.dropped)} of its classes are not in the data and are dropped: {_some(self.dropped)}"
         return text
@@ -72,7 +72,7 @@ class ClassJoin:
         for name, index in zip(self.model.names, self.to_data, strict=True):
             source.setdefault(index, []).append(str(name))
         for index, (name, own) in enumerate(zip(self.data.names, self.data.ids, strict=True)):
-            found = ", ".join(source[index]) if index in source else "[red]— (AP 0)[/red]"
+            found = ", ".join(source[index]) if index in source else "[red]— (scores 0)[/red]"
             table.add_row(str(name), str(own), found)
         return table
 

@@ -8,7 +8,7 @@ Everything is kept by the picture's index in the set, so that the order of proce
 from __future__ import annotations
 
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Protocol
 
 import numpy as np
@@ -19,6 +19,7 @@ from effdet.evaluation.batch import EvalBatch
 from effdet.evaluation.classes import ClassJoin
 from effdet.evaluation.classification import classification_metrics, ranks
 from effdet.evaluation.coco import coco_metrics
+from effdet.evaluation.instance_iou import ObjectCounter
 from effdet.evaluation.segmentation import confusion_matrix, segmentation_metrics
 from heads.structures import ClassTable, Detections, UserError
 
@@ -131,11 +132,20 @@ class SemanticEvaluator:
     Args:
         classes: the join of the model's classes with the data's.
         categories: see `segmentation_metrics`.
+        write: is given each picture's record and its predicted map, (H, W) in 0…K-1 of the data's classes and K for none
+            of them; pictures without a true map too.
     """
 
-    def __init__(self, classes: ClassJoin, *, categories: Mapping[str, Sequence[str]] | None = None) -> None:
-        self.classes, self.categories = classes, categories
+    def __init__(
+        self,
+        classes: ClassJoin,
+        *,
+        categories: Mapping[str, Sequence[str]] | None = None,
+        write: Callable[[Any, np.ndarray], None] | None = None,
+    ) -> None:
+        self.classes, self.categories, self.write = classes, categories, write
         self._names = [str(name) for name in classes.data.names]
+        self._count_objects = ObjectCounter(self._names)
         # Predicted value -> the data's class; classes that the data lacks become "none of these".
         self._lookup = np.full(256, len(self._names), np.int64)
         for index, own in enumerate(classes.to_data):
@@ -144,19 +154,24 @@ class SemanticEvaluator:
         self.reset()
 
     def reset(self) -> None:
-        self._by_picture: dict[int, np.ndarray] = {}
-        """(K, K + 1) int64 by index in the set."""
+        self._by_picture: dict[int, tuple[np.ndarray, np.ndarray | None]] = {}
+        """By index in the set: (K, K + 1) int64 pixels, and (K, 4) float64 of its objects where they are told apart."""
 
     def update(self, predictions: Sequence[np.ndarray | Tensor], batch: EvalBatch) -> None:
-        rows = zip(predictions, batch.masks, batch.indices, batch.records, strict=True)
-        for predicted, truth, index, record in rows:
+        instances = batch.instances or (None,) * len(batch)
+        rows = zip(predictions, batch.masks, instances, batch.indices, batch.records, strict=True)
+        for predicted, truth, objects, index, record in rows:
+            values = predicted.cpu().numpy() if isinstance(predicted, Tensor) else np.asarray(predicted)
+            labels = self._lookup[values]
+            if self.write is not None:
+                self.write(record, labels)
             if truth is None:
                 continue
-            values = predicted.cpu().numpy() if isinstance(predicted, Tensor) else np.asarray(predicted)
             try:
-                self._by_picture[index] = confusion_matrix(truth, self._lookup[values], len(self._names))
+                matrix = confusion_matrix(truth, labels, len(self._names))
             except UserError as error:
                 raise UserError(f"{record.file_name}: {error}") from None
+            self._by_picture[index] = matrix, None if objects is None else self._count_objects(objects, labels)
 
     def state(self) -> Any:
         return self._by_picture
@@ -168,10 +183,17 @@ class SemanticEvaluator:
     def confusion(self) -> np.ndarray:
         """(K, K + 1) int64 over all pictures; the last column is "none of these"."""
         empty = np.zeros((len(self._names), len(self._names) + 1), np.int64)
-        return sum(self._by_picture.values(), empty)
+        return sum((matrix for matrix, _ in self._by_picture.values()), empty)
+
+    @property
+    def objects(self) -> np.ndarray | None:
+        """(K, 4) over all pictures, summed by index; None where no picture tells objects apart."""
+        ordered = (self._by_picture[index][1] for index in sorted(self._by_picture))
+        counted = [objects for objects in ordered if objects is not None]
+        return sum(counted[1:], counted[0]) if counted else None
 
     def metrics(self) -> dict[str, Any]:
-        return segmentation_metrics(self.confusion, self._names, categories=self.categories)
+        return segmentation_metrics(self.confusion, self._names, categories=self.categories, objects=self.objects)
 
     def results(self) -> list[dict[str, Any]]:
         return []

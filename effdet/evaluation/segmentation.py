@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 
+from effdet.evaluation.instance_iou import instance_ious
 from heads.structures import UserError
 
 IGNORE = 255
@@ -59,8 +60,9 @@ def segmentation_metrics(
     class_names: Sequence[str],
     *,
     categories: Mapping[str, Sequence[str]] | None = None,
+    objects: np.ndarray | None = None,
 ) -> dict[str, Any]:
-    """IoU, accuracy and category IoU.
+    """IoU, accuracy, category IoU and, where the truth tells objects apart, iIoU.
 
     Args:
         confusion: (K, K) integers, rows = truth, or (K, K + 1) where the last column counts pixels predicted as none of
@@ -68,11 +70,13 @@ def segmentation_metrics(
         class_names: K names.
         categories: names of merged categories and their classes; None takes Cityscapes' seven where `class_names` are
             its 19, and no categories otherwise.
+        objects: (K, 4) sums of :class:`effdet.evaluation.instance_iou.ObjectCounter`, or None without object maps.
 
     Returns:
         ``mIoU``, ``IoU`` by class name (NaN for a class that occurs nowhere), ``pixel_accuracy``, ``mean_accuracy``
-        (recall averaged over the classes that occur), ``pixels`` of truth by class name and, where there are
-        categories, ``category_mIoU`` and ``category_IoU``.
+        (recall averaged over the classes that occur), ``pixels`` of truth by class name, ``confusion`` (rows of pixels by
+        predicted class, the last column for none of them) and, where there are categories, ``category_mIoU`` and
+        ``category_IoU``; with `objects` also ``miIoU``, ``iIoU``, ``category_miIoU`` and ``category_iIoU``.
     """
     matrix = np.asarray(confusion)
     classes = len(class_names)
@@ -80,7 +84,7 @@ def segmentation_metrics(
         raise UserError(f"confusion must be ({classes}, {classes}) for {classes} class names, got {matrix.shape}")
     if matrix.size and matrix.min() < 0:
         raise UserError("confusion must hold counts, got a negative entry")
-    matrix = matrix.astype(np.float64)
+    counts, matrix = matrix, matrix.astype(np.float64)
     truth, predicted, hits = matrix.sum(1), matrix[:, :classes].sum(0), np.diagonal(matrix[:, :classes])
     iou = _ratio(hits, truth + predicted - hits)
     metrics: dict[str, Any] = {
@@ -89,6 +93,7 @@ def segmentation_metrics(
         "mean_accuracy": _mean(_ratio(hits, truth)),
         "IoU": {name: float(value) for name, value in zip(class_names, iou, strict=True)},
         "pixels": {name: int(value) for name, value in zip(class_names, truth, strict=True)},
+        "confusion": np.pad(counts, ((0, 0), (0, classes + 1 - counts.shape[1]))).tolist(),
     }
     groups = categories if categories is not None else _cityscapes(class_names)
     if groups:
@@ -98,6 +103,11 @@ def segmentation_metrics(
         }
         metrics["category_mIoU"] = _mean(np.array(list(values.values())))
         metrics["category_IoU"] = values
+    if objects is not None:
+        by_class, by_category = instance_ious(matrix, objects, class_names)
+        metrics |= {"miIoU": _mean(np.array([*by_class.values()])), "iIoU": by_class}
+        if by_category:
+            metrics |= {"category_miIoU": _mean(np.array([*by_category.values()])), "category_iIoU": by_category}
     return metrics
 
 

@@ -39,6 +39,8 @@ def metric_tables(metrics: Mapping[str, Any], *, title: str = "") -> RenderableT
         parts += [_boxes(metrics, title or "boxes"), _box_classes(metrics["per_class"])]
     if "mIoU" in metrics:
         parts.append(_class_maps(metrics, title or "class maps"))
+        if "confusion" in metrics:
+            parts.append(_confusion(metrics))
     if "top1" in metrics:
         parts.append(_pictures(metrics, title or "picture classes"))
     return Group(*parts)
@@ -76,16 +78,71 @@ def _box_classes(per_class: Mapping[str, Mapping[str, Any]]) -> Table:
 
 
 def _class_maps(metrics: Mapping[str, Any], title: str) -> Table:
-    table = _numbers("class", "share of pixels", "IoU", title=title)
+    """One row a class, one a category, then the means; iIoU where the truth tells objects apart."""
+    has_objects = "iIoU" in metrics
+    table = _numbers("class", "share of pixels", "IoU", *(["iIoU"] if has_objects else []), title=title)
     total = sum(metrics["pixels"].values()) or 1
+
+    def cells(iou: float, objects: float | None) -> list[str]:
+        return [number(iou), number(objects)] if has_objects else [number(iou)]
+
     for name, value in metrics["IoU"].items():
-        table.add_row(name, f"{100 * metrics['pixels'][name] / total:.2f} %", number(value))
+        share = f"{100 * metrics['pixels'][name] / total:.2f} %"
+        table.add_row(name, share, *cells(value, metrics.get("iIoU", {}).get(name)))
+    if "category_IoU" in metrics:
+        table.add_section()
+        for name, value in metrics["category_IoU"].items():
+            table.add_row(
+                f"category {name}", "", *cells(value, metrics.get("category_iIoU", {}).get(name)), style="dim"
+            )
     table.add_section()
-    table.add_row("[bold]mIoU[/bold]", "", f"[bold]{number(metrics['mIoU'])}[/bold]")
+    means = cells(metrics["mIoU"], metrics.get("miIoU"))
+    table.add_row("[bold]mIoU[/bold]", "", *(f"[bold]{mean}[/bold]" for mean in means))
     if "category_mIoU" in metrics:
-        table.add_row("mIoU of categories", "", number(metrics["category_mIoU"]))
+        table.add_row("mIoU of categories", "", *cells(metrics["category_mIoU"], metrics.get("category_miIoU")))
     table.add_row("pixel accuracy", "", number(metrics["pixel_accuracy"]))
     table.add_row("mean class accuracy", "", number(metrics["mean_accuracy"]))
+    return table
+
+
+def _confusion(metrics: Mapping[str, Any], most: int = 20) -> Table:
+    """Where the pixels of each class went: percent of its row, classes across by number; for many classes the largest
+    mistakes alone."""
+    names = list(metrics["IoU"])
+    rows = metrics["confusion"]
+    if len(names) > most:
+        return _mistakes(names, rows, most)
+    numbers = [str(column + 1) for column in range(len(names))]
+    none = ["none"] if len(rows[0]) > len(names) and any(row[-1] for row in rows) else []
+    table = _numbers("truth, % of its pixels predicted as", *numbers, *none, title="confusion")
+    table.padding = (0, 0, 0, 0)  # type: ignore[assignment]
+    for place, (name, row) in enumerate(zip(names, rows, strict=True)):
+        total = sum(row)
+        shares = [100 * value / total if total else math.nan for value in row]
+        texts = [_share(value, right=column == place) for column, value in enumerate(shares[: len(names)])]
+        table.add_row(f"{place + 1} {name}", *texts, *([_share(shares[-1], right=False)] if none else []))
+    return table
+
+
+def _share(value: float, *, right: bool) -> str:
+    if math.isnan(value):
+        return ""
+    text = f"{value:.0f}" if value >= 0.5 else "·" if value else ""
+    return f"[bold]{text}[/bold]" if right else text
+
+
+def _mistakes(names: list[str], rows: list[list[int]], most: int) -> Table:
+    """The most frequent wrong pairs."""
+    others = [*names, "none of these"]
+    total = sum(map(sum, rows)) or 1
+    pairs = [
+        (value, row, column) for row, values in enumerate(rows) for column, value in enumerate(values) if row != column
+    ]
+    table = _numbers("truth", "predicted as", "% of its pixels", "% of all", title="most frequent mistakes")
+    for value, row, column in sorted(pairs, reverse=True)[:most]:
+        if value:
+            share = 100 * value / sum(rows[row])
+            table.add_row(names[row], others[column], f"{share:.1f}", f"{100 * value / total:.2f}")
     return table
 
 

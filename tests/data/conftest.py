@@ -72,3 +72,74 @@ def coco_set(tmp_path: Path, picture: Callable[..., Path]) -> Callable[..., Path
         return tmp_path
 
     return write
+
+
+Write = Callable[..., Path]
+
+
+@pytest.fixture
+def mask_file(tmp_path: Path) -> Write:
+    """Writes an array as a grey (or palette) PNG; returns its path."""
+
+    def write(name: str, values: Any, *, mode: str | None = None, **save: Any) -> Path:
+        path = tmp_path / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        image = Image.fromarray(np.asarray(values))
+        if mode == "P":
+            image.putpalette([7 * value % 256 for value in range(768)])
+        image.save(path, **save)
+        return path
+
+    return write
+
+
+@pytest.fixture
+def city_set(tmp_path: Path, picture: Write, mask_file: Write) -> Callable[..., Path]:
+    """Writes pictures in Cityscapes' layout, each 40×30 with road below, sky above, a car, a group of persons.
+
+    ``edit(ids, instances)`` may change each picture's label and instance ids in place.
+    """
+
+    def write(
+        split: str = "train",
+        count: int = 2,
+        *,
+        edit: Callable[..., Any] | None = None,
+        suffixes: Sequence[str] = ("labelIds", "instanceIds"),
+    ) -> Path:
+        for index in range(count):
+            ids = np.full((30, 40), 23, np.uint8)
+            ids[15:] = 7
+            ids[:2] = 3
+            instances = ids.astype(np.uint16)
+            ids[10:20, 4:16], instances[10:20, 4:16] = 26, 26000 + index
+            ids[12:18, 20:24], instances[12:18, 20:24] = 24, 24  # a group
+            ids[12:18, 28:31], instances[12:18, 28:31] = 24, 24001
+            ids[14:16, 34:38], instances[14:16, 34:38] = 29, 29000  # a caravan
+            if edit is not None:
+                edit(ids, instances)
+            stem = f"aachen/aachen_000000_{index:06}"
+            picture(f"leftImg8bit/{split}/{stem}_leftImg8bit.png", size=ids.shape)
+            for suffix, values in (("labelIds", ids), ("instanceIds", instances)):
+                if suffix in suffixes:
+                    mask_file(f"gtFine/{split}/{stem}_gtFine_{suffix}.png", values)
+        return tmp_path
+
+    return write
+
+
+@pytest.fixture
+def mask_set(tmp_path: Path, picture: Write, mask_file: Write) -> Callable[..., Path]:
+    """Writes pictures of unequal sizes with masks of 0 (left), 1 (a column) and 255, in ``images/`` and ``masks/``."""
+
+    def write(split: str = "train", count: int = 3, *, images: str = "images/{}", masks: str = "masks/{}") -> Path:
+        for index in range(count):
+            height, width = 20 + 4 * index, max(30 - 3 * index, 6)
+            values = np.zeros((height, width), np.uint8)
+            values[:, width // 2 :] = 255
+            values[2:5, width // 2] = 1
+            picture(f"{images.format(split)}/{index}.jpg", size=(height, width))
+            mask_file(f"{masks.format(split)}/{index}.png", values)
+        return tmp_path
+
+    return write

@@ -11,7 +11,7 @@ from effdet.data import DataError, DataSpec, open_source
 def test_unknown_name(name, hint):
     with pytest.raises(DataError, match=hint) as caught:
         open_source(DataSpec(name))
-    assert "coco, streets, voc, yolo" in str(caught.value)
+    assert "cityscapes, coco, masks, mixed, streets, voc, yolo" in str(caught.value)
 
 
 @pytest.mark.parametrize(

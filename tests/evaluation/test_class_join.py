@@ -52,8 +52,8 @@ def test_table_and_text():
     console = Console(file=(out := io.StringIO()), width=120)
     console.print(joined.table())
     text = out.getvalue()
-    assert "rider" in text and "AP 0" in text and "zebra" in text and "7" in text
+    assert "rider" in text and "scores 0" in text and "zebra" in text and "7" in text
     assert str(joined) == (
-        "1 of the data's 2 classes are known to the model; it lacks rider (AP 0); "
+        "1 of the data's 2 classes are known to the model; it lacks rider (scores 0); "
         "1 of its classes are not in the data and are dropped: zebra"
     )

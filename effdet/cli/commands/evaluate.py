@@ -7,6 +7,7 @@ from pathlib import Path
 from effdet.cli.assemble import (
     POSTPROCESS,
     evaluators,
+    labels_of,
     open_split,
     semantic_inference,
     torch_device,
@@ -35,7 +36,7 @@ def run(config: Config, words: Words) -> RunResult:
     if device == "cpu":
         keep_freed_memory()
     model = open_model(config)  # first: it is read in a second, while a set may have to be drawn or parsed
-    source = open_split(config, config.split)
+    source = open_split(config, config.split, wanted=labels_of(model))
     for line in source.warnings:
         print(f"warning: {line}")
     if config.limit is not None:
@@ -43,7 +44,9 @@ def run(config: Config, words: Words) -> RunResult:
     size = config.image_size
     preprocess = model.preprocess if size is None else model.preprocess.fitted(_size(size))
     dataset = EvalSet(source, preprocess)
-    judges = evaluators(model, dataset, backend=config.evaluation.backend)
+    folder = output_folder(config)
+    maps = folder / "class_maps" if config.class_maps else None
+    judges = evaluators(model, dataset, backend=config.evaluation.backend, class_maps=maps)
     for judge in judges.values():
         if isinstance(judge, (DetectionEvaluator, SemanticEvaluator)) and not judge.classes.exact:
             print(judge.classes)
@@ -62,7 +65,6 @@ def run(config: Config, words: Words) -> RunResult:
         workers=worker_count(config.workers, cuda=device == "cuda"),
     )
     print_metrics(result.metrics, title=f"{config.model} on {source.name} {config.split}, {result.pictures} pictures")
-    folder = output_folder(config)
     write_results(result, folder)
     print(folder)
     return RunResult(folder, result.metrics)

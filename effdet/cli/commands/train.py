@@ -64,7 +64,7 @@ def run(config: Config, words: Words) -> RunResult:
     if device == "cpu":
         keep_freed_memory()
     settings = fit_settings(config, Path(), device)  # here, since it may complain
-    train, val = open_splits(config, "train", "val")
+    train, val = open_splits(config, "train", "val", wanted=config.task.needs)
     _describe(train, val)
     seed_all(config.seed)
     spec = model_spec(config, classes=class_tables(train, config.task.name))
@@ -126,14 +126,22 @@ def fit_settings(config: Config, run_dir: Path, device: str) -> FitSettings:
 def _describe(train: Source, val: Source) -> None:
     if not is_first():
         return
-    boxes = len(train.records.labels)
-    print(
-        f"data: {train.name}, {len(train):,} training pictures with {boxes:,} boxes of {len(train.classes)} classes, "
-        f"{len(val):,} to evaluate on"
-    )
+    print(f"data: {train.name}, {len(train):,} training pictures with {_labels(train)}, {len(val):,} to evaluate on")
     for source in (train, val):
         for line in source.warnings:
             print(f"warning: {source.split}: {line}")
+
+
+def _labels(source: Source) -> str:
+    """What the set labels, in numbers."""
+    parts = []
+    if "boxes" in source.labelled:
+        parts.append(f"{len(source.records.labels):,} boxes of {len(source.classes)} classes")
+    if "semantic" in source.labelled and source.semantic_classes is not None:
+        pixels = source.records.class_pixels
+        masks = len(source) if pixels is None else int(pixels.any(axis=1).sum())
+        parts.append(f"{masks:,} masks of {len(source.semantic_classes)} classes")
+    return " and ".join(parts) or f"{len(source.classes)} classes"
 
 
 def _announce(model: VisionModel, device: str, run_dir: Path) -> None:

@@ -1,0 +1,109 @@
+"""BDD100K in its published layout: boxes of the 100k pictures, masks of the 10k pictures.
+
+Boxes: ``images/100k/SPLIT`` with ``labels/det_20/det_SPLIT.json`` (or the first release's
+``labels/bdd100k_labels_images_SPLIT.json``). Masks: ``images/10k/SPLIT`` with ``labels/sem_seg/masks/SPLIT`` (or the first
+release's ``seg/images/SPLIT`` with ``seg/labels/SPLIT/*_train_id.png``), whose values are Cityscapes' trainIds.
+
+The 10k pictures are no part of the 100k ones, so that both together are a mixed set: each picture adds the loss of what it
+labels.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+
+from effdet.data.bdd100k_json import CLASSES, parse_frames
+from effdet.data.boxes import HEADERS_CHECKED, Parsed, assemble
+from effdet.data.checks import DataError, Findings
+from effdet.data.cityscapes_labels import TRAINED
+from effdet.data.mask_files import MaskValues
+from effdet.data.masked import NO_BOXES, MaskedSource, Pictures, build_table
+from effdet.data.mixed import MixedSource
+from effdet.data.pairs import paired
+from effdet.data.records import Source
+from effdet.data.spec import DataSpec
+from heads.structures import ClassTable
+
+SEMANTIC_CLASSES = ClassTable(tuple(label.name for label in TRAINED), tuple(range(len(TRAINED))))
+VALUES = MaskValues.of({value: value for value in range(len(TRAINED))})
+SIZE = (720, 1280)
+"""(height, width) of all pictures."""
+
+
+def open_bdd100k(spec: DataSpec, findings: Findings) -> Source:
+    """The split of BDD100K that `spec` names: its boxes, its masks, or both."""
+    parts: list[Source] = []
+    lacking: list[DataError] = []
+    for label, opener in (("boxes", _open_boxes), ("semantic", _open_masks)):
+        if spec.wants(label):
+            try:
+                parts.append(opener(spec, findings))
+            except DataError as error:
+                lacking.append(error)
+    if lacking and (spec.wanted is not None or not parts):
+        raise DataError("\n".join(map(str, lacking)))
+    return parts[0] if len(parts) == 1 else MixedSource(parts, name=spec.name, split=spec.split)
+
+
+def _bases(spec: DataSpec) -> list[Path]:
+    root = spec.need_root()
+    return [root, root / "bdd100k"]
+
+
+def _open_boxes(spec: DataSpec, findings: Findings) -> Source:
+    split = spec.file_split
+    listing = next(
+        (
+            path
+            for base in _bases(spec)
+            for name in (f"det_20/det_{split}.json", f"bdd100k_labels_images_{split}.json")
+            if (path := base / "labels" / name).is_file()
+        ),
+        None,
+    )
+    if listing is None:
+        raise spec.lacks_split(f"labels/det_20/det_{split}.json")
+    images = next(
+        (base / "images" / "100k" / split for base in _bases(spec) if (base / "images" / "100k").is_dir()), None
+    )
+    if images is None:
+        raise spec.lacks_split(f"folder images/100k/{split}")
+    frames = parse_frames(listing, findings)
+    count = len(frames.names)
+    sizes = np.zeros((count, 2), np.int64) if count <= HEADERS_CHECKED else np.tile(SIZE, (count, 1))
+    parsed = Parsed(
+        root=images,
+        names=frames.names,
+        image_ids=np.arange(1, count + 1),
+        sizes=sizes,
+        owner=frames.owner,
+        labels=frames.labels,
+        bbox=frames.bbox,
+        crowd=frames.crowd,
+    )
+    table = assemble(parsed, lambda row: (str(listing), f"{frames.names[frames.owner[row]]}, box {row}"), findings)
+    return Source(table, CLASSES, name=spec.name, split=spec.split)
+
+
+def _open_masks(spec: DataSpec, findings: Findings) -> Source:
+    split = spec.file_split
+    for base in _bases(spec):
+        for images, masks, suffix in (
+            (base / "images" / "10k" / split, base / "labels" / "sem_seg" / "masks" / split, ""),
+            (base / "seg" / "images" / split, base / "seg" / "labels" / split, "_train_id"),
+        ):
+            if images.is_dir() and (masks.is_dir() or spec.split == "test"):
+                names, files = paired(images, masks, findings, mask_suffix=suffix)
+                listed = Pictures(images, names, files, unmasked=spec.split == "test")
+                return MaskedSource(
+                    build_table(listed, VALUES, len(SEMANTIC_CLASSES), findings),
+                    NO_BOXES,
+                    name=spec.name,
+                    split=spec.split,
+                    labelled=("semantic",),
+                    semantic_classes=SEMANTIC_CLASSES,
+                    values=VALUES,
+                )
+    raise spec.lacks_split(f"images/10k/{split} beside labels/sem_seg/masks/{split}")

@@ -1,0 +1,119 @@
+"""BDD100K's detection files: a list of frames, each with ``labels`` of ``category`` and ``box2d`` (Scalabel's form).
+
+Corners are pixels that belong to the object, so that the box of x1 … x2 is x2 - x1 + 1 wide, as in the owners' own
+conversion to COCO's form. Their table (``configs/det.toml``) also joins the first release's names to today's, and counts
+three categories as neither found nor missed: here they are crowds, like what is marked ``crowd``.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from effdet.data.checks import Findings
+from effdet.data.parsed_cache import Arrays, cached_arrays
+from effdet.data.records import encode_names
+from heads.structures import ClassTable
+
+CLASSES = ClassTable.of(
+    (
+        *("pedestrian", "rider", "car", "truck", "bus", "train", "motorcycle", "bicycle"),
+        *("traffic light", "traffic sign"),
+    )
+)
+RENAMED = {"person": "pedestrian", "bike": "bicycle", "motor": "motorcycle", "caravan": "car", "van": "car"}
+IGNORED = {"other person": "pedestrian", "other vehicle": "car", "trailer": "truck"}
+"""Categories that evaluation ignores, and the class under which it does."""
+WITHOUT_BOX = ("drivable area", "lane")
+"""Of the first release, whose files also hold polygons."""
+CORNERS = ("x1", "y1", "x2", "y2")
+
+
+@dataclass(frozen=True, eq=False)
+class Frames:
+    """P pictures with N boxes."""
+
+    names: Sequence[str]
+    """Sorted."""
+    owner: np.ndarray
+    """(N,) int64."""
+    labels: np.ndarray
+    """(N,) int64; -1 for a box to be left out, whose reason is noted."""
+    bbox: np.ndarray
+    """(N, 4) float64 xywh, original pixels."""
+    crowd: np.ndarray
+    """(N,) bool."""
+
+
+def parse_frames(path: Path, findings: Findings) -> Frames:
+    """Reads a detection file; large ones come from the cache after the first time."""
+
+    def parse() -> tuple[Arrays, bool]:
+        before = len(findings.items)
+        arrays = _arrays(path, findings)
+        return arrays, len(findings.items) == before
+
+    arrays = cached_arrays(path, parse)
+    names = [name.decode() for name in arrays.pop("names").tolist()]
+    return Frames(names, **arrays)
+
+
+def _arrays(path: Path, findings: Findings) -> Arrays:
+    try:
+        content = json.loads(path.read_bytes())
+    except (OSError, ValueError, RecursionError) as error:
+        findings.error("bad-json", path, f"cannot be parsed ({str(error).splitlines()[0]})")
+        content = []
+    frames = content.get("frames") if isinstance(content, dict) else content
+    if not isinstance(frames, list):
+        findings.error("bad-json", path, "must be a list of frames")
+        frames = []
+    named = {}
+    for place, frame in enumerate(frames):
+        name = frame.get("name") if isinstance(frame, dict) else None
+        if not isinstance(name, str) or name in named:
+            text = "needs a name" if not isinstance(name, str) else f"{name} is listed twice"
+            findings.error("bad-frame", path, text, item=f"frame {place}")
+            continue
+        named[name] = frame
+    names = sorted(named)
+    rows: list[tuple[int, int, float, float, float, float, bool]] = []
+    for owner, name in enumerate(names):
+        for place, label in enumerate(named[name].get("labels") or ()):
+            row = _row(label, path, f"{name}, label {place}", findings)
+            if row is not None:
+                rows.append((owner, *row))
+    values = np.array(rows, np.float64).reshape(-1, 7)
+    return {
+        "names": encode_names(names),
+        "owner": values[:, 0].astype(np.int64),
+        "labels": values[:, 1].astype(np.int64),
+        "bbox": values[:, 2:6],
+        "crowd": values[:, 6].astype(bool),
+    }
+
+
+def _row(label: Any, path: Path, item: str, findings: Findings) -> tuple[int, float, float, float, float, bool] | None:
+    """label, x, y, width, height, crowd of an entry; None for what has no box."""
+    box = label.get("box2d") if isinstance(label, dict) else None
+    category = label.get("category") if isinstance(label, dict) else None
+    if box is None and category is not None:
+        if category not in WITHOUT_BOX:
+            findings.warning("no-box", path, f"{category} without a box2d: left out", item=item)
+        return None
+    name = RENAMED.get(str(category), IGNORED.get(str(category), str(category)))
+    if name not in CLASSES.names:
+        findings.error("unknown-category", path, f"category {category!r} is not among BDD100K's", item=item)
+        return None
+    try:
+        x1, y1, x2, y2 = (float(box[corner]) for corner in CORNERS)
+    except (KeyError, TypeError, ValueError):
+        findings.error("bad-annotation", path, "box2d needs the numbers x1, y1, x2, y2", item=item)
+        return None
+    crowd = category in IGNORED or bool((label.get("attributes") or {}).get("crowd"))
+    return CLASSES.names.index(name), x1, y1, x2 - x1 + 1, y2 - y1 + 1, crowd

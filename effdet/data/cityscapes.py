@@ -1,0 +1,132 @@
+"""Cityscapes in its official layout: ``leftImg8bit/SPLIT/CITY/*_leftImg8bit.png`` beside ``gtFine/SPLIT/CITY/…``.
+
+Masks come from ``*_gtFine_labelIds.png`` by the official table, so that no trainId files need exist. Boxes come from
+``*_gtFine_instanceIds.png``: one for each object of the eight thing classes. A group (a row of parked bicycles that nobody
+took apart) bears its class's bare id; all groups of a class in a picture are one region, which becomes one crowd box, as in
+the usual conversions to COCO's form. Caravans and trailers are left out.
+
+A test split has no truth, or void truth: its pictures are read all the same, for predictions to submit.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+
+from effdet.data import cityscapes_labels as table
+from effdet.data.checks import Findings
+from effdet.data.mask_files import MaskValues
+from effdet.data.mask_scan import scan_instances
+from effdet.data.masked import NO_BOXES, Boxes, InstanceValues, MaskedSource, Pictures, build_table, noted
+from effdet.data.pairs import files_below
+from effdet.data.records import Source
+from effdet.data.spec import DataSpec
+
+PICTURE, LABELS, INSTANCES = "_leftImg8bit.png", "_gtFine_labelIds.png", "_gtFine_instanceIds.png"
+UNLABELED = 0
+
+VALUES = MaskValues.of(
+    {label.id: label.train_id for label in table.TRAINED if label.train_id is not None},
+    ignored=[label.id for label in table.LABELS if label.train_id is None],
+    void=UNLABELED,
+)
+
+
+def _by_id(classes: dict[int, int]) -> np.ndarray:
+    """(34,) id -> class, -1 for the others."""
+    lookup = np.full(34, -1, np.int64)
+    for own, label in classes.items():
+        lookup[own] = label
+    return lookup
+
+
+BOX_LABEL = _by_id({label.id: row for row, label in enumerate(table.THINGS)})
+"""Id -> label of its boxes."""
+INSTANCE_VALUES = InstanceValues(
+    _by_id({label.id: label.train_id for label in table.THINGS if label.train_id is not None}),
+    base=table.INSTANCE_BASE,
+)
+
+
+def open_cityscapes(spec: DataSpec, findings: Findings) -> Source:
+    """The split of Cityscapes, or of a set in its form, that `spec` names."""
+    pictures, truth = _folders(spec)
+    hidden = spec.split == "test"
+    names = files_below(pictures, (".png",))
+    names = [name for name in names if name.endswith(PICTURE)]
+    stems = [name.removesuffix(PICTURE) for name in names]
+    if not hidden:
+        _unpaired(truth, set(stems), pictures, findings)
+    maps = [truth / f"{stem}{INSTANCES}" for stem in stems]
+    boxes = _boxes(pictures, names, maps, findings, hidden=hidden) if spec.wants("boxes") else None
+    masked = spec.wants("semantic")
+    listed = Pictures(
+        root=pictures,
+        names=names,
+        masks=[truth / f"{stem}{LABELS}" for stem in stems] if masked else (),
+        instances=list(maps) if masked else (),
+        unmasked=hidden,
+    )
+    records = build_table(listed, VALUES, len(table.CLASSES), findings, boxes=boxes)
+    return MaskedSource(
+        records,
+        NO_BOXES if boxes is None else table.BOX_CLASSES,
+        name=spec.name,
+        split=spec.split,
+        labelled=[label for label in ("boxes", "semantic") if spec.wants(label)],
+        semantic_classes=table.CLASSES if masked else None,
+        values=VALUES,
+        instance_values=INSTANCE_VALUES,
+    )
+
+
+def _folders(spec: DataSpec) -> tuple[Path, Path]:
+    """The folders of pictures and of truth of the split; that of a test split's truth need not exist."""
+    pictures, truth = spec.images, spec.annotations
+    if pictures is None or truth is None:
+        root = spec.need_root()
+        pictures = pictures or root / "leftImg8bit" / spec.file_split
+        truth = truth or root / "gtFine" / spec.file_split
+    if not pictures.is_dir():
+        raise spec.lacks_split(f"folder leftImg8bit/{spec.file_split}")
+    if not truth.is_dir() and spec.split != "test":
+        raise spec.lacks_split(f"folder gtFine/{spec.file_split}")
+    return pictures, truth
+
+
+def _unpaired(truth: Path, stems: set[str], pictures: Path, findings: Findings) -> None:
+    for name in files_below(truth, (".png",)):
+        if name.endswith(LABELS) and name.removesuffix(LABELS) not in stems:
+            text = f"no picture {pictures / name.removesuffix(LABELS)}{PICTURE}"
+            findings.error("missing-picture", truth / name, text)
+
+
+def _boxes(pictures: Path, names: list[str], maps: list[Path], findings: Findings, *, hidden: bool) -> Boxes:
+    """The objects of the instance maps."""
+    there = np.array([path.is_file() for path in maps], bool)
+    rows = np.flatnonzero(there)
+    if not hidden:
+        for row in np.flatnonzero(~there).tolist():
+            findings.error("missing-instances", pictures / names[row], f"no instance map {maps[row]}")
+    present = [maps[row] for row in rows.tolist()]
+    found = noted(scan_instances(present, smallest=min(label.id for label in table.THINGS)), present, findings)
+    grouped = found.values < table.INSTANCE_BASE
+    ids = np.where(grouped, found.values, found.values // table.INSTANCE_BASE)
+    labels = np.where(ids < len(BOX_LABEL), BOX_LABEL[np.minimum(ids, len(BOX_LABEL) - 1)], -1)
+    for row in np.flatnonzero(ids >= len(BOX_LABEL)).tolist():
+        text = f"unknown id {found.values[row]}: 1000 times a label's id, of which the highest is {len(BOX_LABEL) - 1}"
+        findings.error("unknown-id", present[int(found.owner[row])], text)
+    kept = labels >= 0
+    sizes = np.zeros((len(maps), 2), np.int64)
+    sizes[rows] = found.sizes
+    return Boxes(
+        owner=rows[found.owner[kept]],
+        labels=labels[kept],
+        bbox=found.bbox[kept],
+        crowd=grouped[kept],
+        area=found.area[kept],
+        sizes=sizes,
+        labelled=there,
+        files=[str(path) for path in maps],
+    )

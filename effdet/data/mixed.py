@@ -1,0 +1,156 @@
+"""Two sets as one: the boxes of the first, the masks of the second.
+
+A picture of the first has no mask (it is ignored throughout), one of the second labels no boxes: each adds the losses of
+what it labels. The pictures of the two alternate in proportion to their numbers, so that any first part holds both.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import fields, replace
+from typing import Any
+
+import numpy as np
+
+from effdet.data.checks import DataError, Findings
+from effdet.data.images import Policy
+from effdet.data.records import Record, RecordTable, Source, encode_names
+from effdet.data.spec import DataSpec
+
+
+class MixedSource(Source):
+    """The pictures of several sources, of which each labels other things."""
+
+    def __init__(self, parts: Sequence[Source], *, name: str, split: str) -> None:
+        """
+        Args:
+            parts: of which one labels boxes and another one masks.
+            name: of the whole.
+            split: of the whole.
+        """
+        boxed = next(part for part in parts if "boxes" in part.labelled)
+        masked = next(part for part in parts if "semantic" in part.labelled)
+        table, self._part_of = interleaved([part.records for part in parts], boxed=[part is boxed for part in parts])
+        super().__init__(
+            table,
+            boxed.classes,
+            name=name,
+            split=split,
+            labelled=("boxes", "semantic"),
+            semantic_classes=masked.semantic_classes,
+            warnings=[f"{part.name}: {line}" for part in parts for line in part.warnings],
+        )
+        self.parts = tuple(parts)
+        self._masked = masked
+
+    @property
+    def void_id(self) -> int:
+        return self._masked.void_id
+
+    def _part(self, record: Record) -> Source:
+        return self.parts[self._part_of[record.image_id]]
+
+    def read_image(
+        self, record: Record, *, policy: Policy = "error", at_least: tuple[int, int] | None = None
+    ) -> np.ndarray:
+        return self._part(record).read_image(record, policy=policy, at_least=at_least)
+
+    def read_mask(self, record: Record) -> np.ndarray | None:
+        part = self._part(record)
+        return part.read_mask(record) if part is self._masked else None
+
+    def read_instances(self, record: Record) -> np.ndarray | None:
+        part = self._part(record)
+        return part.read_instances(record) if part is self._masked else None
+
+
+def open_mixed(spec: DataSpec, findings: Findings) -> Source:
+    """The split of both sets that ``data.boxes`` and ``data.masks`` name."""
+    parts = []
+    for key, label in (("boxes", "boxes"), ("masks", "semantic")):
+        if spec.wants(label):
+            parts.append(_opened(spec, key, label, findings))
+    return parts[0] if len(parts) == 1 else MixedSource(parts, name=spec.name, split=spec.split)
+
+
+def _opened(spec: DataSpec, key: str, label: str, findings: Findings) -> Source:
+    from effdet.data.open import OPENERS, open_source
+
+    given: dict[str, Any] = dict(getattr(spec, key) or {})
+    settings = {name: value for name, value in given.items() if value is not None}
+    known = {field.name for field in fields(DataSpec)} - {"split", "limit", "wanted", "boxes", "masks"}
+    name = settings.get("name")
+    if name not in OPENERS or name == spec.name:
+        others = ", ".join(sorted(set(OPENERS) - {spec.name}))
+        raise DataError(f"{spec.title}: data.{key}.name={name} must be a set that labels {key}: {others}")
+    if unknown := sorted(set(settings) - known):
+        raise DataError(
+            f"{spec.title}: data.{key}.{unknown[0]} is no setting of a set; there are {', '.join(sorted(known))}"
+        )
+    own = Findings()
+    source = open_source(DataSpec(split=spec.split, wanted=(label,), **settings), findings=own)
+    findings.items.extend(own.errors)  # its warnings are the source's
+    if label not in source.labelled:
+        raise DataError(f"{spec.title}: data.{key}.name={name} labels no {key}")
+    return source
+
+
+def interleaved(tables: Sequence[RecordTable], *, boxed: Sequence[bool]) -> tuple[RecordTable, np.ndarray]:
+    """The pictures of several tables in one, alternating in proportion.
+
+    Args:
+        tables: of which only those in `boxed` label boxes.
+
+    Returns:
+        The table, its pictures with image ids from 1 on, and (P + 1,) int64 the table that each image id comes from.
+    """
+    counts = [len(table) for table in tables]
+    part = np.repeat(np.arange(len(tables)), counts)
+    place = np.concatenate([(np.arange(count) + 0.5) / max(count, 1) for count in counts])
+    order = np.lexsort((part, place))
+    joined = _joined(tables, boxed)
+    ids = np.arange(1, len(order) + 1)
+    mixed = replace(joined.subset(order), image_ids=ids)
+    return mixed, np.concatenate([[-1], part[order]])
+
+
+def _joined(tables: Sequence[RecordTable], boxed: Sequence[bool]) -> RecordTable:
+    """One table after another, with absolute paths."""
+    first = tables[0]
+    pixels = [table.class_pixels for table in tables]
+    width = max([0, *(values.shape[1] for values in pixels if values is not None)])
+    flags = [
+        np.full(len(table), boxes) if table.has_boxes is None else table.has_boxes & boxes
+        for table, boxes in zip(tables, boxed, strict=True)
+    ]
+    return RecordTable(
+        root=type(first.root)(),
+        image_ids=np.concatenate([table.image_ids for table in tables]),
+        file_names=encode_names([name.decode() for table in tables for name in table.file_names.tolist()]),
+        paths=_absolute(tables, [table.paths for table in tables]),
+        sizes=np.concatenate([table.sizes for table in tables]),
+        starts=np.concatenate([[0], np.cumsum(np.concatenate([np.diff(table.starts) for table in tables]))]),
+        bbox=np.concatenate([table.bbox for table in tables]),
+        labels=np.concatenate([table.labels for table in tables]),
+        crowd=np.concatenate([table.crowd for table in tables]),
+        area=np.concatenate([table.area for table in tables]),
+        annotation_ids=np.concatenate([table.annotation_ids for table in tables]),
+        masks=_absolute(tables, [table.masks for table in tables]),
+        instances=_absolute(tables, [table.instances for table in tables]),
+        class_pixels=np.concatenate(
+            [
+                np.zeros((len(table), width), np.int64) if values is None else values
+                for table, values in zip(tables, pixels, strict=True)
+            ]
+        ),
+        has_boxes=np.concatenate(flags),
+    )
+
+
+def _absolute(tables: Sequence[RecordTable], columns: Sequence[np.ndarray | None]) -> np.ndarray:
+    """Paths of each table from its own root; empty ones stay empty."""
+    found: list[str] = []
+    for table, column in zip(tables, columns, strict=True):
+        names = [""] * len(table) if column is None else [name.decode() for name in column.tolist()]
+        found += [str((table.root / name).absolute()) if name else "" for name in names]
+    return encode_names(found)

@@ -1,0 +1,89 @@
+"""Two sets as one: each picture keeps its own labels, and adds only their losses."""
+
+import numpy as np
+import pytest
+
+from effdet.data import DataError, DataSpec, EvalSet, TrainSet, collate, open_source
+from effdet.preprocess import Preprocess
+
+
+@pytest.fixture
+def mixed(coco_set, mask_set):
+    root = coco_set(4)
+    mask_set(count=2)
+    spec = DataSpec(
+        "mixed",
+        boxes={"name": "coco", "root": root, "val_fraction": None},
+        masks={"name": "masks", "root": root, "classes": ["ground", "pole"]},
+    )
+    return open_source(spec)
+
+
+def test_pictures_alternate_in_proportion(mixed):
+    assert [record.has_boxes for record in mixed.records] == [True, False, True, True, False, True]
+    assert [record.image_id for record in mixed.records] == [1, 2, 3, 4, 5, 6]
+    assert mixed.classes.names == ("car", "person")
+    assert mixed.semantic_classes.names == ("ground", "pole")
+    assert mixed.labelled == {"boxes", "semantic"}
+    assert len(mixed.fingerprint()) == 64
+
+
+def test_each_picture_adds_what_it_labels(mixed):
+    samples = [TrainSet(mixed, Preprocess((32, 32)))[0, index] for index in range(2)]
+    batch = collate(samples)
+    assert batch.targets.has_boxes.tolist() == [True, False]
+    assert (batch.targets.semantic[0] == 255).all()
+    assert set(batch.targets.semantic[1].unique().tolist()) == {0, 1, 255}
+    assert (batch.targets.labels[1] == -1).all()
+
+
+def test_evaluation_has_the_truth_of_each(mixed):
+    samples = [EvalSet(mixed, Preprocess((32, 32)))[index] for index in range(2)]
+    assert samples[0].mask is None
+    assert samples[1].mask.shape == samples[1].record.size
+    truth = mixed.coco()
+    assert [image["id"] for image in truth["images"]] == [1, 3, 4, 6]
+    assert len(truth["annotations"]) == 4
+    part = mixed.subset([4, 0])
+    assert np.array_equal(part.read_mask(part.records[0]), mixed.read_mask(mixed.records[4]))
+    assert part.coco()["images"][0]["id"] == 1
+
+
+def test_one_wanted_label_opens_one_set(coco_set):
+    root = coco_set(2)
+    boxes = {"name": "coco", "root": root}
+    source = open_source(DataSpec("mixed", boxes=boxes, wanted=("boxes",)))
+    assert (len(source), source.labelled) == (2, {"boxes"})
+
+
+@pytest.mark.parametrize(
+    ("boxes", "message"),
+    [
+        ({}, "data.boxes.name=None must be a set"),
+        ({"name": "mixed"}, "must be a set"),
+        ({"name": "coco", "rot": "x"}, "data.boxes.rot is no setting"),
+        ({"name": "camvid"}, "data.root=DIR"),
+    ],
+)
+def test_settings_are_checked(boxes, message):
+    with pytest.raises(DataError, match=message):
+        open_source(DataSpec("mixed", boxes=boxes))
+
+
+def test_a_set_without_the_label(mask_set):
+    root = mask_set()
+    with pytest.raises(DataError, match="labels no boxes"):
+        open_source(DataSpec("mixed", boxes={"name": "masks", "root": root, "classes": ["a", "b"]}))
+
+
+def test_faults_of_both_are_told(coco_set, mask_set, mask_file):
+    root = coco_set(2, edit=lambda content: content["annotations"][0].update(category_id=99))
+    mask_set(count=1)
+    mask_file("masks/train/0.png", np.full((20, 30), 9, np.uint8))
+    spec = DataSpec(
+        "mixed", boxes={"name": "coco", "root": root}, masks={"name": "masks", "root": root, "classes": ["a", "b"]}
+    )
+    with pytest.raises(DataError) as caught:
+        open_source(spec)
+    assert "category_id 99" in str(caught.value)
+    assert "unknown id 9" in str(caught.value)
