@@ -100,13 +100,16 @@ def _arrays(path: Path, findings: Findings) -> Arrays:
 
 def _row(label: Any, path: Path, item: str, findings: Findings) -> tuple[int, float, float, float, float, bool] | None:
     """label, x, y, width, height, crowd of an entry; None for what has no box."""
-    box = label.get("box2d") if isinstance(label, dict) else None
     category = label.get("category") if isinstance(label, dict) else None
-    if box is None and category is not None:
+    if not isinstance(category, str):
+        findings.error("bad-annotation", path, "needs a category", item=item)
+        return None
+    box = label.get("box2d")
+    if box is None:
         if category not in WITHOUT_BOX:
             findings.warning("no-box", path, f"{category} without a box2d: left out", item=item)
         return None
-    name = RENAMED.get(str(category), IGNORED.get(str(category), str(category)))
+    name = RENAMED.get(category, IGNORED.get(category, category))
     if name not in CLASSES.names:
         findings.error("unknown-category", path, f"category {category!r} is not among BDD100K's", item=item)
         return None

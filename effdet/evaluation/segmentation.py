@@ -84,7 +84,8 @@ def segmentation_metrics(
         raise UserError(f"confusion must be ({classes}, {classes}) for {classes} class names, got {matrix.shape}")
     if matrix.size and matrix.min() < 0:
         raise UserError("confusion must hold counts, got a negative entry")
-    counts, matrix = matrix, matrix.astype(np.float64)
+    none = np.zeros((classes, classes + 1 - matrix.shape[1]), matrix.dtype)
+    counts, matrix = np.concatenate([matrix, none], axis=1), matrix.astype(np.float64)
     truth, predicted, hits = matrix.sum(1), matrix[:, :classes].sum(0), np.diagonal(matrix[:, :classes])
     iou = _ratio(hits, truth + predicted - hits)
     metrics: dict[str, Any] = {
@@ -93,7 +94,7 @@ def segmentation_metrics(
         "mean_accuracy": _mean(_ratio(hits, truth)),
         "IoU": {name: float(value) for name, value in zip(class_names, iou, strict=True)},
         "pixels": {name: int(value) for name, value in zip(class_names, truth, strict=True)},
-        "confusion": np.pad(counts, ((0, 0), (0, classes + 1 - counts.shape[1]))).tolist(),
+        "confusion": counts.tolist(),
     }
     groups = categories if categories is not None else _cityscapes(class_names)
     if groups:
