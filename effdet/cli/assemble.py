@@ -11,7 +11,15 @@ from typing import Any
 from effdet.cli.config import Config
 from effdet.data import AugmentSpec, DataError, DataSpec, EvalSet, Source, TrainLoader, TrainSet, open_source
 from effdet.data import repeat_factors as rare_class_factors
-from effdet.evaluation import ClassJoin, ClassMapWriter, DetectionEvaluator, Evaluator, SemanticEvaluator, join, same_classes
+from effdet.evaluation import (
+    ClassJoin,
+    ClassMapWriter,
+    DetectionEvaluator,
+    Evaluator,
+    SemanticEvaluator,
+    join,
+    same_classes,
+)
 from effdet.model import BalanceSpec, ModelSpec, VisionModel, spec_for
 from effdet.model.compose import TASK_HEADS
 from effdet.training.loader import LoaderFactory

@@ -115,7 +115,7 @@ def _boxes(pictures: Path, names: list[str], maps: list[Path], findings: Finding
     ids = np.where(grouped, found.values, found.values // table.INSTANCE_BASE)
     labels = np.where(ids < len(BOX_LABEL), BOX_LABEL[np.minimum(ids, len(BOX_LABEL) - 1)], -1)
     for row in np.flatnonzero(ids >= len(BOX_LABEL)).tolist():
-        text = f"unknown id {found.values[row]}: 1000 times a label's id, of which the highest is {len(BOX_LABEL) - 1}"
+        text = f"unknown id {found.values[row]}: must be a label's id, or 1000 times one and a number"
         findings.error("unknown-id", present[int(found.owner[row])], text)
     kept = labels >= 0
     sizes = np.zeros((len(maps), 2), np.int64)

@@ -63,7 +63,9 @@ def test_the_data_files_keys_are_read():
     beside = {"labels", "unreadable", "repeat_threshold", "default_epochs"}
     for name, path in choices("data", conf_dir()).items():
         assert name in OPENERS
-        assert names(path, "data") - beside <= of(DataSpec)
+        assert {key.removeprefix("boxes.").removeprefix("masks.") for key in names(path, "data")} - beside <= of(
+            DataSpec
+        )
 
 
 def test_the_optimizers_and_augmentations_keys_are_read():
