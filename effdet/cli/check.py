@@ -33,9 +33,10 @@ REQUIRED = {
     "evaluate": {"model": "runs/x, a checkpoint, or a name of `effdet info`"},
     "predict": {
         "model": "runs/x, a checkpoint, or a name of `effdet info`",
-        "source": "a picture, a folder or a pattern",
+        "source": "a picture, a folder, a pattern, a list, a video, a camera or a stream",
     },
     "replay": {"file": "a step_N.pt of the folder nonfinite/ of a run"},
+    "serve": {"model": "runs/x, a checkpoint, or a name of `effdet info`"},
 }
 """Keys without a default that could make sense, by command."""
 

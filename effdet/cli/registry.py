@@ -46,10 +46,11 @@ COMMANDS: dict[str, Command] = {
         ),
         Command(
             "predict",
-            "draw a model's predictions on pictures",
+            "draw a model's predictions on pictures or a video",
             examples=(
                 "effdet predict model=runs/x source=street.jpg",
-                "effdet predict model=runs/x source=FOLDER out=OUT",
+                "effdet predict model=runs/x source=FOLDER out=OUT resume=auto",
+                "effdet predict model=runs/x source=drive.mp4 predict.track=true",
             ),
         ),
         Command(
@@ -57,6 +58,11 @@ COMMANDS: dict[str, Command] = {
             "run a training step again that was not finite, and say where it broke",
             positional=("file",),
             examples=("effdet replay runs/x/nonfinite/step_00000120.pt", "effdet replay FILE precision=32-true"),
+        ),
+        Command(
+            "serve",
+            "answer over HTTP, with a page to try a model on",
+            examples=("effdet serve model=runs/x", "effdet serve model=runs/x port=0 device=cuda"),
         ),
         Command(
             "info",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, Self
@@ -10,6 +11,7 @@ import numpy as np
 from PIL import Image
 
 from effdet.drawing import draw as draw_picture
+from effdet.drawing.colours import spread
 from effdet.evaluation.evaluators import coco_results
 from heads.structures import ClassTable, UserError
 
@@ -34,6 +36,8 @@ class Prediction:
     """Class tables by head."""
     path: str | None = None
     """Where the picture came from, if from a file."""
+    tracks: np.ndarray | None = None
+    """(N,) int64 number of the object that each box follows through a video, -1 for none; None where nothing tracks."""
 
     def __len__(self) -> int:
         """Number of boxes."""
@@ -51,8 +55,16 @@ class Prediction:
 
     def above(self, score: float) -> Self:
         """The same prediction with the boxes of at least this score."""
-        keep = self.scores >= score
-        return replace(self, boxes=self.boxes[keep], scores=self.scores[keep], labels=self.labels[keep])
+        return self.rows(self.scores >= score)
+
+    def rows(self, keep: np.ndarray) -> Self:
+        """The same prediction with the boxes that `keep`, a mask or indices, names."""
+        tracks = None if self.tracks is None else self.tracks[keep]
+        return replace(self, boxes=self.boxes[keep], scores=self.scores[keep], labels=self.labels[keep], tracks=tracks)
+
+    def tracked(self, tracks: np.ndarray) -> Self:
+        """The same prediction with the boxes that belong to a track, numbered by `tracks` (N,), -1 for none."""
+        return replace(self, tracks=tracks).rows(tracks >= 0)
 
     def top(self, count: int = 5) -> list[tuple[str, float]]:
         """The likeliest classes of the whole picture, with their probabilities."""
@@ -65,7 +77,7 @@ class Prediction:
         """The picture with its boxes, class map and class drawn on it.
 
         Args:
-            score: boxes under it are not drawn.
+            score: boxes under it are not drawn. Boxes with a track have that track's colour and number, and no score.
             alpha: 0…1, cover of the class map.
             legend: add a strip with the class colours below.
         """
@@ -77,23 +89,68 @@ class Prediction:
             best = int(self.probabilities.argmax())
             names, labels, scores = self._names("classification"), np.array([best]), self.probabilities[[best]]
             boxes = np.array([[0, 0, self.size[1], self.size[0]]])
+        palette = None
+        if shown.tracks is not None:
+            # An object keeps its colour, and its number tells it from others of its class.
+            palette = [spread(int(track)) for track in shown.tracks]
+            names = tuple(f"{name} {track}" for name, track in zip(shown.names, shown.tracks, strict=True))
+            labels, scores = np.arange(len(boxes)), None
         return draw_picture(
             self.image,
             boxes,
             labels,
             scores,
             names,
+            palette=palette,
             semantic=self.semantic,
             semantic_names=self._names("semantic"),
             alpha=alpha,
             legend=legend,
         )
 
+    def crop(self, index: int, *, margin: float = 0.0) -> Image.Image:
+        """The part of the picture under box `index`, at least one pixel.
+
+        Args:
+            index: row of `boxes`; negative ones count from the end.
+            margin: room added on each side, as a share of the box's width and height.
+        """
+        if not -len(self) <= index < len(self):
+            raise UserError(f"there is no box {index}: the picture has {len(self)}")
+        x1, y1, x2, y2 = self.boxes[index].tolist()
+        room_x, room_y = margin * (x2 - x1), margin * (y2 - y1)
+        height, width = self.size
+        left, top = min(max(int(x1 - room_x), 0), width - 1), min(max(int(y1 - room_y), 0), height - 1)
+        right = max(min(math.ceil(x2 + room_x), width), left + 1)
+        bottom = max(min(math.ceil(y2 + room_y), height), top + 1)
+        return Image.fromarray(self.image[top:bottom, left:right])
+
     def to_coco(self, image_id: Any) -> list[dict[str, Any]]:
-        """COCO results with the category ids of the classes' owner (``ClassTable.ids``)."""
+        """COCO results with the category ids of the classes' owner (``ClassTable.ids``), and `track_id` where tracked."""
         table = self.classes.get("detection")
         ids = [] if table is None else [index if own is None else own for index, own in enumerate(table.ids)]
-        return coco_results(image_id, self.boxes, self.scores, np.array(ids, np.int64)[self.labels])
+        results = coco_results(image_id, self.boxes, self.scores, np.array(ids, np.int64)[self.labels])
+        if self.tracks is None:
+            return results
+        return [{**row, "track_id": track} for row, track in zip(results, self.tracks.tolist(), strict=True)]
+
+    def to_supervision(self) -> Any:
+        """A ``supervision.Detections`` of the boxes: xyxy, confidence, class id and name, track.
+
+        Raises:
+            UserError: the library is not installed.
+        """
+        try:
+            from supervision import Detections
+        except ImportError:
+            raise UserError("to_supervision needs the library: pip install 'effdet-lightning[supervision]'") from None
+        return Detections(
+            xyxy=self.boxes,
+            confidence=self.scores,
+            class_id=self.labels,
+            tracker_id=self.tracks,
+            data={"class_name": np.array(self.names, dtype=str)},
+        )
 
     def to_dict(self) -> dict[str, Any]:
         """All that was found, in what JSON can hold; a class map as each class's share of the pixels."""
@@ -103,6 +160,8 @@ class Prediction:
             found["boxes"] = [
                 {"name": name, "label": label, "score": score, "box": box} for name, label, score, box in rows
             ]
+            for entry, track in zip(found["boxes"], () if self.tracks is None else self.tracks.tolist(), strict=False):
+                entry["track"] = track
         if self.semantic is not None:
             values, counts = np.unique(self.semantic[self.semantic != 255], return_counts=True)
             found["semantic"] = {

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from itertools import islice
 from pathlib import Path
 from typing import Any, overload
@@ -77,22 +77,43 @@ class Predictor:
             return list(self.stream(pictures))
         return next(self.stream([pictures]))
 
-    def stream(self, pictures: Iterable[PictureLike]) -> Iterator[Prediction]:
+    def stream(
+        self,
+        pictures: Iterable[PictureLike],
+        *,
+        unreadable: Callable[[PictureLike, UserError], None] | None = None,
+    ) -> Iterator[Prediction]:
         """Predictions of `pictures` in their order, a batch at a time: for more pictures than fit into memory.
 
         The next batch is read and resized in threads while the model works.
+
+        Args:
+            pictures: see `as_array`.
+            unreadable: is told of a picture that cannot be read, which is then left out: its batch is smaller, and those
+                behind it hold the same pictures as ever. None raises.
         """
         source = iter(pictures)
         with ThreadPoolExecutor(max_workers=min(self.batch_size, os.cpu_count() or 1, 8)) as pool:
             waiting = [pool.submit(self._prepare, picture) for picture in islice(source, self.batch_size)]
             while waiting:
                 upcoming = [pool.submit(self._prepare, picture) for picture in islice(source, self.batch_size)]
-                yield from self._batch([future.result() for future in waiting])
+                ready = [future.result() for future in waiting]
                 waiting = upcoming
+                readable = [entry for entry in ready if not isinstance(entry, _Unreadable)]
+                for entry in ready:
+                    if isinstance(entry, _Unreadable):
+                        if unreadable is None:
+                            raise entry.error
+                        unreadable(entry.picture, entry.error)
+                if readable:
+                    yield from self._batch(readable)
 
-    def _prepare(self, picture: PictureLike) -> tuple[Prediction, np.ndarray, Geometry]:
+    def _prepare(self, picture: PictureLike) -> tuple[Prediction, np.ndarray, Geometry] | _Unreadable:
         """An empty prediction that holds the picture, its canvas, and how it lies there."""
-        pixels = as_array(picture)
+        try:
+            pixels = as_array(picture)
+        except UserError as error:
+            return _Unreadable(picture, error)
         canvas, geometry = self.preprocess.geometry(pixels)
         path = os.fspath(picture) if isinstance(picture, (str, Path)) else None
         return _empty(pixels, dict(self.model.classes), path), canvas, geometry  # type: ignore[arg-type]
@@ -108,6 +129,12 @@ class Predictor:
         outputs = self._predict(batch)
         for row, (prediction, _, _) in enumerate(prepared):
             yield _filled(prediction, outputs, row)
+
+
+@dataclass(frozen=True)
+class _Unreadable:
+    picture: PictureLike
+    error: UserError
 
 
 def _loaded(path: str | os.PathLike[str]) -> nn.Module:

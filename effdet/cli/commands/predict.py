@@ -1,93 +1,117 @@
-"""``effdet predict``: pictures in, drawn pictures and ``predictions.json`` out."""
+"""``effdet predict``: pictures or a video in; drawings, ``predictions.json`` and ``predictions.csv`` out."""
 
 from __future__ import annotations
 
-import glob
-from collections.abc import Iterable, Sequence
+import sys
 from pathlib import Path
 from typing import Any
 
-from rich.progress import track
-
-from effdet.cli.assemble import semantic_inference, torch_device
 from effdet.cli.config import Config
-from effdet.cli.open_model import open_model
+from effdet.cli.errors import ConfigError
+from effdet.cli.open_predictor import open_predictor
 from effdet.cli.results import RunResult
 from effdet.cli.words import Words
-from effdet.data.images import SUFFIXES
-from effdet.evaluation import write_json
-from effdet.inference import Prediction, Predictor
+from effdet.inference import Predictor
+from effdet.inference.jobs import Output, Summary, predict_pictures, predict_video
+from effdet.inference.sources import VideoSource, find_pictures, is_video
+from effdet.inference.tiles import TiledPredictor, TileSettings
+from effdet.inference.tracking import Tracker, TrackerSettings
 from heads.structures import UserError
+
+TOLD = 10
+"""As many unreadable pictures are named."""
+_RESULT_KEYS = (
+    "model", "weights", "image_size", "score", "nms_iou", "max_detections", "precision", "batch_size", "predict.tiles",
+    "predict.tile_size", "predict.tile_overlap", "predict.track", "predict.alpha", "semantic",
+)  # fmt: skip
+"""What a picture's results depend on: a run is gone on with only where they are the same."""
 
 
 def run(config: Config, words: Words) -> RunResult:
-    """Predict every picture of ``source``, batch by batch."""
-    pictures = find_pictures(config.source)[: config.limit]
-    size = config.image_size
-    predict = Predictor(
-        open_model(config),
-        torch_device(config.device),
-        image_size=(size[0], size[1]) if isinstance(size, list) else size,
-        batch_size=config.batch_size,
-        score=config.score,
-        nms_iou=config.nms_iou,
-        max_detections=config.max_detections,
-        semantic=semantic_inference(config),
-    )
+    """Predict all of ``source``, batch by batch."""
+    video = is_video(config.source)
+    _contradictions(config, words, video)
     out = Path(config.out)
-    out.mkdir(parents=True, exist_ok=True)
-    images, annotations = [], []
-    names = _file_names(pictures)
-    stream = zip(pictures, names, predict.stream(pictures), strict=True)
-    for number, (path, name, prediction) in enumerate(_progress(stream, len(pictures)), start=1):
-        prediction.draw(score=config.score).save(out / name)
-        height, width = prediction.size
-        images.append({"id": number, "file_name": str(path), "height": height, "width": width})
-        annotations += prediction.to_coco(number)
-    write_json(
-        out / "predictions.json", {"images": images, "annotations": annotations, "categories": _table(prediction)}
+    options = config.predict
+    output = Output(
+        out,
+        score=config.score,
+        draw=options.draw,
+        alpha=options.alpha,
+        ids=options.ids,
+        settings={key: config.get(key) for key in _RESULT_KEYS},
     )
-    print(f"{len(annotations)} boxes of score ≥ {config.score:g} in {len(pictures)} pictures")
-    print(out)
-    return RunResult(out, {})
-
-
-def find_pictures(source: str) -> list[Path]:
-    """The pictures of a file, a folder or a pattern, sorted by name.
-
-    Raises:
-        UserError: there are none.
-    """
-    path = Path(source)
-    if path.is_file():
-        return [path]
-    if path.is_dir():
-        found = [entry for entry in sorted(path.rglob("*")) if entry.suffix.lower() in SUFFIXES]
+    if video:
+        with VideoSource(config.source) as source:  # before the model: a wrong name is told at once
+            predict, classes = _predictor(config)
+            patience = max(1, round(options.track_patience * source.rate))
+            tracker = _tracker(config, patience) if options.track else None
+            summary = predict_video(predict, source, output, classes=classes, tracker=tracker, limit=config.limit)
+        _tell(summary, config, "frames")
     else:
-        found = sorted(Path(name) for name in glob.glob(source, recursive=True))
-    if not found:
-        what = "a folder without pictures" if path.is_dir() else "no such picture, folder or pattern"
-        raise UserError(f"source={source}: {what} ({', '.join(sorted(SUFFIXES))})")
-    return found
+        pictures = find_pictures(config.source, leave_out=out)[: config.limit]
+        predict, classes = _predictor(config)
+        tracker = _tracker(config, round(options.track_patience * 25)) if options.track else None
+        summary = predict_pictures(
+            predict,
+            pictures,
+            output,
+            classes=classes,
+            resume=config.resume == "auto",
+            skip_unreadable=config.unreadable == "warn",
+            tracker=tracker,
+        )
+        _tell(summary, config, "pictures")
+    print(out)
+    return RunResult(out, {"pictures": summary.pictures, "boxes": summary.boxes})
 
 
-def _file_names(pictures: Sequence[Path]) -> list[str]:
-    """``STEM.jpg`` for each picture; those whose stem was seen before get a number."""
-    seen: dict[str, int] = {}
-    names = []
-    for path in pictures:
-        seen[path.stem] = count = seen.get(path.stem, 0) + 1
-        names.append(f"{path.stem}.jpg" if count == 1 else f"{path.stem}_{count}.jpg")
-    return names
+def _predictor(config: Config) -> tuple[Predictor | TiledPredictor, Any]:
+    options = config.predict
+    lowest = min(config.score, options.track_low) if options.track else config.score
+    predict = open_predictor(config, score=lowest)
+    classes = predict.model.classes.get("detection")  # type: ignore[operator,union-attr]
+    if classes is None and (options.track or options.tiles):
+        key = "track" if options.track else "tiles"
+        raise UserError(f"predict.{key}=true: model={config.model} detects nothing; leave it out")
+    if not options.tiles:
+        return predict, classes
+    settings = TileSettings(options.tile_size, options.tile_overlap, nms_iou=config.nms_iou or 0.5)
+    return TiledPredictor(predict, settings), classes
 
 
-def _progress(items: Iterable[Any], total: int) -> Iterable[Any]:
-    return track(items, description="predicting", total=total, transient=True)
+def _tracker(config: Config, patience: int) -> Tracker:
+    return Tracker(TrackerSettings.shown_from(config.score, low=config.predict.track_low, patience=patience))
 
 
-def _table(prediction: Prediction) -> list[dict[str, Any]]:
-    table = prediction.classes.get("detection")
-    if table is None:
-        return []
-    rows = enumerate(zip(table.ids, table.names, strict=True))
-    return [{"id": index if own is None else own, "name": name} for index, (own, name) in rows if name is not None]
+def _contradictions(config: Config, words: Words, video: bool) -> None:
+    """Words that would be ignored."""
+    options, problems = config.predict, []
+    for switch, keys in {"tiles": ("tile_size", "tile_overlap"), "track": ("track_low", "track_patience")}.items():
+        for key in keys:
+            if words.get(f"predict.{key}") is not None and not getattr(options, switch):
+                problems.append(f"predict.{key}: has no effect without predict.{switch}=true")
+    if config.resume is not None and (video or options.track):
+        what = f"source={config.source}: a video" if video else "predict.track=true: tracking"
+        problems.append(f"resume=auto: {what} begins at the first frame; leave resume= out")
+    if video and options.ids != "running":
+        problems.append(f"predict.ids={options.ids}: the frames of a video have no names; leave it out")
+    if words.get("predict.alpha") is not None and not options.draw:
+        problems.append("predict.alpha: has no effect with predict.draw=false")
+    if problems:
+        raise ConfigError(problems)
+
+
+def _tell(summary: Summary, config: Config, unit: str) -> None:
+    if summary.unreadable:
+        count = len(summary.unreadable)
+        for line in summary.unreadable[:TOLD]:
+            print(f"warning: {line}", file=sys.stderr)
+        more = f", {TOLD} of them named above" if count > TOLD else ""
+        print(f"warning: {count} {unit} could not be read and were left out{more}", file=sys.stderr)
+    if summary.resumed:
+        print(f"{summary.resumed} {unit} were done before")
+    if summary.stopped:
+        print(f"stopped; what was done is whole: {summary.pictures} {unit}")
+    tracked = "" if summary.tracks is None else f", {summary.tracks} objects followed"
+    print(f"{summary.boxes} boxes of score ≥ {config.score:g} in {summary.pictures} {unit}{tracked}")

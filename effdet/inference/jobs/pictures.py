@@ -1,0 +1,143 @@
+"""Pictures to annotated pictures and results, from where an earlier run stopped."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+
+from PIL import Image
+
+from effdet.inference.jobs.output import JOURNAL, Output, StreamPredictor, Summary, progress
+from effdet.inference.picture import PictureLike
+from effdet.inference.prediction import Prediction
+from effdet.inference.tracking import Tracker, Trails
+from effdet.inference.writers import Entry, Journal, write_mot
+from heads.structures import ClassTable, UserError
+
+MASKS = "masks"
+"""Folder of the class maps."""
+
+
+def predict_pictures(
+    predict: StreamPredictor,
+    pictures: Sequence[Path],
+    output: Output,
+    *,
+    classes: ClassTable | None,
+    resume: bool = False,
+    skip_unreadable: bool = True,
+    tracker: Tracker | None = None,
+) -> Summary:
+    """Predict all of `pictures`; batches are formed by position, so that a resumed run gives the same to the bit.
+
+    Args:
+        predict: finds boxes from a score of `output.score` or below.
+        pictures: in order.
+        output: where to, and what.
+        classes: of the detection head; None where there is none.
+        resume: pictures that the journal in the folder has, with their drawings, are not predicted again.
+        skip_unreadable: go on past a picture that cannot be read, and name it in the summary.
+        tracker: takes the pictures for the frames of one video.
+
+    Raises:
+        UserError: nothing could be read; with `skip_unreadable` false, anything could not.
+    """
+    files = [str(path) for path in pictures]
+    drawings = dict(zip(files, drawing_names(pictures, output.folder), strict=True))
+    ids = {file: output.image_id(file, number) for number, file in enumerate(files, start=1)}
+    _refuse_overwriting(pictures, drawings, output)
+    output.folder.mkdir(parents=True, exist_ok=True)
+    unreadable: dict[str, str] = {}
+    trails = Trails()
+
+    def told(picture: PictureLike, error: UserError) -> None:
+        if not skip_unreadable:
+            raise error
+        unreadable[str(picture)] = str(error)
+
+    with Journal(output.folder / JOURNAL, output.settings, resume=resume) as journal:
+        todo = _todo(files, journal, output, predict.batch_size)
+        resumed = len(files) - len(todo)
+        with progress(len(todo), "pictures") as advance:
+            for prediction in predict.stream([Path(file) for file in todo], unreadable=told):
+                file = str(prediction.path)
+                shown = prediction.above(output.score) if tracker is None else _tracked(prediction, tracker)
+                drawing = drawings[file] if output.draw else None
+                if drawing is not None:
+                    drawn = shown.draw(score=0, alpha=output.alpha) if tracker is None else trails.draw(shown)
+                    _save(drawn, output.folder / drawing)
+                if shown.semantic is not None:
+                    _save(Image.fromarray(shown.semantic), output.folder / MASKS / f"{Path(drawings[file]).stem}.png")
+                journal.add(Entry.of(shown, file, drawing=drawing))
+                advance()
+        if not any(file in journal.entries for file in files):
+            first = next(iter(unreadable.values()), "no pictures")
+            raise UserError(f"none of the {len(files)} pictures can be read; the first: {first}")
+        journal.keep(files)  # a run that went on leaves the same file as one that was not stopped
+        found = {ids[file]: entry for file, entry in journal.entries.items()}
+    output.write(found, classes)
+    tracks = None
+    if tracker is not None:
+        write_mot(output.folder / "tracks.txt", found.values())
+        tracks = len({box["track_id"] for entry in found.values() for box in entry.boxes})
+    boxes = sum(len(entry.boxes) for entry in found.values())
+    return Summary(len(found), boxes, tuple(unreadable.values()), resumed=resumed, tracks=tracks)
+
+
+def drawing_names(pictures: Sequence[Path], folder: Path) -> list[str]:
+    """``STEM.jpg`` for each picture, with a number behind it where that name is taken."""
+    taken: set[str] = set()
+    names = []
+    for path in pictures:
+        number, name = 1, f"{path.stem}.jpg"
+        while name.casefold() in taken:  # some file systems take A.jpg for a.jpg
+            number += 1
+            name = f"{path.stem}_{number}.jpg"
+        taken.add(name.casefold())
+        names.append(name)
+    return names
+
+
+def _todo(files: Sequence[str], journal: Journal, output: Output, batch_size: int) -> list[str]:
+    """The pictures of all batches that are not wholly done."""
+    missing: list[str] = []
+    for start in range(0, len(files), batch_size):
+        batch = files[start : start + batch_size]
+        if not all(_done(journal.entries.get(file), output) for file in batch):
+            missing += batch
+    again = set(missing)
+    journal.keep(file for file in files if file not in again)
+    return missing
+
+
+def _done(entry: Entry | None, output: Output) -> bool:
+    if entry is None:
+        return False
+    return not output.draw or entry.drawing is not None and (output.folder / entry.drawing).is_file()
+
+
+def _tracked(prediction: Prediction, tracker: Tracker) -> Prediction:
+    return prediction.tracked(tracker.update(prediction.boxes, prediction.scores, prediction.labels))
+
+
+def _save(picture: Image.Image, path: Path) -> None:
+    """Whole or not at all: what is there is taken for done."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    part = path.with_name(f".{path.name}.part")
+    if path.suffix == ".png":
+        picture.save(part, "PNG")
+    else:
+        picture.save(part, "JPEG", quality=92)
+    os.replace(part, path)
+
+
+def _refuse_overwriting(pictures: Sequence[Path], drawings: dict[str, str], output: Output) -> None:
+    if not output.draw:
+        return
+    sources = {path.resolve() for path in pictures}
+    targets = (output.folder / drawings[str(path)] for path in pictures)
+    if clash := next((target for target in targets if target.resolve() in sources), None):
+        raise UserError(
+            f"out={output.folder}: the drawing {clash.name} would replace a picture of the source; take another"
+        )

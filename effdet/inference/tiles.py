@@ -1,0 +1,161 @@
+"""Small objects in large pictures: the model looks at overlapping tiles and at the whole, and the finds are merged.
+
+After Akyon et al. 2022, "Slicing Aided Hyper Inference and Fine-tuning for Small Object Detection". A tile of the network's
+own size is seen unreduced. It costs one pass a tile, and finds that were right on the whole picture can get worse: measure.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+
+from effdet.inference.picture import PictureLike, as_array
+from effdet.inference.prediction import Prediction
+from effdet.inference.predictor import Predictor
+from heads.structures import UserError
+
+_AT_EDGE = 2.0
+"""Pixels: a box that comes this near to a tile's inner edge is taken for a part of something larger."""
+
+
+@dataclass(frozen=True)
+class TileSettings:
+    """How a picture is cut."""
+
+    size: int | None = None
+    """Pixels of a tile's side; None takes the network's input size."""
+    overlap: float = 0.2
+    """Share of a tile that its neighbour sees too: things up to that size are whole in one of them."""
+    nms_iou: float = 0.5
+    """Of two boxes of a class that overlap by more the better stays."""
+
+    def __post_init__(self) -> None:
+        if self.size is not None and self.size < 32:
+            raise UserError(f"a tile's size (={self.size}) must be at least 32 pixels")
+        if not 0 <= self.overlap <= 0.9:
+            raise UserError(f"tiles must overlap by a share of 0…0.9, got {self.overlap:g}")
+
+
+class TiledPredictor:
+    """A `Predictor` that cuts each picture into tiles; called in the same ways.
+
+    Class maps and whole-picture classes are those of the whole picture.
+
+    Args:
+        predictor: what predicts a tile.
+        settings: see `TileSettings`.
+        max_detections: kept of a picture.
+    """
+
+    def __init__(
+        self, predictor: Predictor, settings: TileSettings | None = None, *, max_detections: int = 300
+    ) -> None:
+        self.predictor, self.settings, self.max_detections = predictor, settings or TileSettings(), max_detections
+        size = self.settings.size
+        self._tile = predictor.preprocess.size if size is None else (size, size)
+
+    @property
+    def batch_size(self) -> int:
+        return self.predictor.batch_size
+
+    def __call__(self, pictures: Any) -> Any:
+        """One prediction for one picture, a list for a list."""
+        if isinstance(pictures, (list, tuple)):
+            return list(self.stream(pictures))
+        return next(self.stream([pictures]))
+
+    def stream(
+        self,
+        pictures: Iterable[PictureLike],
+        *,
+        unreadable: Callable[[PictureLike, UserError], None] | None = None,
+    ) -> Iterator[Prediction]:
+        """As `Predictor.stream`. A batch holds tiles of one picture alone, so that results do not depend on the others."""
+        for picture in pictures:
+            try:
+                pixels = as_array(picture)
+            except UserError as error:
+                if unreadable is None:
+                    raise
+                unreadable(picture, error)
+                continue
+            frames = tile_frames(pixels.shape[0], pixels.shape[1], self._tile, self.settings.overlap)
+            crops = (pixels[y1:y2, x1:x2] for x1, y1, x2, y2 in frames.tolist())
+            whole, *parts = self.predictor.stream([pixels, *crops])
+            # A picture of a single tile has no inner edges: its tile is the whole.
+            merged = merge(whole, parts, frames, nms_iou=self.settings.nms_iou) if len(frames) else whole
+            path = None if not isinstance(picture, str) and not hasattr(picture, "__fspath__") else str(picture)
+            yield replace(merged.rows(np.arange(min(len(merged), self.max_detections))), path=path)
+
+
+def tile_frames(height: int, width: int, tile: tuple[int, int], overlap: float) -> np.ndarray:
+    """(T, 4) int64 xyxy of the tiles that cover a picture; none where one tile would hold it all.
+
+    Tiles are of equal size and evenly spread, so that neighbours overlap by `overlap` of a tile or more.
+    """
+    rows, columns = _starts(height, tile[0], overlap), _starts(width, tile[1], overlap)
+    if len(rows) * len(columns) == 1:
+        return np.zeros((0, 4), np.int64)
+    frames = [
+        (x, y, min(x + tile[1], width), min(y + tile[0], height)) for y in rows.tolist() for x in columns.tolist()
+    ]
+    return np.array(frames, np.int64)
+
+
+def merge(whole: Prediction, parts: list[Prediction], frames: np.ndarray, *, nms_iou: float) -> Prediction:
+    """The boxes of the whole picture and of its tiles, each thing once.
+
+    NMS by class. A box cut off by a tile's inner edge is likely a part: it comes last whatever its score, and goes where
+    a kept box holds most of it (by the share of its own area, not by IoU, which is small for a part and its whole).
+
+    Args:
+        whole: of the whole picture.
+        parts: of the tiles, boxes in pixels of their tile.
+        frames: (T, 4) xyxy of the tiles in the picture.
+        nms_iou: overlap from which boxes of a class are the same thing.
+
+    Returns:
+        `whole` with all boxes, sorted by falling score.
+    """
+    height, width = whole.size
+    boxes, cut = [whole.boxes], [np.zeros(len(whole), bool)]
+    for part, frame in zip(parts, frames.astype(np.float32), strict=True):
+        moved = part.boxes + np.tile(frame[:2], 2)
+        inner = np.array([frame[0] > 0, frame[1] > 0, frame[2] < width, frame[3] < height])
+        boxes.append(moved)
+        cut.append((inner & (np.abs(moved - frame) < _AT_EDGE)).any(1))
+    every = np.concatenate(boxes)
+    scores = np.concatenate([whole.scores, *(part.scores for part in parts)])
+    labels = np.concatenate([whole.labels, *(part.labels for part in parts)])
+    keep = _suppressed(every, scores, labels, np.concatenate(cut), nms_iou)
+    keep = keep[np.argsort(-scores[keep], kind="stable")]
+    return replace(whole, boxes=every[keep], scores=scores[keep], labels=labels[keep])
+
+
+def _suppressed(
+    boxes: np.ndarray, scores: np.ndarray, labels: np.ndarray, cut: np.ndarray, nms_iou: float
+) -> np.ndarray:
+    """Indices that stay."""
+    order = np.lexsort((-scores, cut))
+    area = (boxes[:, 2:] - boxes[:, :2]).clip(0).prod(1)
+    alive, kept = np.ones(len(boxes), bool), []
+    for index in order.tolist():
+        if not alive[index]:
+            continue
+        kept.append(index)
+        low, high = np.maximum(boxes[index, :2], boxes[:, :2]), np.minimum(boxes[index, 2:], boxes[:, 2:])
+        shared = (high - low).clip(0).prod(1)
+        against = np.where(cut, np.minimum(area, area[index]), area + area[index] - shared)
+        alive &= (labels != labels[index]) | (shared <= nms_iou * against)
+    return np.array(kept, np.int64)
+
+
+def _starts(length: int, tile: int, overlap: float) -> np.ndarray:
+    """First pixels of the tiles along one side."""
+    if length <= tile:
+        return np.zeros(1, np.int64)
+    count = int(np.ceil((length - tile) / max(1.0, tile * (1 - overlap)) - 1e-9)) + 1
+    return np.linspace(0, length - tile, count).round().astype(np.int64)

@@ -1,0 +1,176 @@
+"""Whole jobs with a stand-in detector: what is written, going on after a stop, bad pictures, tracking."""
+
+import csv
+import json
+from fractions import Fraction
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from effdet.inference import Predictor
+from effdet.inference.jobs import Output, predict_pictures, predict_video
+from effdet.inference.sources import VideoSource, find_pictures
+from effdet.inference.tracking import Tracker
+from effdet.inference.writers import VideoWriter
+from heads.structures import UserError
+from tests.evaluation_fakes import CLASSES, FakeModel, FakeSet
+
+
+@pytest.fixture
+def folder(tmp_path):
+    pictures = FakeSet(7)
+    (tmp_path / "in").mkdir()
+    for index in range(7):
+        Image.fromarray(pictures.picture(index)).save(tmp_path / "in" / f"{index}.png")
+    return tmp_path / "in"
+
+
+def job(folder, out, *heads, **options):
+    output = Output(out, **{key: options.pop(key) for key in ("draw", "ids", "settings", "score") if key in options})
+    predict = options.pop("predict", Predictor(FakeModel(*(heads or ("detection",))), batch_size=3))
+    return predict_pictures(predict, find_pictures(str(folder)), output, classes=CLASSES, **options)
+
+
+def contents(folder):
+    return {path.relative_to(folder).as_posix(): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+def test_what_is_written(folder, tmp_path):
+    summary = job(folder, tmp_path / "out")
+    assert (summary.pictures, summary.boxes, summary.unreadable) == (7, 7, ())
+    assert sorted(contents(tmp_path / "out")) == sorted(
+        [*(f"{n}.jpg" for n in range(7)), "predictions.csv", "predictions.json", "predictions.jsonl"]
+    )
+    written = json.loads((tmp_path / "out/predictions.json").read_text())
+    assert [image["id"] for image in written["images"]] == list(range(1, 8))
+    assert written["images"][2] == {
+        "id": 3, "file_name": str(folder / "2.png"), "height": 40, "width": 60, "drawing": "2.jpg"
+    }  # fmt: skip
+    assert written["categories"] == [{"id": 3, "name": "car"}, {"id": 1, "name": "person"}]
+    assert written["annotations"][2]["bbox"] == pytest.approx([8, 10, 10, 10], abs=1)
+    assert set(written["annotations"][0]) == {"image_id", "category_id", "bbox", "score"}
+    rows = list(csv.DictReader((tmp_path / "out/predictions.csv").open()))
+    assert len(rows) == 7 and rows[2]["name"] == "car" and float(rows[2]["x1"]) == pytest.approx(8, abs=1)
+
+
+def test_class_maps_and_classes(folder, tmp_path):
+    job(folder, tmp_path / "out", "semantic", "classification")
+    assert np.asarray(Image.open(tmp_path / "out/masks/2.png")).max() == 1
+    written = json.loads((tmp_path / "out/predictions.json").read_text())
+    assert written["images"][0]["classes"][0]["name"] == "car" and written["annotations"] == []
+
+
+def test_ids_by_name_are_a_bare_list(folder, tmp_path):
+    job(folder, tmp_path / "out", ids="name", draw=False)
+    written = json.loads((tmp_path / "out/predictions.json").read_text())
+    assert [row["image_id"] for row in written] == list(range(7))
+    (folder / "none.png").write_bytes((folder / "0.png").read_bytes())
+    with pytest.raises(UserError, match="ids=name: .*none.png: there is no number in its name"):
+        job(folder, tmp_path / "out", ids="name")
+
+
+class Stopped(Predictor):
+    """Is killed after some pictures."""
+
+    after = 4
+
+    def stream(self, pictures, **more):
+        for count, prediction in enumerate(super().stream(pictures, **more)):
+            if count == self.after:
+                raise KeyboardInterrupt
+            yield prediction
+
+
+@pytest.mark.parametrize("after", [0, 1, 3, 4, 6])
+def test_a_stopped_folder_goes_on_to_the_same_bytes(folder, tmp_path, after):
+    (folder / "4.png").write_bytes(b"broken")
+    job(folder, tmp_path / "whole")
+    stopped = Stopped(FakeModel("detection"), batch_size=3)
+    stopped.after = after
+    out = tmp_path / "cut"
+    try:
+        job(folder, out, predict=stopped)
+    except KeyboardInterrupt:
+        with (out / "predictions.jsonl").open("a") as file:
+            file.write('{"file": "half a li')  # killed while writing
+    summary = job(folder, out, resume=True)
+    assert summary.resumed == {0: 0, 1: 0, 3: 3, 4: 3, 6: 4}[after] and summary.pictures == 6
+    assert contents(out) == contents(tmp_path / "whole")
+
+
+def test_resume_does_only_what_is_missing(folder, tmp_path):
+    job(folder, tmp_path / "out")
+    (tmp_path / "out/6.jpg").unlink()
+    assert job(folder, tmp_path / "out", resume=True).resumed == 6
+    assert (tmp_path / "out/6.jpg").is_file()
+    assert job(folder, tmp_path / "out", resume=True).resumed == 7
+    with pytest.raises(UserError, match=r"same settings only \(score was None, is 0.5\); take another out="):
+        job(folder, tmp_path / "out", resume=True, settings={"score": 0.5})
+
+
+def test_unreadable_pictures(folder, tmp_path):
+    (folder / "3.png").write_bytes(b"")
+    summary = job(folder, tmp_path / "out")
+    assert summary.pictures == 6 and len(summary.unreadable) == 1 and "3.png" in summary.unreadable[0]
+    written = json.loads((tmp_path / "out/predictions.json").read_text())
+    assert [image["id"] for image in written["images"]] == [1, 2, 3, 5, 6, 7]  # the others keep their numbers
+    with pytest.raises(UserError, match=r"3\.png"):
+        job(folder, tmp_path / "out2", skip_unreadable=False)
+    for path in folder.iterdir():
+        path.write_bytes(b"")
+    with pytest.raises(UserError, match="none of the 7 pictures can be read; the first: .*0.png"):
+        job(folder, tmp_path / "out3")
+
+
+def test_names_that_meet_and_sources_that_are_safe(folder, tmp_path):
+    (folder / "sub").mkdir()
+    (folder / "sub" / "1.png").write_bytes((folder / "1.png").read_bytes())
+    (folder / "1_2.png").write_bytes((folder / "1.png").read_bytes())
+    job(folder, tmp_path / "out")
+    assert len([name for name in contents(tmp_path / "out") if name.endswith(".jpg")]) == 9
+    Image.open(folder / "0.png").save(folder / "5.jpg")
+    with pytest.raises(UserError, match=r"the drawing 5.jpg would replace a picture of the source"):
+        job(folder, folder)
+
+
+@pytest.mark.parametrize("track", [False, True])
+def test_a_video(tmp_path, track):
+    pytest.importorskip("av")
+    with VideoWriter(tmp_path / "drive.mp4", Fraction(10)) as writer:
+        for index in range(9):
+            writer.write(FakeSet(9).picture(index))
+    with VideoSource(str(tmp_path / "drive.mp4")) as source:
+        predict = Predictor(FakeModel("detection"), batch_size=4)
+        summary = predict_video(
+            predict, source, Output(tmp_path / "out"), classes=CLASSES, tracker=Tracker() if track else None, limit=8
+        )
+    assert (summary.pictures, summary.boxes, summary.tracks) == (8, 8, 1 if track else None)
+    with VideoSource(str(tmp_path / "out/drive.mp4")) as drawn:
+        assert drawn.rate == 10 and len(list(drawn)) == 8
+    written = json.loads((tmp_path / "out/predictions.json").read_text())
+    assert written["images"][3]["frame"] == 3 and written["images"][3]["time"] == pytest.approx(0.3)
+    rows = list(csv.DictReader((tmp_path / "out/predictions.csv").open()))
+    assert rows[3]["track"] == ("1" if track else "") and rows[3]["frame"] == "3"
+    if track:
+        lines = (tmp_path / "out/drive.txt").read_text().splitlines()
+        first = [float(value) for value in lines[0].split(",")]
+        assert len(lines) == 8 and first[:2] == [1, 1] and first[2:4] == pytest.approx([1, 11], abs=1.5)
+
+
+def test_ctrl_c_in_a_video_leaves_whole_files(tmp_path):
+    pytest.importorskip("av")
+    with VideoWriter(tmp_path / "a.mp4", Fraction(10)) as writer:
+        for index in range(8):
+            writer.write(FakeSet(8).picture(index))
+    with VideoSource(str(tmp_path / "a.mp4")) as source:
+        predict = Stopped(FakeModel("detection"), batch_size=2)
+        summary = predict_video(predict, source, Output(tmp_path / "out"), classes=CLASSES)
+    assert summary.stopped and summary.pictures == 4
+    with VideoSource(str(tmp_path / "out/a.mp4")) as drawn:
+        assert len(list(drawn)) == 4
+
+
+def test_tracking_a_folder_of_frames(folder, tmp_path):
+    summary = job(folder, tmp_path / "out", tracker=Tracker())
+    assert summary.tracks == 1 and len((tmp_path / "out/tracks.txt").read_text().splitlines()) == 7

@@ -1,0 +1,68 @@
+import pytest
+from PIL import Image
+
+from effdet.inference.sources import find_pictures, is_video
+from heads.structures import UserError
+
+
+@pytest.fixture
+def folder(tmp_path):
+    for name in ("b.jpg", "a.PNG", "sub/c.webp", ".cache/d.jpg", "out/b.jpg", "notes.md"):
+        path = tmp_path / name
+        path.parent.mkdir(exist_ok=True)
+        Image.new("RGB", (4, 4)).save(path, "PNG")
+    return tmp_path
+
+
+def names(found, folder):
+    return [path.relative_to(folder).as_posix() for path in found]
+
+
+def test_a_file_a_folder_and_a_pattern(folder):
+    assert find_pictures(str(folder / "notes.md")) == [folder / "notes.md"]  # as named; its content decides
+    assert names(find_pictures(str(folder)), folder) == ["a.PNG", "b.jpg", "out/b.jpg", "sub/c.webp"]
+    assert names(find_pictures(str(folder / "*.jpg")), folder) == ["b.jpg"]
+    assert names(find_pictures(str(folder / "**/*.jpg")), folder) == ["b.jpg", "out/b.jpg"]
+
+
+def test_our_own_results_are_left_out(folder):
+    assert names(find_pictures(str(folder), leave_out=folder / "out"), folder) == ["a.PNG", "b.jpg", "sub/c.webp"]
+    assert len(find_pictures(str(folder), leave_out=folder)) == 4
+
+
+def test_a_list_keeps_its_order(folder):
+    (folder / "some.txt").write_text(f"# mine\nsub/c.webp\n\n{folder}/a.PNG\n")
+    assert names(find_pictures(str(folder / "some.txt")), folder) == ["sub/c.webp", "a.PNG"]
+
+
+@pytest.mark.parametrize(
+    ("source", "text"),
+    [
+        ("none.jpg", "no such picture, folder, pattern or video"),
+        ("*.tif", "no such picture, folder, pattern or video"),
+        ("empty", "a folder without pictures"),
+        ("bad.txt", "bad.txt, line 2: gone.jpg: no such picture"),
+        ("blank.txt", "names no picture"),
+        ("binary.txt", "must be UTF-8"),
+    ],
+)
+def test_errors(folder, source, text):
+    (folder / "empty").mkdir()
+    (folder / "bad.txt").write_text("b.jpg\ngone.jpg\n")
+    (folder / "blank.txt").write_text("# nothing\n")
+    (folder / "binary.txt").write_bytes(b"\xff\xfe\x00")
+    with pytest.raises(UserError, match=text) as caught:
+        find_pictures(str(folder / source))
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "source", ["a.mp4", "X.MOV", "0", "camera:1", "/dev/video0", "rtsp://h/x", "https://h/a.mp4?b=1"]
+)
+def test_videos_are_known_by_name(source):
+    assert is_video(source)
+
+
+@pytest.mark.parametrize("source", ["a.jpg", "frames", "*.mp4x", "a*.jpg", "list.txt", "C:/pictures"])
+def test_pictures_are_no_videos(source):
+    assert not is_video(source)
