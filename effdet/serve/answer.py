@@ -16,22 +16,20 @@ from effdet.inference import Prediction
 def answer(prediction: Prediction, *, score: float, masks: bool) -> dict[str, Any]:
     """Boxes of at least `score`, with colours; class shares; the class map as a PNG data URL where asked for."""
     shown = prediction.above(score)
-    found = shown.to_dict()
-    found.pop("path")
+    found: dict[str, Any] = {key: value for key, value in shown.to_dict().items() if key != "path"}
     if "detection" in prediction.classes:
         colours = _colours(prediction, "detection")
         found["boxes"] = [{**box, "colour": colours[box["label"]]} for box in found["boxes"]]
     if prediction.semantic is not None:
         names, colours = prediction.classes["semantic"].names, _colours(prediction, "semantic")
-        found["semantic"] = {
+        semantic: dict[str, Any] = {
             "classes": [
                 {"name": name, "colour": colours[index], "share": found["semantic"][name]}
                 for index, name in enumerate(names)
                 if name in found["semantic"]
             ]
         }
-        if masks:
-            found["semantic"]["map"] = _map_url(prediction.semantic, colours)
+        found["semantic"] = semantic | ({"map": _map_url(prediction.semantic, colours)} if masks else {})
     return found
 
 

@@ -132,7 +132,7 @@ def test_other_routes(client):
 
 
 def test_metrics_count(client, picture):
-    send(client, picture), send(client, b"text")
+    assert [send(client, data).status_code for data in (picture, b"text")] == [200, 415]
     text = client.get("/metrics").text
     assert 'effdet_requests_total{status="200"} 1.0' in text and 'effdet_requests_total{status="415"} 1.0' in text
     assert "effdet_batch_pictures_count 1.0" in text and "effdet_requests_in_work 0.0" in text

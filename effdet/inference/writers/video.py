@@ -41,7 +41,7 @@ class VideoWriter:
         return self
 
     def __exit__(self, *error: object) -> None:
-        container = self._container
+        container: Any = self._container
         if container is None:
             return
         container.mux(self._stream.encode(None))
@@ -61,7 +61,7 @@ class VideoWriter:
             time: seconds; None follows the frame before by 1 / rate.
         """
         image = np.pad(image, ((0, image.shape[0] % 2), (0, image.shape[1] % 2), (0, 0)), mode="edge")
-        if self._container is None:
+        if self._stream is None:
             self._open(image.shape[0], image.shape[1])
         if image.shape[:2] != (self._stream.height, self._stream.width):
             raise UserError(

@@ -54,7 +54,7 @@ def test_weak_detections_continue_a_track_and_start_none():
 
 def test_out_of_sight_for_a_while():
     tracker = Tracker(TrackerSettings(patience=5))
-    seen(tracker), seen(tracker)
+    assert [seen(tracker), seen(tracker)] == [[1], [1]]
     for _ in range(5):
         none(tracker)
     assert seen(tracker) == [1]
