@@ -32,7 +32,7 @@ class VideoWriter:
         self.path, self.rate = path, rate
         self._part = path.with_name(f".{path.stem}.part{path.suffix}")
         self._av = require_av()
-        self._container: Any = None  # opened by the first frame, which has the size
+        self._container: Any = None
         self._stream: Any = None
         self._first: Fraction | None = None
         self._last = -1
@@ -61,17 +61,16 @@ class VideoWriter:
             time: seconds; None follows the frame before by 1 / rate.
         """
         image = np.pad(image, ((0, image.shape[0] % 2), (0, image.shape[1] % 2), (0, 0)), mode="edge")
-        if self._stream is None:
-            self._open(image.shape[0], image.shape[1])
-        if image.shape[:2] != (self._stream.height, self._stream.width):
+        stream = self._opened(image.shape[0], image.shape[1])
+        if image.shape[:2] != (stream.height, stream.width):
             raise UserError(
                 f"{self.path}: a frame has {image.shape[1]}×{image.shape[0]} pixels, the first had "
-                f"{self._stream.width}×{self._stream.height}: a video has frames of one size"
+                f"{stream.width}×{stream.height}: a video has frames of one size"
             )
         frame = self._av.VideoFrame.from_ndarray(np.ascontiguousarray(image), format="rgb24")
         self._last = frame.pts = self._tick(time)
         frame.time_base = Fraction(1, _TICKS)
-        self._container.mux(self._stream.encode(frame))
+        self._container.mux(stream.encode(frame))
 
     def _tick(self, time: Fraction | None) -> int:
         """The frame's time in ticks, later than the one before."""
@@ -81,7 +80,10 @@ class VideoWriter:
         self._first = time if self._first is None else self._first
         return max(round((time - self._first) * _TICKS), self._last + 1)
 
-    def _open(self, height: int, width: int) -> None:
+    def _opened(self, height: int, width: int) -> Any:
+        """The stream, opened by the first frame."""
+        if self._stream is not None:
+            return self._stream
         self.path.parent.mkdir(parents=True, exist_ok=True)
         known = self._av.codec.codecs_available
         name, options = next((name, options) for name, options in _CODECS if name in known)
@@ -92,3 +94,4 @@ class VideoWriter:
             self._stream.time_base = self._stream.codec_context.time_base = Fraction(1, _TICKS)
         except (OSError, ValueError, self._av.FFmpegError) as error:
             raise UserError(f"{self.path}: cannot be written ({reason(error)})") from None
+        return self._stream
