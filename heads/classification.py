@@ -60,6 +60,9 @@ class ClassificationHead(nn.Module):
         self.dropout = nn.Dropout(dropout)
         self.classifier = nn.Linear(head_channels, num_classes)
         initialise(self)
+        # The reference draws from ±1/√K, meant for 1,000 classes: ten of them would begin at a loss of 5 instead of ln 10.
+        bound = max(num_classes, head_channels) ** -0.5
+        nn.init.uniform_(self.classifier.weight, -bound, bound)
 
     def forward(self, features: Mapping[str, Tensor], image_size: tuple[int, int]) -> Tensor:
         """``features["C5"]``: (B, in, h, w) -> (B, K) logits. `image_size` is not used here."""
@@ -71,15 +74,18 @@ class ClassificationHead(nn.Module):
 
         Args:
             output: (B, K) logits.
-            targets: ``category`` (B,) int64, -1 for a picture without label, or (B, K) float32 weights that sum to 1.
+            targets: ``category`` (B,) int64, -1 for a picture without label, or (B, K) float32 weights that sum to 1,
+                or are all 0 for one without.
         """
         category = targets.category
         logits = output.float()
         if category is None:
             return {"class": logits.sum() * 0.0}
         if category.dim() == 2:
-            loss = F.cross_entropy(logits, category.float(), label_smoothing=self.label_smoothing)
-            return {"class": loss}
+            weights = category.float()
+            known = (weights.sum(1) > 0).float()
+            each = F.cross_entropy(logits, weights, reduction="none", label_smoothing=self.label_smoothing)
+            return {"class": (each * known).sum() / known.sum().clamp(min=1)}
         total = F.cross_entropy(
             logits, category, ignore_index=-1, reduction="sum", label_smoothing=self.label_smoothing
         )

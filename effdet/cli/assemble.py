@@ -9,9 +9,22 @@ from pathlib import Path
 from typing import Any
 
 from effdet.cli.config import Config
-from effdet.data import AugmentSpec, DataError, DataSpec, EvalSet, Source, TrainLoader, TrainSet, open_source
+from effdet.data import (
+    AugmentSpec,
+    DataError,
+    DataSpec,
+    EvalSet,
+    MixCollate,
+    Progression,
+    Source,
+    StagedTrainSet,
+    TrainLoader,
+    collate,
+    open_source,
+)
 from effdet.data import repeat_factors as rare_class_factors
 from effdet.evaluation import (
+    ClassificationEvaluator,
     ClassJoin,
     ClassMapWriter,
     DetectionEvaluator,
@@ -86,6 +99,7 @@ def model_spec(
         neck=neck,
         heads=heads,
         balance=_balance(config),
+        preprocess=config.get("preprocess"),
     )
 
 
@@ -138,24 +152,44 @@ def worker_count(workers: int | None, *, cuda: bool) -> int:
 
 def loader_factory(config: Config, source: Source, model: VisionModel, *, workers: int, cuda: bool) -> LoaderFactory:
     """Builds the training loader of one process."""
-    epochs = config.get("trainer.max_epochs")
-    train_set = TrainSet(
+    train_set = StagedTrainSet(
         source,
         model.preprocess,
+        progression=progression(config),
         augment=AugmentSpec(**config.get("augment")),
         seed=config.seed,
-        epochs=epochs if epochs is not None and epochs > 0 else None,
+        epochs=planned_epochs(config),
         policy=config.get("data.unreadable", "error"),
     )
+    mixes = train_set.augment.mixup > 0 or train_set.augment.cutmix > 0
+    collate_fn = MixCollate(train_set.augment_at, classes=len(source.classes), seed=config.seed) if mixes else collate
     threshold = config.get("data.repeat_threshold")
     factors = None if threshold is None else rare_class_factors(source.records, threshold=threshold)
 
     def build(*, batch_size: int, rank: int, world: int) -> TrainLoader:
         return TrainLoader(
-            train_set, batch_size, workers=workers, rank=rank, world=world, factors=factors, pin_memory=cuda
+            train_set,
+            batch_size,
+            workers=workers,
+            rank=rank,
+            world=world,
+            factors=factors,
+            pin_memory=cuda,
+            collate=collate_fn,
         )
 
     return build
+
+
+def planned_epochs(config: Config) -> int | None:
+    """Epochs of the whole run, or None where something else ends it."""
+    epochs = config.get("trainer.max_epochs")
+    return epochs if epochs is not None and epochs > 0 else None
+
+
+def progression(config: Config) -> Progression:
+    """How size and regularisation grow over the run; not at all where the configuration has no such section."""
+    return Progression.from_dict(config.get("progressive") or {})
 
 
 @dataclass(frozen=True)
@@ -168,6 +202,8 @@ class Judgement:
     """Its chief metric, 1 at best."""
     classes: Callable[[Source], ClassTable]
     judge: Callable[[Source, ClassJoin, str], Evaluator]
+    oracle: bool = True
+    """The pre-flight feeds the labels back as predictions (`truth_predict_fn`): worth it where they have a geometry."""
 
 
 JUDGEMENTS: dict[str, Judgement] = {
@@ -182,6 +218,13 @@ JUDGEMENTS: dict[str, Judgement] = {
         "mIoU",
         lambda source: source.semantic_classes or source.classes,
         lambda source, joined, backend: SemanticEvaluator(joined),
+    ),
+    "classification": Judgement(
+        "category",
+        "top1",
+        lambda source: source.classes,
+        lambda source, joined, backend: ClassificationEvaluator(joined),
+        oracle=False,
     ),
 }
 """By head."""
@@ -232,6 +275,7 @@ def oracle_evaluators(model: VisionModel, source: Source) -> dict[str, tuple[str
     return {
         head: (judgement.metric, judgement.judge(source, same_classes(judgement.classes(source)), "pycocotools"))
         for head, judgement in judgements(model, source).items()
+        if judgement.oracle
     }
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -62,6 +62,20 @@ class Config:
             for part in path:
                 node = node.setdefault(part, {})
             node[last] = copy.deepcopy(value)
+        return Config(nested, self._choices)
+
+    def without(self, keys: Iterable[str]) -> Config:
+        """A copy without the leaves `keys` (dotted), and without the sections that they leave empty."""
+        nested = copy.deepcopy(self._values)
+        for key in keys:
+            *path, last = key.split(".")
+            nodes = [nested]
+            for part in path:
+                nodes.append(nodes[-1][part])
+            del nodes[-1][last]
+            for depth in range(len(path), 0, -1):
+                if not nodes[depth]:
+                    del nodes[depth - 1][path[depth - 1]]
         return Config(nested, self._choices)
 
     def to_dict(self) -> dict[str, Any]:

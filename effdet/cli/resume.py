@@ -16,6 +16,8 @@ from effdet.cli.rundir import CONFIG
 
 IDENTITY = ("task", "data", "backbone", "neck", "head", "model", "phi", "image_size", "limit")
 """Keys and groups that say what is trained on what."""
+CHOICES = ("task", "data", "backbone", "neck", "head", "optimizer", "augment")
+"""Groups whose files differ in their keys: the run's file is taken whole, whichever one the words compose."""
 NOT_INHERITED = ("run_dir", "resume", "overwrite", "experiment")
 
 
@@ -63,7 +65,8 @@ def continued(config: Config, saved: Config, explicit: set[str]) -> Config:
     ]
     if differences:
         raise ConfigError(["the run to resume has another model or other data; leave these words out:", *differences])
-    return config.replacing(inherited(old, new, explicit))
+    whole = config.replacing(inherited(old, new, explicit))
+    return whole.without([key for key in new if _is_choice(key) and key not in old and key not in explicit])
 
 
 def inherited(old: Mapping[str, Any], new: Mapping[str, Any], explicit: set[str]) -> dict[str, Any]:
@@ -71,8 +74,14 @@ def inherited(old: Mapping[str, Any], new: Mapping[str, Any], explicit: set[str]
     return {
         key: value
         for key, value in old.items()
-        if key not in explicit and key.partition(".")[0] not in NOT_INHERITED and (key in new or _is_identity(key))
+        if key not in explicit
+        and key.partition(".")[0] not in NOT_INHERITED
+        and (key in new or _is_identity(key) or _is_choice(key))
     }
+
+
+def _is_choice(key: str) -> bool:
+    return key.partition(".")[0] in CHOICES
 
 
 def _is_identity(key: str) -> bool:

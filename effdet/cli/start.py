@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -9,12 +11,12 @@ import torch
 from rich.console import Console
 from rich.panel import Panel
 
-from effdet.cli.assemble import EVAL_BATCH, oracle_evaluators
+from effdet.cli.assemble import EVAL_BATCH, class_tables, model_spec, oracle_evaluators, with_class_weights
 from effdet.cli.config import Config
 from effdet.cli.ranks import is_first
-from effdet.data import EvalSet
+from effdet.data import EvalSet, Source
 from effdet.evaluation import evaluate, truth_predict_fn
-from effdet.model import VisionModel
+from effdet.model import ModelSpec, VisionModel, build
 from effdet.training import read_checkpoint
 from effdet.training.loader import LoaderFactory
 from effdet.training.preflight import preflight
@@ -26,6 +28,23 @@ Record = dict[str, Any]
 ORACLE_PICTURES = 200
 """As many pictures of val are scored against themselves; a fault in the annotations is rarely a single one."""
 PREFLIGHT_BATCH = 4
+
+
+def first_model(config: Config, train: Source, checkpoint: Path | None) -> tuple[VisionModel, Record]:
+    """The model to train, on the CPU, and what it starts from.
+
+    A run that goes on builds the model that its checkpoint describes: the weights that it began with may have brought
+    conventions of their own.
+    """
+    if checkpoint is not None:
+        saved = read_checkpoint(checkpoint, mmap=True)
+        return build(ModelSpec.from_dict(json.loads(saved["spec"]))), saved.get("weights") or {"source": None}
+    model = build(with_class_weights(model_spec(config, classes=class_tables(train, config.task.name)), train))
+    weights = first_weights(model, config)
+    chosen = {key: value for key, value in (config.get("preprocess") or {}).items() if value is not None}
+    if chosen:  # the user's word goes before the weights'
+        model.spec = model.spec.replace(preprocess=replace(model.preprocess, **chosen))
+    return model, weights
 
 
 def first_weights(model: VisionModel, config: Config) -> Record:
@@ -47,11 +66,6 @@ def first_weights(model: VisionModel, config: Config) -> Record:
     if is_first():
         print(report)
     return {"source": report.source, "sha256": resolved.sha256, "scope": report.scope, "report": str(report)}
-
-
-def recorded_weights(checkpoint: Path) -> Record:
-    """What the run that goes on started from."""
-    return read_checkpoint(checkpoint, mmap=True).get("weights") or {"source": None}
 
 
 def check_flight(

@@ -1,12 +1,15 @@
 """Data: sources of records, the training set with its augmentation, the evaluation set, and loaders."""
 
+from effdet.data.array_source import ArraySource
 from effdet.data.augment import AugmentSpec
 from effdet.data.checks import DataError, Finding, Findings
 from effdet.data.collate import collate
 from effdet.data.eval_set import EvalSample, EvalSet
 from effdet.data.images import read_image
 from effdet.data.loader import TrainLoader
+from effdet.data.mixing import MixCollate
 from effdet.data.open import OPENERS, open_source
+from effdet.data.progressive import Progression, StagedTrainSet
 from effdet.data.records import Record, RecordTable, Source
 from effdet.data.rng import generator
 from effdet.data.sampling import repeat_factors
@@ -15,6 +18,7 @@ from effdet.data.train_set import Sample, TrainSet
 
 __all__ = [
     "OPENERS",
+    "ArraySource",
     "AugmentSpec",
     "DataError",
     "DataSpec",
@@ -22,10 +26,13 @@ __all__ = [
     "EvalSet",
     "Finding",
     "Findings",
+    "MixCollate",
+    "Progression",
     "Record",
     "RecordTable",
     "Sample",
     "Source",
+    "StagedTrainSet",
     "TrainLoader",
     "TrainSet",
     "collate",

@@ -11,8 +11,21 @@ from typing import Any, Self
 
 from effdet.data.checks import DataError
 
-PROBABILITIES = ("hflip", "class_crop", "colour", "grayscale", "blur", "noise", "erase", "mosaic", "min_visibility")
+PROBABILITIES = (
+    "hflip",
+    "class_crop",
+    "colour",
+    "grayscale",
+    "blur",
+    "noise",
+    "erase",
+    "mosaic",
+    "min_visibility",
+    "mix",
+)
 STRENGTHS = ("brightness", "contrast", "saturation")
+POLICIES = ("randaugment", "autoaugment", "autoaugment_cifar10", "trivialaugment")
+MAX_MAGNITUDE = 30
 
 
 @dataclass(frozen=True)
@@ -67,6 +80,22 @@ class AugmentSpec:
     min_box_size: float = 1.0
     """A box with a side below so many input pixels is dropped after a random crop or mosaic."""
 
+    shift: float = 0.0
+    """Classification: the picture is moved by up to this share of the canvas along each axis, which is a random crop
+    after padding (0.125 is CIFAR's 4 of 32 pixels). Excludes `scale` and `area`."""
+    policy: str | None = None
+    """Classification: one of :data:`POLICIES` (:mod:`effdet.data.policies`)."""
+    policy_ops: int = 2
+    """randaugment: operations on one picture."""
+    policy_magnitude: float = 9
+    """randaugment: strength of each, 0…30."""
+    mixup: float = 0.0
+    """Classification: alpha of mixup's Beta distribution (Zhang et al. 2017); 0 is off."""
+    cutmix: float = 0.0
+    """Classification: alpha of cutmix's Beta distribution (Yun et al. 2019); 0 is off."""
+    mix: float = 1.0
+    """Probability that a batch is mixed, by either where both are on."""
+
     def __post_init__(self) -> None:
         for field in ("scale", "aspect", "area", "erase_area", "mosaic_scale"):
             pair = getattr(self, field)
@@ -83,7 +112,7 @@ class AugmentSpec:
                 raise DataError(f"augment.{field}={getattr(self, field)} must lie between 0 and 1 (0 changes nothing)")
         if not 0 <= self.hue <= 0.5:
             raise DataError(f"augment.hue={self.hue} must lie between 0 and 0.5 (half the colour circle)")
-        for field in ("blur_sigma", "noise_std", "mosaic_off_epochs", "min_box_size"):
+        for field in ("blur_sigma", "noise_std", "mosaic_off_epochs", "min_box_size", "mixup", "cutmix"):
             if getattr(self, field) < 0:
                 raise DataError(f"augment.{field}={getattr(self, field)} must not be negative")
         if (self.area is not None and self.area[1] > 1) or self.erase_area[1] > 1:
@@ -93,6 +122,17 @@ class AugmentSpec:
         if self.class_crop > 0 and not self.moves:
             raise DataError(
                 f"augment.class_crop={self.class_crop} would do nothing: set augment.scale or augment.area too"
+            )
+        if not 0 <= self.shift <= 0.5:
+            raise DataError(f"augment.shift={self.shift} is a share of the canvas, from 0 to 0.5")
+        if self.shift and self.moves:
+            raise DataError("augment.shift excludes augment.scale and augment.area: set those to null, or shift to 0")
+        if self.policy is not None and self.policy not in POLICIES:
+            raise DataError(f"augment.policy={self.policy!r} is unknown; use one of {', '.join(POLICIES)}, or null")
+        if self.policy_ops < 1 or not 0 <= self.policy_magnitude <= MAX_MAGNITUDE:
+            raise DataError(
+                f"augment.policy_ops={self.policy_ops} must be at least 1, and augment.policy_magnitude="
+                f"{self.policy_magnitude} lie between 0 and {MAX_MAGNITUDE}"
             )
         if self.aspect != (1.0, 1.0) and self.scale is None and self.area is None:
             raise DataError(f"augment.aspect={self.aspect} would do nothing: set augment.scale or augment.area too")
@@ -109,3 +149,9 @@ class AugmentSpec:
     def moves(self) -> bool:
         """Whether boxes may come to lie elsewhere than evaluation's geometry puts them (mirrors aside)."""
         return self.scale is not None or self.area is not None
+
+    @property
+    def whole_pictures_only(self) -> str | None:
+        """The first setting that is on and that boxes and class maps could not follow."""
+        chosen = {"policy": self.policy, "shift": self.shift, "mixup": self.mixup, "cutmix": self.cutmix}
+        return next((name for name, value in chosen.items() if value), None)

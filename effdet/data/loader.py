@@ -4,7 +4,7 @@ batches."""
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 
 import numpy as np
 import torch
@@ -13,7 +13,7 @@ from torch.utils.data import DataLoader
 from effdet.data.checks import DataError
 from effdet.data.collate import collate
 from effdet.data.sampling import EpochSampler
-from effdet.data.train_set import TrainSet
+from effdet.data.train_set import Sample, TrainSet
 from effdet.workers import deaf_children, quiet_worker
 from heads.structures import Batch, UserError
 
@@ -37,6 +37,7 @@ class TrainLoader:
         factors: np.ndarray | None = None,
         pin_memory: bool = False,
         prefetch: int = 2,
+        collate: Callable[[Sequence[Sample]], Batch] = collate,
     ) -> None:
         """
         Args:
@@ -49,6 +50,7 @@ class TrainLoader:
             factors: from :func:`effdet.data.sampling.repeat_factors`, to repeat pictures of rare classes.
             pin_memory: for faster copies to a GPU.
             prefetch: batches that each worker makes ahead.
+            collate: makes a batch of samples, as a function of them alone.
         """
         if workers < 0:
             raise UserError(f"workers={workers} must not be negative")

@@ -10,8 +10,12 @@ from typing import Any
 from effdet.data.bdd100k import open_bdd100k
 from effdet.data.camvid import open_camvid
 from effdet.data.checks import DataError, Findings
+from effdet.data.cifar import open_cifar10, open_cifar100
 from effdet.data.cityscapes import open_cityscapes
 from effdet.data.coco import open_coco
+from effdet.data.crops import CropSource
+from effdet.data.csv_lists import open_csv
+from effdet.data.folders import open_folder
 from effdet.data.masks import open_masks
 from effdet.data.mixed import open_mixed
 from effdet.data.records import Source
@@ -38,14 +42,19 @@ def open_streets(spec: DataSpec, findings: Findings) -> Source:
         spec = replace(spec, root=streets.ensure(**settings))
     if spec.wanted is not None and "semantic" in spec.wanted:
         return open_cityscapes(spec, findings)
-    return open_coco(spec, findings)
+    source = open_coco(spec, findings)
+    return CropSource.of(source) if spec.wanted is not None and "category" in spec.wanted else source
 
 
 OPENERS: dict[str, Opener] = {
     "bdd100k": open_bdd100k,
     "camvid": open_camvid,
+    "cifar10": open_cifar10,
+    "cifar100": open_cifar100,
     "cityscapes": open_cityscapes,
     "coco": open_coco,
+    "csv": open_csv,
+    "folder": open_folder,
     "masks": open_masks,
     "mixed": open_mixed,
     "streets": open_streets,

@@ -154,6 +154,32 @@ def random_area(
     return Window((x1, y1, x1 + wide, y1 + high), (0, 0, canvas[1], canvas[0]))
 
 
+def random_shift(rng: np.random.Generator, window: Window, canvas: tuple[int, int], share: float) -> Window:
+    """`window` moved by up to `share` of the `canvas` (height, width) along each axis; what leaves it is cut off.
+
+    The same as padding the canvas by that share on every side and cropping it at a random place.
+    """
+    (x1, y1, x2, y2), (left, top, right, bottom) = window.source, window.target
+    scale_y, scale_x = window.scale
+    reach_y, reach_x = round(share * canvas[0]), round(share * canvas[1])
+    rows = _moved(y1, y2, top, bottom, scale_y, int(rng.integers(-reach_y, reach_y + 1)), canvas[0])
+    columns = _moved(x1, x2, left, right, scale_x, int(rng.integers(-reach_x, reach_x + 1)), canvas[1])
+    return replace(
+        window, source=(columns[0], rows[0], columns[1], rows[1]), target=(columns[2], rows[2], columns[3], rows[3])
+    )
+
+
+def _moved(
+    start: float, end: float, low: int, high: int, scale: float, by: int, limit: int
+) -> tuple[float, float, int, int]:
+    """One axis of :func:`random_shift`: source start and end, target start and end."""
+    low, high = low + by, high + by
+    over_low, over_high = max(0, -low), max(0, high - limit)
+    if high - over_high - (low + over_low) < 1:  # moved out altogether: a picture that fills little of its canvas
+        return start, end, low - by, high - by
+    return start + over_low / scale, end - over_high / scale, low + over_low, high - over_high
+
+
 def mirror(window: Window) -> Window:
     return replace(window, mirrored=not window.mirrored)
 

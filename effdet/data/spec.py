@@ -40,6 +40,10 @@ class DataSpec:
     """``streets``: side of its pictures in pixels, or [height, width]; null for its default."""
     seed: int = 0
     """``streets``: the seed of everything in it."""
+    resize: str | None = None
+    """Resize rule that suits the set (``stretch`` for pictures that are all of one small size); null is the model's."""
+    level: str = "fine"
+    """``cifar100``: ``fine`` (100 classes) or ``coarse`` (20)."""
     counts: Mapping[str, int] | None = None
     """``streets``: pictures in each split, such as {train: 3000}; null for its defaults."""
     wanted: Sequence[str] | None = None
@@ -71,6 +75,8 @@ class DataSpec:
             raise DataError(f"data.val_fraction={self.val_fraction} must lie between 0 and 1, both excluded")
         if self.difficult not in ("ignore", "keep"):
             raise DataError(f"data.difficult={self.difficult!r} must be ignore or keep")
+        if self.level not in ("fine", "coarse"):
+            raise DataError(f"data.level={self.level!r} must be fine or coarse")
         if self.limit is not None and self.limit < 1:
             raise DataError(f"limit={self.limit} must be at least 1 picture, or null for all")
 

@@ -12,7 +12,8 @@ from effdet.data.checks import DataError
 from effdet.data.class_crop import ClassCrop
 from effdet.data.images import Policy
 from effdet.data.photometric import Photometric, erase
-from effdet.data.placing import FILTERS, NEAREST, Window, as_evaluated, mirror, random_area, random_scale
+from effdet.data.placing import FILTERS, NEAREST, Window, as_evaluated, mirror, random_area, random_scale, random_shift
+from effdet.data.policies import Policy as AugmentPolicy
 from effdet.data.records import IGNORED, Record, Source
 from effdet.data.rng import generator
 from effdet.preprocess import Preprocess
@@ -33,7 +34,10 @@ class Sample:
     semantic: np.ndarray | None = None
     """(H, W) uint8, 255 where ignored; set for every sample of a source that labels masks."""
     category: int | None = None
+    """Class of the picture, -1 where it could not be read."""
     has_boxes: bool = True
+    key: tuple[int, int, int] = (0, 0, 0)
+    """(epoch, index, copy) by which it was asked for."""
 
 
 class TrainSet:
@@ -68,11 +72,22 @@ class TrainSet:
         self.source = source
         self.preprocess = preprocess
         self.augment = augment or AugmentSpec()
+        if (name := self.augment.whole_pictures_only) is not None and source.labelled != {"category"}:
+            raise DataError(
+                f"augment.{name} is for classification: boxes and class maps can't follow it, and data={source.name} "
+                f"labels {', '.join(sorted(source.labelled))}"
+            )
+        if self.augment.mosaic > 0 and source.labelled == {"category"}:
+            raise DataError(
+                f"augment.mosaic={self.augment.mosaic} lays four pictures on one canvas, which then have no one class: "
+                "set it to 0, and mix classes with augment.cutmix"
+            )
         self.seed = seed
         self.epochs = epochs
         self.policy: Policy = policy
         self._photometric: Photometric | None = None
         self._class_crop = ClassCrop(source) if self.augment.class_crop > 0 else None
+        self._policy: AugmentPolicy | None = None
         self._canvas = np.empty((*preprocess.size, 3), np.uint8)
         # Copied for each sample: filling three bytes at a time would take as long as decoding a picture.
         self._canvas[...] = preprocess.fill
@@ -84,6 +99,7 @@ class TrainSet:
         """Builds what is slow to build; called before worker processes are forked, so that they share it."""
         if self._photometric is None:
             self._photometric = Photometric(self.augment)
+            self._policy = AugmentPolicy.of(self.augment, fill=self.preprocess.fill)
 
     def __getitem__(self, key: tuple[int, int] | tuple[int, int, int]) -> Sample:
         """The sample of (epoch, index) or, where a rare picture comes more than once an epoch, (epoch, index, copy)."""
@@ -92,9 +108,9 @@ class TrainSet:
         epoch, index, copy = (*key, 0)[:3]
         self.warm_up()
         rng = generator(self.seed, "augment", epoch, index, copy)
-        if self._has_mosaic(epoch) and rng.random() < self.augment.mosaic:
-            return self._mosaic(index, rng)
-        return self._single(index, rng)
+        mosaic = self._has_mosaic(epoch) and rng.random() < self.augment.mosaic
+        sample = self._mosaic(index, rng) if mosaic else self._single(index, rng)
+        return replace(sample, key=(epoch, index, copy))
 
     def _has_mosaic(self, epoch: int) -> bool:
         ends = np.inf if self.epochs is None else self.epochs - self.augment.mosaic_off_epochs
@@ -105,7 +121,7 @@ class TrainSet:
         window = self._window(self.source.records[index], rng, self._centre(index, rng))
         if rng.random() < self.augment.hflip:
             window = mirror(window)
-        sample = self._lay(sample, index, window, exact=not self.augment.moves)
+        sample = self._lay(sample, index, window, exact=not self.augment.moves and not self.augment.shift)
         rows, columns = window.rows, window.columns
         # The padding keeps the colour that evaluation will show.
         sample.image[rows, columns] = self._tint(sample.image[rows, columns], rng)
@@ -126,7 +142,8 @@ class TrainSet:
             return random_scale(rng, record.size, canvas, scale=spec.scale, aspect=spec.aspect, centre=centre)
         if spec.area is not None:
             return random_area(rng, record.size, canvas.size, area=spec.area, aspect=spec.aspect, centre=centre)
-        return as_evaluated(record.size, canvas)
+        window = as_evaluated(record.size, canvas)
+        return random_shift(rng, window, canvas.size, spec.shift) if spec.shift else window
 
     def _mosaic(self, index: int, rng: np.random.Generator) -> Sample:
         """Four pictures around a random cross; the sample's own picture lies in a random quarter."""
@@ -180,7 +197,7 @@ class TrainSet:
             if self.policy == "error":
                 raise
             warnings.warn(f"{error}: left blank", stacklevel=2)
-            return replace(sample, has_boxes=False)
+            return replace(sample, has_boxes=False, category=None if sample.category is None else -1)
         rows, columns = window.rows, window.columns
         if exact:
             sample.image[rows, columns] = window.turn(self.preprocess.geometry(image)[0][rows, columns])
@@ -213,7 +230,8 @@ class TrainSet:
 
     def _tint(self, pixels: np.ndarray, rng: np.random.Generator) -> np.ndarray:
         assert self._photometric is not None, "warm_up() comes first"
-        return self._photometric(pixels, rng)
+        pixels = self._photometric(pixels, rng)
+        return pixels if self._policy is None else self._policy(pixels, rng)
 
     def _erased(self, sample: Sample, rng: np.random.Generator) -> Sample:
         """Random erasing; a box that it covers but for `min_visibility` goes, and a mask is ignored there."""

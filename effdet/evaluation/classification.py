@@ -1,4 +1,4 @@
-"""Top-1 and top-5 accuracy."""
+"""Top-1 and top-5 accuracy, by class too, and which classes are taken for which."""
 
 from __future__ import annotations
 
@@ -27,6 +27,11 @@ def ranks(scores: np.ndarray, labels: np.ndarray) -> np.ndarray:
     return np.where(np.isnan(own[:, 0]), scores.shape[1], place)
 
 
+def first_class(scores: np.ndarray) -> np.ndarray:
+    """(N,) int64: the class that comes first in the order of :func:`ranks`; scores that are NaN come last."""
+    return np.where(np.isnan(scores), -np.inf, scores).argmax(axis=1)
+
+
 def classification_metrics(places: np.ndarray, labels: np.ndarray, class_names: Sequence[str]) -> dict[str, Any]:
     """``top1``, ``top5`` (NaN for no pictures) and ``accuracy`` by class name over the classes that occur.
 
@@ -44,3 +49,23 @@ def classification_metrics(places: np.ndarray, labels: np.ndarray, class_names: 
         "top5": float((places < 5).mean()) if places.size else float("nan"),
         "accuracy": accuracy,
     }
+
+
+def confusion(predicted: np.ndarray, labels: np.ndarray, classes: int) -> np.ndarray:
+    """(K, K) int64 counts: row the true class, column the predicted one.
+
+    Args:
+        predicted: (N,) int64 in 0…K-1.
+        labels: (N,) int64 in 0…K-1.
+        classes: K.
+    """
+    return np.bincount(labels * classes + predicted, minlength=classes * classes).reshape(classes, classes)
+
+
+def confusion_metrics(counts: np.ndarray, class_names: Sequence[str]) -> dict[str, Any]:
+    """``confusion`` (K lists of K counts, rows = truth), its ``class_names``, and ``precision`` by name of those predicted."""
+    columns = counts.sum(axis=0)
+    precision = {
+        name: float(counts[index, index] / columns[index]) for index, name in enumerate(class_names) if columns[index]
+    }
+    return {"confusion": counts.tolist(), "class_names": list(class_names), "precision": precision}

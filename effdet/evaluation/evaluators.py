@@ -16,8 +16,15 @@ import torch
 from torch import Tensor
 
 from effdet.evaluation.batch import EvalBatch
+from effdet.evaluation.calibration import calibration_metrics
 from effdet.evaluation.classes import ClassJoin
-from effdet.evaluation.classification import classification_metrics, ranks
+from effdet.evaluation.classification import (
+    classification_metrics,
+    confusion,
+    confusion_metrics,
+    first_class,
+    ranks,
+)
 from effdet.evaluation.coco import coco_metrics
 from effdet.evaluation.instance_iou import ObjectCounter
 from effdet.evaluation.segmentation import confusion_matrix, segmentation_metrics
@@ -200,7 +207,7 @@ class SemanticEvaluator:
 
 
 class ClassificationEvaluator:
-    """Top-1 and top-5 accuracy; pictures whose record has no label are left out.
+    """Accuracy, confusion and calibration; pictures whose record has no label are left out.
 
     Args:
         classes: the join of the model's classes with the data's.
@@ -212,27 +219,33 @@ class ClassificationEvaluator:
         self.reset()
 
     def reset(self) -> None:
-        self._places: dict[int, tuple[int, int]] = {}
-        """By index in the set: place of the true class, true class."""
+        self._rows: dict[int, tuple[int, np.ndarray]] = {}
+        """By index in the set: true class, (K,) float32 scores of the data's classes."""
 
     def update(self, predictions: Tensor, batch: EvalBatch) -> None:
-        labelled = [row for row, record in enumerate(batch.records) if record.label is not None]
-        if not labelled:
-            return
-        labels = np.array([batch.records[row].label for row in labelled], np.int64)
-        scores = data_scores(predictions, self.classes)[labelled].float().cpu().numpy()
-        for row, place, label in zip(labelled, ranks(scores, labels), labels, strict=True):
-            self._places[batch.indices[row]] = (int(place), int(label))
+        scores = data_scores(predictions, self.classes).float().cpu().numpy()
+        for row, (index, record) in enumerate(zip(batch.indices, batch.records, strict=True)):
+            if record.label is not None:
+                self._rows[index] = (int(record.label), scores[row])
 
     def state(self) -> Any:
-        return self._places
+        return self._rows
 
     def merge(self, states: Sequence[Any]) -> None:
-        self._places = {index: pair for state in states for index, pair in state.items()}
+        self._rows = {index: row for state in states for index, row in state.items()}
 
     def metrics(self) -> dict[str, Any]:
-        pairs = np.array([self._places[index] for index in sorted(self._places)], np.int64).reshape(-1, 2)
-        return classification_metrics(pairs[:, 0], pairs[:, 1], self._names)
+        rows = [self._rows[index] for index in sorted(self._rows)]
+        labels = np.array([label for label, _ in rows], np.int64)
+        scores = np.array([row for _, row in rows], np.float32).reshape(len(rows), len(self._names))
+        counts = confusion(first_class(scores), labels, len(self._names))
+        with np.errstate(divide="ignore"):  # a class that the model lacks has the probability 0
+            calibration = calibration_metrics(np.log(np.maximum(scores, 0)), labels)
+        return {
+            **classification_metrics(ranks(scores, labels), labels, self._names),
+            **calibration,
+            **confusion_metrics(counts, self._names),
+        }
 
     def results(self) -> list[dict[str, Any]]:
         return []

@@ -147,15 +147,35 @@ def _mistakes(names: list[str], rows: list[list[int]], most: int) -> Table:
 
 
 def _pictures(metrics: Mapping[str, Any], title: str, most: int = 40) -> Table:
-    table = _numbers("class", "accuracy", title=title)
-    for name, value in list(metrics["accuracy"].items())[:most]:
-        table.add_row(name, number(value))
-    if len(metrics["accuracy"]) > most:
-        table.add_row(f"… {len(metrics['accuracy']) - most} more", "", style="dim")
+    table = _numbers("class", "accuracy", "precision", "most often taken for", title=title)
+    names = list(metrics["accuracy"])
+    confused = _confused(metrics)
+    precision = metrics.get("precision", {})
+    for name in names[:most]:
+        table.add_row(name, number(metrics["accuracy"][name]), number(precision.get(name)), confused.get(name, ""))
+    if len(names) > most:
+        table.add_row(f"… {len(names) - most} more", "", "", "", style="dim")
     table.add_section()
-    table.add_row("[bold]top-1[/bold]", f"[bold]{number(metrics['top1'])}[/bold]")
-    table.add_row("top-5", number(metrics["top5"]))
+    table.add_row("[bold]top-1[/bold]", f"[bold]{number(metrics['top1'])}[/bold]", "", "")
+    table.add_row("top-5", number(metrics["top5"]), "", "")
+    if "ECE" in metrics:
+        table.add_row("calibration error (ECE)", number(metrics["ECE"]), "", "")
+    if scaled := metrics.get("calibration"):
+        text = f"{number(scaled['ECE_before'])} without, on {scaled['pictures']:,} pictures"
+        table.add_row(f"ECE at temperature {scaled['temperature']:.2f}", number(scaled["ECE_after"]), "", text)
     return table
+
+
+def _confused(metrics: Mapping[str, Any]) -> dict[str, str]:
+    """For each class the wrong one that it is most often taken for, and in which share of its pictures."""
+    found = {}
+    names = metrics.get("class_names", [])
+    for name, row in zip(names, metrics.get("confusion", []), strict=False):
+        others = [(count, other) for count, other in zip(row, names, strict=True) if other != name and count]
+        if others:
+            count, other = max(others, key=lambda pair: pair[0])
+            found[name] = f"{other} {100 * count / sum(row):.1f} %"
+    return found
 
 
 def _numbers(first: str, *others: str, title: str | None = None) -> Table:

@@ -64,6 +64,7 @@ def spec_for(
     neck: Mapping[str, Any] | None = None,
     heads: Mapping[str, Mapping[str, Any]] | None = None,
     balance: BalanceSpec | None = None,
+    preprocess: Mapping[str, Any] | None = None,
 ) -> ModelSpec:
     """Describe a model.
 
@@ -78,6 +79,7 @@ def spec_for(
         neck: fields of NeckSpec to change; None values are left alone.
         heads: by head name, arguments of the head to change; None values are left alone.
         balance: how the losses of several heads are weighed; None adds them up.
+        preprocess: fields of Preprocess to change; None values are left alone.
 
     Raises:
         UserError: an unknown name, a contradiction, an option that does not exist.
@@ -90,21 +92,22 @@ def spec_for(
     neck_spec, rooms = None, dict[str, _Room]()
     if row is None:
         rooms["classification"] = _classification(trunk, _given((heads or {}).get("classification")))
-        preprocess = _classifier_preprocess(trunk)
+        rule = _classifier_preprocess(trunk)
     else:
         base = _neck(row, trunk, alone="detection" not in wanted, changes=_given(neck))
         for head in wanted:
             rooms[head] = _PYRAMID_HEADS[head](row, trunk, base, wanted, _given((heads or {}).get(head)))
         neck_spec = _spanning(base, rooms.values())
-        preprocess = _detection_preprocess(row)
+        rule = _detection_preprocess(row)
+    rule = _changed(rule, _given(preprocess), "preprocess")
     if image_size is not None:
-        preprocess = preprocess.fitted(image_size)
+        rule = rule.fitted(image_size)
     return ModelSpec(
         name=name or _label(row, trunk, wanted),
         backbone=trunk,
         heads={head: room.spec for head, room in rooms.items()},
         classes=tables,
-        preprocess=preprocess,
+        preprocess=rule,
         neck=neck_spec,
         balance=balance or BalanceSpec(),
     )

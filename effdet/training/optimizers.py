@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -24,25 +25,41 @@ def peak_lr(settings: OptimizerSettings, step_pictures: int) -> float:
 
 
 def parameter_groups(model: nn.Module, settings: OptimizerSettings, lr: float) -> list[dict[str, Any]]:
-    """Groups by (backbone or not) and (decayed or not); frozen parameters are in none, empty groups are left out.
+    """Groups by backbone layer (all one where the rates are) and (decayed or not); frozen parameters are in none.
 
     Parameters of one dimension or none are not decayed: biases, the scales and shifts of norms, BiFPN's fusion weights.
     """
-    groups: dict[tuple[bool, bool], list[nn.Parameter]] = {}
+    names = [name for name, _ in model.named_parameters() if name.startswith("backbone.")]
+    depths = layer_depths(names) if settings.layer_decay < 1 else dict.fromkeys(names, 0)
+    groups: dict[tuple[bool, int, bool], list[nn.Parameter]] = {}
     for name, parameter in model.named_parameters():
         if parameter.requires_grad:
-            groups.setdefault((name.startswith("backbone."), parameter.ndim > 1), []).append(parameter)
+            groups.setdefault((name in depths, depths.get(name, 0), parameter.ndim > 1), []).append(parameter)
     if not groups:
         raise UserError("every parameter is frozen: there is nothing to train; shorten freeze=[...]")
     return [
         {
             "params": parameters,
-            "lr": lr * settings.backbone_lr_scale if in_backbone else lr,
+            "lr": lr * settings.backbone_lr_scale * settings.layer_decay**depth if in_backbone else lr,
             "weight_decay": settings.weight_decay if decayed else 0.0,
-            "name": f"{'backbone' if in_backbone else 'rest'}{'' if decayed else ' (no decay)'}",
+            "name": f"{'backbone' if in_backbone else 'rest'}{depth or ''}{'' if decayed else ' (no decay)'}",
         }
-        for (in_backbone, decayed), parameters in sorted(groups.items())
+        for (in_backbone, depth, decayed), parameters in sorted(groups.items())
     ]
+
+
+def layer_depths(names: Sequence[str]) -> dict[str, int]:
+    """For each parameter of the backbone its layer, counted from 1 for the last block up to the stem's.
+
+    A layer is a block (``backbone.stages.S.B``) or the stem; names are in the order of the network.
+    """
+    layers = list(dict.fromkeys(_layer(name) for name in names))
+    return {name: len(layers) - layers.index(_layer(name)) for name in names}
+
+
+def _layer(name: str) -> str:
+    parts = name.split(".")
+    return ".".join(parts[:4] if parts[1] == "stages" else parts[:2])
 
 
 def build_optimizer(

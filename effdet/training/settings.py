@@ -31,6 +31,8 @@ class OptimizerSettings:
     """On weights of two and more dimensions alone: never on norms, biases and fusion weights."""
     backbone_lr_scale: float = 1.0
     """The backbone learns this many times as fast as the rest."""
+    layer_decay: float = 1.0
+    """Each block of the backbone learns so many times as fast as the one behind it; 1: all alike."""
     schedule: str = "cosine"
     warmup_epochs: float = 1.0
     warmup_steps: int | None = None
@@ -50,6 +52,8 @@ class OptimizerSettings:
         _one_of("optimizer.schedule", self.schedule, SCHEDULES)
         if self.lr <= 0:
             raise UserError(f"optimizer.lr={self.lr} must be above 0")
+        if not 0 < self.layer_decay <= 1:
+            raise UserError(f"optimizer.layer_decay={self.layer_decay} must lie above 0 and at most at 1")
         if self.lr_per is not None and self.lr_per < 1:
             raise UserError(f"optimizer.lr_per={self.lr_per} must be a number of pictures from 1, or null")
         if not 0 <= self.warmup_from <= 1 or not 0 <= self.final <= 1:

@@ -19,7 +19,8 @@ def draw_training_batch(batch: Batch, model: nn.Module, path: Path) -> Path:
     from effdet.drawing import draw_batch
 
     targets, tables = batch.targets, dict(getattr(model, "classes", {}))
-    if targets.category is not None and targets.boxes is None and targets.semantic is None:
+    boxes = targets.boxes is not None and targets.boxes.shape[1] > 0
+    if targets.category is not None and not boxes and targets.semantic is None:
         return _captioned(batch, model, path)
     sheet = draw_batch(
         batch.images[:MOST],

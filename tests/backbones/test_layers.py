@@ -181,3 +181,15 @@ def test_traced_and_exported_layers_serve_every_size():
         x = torch.randn(1, 3, height, width)
         torch.testing.assert_close(exported(x), net(x))
         torch.testing.assert_close(traced(x), net(x))
+
+
+def test_depthwise_in_bf16_on_a_cpu_is_float32_inside():
+    torch.manual_seed(0)
+    layer = Conv2d(8, 8, 3, stride=2, groups=8)
+    x = torch.randn(2, 8, 9, 12, dtype=torch.bfloat16)
+    with torch.autocast("cpu", torch.bfloat16):
+        out = layer(x)
+    assert out.dtype == torch.bfloat16
+    assert torch.equal(out, layer(x.float()).bfloat16())
+    out.float().sum().backward()
+    assert layer.weight.grad.dtype == torch.float32

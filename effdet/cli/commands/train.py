@@ -12,25 +12,23 @@ from torch import nn
 from effdet.cli import ranks, rundir
 from effdet.cli.assemble import (
     EVAL_BATCH,
-    class_tables,
     evaluators,
     loader_factory,
-    model_spec,
     open_splits,
     torch_device,
-    with_class_weights,
     worker_count,
 )
 from effdet.cli.config import Config
+from effdet.cli.course import course, course_facts
 from effdet.cli.heap import keep_freed_memory
 from effdet.cli.inherit import resolve_run_dir
 from effdet.cli.ranks import Started, is_first
 from effdet.cli.results import RunResult
-from effdet.cli.start import check_flight, first_weights, recorded_weights
+from effdet.cli.start import check_flight, first_model
 from effdet.cli.words import Words
 from effdet.data import EvalSet, Source
 from effdet.evaluation import EvaluationResult, Evaluator, ModelPredictFn, evaluate, print_metrics, write_results
-from effdet.model import VisionModel, build
+from effdet.model import VisionModel
 from effdet.training import FitResult, FitSettings, fit, newest_sound, seed_all
 from effdet.training.sheets import PredictionSheet
 from heads.structures import UserError
@@ -67,23 +65,18 @@ def run(config: Config, words: Words) -> RunResult:
     train, val = open_splits(config, "train", "val", wanted=config.task.needs)
     _describe(train, val)
     seed_all(config.seed)
-    spec = model_spec(config, classes=class_tables(train, config.task.name))
-    model = build(with_class_weights(spec, train))
+    folder = resolve_run_dir(config) if is_first() else None
+    started = Started(folder.path, _checkpoint(folder)) if folder is not None else _joined()
+    model, weights = first_model(config, train, started.checkpoint)
     dataset = EvalSet(val, model.preprocess)
     workers = worker_count(config.workers, cuda=device == "cuda")
     batches = loader_factory(config, train, model, workers=workers, cuda=device == "cuda")
     judges = evaluators(model, dataset, backend=config.evaluation.backend)
     judge = Judge(dataset, judges, workers=workers, settings=settings)
 
-    folder = resolve_run_dir(config) if is_first() else None
-    started = Started(folder.path, _checkpoint(folder)) if folder is not None else _joined()
-    if started.checkpoint is not None:
-        weights = recorded_weights(started.checkpoint)
-    else:
-        weights = first_weights(model, config)
-        if config.preflight and is_first():
-            once = loader_factory(config, train, model, workers=0, cuda=False)
-            check_flight(model, once, dataset, fresh_head=weights.get("scope") != "model", device=device)
+    if started.checkpoint is None and config.preflight and is_first():
+        once = loader_factory(config, train, model, workers=0, cuda=False)
+        check_flight(model, once, dataset, fresh_head=weights.get("scope") != "model", device=device)
     if folder is not None:
         started = _prepared(config, folder, started.checkpoint)
         _announce(model, device, started.run_dir)
@@ -94,9 +87,15 @@ def run(config: Config, words: Words) -> RunResult:
             settings=replace(settings, run_dir=started.run_dir),
             evaluate=judge,
             resume=started.checkpoint,
-            data={"train": train.fingerprint(), "val": val.fingerprint(), "augment": config.get("augment")},
+            data={
+                "train": train.fingerprint(),
+                "val": val.fingerprint(),
+                "augment": config.get("augment"),
+                **course_facts(config),
+            },
             record={"config": config.to_yaml(), "weights": weights},
             draw_predictions=PredictionSheet(dataset),
+            callbacks=course(config, model),
         )
     finally:
         ranks.forget()

@@ -1,0 +1,62 @@
+"""The things of a detection set as pictures of their own: each box cut out, with its class."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from effdet.data.array_source import category_table
+from effdet.data.checks import DataError
+from effdet.data.images import Policy
+from effdet.data.records import Record, Source, xyxy
+
+MARGIN = 0.1
+"""Share of the box's longer side that is left around it on each side, as far as the picture goes."""
+MIN_SIDE = 12.0
+"""Pixels: the longer side of the smallest thing that is cut out."""
+
+
+class CropSource(Source):
+    """Cut-out things; made by :meth:`of`. Record k + 1 is window k of the scenes."""
+
+    _scenes: Source
+    _owners: np.ndarray
+    """(N,) position of each window's scene."""
+    _windows: np.ndarray
+    """(N, 4) int64 xyxy, pixels of the scene."""
+
+    @classmethod
+    def of(cls, scenes: Source) -> CropSource:
+        """Every box of `scenes` of `MIN_SIDE` and more that is no crowd.
+
+        Raises:
+            DataError: there is none.
+        """
+        table = scenes.records
+        owners = np.repeat(np.arange(len(table)), np.diff(table.starts))
+        chosen = np.flatnonzero(~table.crowd & (table.bbox[:, 2:].max(axis=1, initial=0) >= MIN_SIDE))
+        if len(chosen) == 0:
+            raise DataError(f"data={scenes.name}: no thing is large enough to be cut out ({MIN_SIDE:g} pixels)")
+        owners, boxes = owners[chosen], xyxy(table.bbox[chosen])
+        margin = MARGIN * (boxes[:, 2:] - boxes[:, :2]).max(axis=1, keepdims=True)
+        limits = np.tile(table.sizes[owners][:, ::-1], (1, 2))
+        low = np.clip(np.floor(boxes - margin), 0, limits - 1)[:, :2]
+        high = np.maximum(np.clip(np.ceil(boxes + margin), 0, limits)[:, 2:], low + 1)
+        windows = np.concatenate([low, high], axis=1).astype(np.int64)
+        files, numbers = table.file_names[owners].tolist(), table.annotation_ids[chosen].tolist()
+        names = [f"{file.decode()}#{number}" for file, number in zip(files, numbers, strict=True)]
+        sizes = (windows[:, 2:] - windows[:, :2])[:, ::-1]
+        paths = [path.decode() for path in table.paths[owners].tolist()]
+        records = category_table(names, table.labels[chosen], sizes, root=table.root, paths=paths)
+        source = cls(records, scenes.classes, name=scenes.name, split=scenes.split, labelled=("category",))
+        source.warnings = list(scenes.warnings)
+        source._scenes, source._owners, source._windows = scenes, owners, windows
+        return source
+
+    def read_image(
+        self, record: Record, *, policy: Policy = "error", at_least: tuple[int, int] | None = None
+    ) -> np.ndarray:
+        window = record.image_id - 1
+        scene = self._scenes.records[int(self._owners[window])]
+        left, top, right, bottom = self._windows[window].tolist()
+        pixels = self._scenes.read_image(scene, policy=policy)
+        return np.ascontiguousarray(pixels[top:bottom, left:right])

@@ -1,0 +1,120 @@
+"""CSV lists: ``train.csv``, ``val.csv`` and ``test.csv`` under ``data.root``, a line ``path,label`` for each picture.
+
+Paths count from the list's folder (or from ``data.SPLIT_images``). A first line ``path,label`` (or ``image``, ``file``,
+``filename``; ``class``) is a header, under which the columns may stand in any order; commas, semicolons and tabs separate.
+Classes are ``data.classes``, else the labels of train: numbers in their order, words by the alphabet.
+"""
+
+from __future__ import annotations
+
+import csv
+from dataclasses import dataclass
+from pathlib import Path
+
+from effdet.data.checks import DataError, Findings
+from effdet.data.folders import picture_table
+from effdet.data.records import Source
+from effdet.data.spec import DataSpec
+from heads.structures import ClassTable
+
+PATH_COLUMNS = ("path", "image", "file", "filename", "file_name", "image_path")
+LABEL_COLUMNS = ("label", "class", "category")
+
+
+@dataclass(frozen=True)
+class Row:
+    """One picture of a list."""
+
+    line: int
+    path: str
+    label: str
+
+
+def open_csv(spec: DataSpec, findings: Findings) -> Source:
+    """The split of a CSV set that `spec` names."""
+    file = _list_file(spec, spec.file_split)
+    if file is None:
+        raise spec.lacks_split(f"{spec.file_split}.csv")
+    rows = _read(file, findings)
+    names = list(spec.classes) if spec.classes else _labels(_train_rows(spec, rows))
+    known = {name: label for label, name in enumerate(names)}
+    seen: dict[str, int] = {}
+    kept = []
+    for row in rows:
+        if row.label not in known:
+            findings.error("unknown-category", file, f"{row.label!r} is no class of train", item=f"line {row.line}")
+        elif row.path in seen:
+            text = f"{row.path} stands in line {seen[row.path]} already: left out"
+            findings.warning("duplicate-picture", file, text, item=f"line {row.line}")
+        else:
+            seen[row.path] = row.line
+            kept.append(row)
+    table = picture_table(
+        spec.images or file.parent, [row.path for row in kept], [known[row.label] for row in kept], findings
+    )
+    return Source(table, ClassTable.of(names, first_id=0), name=spec.name, split=spec.split, labelled=("category",))
+
+
+def _list_file(spec: DataSpec, split: str) -> Path | None:
+    given = getattr(spec, f"{split}_annotations")
+    if given is not None:
+        if not given.is_file():
+            raise DataError(f"{spec.title}: data.{split}_annotations={given} is not a file")
+        return given
+    if spec.root is None and split != spec.file_split:
+        return None
+    root = spec.need_root()
+    names = {"val": ("val.csv", "valid.csv", "validation.csv")}.get(split, (f"{split}.csv",))
+    return next((root / name for name in names if (root / name).is_file()), None)
+
+
+def _train_rows(spec: DataSpec, rows: list[Row]) -> list[Row]:
+    """The rows of train; the split's own where there is no list of train."""
+    if spec.file_split == "train":
+        return rows
+    file = _list_file(spec, "train")
+    return rows if file is None else _read(file, Findings())
+
+
+def _labels(rows: list[Row]) -> list[str]:
+    labels = {row.label for row in rows}
+    if all(label.isdecimal() for label in labels):
+        return sorted(labels, key=int)
+    return sorted(labels)
+
+
+def _read(file: Path, findings: Findings) -> list[Row]:
+    """The sound lines of a list; the others are noted."""
+    try:
+        text = file.read_text("utf-8-sig")
+    except (OSError, UnicodeDecodeError) as error:
+        raise DataError(f"{file}: cannot be read as text ({type(error).__name__})") from None
+    first = text.partition("\n")[0]
+    delimiter = max(",;\t", key=first.count)
+    try:
+        lines = list(csv.reader(text.splitlines(), delimiter=delimiter, strict=True))
+    except csv.Error as error:
+        raise DataError(f"{file}: not a CSV file ({error})") from None
+    path_at, label_at, start = _columns(lines[0] if lines else [])
+    rows = []
+    for number, cells in enumerate(lines[start:], start=start + 1):
+        if not any(cell.strip() for cell in cells):
+            continue
+        item = f"line {number}"
+        if len(cells) <= max(path_at, label_at) or (start == 0 and len(cells) != 2):
+            findings.error("bad-annotation", file, f"{len(cells)} cells where path and label are wanted", item=item)
+            continue
+        path, label = cells[path_at].strip().replace("\\", "/"), cells[label_at].strip()
+        if not path or not label or "\0" in path:
+            findings.error("bad-annotation", file, "path or label is empty or unreadable", item=item)
+            continue
+        rows.append(Row(number, path, label))
+    return rows
+
+
+def _columns(header: list[str]) -> tuple[int, int, int]:
+    """(column of the path, of the label, the first line with a picture)."""
+    names = [cell.strip().lower() for cell in header]
+    path = next((names.index(name) for name in PATH_COLUMNS if name in names), None)
+    label = next((names.index(name) for name in LABEL_COLUMNS if name in names), None)
+    return (0, 1, 0) if path is None or label is None else (path, label, 1)

@@ -1,0 +1,139 @@
+"""Progressive learning (EfficientNetV2, Tan and Le 2021, section 4): small pictures first, regularised little; then larger
+ones, regularised more.
+
+The run is cut into stages of equal length. Everything grows in equal steps from what is written here to what the run is set
+to: the input's side, RandAugment's magnitude, the alphas of mixup and cutmix, dropout. A stage is a function of the epoch, so
+that a resumed run is in the right one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, fields, replace
+from typing import Any, Self
+
+from effdet.data.augment import AugmentSpec
+from effdet.data.checks import DataError
+from effdet.data.images import Policy
+from effdet.data.records import Source
+from effdet.data.train_set import Sample, TrainSet
+from effdet.preprocess import Preprocess
+
+
+@dataclass(frozen=True)
+class Progression:
+    """Where each quantity starts; where it ends is what the run is set to."""
+
+    stages: int = 1
+    """1: no progression."""
+    size: int | None = None
+    """Side of the input in the first stage, pixels; None keeps the final one throughout."""
+    magnitude: float = 5.0
+    """RandAugment's magnitude in the first stage."""
+    mix: float = 0.0
+    """Share of the final alphas of mixup and cutmix in the first stage."""
+    dropout: float = 0.1
+    """Of the first stage."""
+
+    def __post_init__(self) -> None:
+        if self.stages < 1:
+            raise DataError(f"progressive.stages={self.stages} must be at least 1")
+        if self.size is not None and self.size < 32:
+            raise DataError(f"progressive.size={self.size} must be at least 32 pixels")
+        if not 0 <= self.mix <= 1 or not 0 <= self.dropout < 1 or self.magnitude < 0:
+            raise DataError(
+                f"progressive.mix={self.mix} is a share from 0 to 1, progressive.dropout={self.dropout} lies below 1, "
+                f"progressive.magnitude={self.magnitude} is not negative"
+            )
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> Self:
+        """The settings of a configuration section; an unknown key is an error."""
+        known = [field.name for field in fields(cls)]
+        if unknown := [name for name in values if name not in known]:
+            raise DataError(f"progressive.{unknown[0]} is no setting; there are {', '.join(known)}")
+        return cls(**values)
+
+    def stage(self, epoch: int, epochs: int | None) -> int:
+        """The stage of an epoch of a run of `epochs`.
+
+        Raises:
+            DataError: there are stages, but the run has no known end.
+        """
+        if self.stages == 1:
+            return 0
+        if epochs is None:
+            raise DataError(f"progressive.stages={self.stages} needs to know when the run ends: set trainer.max_epochs")
+        return min(epoch * self.stages // epochs, self.stages - 1)
+
+    def between(self, first: float, last: float, stage: int) -> float:
+        """The value at `stage` on the straight line from `first` to `last`."""
+        return last if stage == self.stages - 1 else first + (last - first) * stage / (self.stages - 1)
+
+    def augment(self, final: AugmentSpec, stage: int) -> AugmentSpec:
+        return replace(
+            final,
+            policy_magnitude=self.between(min(self.magnitude, final.policy_magnitude), final.policy_magnitude, stage),
+            mixup=self.between(self.mix * final.mixup, final.mixup, stage),
+            cutmix=self.between(self.mix * final.cutmix, final.cutmix, stage),
+        )
+
+    def preprocess(self, final: Preprocess, stage: int) -> Preprocess:
+        """`final` on the stage's canvas, its sides rounded to whole pixels; the aspect stays."""
+        if self.size is None or self.stages == 1:
+            return final
+        longer = max(final.size)
+        factor = self.between(min(self.size, longer), longer, stage) / longer
+        return final.fitted((round(final.size[0] * factor), round(final.size[1] * factor)))
+
+    def dropout_at(self, final: float, stage: int) -> float:
+        return self.between(min(self.dropout, final), final, stage)
+
+
+class StagedTrainSet(TrainSet):
+    """A training set whose canvas and augmentation follow the epoch.
+
+    Args:
+        source, preprocess, augment, seed, epochs, policy: as for :class:`TrainSet`; those of the last stage.
+        progression: how they get there.
+    """
+
+    def __init__(
+        self,
+        source: Source,
+        preprocess: Preprocess,
+        *,
+        progression: Progression,
+        augment: AugmentSpec,
+        epochs: int | None,
+        seed: int = 0,
+        policy: Policy = "error",
+    ) -> None:
+        super().__init__(source, preprocess, augment=augment, seed=seed, epochs=epochs, policy=policy)
+        self.progression = progression
+        self._stages = [
+            TrainSet(
+                source,
+                progression.preprocess(preprocess, stage),
+                augment=progression.augment(augment, stage),
+                seed=seed,
+                epochs=epochs,
+                policy=policy,
+            )
+            for stage in range(progression.stages)
+        ]
+        self._stage(0)
+
+    def _stage(self, epoch: int) -> TrainSet:
+        return self._stages[self.progression.stage(epoch, self.epochs)]
+
+    def augment_at(self, epoch: int) -> AugmentSpec:
+        """The augmentation of `epoch`."""
+        return self._stage(epoch).augment
+
+    def warm_up(self) -> None:
+        for stage in self._stages:
+            stage.warm_up()
+
+    def __getitem__(self, key: tuple[int, int] | tuple[int, int, int]) -> Sample:
+        return self._stage(key[0] if isinstance(key, tuple) else 0)[key]

@@ -1,0 +1,68 @@
+"""task=classification, end to end, on eight pictures."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import yaml
+from PIL import Image
+
+import effdet
+from effdet.cli.check import check
+from effdet.cli.errors import ConfigError
+from effdet.cli.words import split_words
+from tests.cli.conftest import composed
+
+WORDS = [
+    *("task=classification", "phi=-4", "image_size=64", "weights=none", "batch_size=2", "workers=0", "device=cpu"),
+    *("logger=null", "progress=false", "head_epochs=1", "progressive.stages=2", "progressive.size=32"),
+    *("augment=shift_flip", "augment.mixup=0.2", "augment.cutmix=1.0", "augment.policy=randaugment"),
+    *("head.classification.label_smoothing=0.1", "optimizer.layer_decay=0.8", "preprocess.resize=stretch"),
+]
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory) -> Path:
+    root = tmp_path_factory.mktemp("pictures")
+    rng = np.random.default_rng(0)
+    for split in ("train", "val"):
+        for name, colour in (("red", (200, 0, 0)), ("blue", (0, 0, 200))):
+            for index in range(2):
+                pixels = (rng.integers(0, 50, (20, 24, 3)) + colour).astype(np.uint8)
+                path = root / "set" / split / name / f"{index}.png"
+                path.parent.mkdir(parents=True, exist_ok=True)
+                Image.fromarray(pixels).save(path)
+    words = ["data=folder", f"data.root={root / 'set'}", f"run_dir={root / 'run'}", "trainer.max_epochs=2", *WORDS]
+    run = effdet.train(words)
+    assert run.run_dir == root / "run"
+    return root / "run"
+
+
+def test_a_training_gives_accuracy_confusion_and_calibration(trained):
+    metrics = json.loads((trained / "metrics.json").read_text())
+    assert {"top1", "top5", "ECE", "accuracy", "precision", "confusion", "calibration"} <= metrics.keys()
+    assert np.sum(metrics["confusion"]) == 4
+    model = effdet.load(trained)
+    assert model.classes["classification"].names == ("blue", "red")
+    assert (model.preprocess.size, model.preprocess.resize) == ((64, 64), "stretch")
+    assert (trained / "train_batch.jpg").is_file() and (trained / "predictions.jpg").is_file()
+
+
+def test_evaluate_agrees_and_a_run_goes_on_by_its_folder_alone(trained):
+    last = trained / "checkpoints" / "last.ckpt"
+    again = effdet.evaluate([f"model={last}", "split=val", "device=cpu", "workers=0"])
+    metrics = json.loads((trained / "metrics.json").read_text())
+    assert again.metrics["top1"] == metrics["top1"]
+    assert again.metrics["ECE"] == pytest.approx(metrics["ECE"], abs=1e-6)
+    before = yaml.safe_load((trained / "config.yaml").read_text())
+    effdet.train([f"run_dir={trained}", "resume=auto"])
+    after = yaml.safe_load((trained / "config.yaml").read_text())
+    assert after | {"resume": None} == before
+
+
+@pytest.mark.parametrize("data", ["cifar10", "cifar100", "folder", "csv"])
+def test_detection_needs_boxes(data):
+    words = [f"data={data}", "task=detection"]
+    with pytest.raises(ConfigError, match="labels category"):
+        check("train", composed("train", *words), split_words(words))

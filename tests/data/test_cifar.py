@@ -1,0 +1,129 @@
+"""CIFAR in its published forms, made here byte by byte."""
+
+from __future__ import annotations
+
+import pickle
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from effdet.data import DataError, DataSpec, EvalSet, open_source
+from effdet.preprocess import Preprocess
+
+NAMES = ["airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck"]
+COUNT = 4
+
+
+def rows(number: int) -> tuple[np.ndarray, list[int]]:
+    rng = np.random.default_rng(number)
+    return rng.integers(0, 256, (COUNT, 3072), dtype=np.uint8), rng.integers(0, 10, COUNT).tolist()
+
+
+def write_ten(root: Path) -> Path:
+    binary, python = root / "cifar-10-batches-bin", root / "cifar-10-batches-py"
+    binary.mkdir()
+    python.mkdir()
+    for number, name in enumerate([*(f"data_batch_{k}" for k in range(1, 6)), "test_batch"]):
+        pixels, labels = rows(number)
+        records = np.concatenate([np.array(labels, np.uint8)[:, None], pixels], axis=1)
+        (binary / f"{name}.bin").write_bytes(records.tobytes())
+        (python / name).write_bytes(pickle.dumps({b"labels": labels, b"data": pixels}, protocol=2))
+    (binary / "batches.meta.txt").write_text("\n".join(NAMES) + "\n\n")
+    (python / "batches.meta").write_bytes(pickle.dumps({b"label_names": [name.encode() for name in NAMES]}))
+    return root
+
+
+def test_both_forms_are_one_set(tmp_path):
+    write_ten(tmp_path)
+    forms = [tmp_path / name for name in ("cifar-10-batches-bin", "cifar-10-batches-py")]
+    for split, count in (("train", 5 * COUNT), ("test", COUNT)):
+        one, other = (open_source(DataSpec("cifar10", root=root, split=split)) for root in forms)
+        assert len(one) == count and one.fingerprint() == other.fingerprint()
+        assert one.classes.names == tuple(NAMES)
+        for a, b in zip(one.records, other.records, strict=True):
+            assert np.array_equal(one.read_image(a), other.read_image(b))
+
+
+def test_planes_become_pixels(tmp_path):
+    source = open_source(DataSpec("cifar10", root=write_ten(tmp_path), split="test"))
+    pixels, labels = rows(5)
+    record = source.records[2]
+    image = source.read_image(record)
+    assert image.shape == (32, 32, 3) and image.flags.c_contiguous and record.size == (32, 32)
+    assert image[3, 7].tolist() == [int(pixels[2, plane * 1024 + 3 * 32 + 7]) for plane in range(3)]
+    assert record.label == labels[2] and not record.has_boxes and len(record.boxes) == 0
+
+
+def test_val_is_held_out_of_train_and_subsets_keep_their_pictures(tmp_path):
+    write_ten(tmp_path)
+    whole = open_source(DataSpec("cifar10", root=tmp_path))
+    parts = [open_source(DataSpec("cifar10", root=tmp_path, split=s, val_fraction=0.3)) for s in ("train", "val")]
+    assert sum(map(len, parts)) == len(whole) and all(map(len, parts))
+    names = {record.file_name: whole.read_image(record) for record in whole.records}
+    for part in parts:
+        for record in part.records:
+            assert np.array_equal(part.read_image(record), names.pop(record.file_name))
+    assert not names
+    with pytest.raises(DataError, match=r"val_fraction=0\.1"):
+        open_source(DataSpec("cifar10", root=tmp_path, split="val"))
+
+
+def test_evaluation_samples(tmp_path):
+    source = open_source(DataSpec("cifar10", root=write_ten(tmp_path), split="test", limit=2))
+    sample = EvalSet(source, Preprocess(size=(64, 64), resize="stretch"))[1]
+    assert sample.image.shape == (3, 64, 64) and sample.record.label == rows(5)[1][1]
+
+
+def write_hundred(root: Path, form: str) -> Path:
+    folder = root / form
+    folder.mkdir()
+    for name in ("train", "test"):
+        pixels, coarse = rows(len(name))
+        fine = [label * 5 for label in coarse]
+        if form == "cifar-100-binary":
+            labels = np.array([coarse, fine], np.uint8).T
+            (folder / f"{name}.bin").write_bytes(np.concatenate([labels, pixels], axis=1).tobytes())
+        else:
+            batch = {b"coarse_labels": coarse, b"fine_labels": fine, b"data": pixels}
+            (folder / name).write_bytes(pickle.dumps(batch, protocol=2))
+    fine_names, coarse_names = [f"f{k}" for k in range(100)], [f"c{k}" for k in range(20)]
+    (folder / "fine_label_names.txt").write_text("\n".join(fine_names))
+    (folder / "coarse_label_names.txt").write_text("\n".join(coarse_names))
+    meta = {b"fine_label_names": fine_names, b"coarse_label_names": coarse_names}
+    (folder / "meta").write_bytes(pickle.dumps(meta))
+    return folder
+
+
+@pytest.mark.parametrize("form", ["cifar-100-binary", "cifar-100-python"])
+def test_cifar100_has_two_levels(tmp_path, form):
+    root = write_hundred(tmp_path, form)
+    fine = open_source(DataSpec("cifar100", root=root, split="test"))
+    coarse = open_source(DataSpec("cifar100", root=tmp_path, split="test", level="coarse"))
+    assert (len(fine.classes), len(coarse.classes)) == (100, 20)
+    assert [record.label for record in coarse.records] == rows(4)[1]
+    assert [record.label for record in fine.records] == [label * 5 for label in rows(4)[1]]
+
+
+def test_faults_are_told(tmp_path):
+    root = write_ten(tmp_path) / "cifar-10-batches-bin"
+    with pytest.raises(DataError, match=r"cifar-10-batches-bin/ \(test_batch.bin"):
+        open_source(DataSpec("cifar10", root=tmp_path / "cifar-10-batches-bin" / ".." / ".."))
+    test = root / "test_batch.bin"
+    content = test.read_bytes()
+    test.write_bytes(b"\x0a" + content[1:])
+    with pytest.raises(DataError, match="from 0 to 9"):
+        open_source(DataSpec("cifar10", root=root, split="test"))
+    test.write_bytes(content[:-1])
+    with pytest.raises(DataError, match="cut off"):
+        open_source(DataSpec("cifar10", root=root, split="test"))
+
+
+@pytest.mark.data
+def test_the_real_files(data_root):
+    """Where somebody has made them: `get_cifar10.py cifar10` beside the other sets."""
+    root = data_root / "cifar10"
+    if not root.is_dir():
+        pytest.skip(f"{root} is not there")
+    source = open_source(DataSpec("cifar10", root=root, split="test"))
+    assert np.bincount(source.records.categories).tolist() == [1000] * 10
