@@ -59,9 +59,16 @@ def assemble(parsed: Parsed, where: Where, findings: Findings) -> RecordTable:
     bbox = parsed.bbox
     if parsed.shares:
         bbox = bbox * sizes[parsed.owner][:, [1, 0, 1, 0]]
-    sound = sound_boxes(bbox[known], sizes[parsed.owner[known]], lambda row: where(int(known[row])), findings)
+    sound = sound_boxes(
+        bbox[known],
+        sizes[parsed.owner[known]],
+        lambda row: where(int(known[row])),
+        findings,
+        picture=lambda row: paths[int(parsed.owner[known[row]])],
+    )
     rows = known[sound]
     rows = rows[np.argsort(parsed.owner[rows], kind="stable")]
+    findings.where = lambda row: where(int(rows[row]))
     own_area = bbox[rows, 2] * bbox[rows, 3]
     area = own_area if parsed.area is None else np.where(parsed.area[rows] > 0, parsed.area[rows], own_area)
     counts = np.bincount(parsed.owner[rows], minlength=len(paths))
@@ -81,7 +88,14 @@ def assemble(parsed: Parsed, where: Where, findings: Findings) -> RecordTable:
     return table if usable.all() else table.subset(np.flatnonzero(usable))
 
 
-def sound_boxes(bbox: np.ndarray, sizes: np.ndarray, where: Where, findings: Findings) -> np.ndarray:
+def sound_boxes(
+    bbox: np.ndarray,
+    sizes: np.ndarray,
+    where: Where,
+    findings: Findings,
+    *,
+    picture: Callable[[int], Path] | None = None,
+) -> np.ndarray:
     """Which boxes have any area inside their picture; the others are noted, and so are those that must be clipped.
 
     Args:
@@ -89,6 +103,7 @@ def sound_boxes(bbox: np.ndarray, sizes: np.ndarray, where: Where, findings: Fin
         sizes: (N, 2) height and width of each box's picture.
         where: names a box by its row, and
         findings: takes what is wrong with it.
+        picture: the picture of a box, for those who draw it.
 
     Returns:
         (N,) bool.
@@ -105,19 +120,21 @@ def sound_boxes(bbox: np.ndarray, sizes: np.ndarray, where: Where, findings: Fin
     for row in np.flatnonzero(~finite | flat | outside | hanging).tolist():
         file, item = where(int(row))
         shown = "[" + ", ".join(f"{value:.6g}" for value in bbox[row]) + "]"
-        picture = f"{limit_x[row]}×{limit_y[row]} picture"
+        drawn = {"box": tuple(bbox[row].tolist()), "picture": "" if picture is None else str(picture(int(row)))}
+        size = f"{limit_x[row]}×{limit_y[row]} picture"
         if not finite[row]:
-            findings.error("bad-number", file, f"box {shown} has a number that is not finite, or absurd", item=item)
+            text = f"box {shown} has a number that is not finite, or absurd"
+            findings.error("bad-number", file, text, item=item, picture=drawn["picture"])
         elif flat[row]:
             negative = width[row] < 0 or height[row] < 0
             kind, what = ("negative-area", "negative") if negative else ("zero-area", "no")
-            findings.warning(kind, file, f"box {shown} (x y w h) has {what} area: left out", item=item)
+            findings.warning(kind, file, f"box {shown} (x y w h) has {what} area: left out", item=item, **drawn)
         elif outside[row]:
-            text = f"box {shown} (x y w h) lies outside its {picture}: left out"
-            findings.warning("outside-picture", file, text, item=item)
+            text = f"box {shown} (x y w h) lies outside its {size}: left out"
+            findings.warning("outside-picture", file, text, item=item, **drawn)
         else:
-            text = f"box {shown} (x y w h) leaves its {picture}: clipped"
-            findings.warning("out-of-range", file, text, item=item)
+            text = f"box {shown} (x y w h) leaves its {size}: clipped"
+            findings.warning("out-of-range", file, text, item=item, **drawn)
     return finite & ~flat & ~outside
 
 

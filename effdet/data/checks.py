@@ -9,9 +9,10 @@ from __future__ import annotations
 
 import os
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from heads.structures import UserError
 
@@ -20,7 +21,22 @@ SHOWN = 10
 
 
 class DataError(UserError):
-    """Data that cannot be used as it is."""
+    """Data that cannot be used as it is.
+
+    Args:
+        text: the one line.
+        kind: name of the fault, for ``doctor``'s list; empty for faults of the command.
+        file: the file that holds it.
+    """
+
+    def __init__(self, text: str, *, kind: str = "", file: str | Path = "") -> None:
+        super().__init__(text)
+        self.kind = kind
+        self.file = str(file)
+
+
+class MissingSplit(DataError):
+    """A split that the set does not have."""
 
 
 @dataclass(frozen=True)
@@ -37,6 +53,10 @@ class Finding:
     """The object inside the file, such as ``annotation 7``; empty when the file itself is meant."""
     text: str
     """What is wrong with it, in words, with the offending value."""
+    picture: str = ""
+    """The picture that it concerns, where that is another file."""
+    box: tuple[float, ...] | None = None
+    """x, y, width, height in pixels of the picture, for a fault that can be drawn."""
 
     def __str__(self) -> str:
         return f"{self.file}: {self.item + ': ' if self.item else ''}{self.text}"
@@ -47,12 +67,14 @@ class Findings:
     """The findings of one reading, in the order in which they were met."""
 
     items: list[Finding] = field(default_factory=list)
+    where: Callable[[int], tuple[str, str]] | None = None
+    """Names a box of the table that was read, by its row: the file that holds it, and what it is called there."""
 
-    def error(self, kind: str, file: str | Path, text: str, *, item: str = "") -> None:
-        self.items.append(Finding("error", kind, str(file), item, text))
+    def error(self, kind: str, file: str | Path, text: str, *, item: str = "", **shown: Any) -> None:
+        self.items.append(Finding("error", kind, str(file), item, text, **shown))
 
-    def warning(self, kind: str, file: str | Path, text: str, *, item: str = "") -> None:
-        self.items.append(Finding("warning", kind, str(file), item, text))
+    def warning(self, kind: str, file: str | Path, text: str, *, item: str = "", **shown: Any) -> None:
+        self.items.append(Finding("warning", kind, str(file), item, text, **shown))
 
     @property
     def errors(self) -> list[Finding]:

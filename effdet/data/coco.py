@@ -72,7 +72,9 @@ def find_images(spec: DataSpec, annotations: Path, names: list[str]) -> Path:
         tried = ", ".join(str(folder) for folder in dict.fromkeys(folders) if folder.is_dir())
         raise DataError(
             f"{spec.title}: no picture of {annotations} found, such as {names[0]!r}; looked in {tried}: "
-            f"name the folder with data.{spec.file_split}_images=DIR"
+            f"name the folder with data.{spec.file_split}_images=DIR",
+            kind="missing-pictures",
+            file=annotations,
         )
     return folders[best]
 
@@ -94,7 +96,7 @@ def read_coco(path: Path, images: Path | DataSpec, findings: Findings) -> tuple[
     label = _positions(boxes.category_ids, np.array(classes.ids, np.int64))
 
     def where(row: int) -> tuple[str, str]:
-        return str(path), f"annotation {boxes.ids[row]}"
+        return str(path), boxes.called(row)
 
     for row in np.flatnonzero(owner < 0).tolist():
         text = f"image_id {boxes.image_ids[row]} is not among the images"

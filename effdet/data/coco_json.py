@@ -36,6 +36,13 @@ class Boxes:
     bbox: np.ndarray
     area: np.ndarray
     crowd: np.ndarray
+    places: np.ndarray
+    """(N,) int64 position of each in the file's list."""
+
+    def called(self, row: int) -> str:
+        """How messages call an annotation: by its id, or by its place where the id says nothing."""
+        identity = int(self.ids[row])
+        return f"annotation {identity}" if identity != 0 else f"annotations[{self.places[row]}]"
 
 
 def parse_file(path: Path, findings: Findings) -> tuple[ClassTable, Pictures, Boxes]:
@@ -67,18 +74,21 @@ def load_json(path: Path) -> dict[str, list[Any]]:
     try:
         content = json.loads(path.read_bytes())
     except (ValueError, RecursionError) as error:
-        raise DataError(f"{path}: not JSON ({str(error).splitlines()[0]})") from None
+        raise DataError(f"{path}: not JSON ({str(error).splitlines()[0]})", kind="not-json", file=path) from None
     except OSError as error:
-        raise DataError(f"{path}: cannot be read ({error.strerror})") from None
+        raise DataError(f"{path}: cannot be read ({error.strerror})", kind="not-json", file=path) from None
     if isinstance(content, list):
         raise DataError(
             f"{path}: holds a list, which looks like COCO results; annotations are an object with images, "
-            "annotations and categories"
+            "annotations and categories",
+            kind="not-coco",
+            file=path,
         )
     keys = ("images", "annotations", "categories")
     lacking = [key for key in keys if not isinstance(content, dict) or not isinstance(content.get(key), list)]
     if lacking:
-        raise DataError(f"{path}: no list {', '.join(repr(key) for key in lacking)}: this is not COCO annotation JSON")
+        text = f"{path}: no list {', '.join(repr(key) for key in lacking)}: this is not COCO annotation JSON"
+        raise DataError(text, kind="not-coco", file=path)
     return content
 
 
@@ -132,7 +142,7 @@ def parse_pictures(images: list[Any], path: Path, findings: Findings) -> Picture
 
 def parse_annotations(annotations: list[Any], path: Path, findings: Findings) -> Boxes:
     """The annotations as arrays; malformed ones are noted and left out."""
-    ids, image_ids, category_ids, bbox, area, crowd = [], [], [], [], [], []
+    ids, image_ids, category_ids, bbox, area, crowd, places = [], [], [], [], [], [], []
     for position, annotation in enumerate(annotations):
         if not isinstance(annotation, dict):
             findings.error("bad-annotation", path, f"is no object: {annotation!r:.40}", item=f"annotations[{position}]")
@@ -155,12 +165,9 @@ def parse_annotations(annotations: list[Any], path: Path, findings: Findings) ->
         bbox.append(box)
         area.append(given_area if _is_number(given_area) else 0.0)
         crowd.append(bool(annotation.get("iscrowd")))
+        places.append(position)
     identities = np.array(ids, np.int64)
-    if len(ids) and (identities == 0).any():
-        text = "an annotation has id 0, or none: all are given new ids from 1, since pycocotools reads 0 as unmatched"
-        findings.warning("annotation-id-0", path, text)
-    elif len(np.unique(identities)) < len(ids):
-        findings.warning("duplicate-annotation", path, "annotation ids occur twice: all are given new ids from 1")
+    _identified(identities, places, path, findings)
     return Boxes(
         identities,
         np.array(image_ids, np.int64),
@@ -168,12 +175,32 @@ def parse_annotations(annotations: list[Any], path: Path, findings: Findings) ->
         np.array(bbox, np.float64).reshape(-1, 4),
         np.nan_to_num(np.array(area, np.float64)),
         np.array(crowd, np.bool_),
+        np.array(places, np.int64),
     )
 
 
 def _is_text(value: Any) -> TypeGuard[str]:
     """Text that can be written: JSON's escapes can make half a character."""
     return isinstance(value, str) and not any("\ud800" <= letter <= "\udfff" for letter in value)
+
+
+def _identified(ids: np.ndarray, places: list[int], path: Path, findings: Findings) -> None:
+    """Notes ids that evaluation could not tell apart, the first of them by name: all are then given new ones."""
+    without = np.flatnonzero(ids == 0)
+    if len(without):
+        more = f" ({len(without):,} such annotations)" if len(without) > 1 else ""
+        text = f"has id 0, or none{more}: all are given new ids from 1, since pycocotools reads 0 as unmatched"
+        findings.warning("annotation-id-0", path, text, item=f"annotations[{places[without[0]]}]")
+        return
+    values, first, counts = np.unique(ids, return_index=True, return_counts=True)
+    if len(values) < len(ids):
+        worst = int(np.argmax(counts > 1))
+        others = int((counts > 1).sum()) - 1
+        more = f", and {others:,} other ids occur more than once" if others else ""
+        text = (
+            f"id occurs {counts[worst]} times, first at annotations[{places[first[worst]]}]{more}: all are renumbered"
+        )
+        findings.warning("duplicate-annotation", path, text, item=f"annotation {values[worst]}")
 
 
 def _is_int(value: Any) -> TypeGuard[int]:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from effdet.data.checks import DataError
+from effdet.data.checks import DataError, MissingSplit
 
 SPLITS = ("train", "val", "test")
 
@@ -118,9 +118,9 @@ class DataSpec:
             raise DataError(f"{self.title}: data.root={self.root} is not a folder")
         return self.root
 
-    def lacks_split(self, looked_for: str) -> DataError:
+    def lacks_split(self, looked_for: str) -> MissingSplit:
         """The error for files that are not there."""
         fix = f"data.{self.file_split}_annotations=PATH"
         if self.file_split == "val":
             fix += ", or hold out a part of train with data.val_fraction=0.1"
-        return DataError(f"{self.title}: no {looked_for} under data.root={self.root}; name it with {fix}")
+        return MissingSplit(f"{self.title}: no {looked_for} under data.root={self.root}; name it with {fix}")

@@ -63,9 +63,10 @@ def _settings(spec: DataSpec) -> tuple[dict[str, Any], Path]:
     try:
         content = yaml.safe_load(path.read_text("utf-8"))
     except (OSError, ValueError, yaml.YAMLError, RecursionError) as error:
-        raise DataError(f"{spec.title}: {path} cannot be read ({str(error).splitlines()[0]})") from None
+        text = f"{spec.title}: {path} cannot be read ({str(error).splitlines()[0]})"
+        raise DataError(text, kind="bad-yaml", file=path) from None
     if not isinstance(content, dict):
-        raise DataError(f"{spec.title}: {path} must hold keys such as names, train and val")
+        raise DataError(f"{spec.title}: {path} must hold keys such as names, train and val", kind="bad-yaml", file=path)
     stated = path.parent / _word(content.get("path") or "", "path", spec)
     return content, stated if stated.is_dir() else path.parent
 
@@ -82,10 +83,12 @@ def _names(spec: DataSpec, settings: dict[str, Any], base: Path) -> list[str]:
     if spec.classes:
         return list(spec.classes)
     if isinstance(names, dict):
-        if sorted(names) != list(range(len(names))):
+        if set(names) != set(range(len(names))):  # keys of several types have no order
             raise DataError(
                 f"{spec.title}: names in data.yaml must be numbered 0 … {len(names) - 1}, "
-                f"got {sorted(names, key=str)[:8]}"
+                f"got {sorted(names, key=str)[:8]}",
+                kind="bad-yaml",
+                file=base,
             )
         return [_word(names[label], "names", spec) for label in range(len(names))]
     if isinstance(names, list) and names:
@@ -93,7 +96,8 @@ def _names(spec: DataSpec, settings: dict[str, Any], base: Path) -> list[str]:
     for path in (base / "classes.txt", base / "labels" / "classes.txt", base / "obj.names"):
         if path.is_file():
             return [line.strip() for line in path.read_text("utf-8").splitlines() if line.strip()]
-    raise DataError(f"{spec.title}: no class names: give data.yaml with names, classes.txt, or data.classes=[…]")
+    text = f"{spec.title}: no class names: give data.yaml with names, classes.txt, or data.classes=[…]"
+    raise DataError(text, kind="no-class-names", file=base)
 
 
 def _listed(spec: DataSpec, settings: dict[str, Any], base: Path) -> list[Path]:
@@ -123,7 +127,8 @@ def _entry(entry: str, base: Path, spec: DataSpec) -> list[Path]:
         if path.is_file() and path.suffix == ".txt":
             lines = path.read_text("utf-8").splitlines()
             return [(path.parent if line.startswith("./") else base) / line.strip() for line in lines if line.strip()]
-    raise DataError(f"{spec.title}: data.yaml names {entry!r}, which is neither a folder nor a .txt list under {base}")
+    text = f"{spec.title}: data.yaml names {entry!r}, which is neither a folder nor a .txt list under {base}"
+    raise DataError(text, kind="missing-pictures", file=base)
 
 
 def _pictures_in(folder: Path, spec: DataSpec) -> list[Path]:
