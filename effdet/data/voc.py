@@ -28,7 +28,7 @@ CORNERS = ("xmin", "ymin", "xmax", "ymax")
 
 def open_voc(spec: DataSpec, findings: Findings) -> Source:
     """The split of a VOC set that `spec` names."""
-    annotations, images, stems = _layout(spec)
+    annotations, images, stems = layout(spec)
     parsed = {
         path.stem: _parse(path, findings if path.stem in stems else Findings())
         for path in (
@@ -49,7 +49,7 @@ def open_voc(spec: DataSpec, findings: Findings) -> Source:
     return Source(table, classes, name=spec.name, split=spec.split)
 
 
-def _layout(spec: DataSpec) -> tuple[Path, Path, set[str]]:
+def layout(spec: DataSpec) -> tuple[Path, Path, set[str]]:
     """The folders of annotations and pictures, and the names that belong to the split."""
     if spec.annotations is not None:
         if not spec.annotations.is_dir():
@@ -66,14 +66,26 @@ def _layout(spec: DataSpec) -> tuple[Path, Path, set[str]]:
     base = next((base for base in bases if (base / "Annotations").is_dir()), None)
     if base is None:
         raise spec.lacks_split("folder Annotations")
-    listing = base / "ImageSets" / "Main" / f"{spec.list_name}.txt"
     images = spec.images or base / "JPEGImages"
-    if listing.is_file():
-        lines = listing.read_text("utf-8", errors="replace").splitlines()
-        return base / "Annotations", images, {line.split()[0] for line in lines if line.strip()}
+    if (found := _list_of(base, spec)) is not None:
+        return base / "Annotations", images, set(found[1])
     if spec.val_fraction is None or spec.file_split != "train":
         raise spec.lacks_split(f"ImageSets/Main/{spec.list_name}.txt")
     return base / "Annotations", images, {path.stem for path in (base / "Annotations").glob("*.xml")}
+
+
+def listed(spec: DataSpec) -> tuple[Path, list[str]] | None:
+    """The file that lists the split, with its names in order; None where the split is a folder."""
+    return None if spec.annotations is not None else _list_of(layout(spec)[0].parent, spec)
+
+
+def _list_of(base: Path, spec: DataSpec) -> tuple[Path, list[str]] | None:
+    """The file that lists the split, and the names in it; None where there is none."""
+    path = base / "ImageSets" / "Main" / f"{spec.list_name}.txt"
+    if not path.is_file():
+        return None
+    lines = path.read_text("utf-8", errors="replace").splitlines()
+    return path, [line.split()[0] for line in lines if line.strip()]
 
 
 @dataclass(frozen=True)

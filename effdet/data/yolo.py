@@ -37,7 +37,7 @@ def open_yolo(spec: DataSpec, findings: Findings) -> Source:
     if not pictures:
         raise spec.lacks_split(f"picture of split {spec.file_split}")
     common = _common_folder(pictures)
-    labels = [_label_file(path, spec) for path in pictures]
+    labels = [label_file(path, spec) for path in pictures]
     if not any(path.is_file() for path in labels):
         findings.error(
             "no-labels", labels[0].parent, f"none of {len(labels)} pictures has a label file, such as {labels[0].name}"
@@ -137,7 +137,7 @@ def _pictures_in(folder: Path, spec: DataSpec) -> list[Path]:
     return sorted(path for path in folder.rglob("*") if path.suffix.lower() in SUFFIXES)
 
 
-def _label_file(picture: Path, spec: DataSpec) -> Path:
+def label_file(picture: Path, spec: DataSpec) -> Path:
     """``…/images/a/b.jpg`` -> ``…/labels/a/b.txt`` (the last ``images`` counts); beside the picture where there is
     none."""
     if spec.annotations is not None and spec.annotations.is_dir() and spec.images is not None:

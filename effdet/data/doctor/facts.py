@@ -1,0 +1,139 @@
+"""What one look at a picture file tells: its form, its faults, and a fingerprint of what it shows."""
+
+from __future__ import annotations
+
+import hashlib
+import warnings
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+from PIL import Image, UnidentifiedImageError
+
+from effdet.data.images import DECODE_ERRORS, MAX_PIXELS
+
+THUMB = 16
+"""Side of the grey thumbnail by which pictures are compared."""
+_ORIENTATION = 0x0112
+_SUFFIXES = {"JPEG": (".jpg", ".jpeg", ".jpe", ".jfif"), "PNG": (".png",), "BMP": (".bmp",), "WEBP": (".webp",)}
+_SUFFIXES |= {"TIFF": (".tif", ".tiff"), "GIF": (".gif",), "MPO": (".mpo", ".jpg", ".jpeg")}
+
+
+@dataclass(frozen=True, eq=False)
+class Facts:
+    """One picture."""
+
+    fault: str = ""
+    """Kind of what makes it unusable, or nothing."""
+    text: str = ""
+    mode: str = ""
+    """Pillow's name of its pixels: RGB, L, RGBA, P, I;16, CMYK, …"""
+    orientation: int = 1
+    """EXIF: 1 upright, 2-4 mirrored or upside down, 5-8 with a quarter turn."""
+    stored: tuple[int, int] = (0, 0)
+    """(height, width) of the pixels as they are stored."""
+    frames: int = 1
+    format: str = ""
+    alpha: bool = False
+    pixels: bytes = b""
+    """16 bytes of a hash of size and pixels."""
+    thumb: bytes = b""
+    """THUMB × THUMB grey bytes of the upright picture."""
+
+    @property
+    def turned(self) -> bool:
+        """Whether the EXIF note exchanges width and height."""
+        return self.orientation in (5, 6, 7, 8)
+
+    def misnamed(self, path: Path) -> bool:
+        """Whether the name's suffix says another format."""
+        known = _SUFFIXES.get(self.format)
+        return (
+            known is not None
+            and path.suffix.lower() in sum(_SUFFIXES.values(), ())
+            and path.suffix.lower() not in known
+        )
+
+
+def look(path: Path) -> Facts:
+    """Reads and decodes a picture; whatever is wrong with it is in the result."""
+    try:
+        with warnings.catch_warnings(), Image.open(path) as image:
+            warnings.simplefilter("ignore")  # Pillow warns of what is told here
+            width, height = image.size
+            if width * height > MAX_PIXELS:
+                text = f"{width}×{height} pixels are more than the bound of {MAX_PIXELS:,}"
+                return Facts("decompression-bomb", text)
+            known = Facts(
+                mode=_mode(image),
+                orientation=int(image.getexif().get(_ORIENTATION, 1)),
+                stored=(height, width),
+                frames=int(getattr(image, "n_frames", 1)),
+                format=image.format or "",
+                alpha="A" in image.getbands() or "transparency" in image.info,
+            )
+            image.seek(0)
+            image.load()
+            pixels, thumb = _prints(image)
+            return replace(known, pixels=pixels, thumb=thumb)
+    except FileNotFoundError:
+        return Facts("missing-picture", "no such picture")
+    except UnidentifiedImageError:
+        return Facts("unreadable-picture", "empty file" if _empty(path) else "not a picture that can be read")
+    except Image.DecompressionBombError as error:
+        return Facts("decompression-bomb", str(error))
+    except DECODE_ERRORS as error:
+        reason = (str(error).splitlines() or [type(error).__name__])[0]
+        cut = any(
+            word in reason.lower() for word in ("truncated", "end of", "not processed", "incomplete", "unexpected eof")
+        )
+        return Facts("truncated-picture" if cut else "corrupt-picture", f"cannot be decoded ({reason})")
+
+
+def look_at_pixels(pixels: np.ndarray) -> Facts:
+    """The fingerprints of a picture that is no file of its own: (h, w, 3) uint8."""
+    digest, thumb = _prints(Image.fromarray(pixels))
+    return Facts(mode="RGB", stored=(pixels.shape[0], pixels.shape[1]), pixels=digest, thumb=thumb)
+
+
+def _mode(image: Image.Image) -> str:
+    """Pillow's mode, but for 16-bit PNG files in colour, which it reads as 8-bit."""
+    tiles = getattr(image, "tile", None)
+    raw = tiles[0][3] if tiles else ""
+    return f"{image.mode};16" if isinstance(raw, str) and "16" in raw and "16" not in image.mode else image.mode
+
+
+def _prints(image: Image.Image) -> tuple[bytes, bytes]:
+    """The hash of the pixels, and the thumbnail."""
+    digest = hashlib.blake2b(f"{image.mode} {image.size}".encode(), digest_size=16)
+    digest.update(image.tobytes())
+    if image.mode.startswith("I") or image.mode == "F":
+        values = np.asarray(image, np.float64)
+        low, high = float(values.min()), float(values.max())
+        grey = Image.fromarray(np.uint8(np.clip((values - low) / max(high - low, 1e-9) * 255, 0, 255)))
+    else:
+        grey = image.convert("L") if image.mode != "P" else image.convert("RGB").convert("L")
+    return digest.digest(), _upright(grey, image).tobytes()
+
+
+def _upright(grey: Image.Image, image: Image.Image) -> Image.Image:
+    """The thumbnail, turned as the EXIF note of `image` says; its sides are equal, so turning commutes with shrinking."""
+    small = grey.resize((THUMB, THUMB), Image.Resampling.BOX)
+    turns = {
+        2: Image.Transpose.FLIP_LEFT_RIGHT,
+        3: Image.Transpose.ROTATE_180,
+        4: Image.Transpose.FLIP_TOP_BOTTOM,
+        5: Image.Transpose.TRANSPOSE,
+        6: Image.Transpose.ROTATE_270,
+        7: Image.Transpose.TRANSVERSE,
+        8: Image.Transpose.ROTATE_90,
+    }
+    turn = turns.get(int(image.getexif().get(_ORIENTATION, 1)))
+    return small if turn is None else small.transpose(turn)
+
+
+def _empty(path: Path) -> bool:
+    try:
+        return path.stat().st_size == 0
+    except OSError:
+        return False
