@@ -51,9 +51,14 @@ def open_split(config: Config, split: str, *, wanted: Sequence[str] | None = Non
     Args:
         wanted: labels to read where the set has them (masks cost time); None reads all.
     """
+    return open_source(data_spec(config, split, wanted=wanted))
+
+
+def data_spec(config: Config, split: str, *, wanted: Sequence[str] | None = None) -> DataSpec:
+    """The configured data set, as the readers take it."""
     known = {field.name for field in fields(DataSpec)} - {"split", "limit", "wanted"}
     values = {key: value for key, value in config.get("data").items() if key in known}
-    return open_source(DataSpec(split=split, limit=config.limit, wanted=wanted, **values))
+    return DataSpec(split=split, limit=config.limit, wanted=wanted, **values)
 
 
 def open_splits(config: Config, *splits: str, wanted: Sequence[str] | None = None) -> list[Source]:

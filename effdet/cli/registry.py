@@ -54,6 +54,15 @@ COMMANDS: dict[str, Command] = {
             ),
         ),
         Command(
+            "doctor",
+            "say what is wrong with a data set, and what to do about it",
+            examples=(
+                "effdet doctor data=coco data.root=DIR",
+                "effdet doctor data=voc data.root=DIR backbone=lite0 image_size=512",
+                "effdet doctor data=yolo data.root=DIR doctor.fix=true out=OUT",
+            ),
+        ),
+        Command(
             "replay",
             "run a training step again that was not finite, and say where it broke",
             positional=("file",),

@@ -58,24 +58,9 @@ class Facts:
 def look(path: Path) -> Facts:
     """Reads and decodes a picture; whatever is wrong with it is in the result."""
     try:
-        with warnings.catch_warnings(), Image.open(path) as image:
+        with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # Pillow warns of what is told here
-            width, height = image.size
-            if width * height > MAX_PIXELS:
-                text = f"{width}×{height} pixels are more than the bound of {MAX_PIXELS:,}"
-                return Facts("decompression-bomb", text)
-            known = Facts(
-                mode=_mode(image),
-                orientation=int(image.getexif().get(_ORIENTATION, 1)),
-                stored=(height, width),
-                frames=int(getattr(image, "n_frames", 1)),
-                format=image.format or "",
-                alpha="A" in image.getbands() or "transparency" in image.info,
-            )
-            image.seek(0)
-            image.load()
-            pixels, thumb = _prints(image)
-            return replace(known, pixels=pixels, thumb=thumb)
+            return _look(path)
     except FileNotFoundError:
         return Facts("missing-picture", "no such picture")
     except UnidentifiedImageError:
@@ -88,6 +73,26 @@ def look(path: Path) -> Facts:
             word in reason.lower() for word in ("truncated", "end of", "not processed", "incomplete", "unexpected eof")
         )
         return Facts("truncated-picture" if cut else "corrupt-picture", f"cannot be decoded ({reason})")
+
+
+def _look(path: Path) -> Facts:
+    with Image.open(path) as image:
+        width, height = image.size
+        if width * height > MAX_PIXELS:
+            text = f"{width}×{height} pixels are more than the bound of {MAX_PIXELS:,}"
+            return Facts("decompression-bomb", text)
+        known = Facts(
+            mode=_mode(image),
+            orientation=int(image.getexif().get(_ORIENTATION, 1)),
+            stored=(height, width),
+            frames=int(getattr(image, "n_frames", 1)),
+            format=image.format or "",
+            alpha="A" in image.getbands() or "transparency" in image.info,
+        )
+        image.seek(0)
+        image.load()
+        pixels, thumb = _prints(image)
+        return replace(known, pixels=pixels, thumb=thumb)
 
 
 def look_at_pixels(pixels: np.ndarray) -> Facts:

@@ -67,7 +67,9 @@ def page_of(found: Diagnosis) -> Page:
 
 def _summary(found: Diagnosis) -> Section:
     issues = found.issues
-    totals = [(f"{level}s", issues.total(level), _TONES[level] if issues.total(level) else "good") for level in LEVELS]
+    totals: list[tuple[str, int, Tone | None]] = [
+        (f"{level}s", issues.total(level), _TONES[level] if issues.total(level) else "good") for level in LEVELS
+    ]
     figures = cards(*totals, ("pictures", found.pictures), ("boxes", found.boxes), ("seconds", round(found.seconds, 1)))
     if not issues.counts:
         return section("Summary", figures, callout("Nothing is wrong with this set.", tone="good"))

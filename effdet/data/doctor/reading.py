@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from effdet.data.checks import DataError, Findings, MissingSplit
+from effdet.data.doctor.facts import look
 from effdet.data.doctor.issues import Issue, Issues
 from effdet.data.images import image_sizes
 from effdet.data.open import OPENERS, open_source
@@ -16,7 +17,7 @@ from effdet.data.records import Source
 from effdet.data.spec import SPLITS, DataSpec
 from effdet.data.split import held_out
 
-_BOMB, _SWAPPED = "more than the bound", "the set says"
+_SWAPPED = "the set says"
 
 
 @dataclass(frozen=True, eq=False)
@@ -95,8 +96,9 @@ def _open(spec: DataSpec, issues: Issues) -> Split:
 
 def _refined(issue: Issue) -> Issue:
     """Faults that the readers tell in one kind and doctor in several."""
-    if issue.kind == "unreadable-picture" and _BOMB in issue.text:
-        return replace(issue, kind="decompression-bomb")
+    if issue.kind == "unreadable-picture":
+        facts = look(Path(issue.file))
+        return replace(issue, kind=facts.fault or issue.kind, text=facts.text or issue.text)
     if issue.kind == "duplicate-image" and issue.level == "warning":
         return replace(issue, kind="listed-twice")
     if issue.kind == "wrong-size" and issue.text.startswith(_SWAPPED) and _exchanged(issue):

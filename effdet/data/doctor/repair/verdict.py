@@ -28,6 +28,8 @@ class Verdict:
     """Pictures (or XML files) that are left out."""
     leaked: frozenset[Path]
     """Pictures that are left out of train alone: they are in another split too."""
+    swapped: dict[Path, str]
+    """Pictures whose stated width and height are exchanged, and their split: the readers leave these out."""
     stored: frozenset[Path]
     """Pictures whose boxes belong to the pixels as they are stored, whatever the EXIF note says."""
     rows: dict[str, frozenset[int]]
@@ -47,6 +49,7 @@ class Verdict:
         return cls(
             frozenset(Path(issue.file) for kind in SPOILT for issue in issues.of(kind)),
             frozenset(Path(path) for issue in issues.of("split-leak") for path in (issue.picture, issue.other)),
+            {Path(issue.file): issue.split for issue in issues.of("swapped-size")},
             frozenset(Path(issue.file) for issue in issues.of("exif-frame")),
             {file: frozenset(numbers) for file, numbers in rows.items()},
             done,

@@ -19,10 +19,11 @@ def repair_voc(splits: Sequence[Split], verdict: Verdict, out: Path) -> None:
     for split in splits:
         annotations, _, _ = layout(split.spec)
         stems: dict[str, list[str]] = {}
-        for place, side in enumerate(split.sides.tolist()):
-            picture = split.path(place)
+        pictures = [(split.path(place), str(side)) for place, side in enumerate(split.sides)]
+        pictures += [(picture, split.name) for picture, name in verdict.swapped.items() if name == split.name]
+        for picture, side in pictures:
             source = annotations / f"{picture.stem}.xml"
-            if source in verdict.pictures or not source.is_file() or not verdict.keeps(picture, str(side)):
+            if source in verdict.pictures or not source.is_file() or not verdict.keeps(picture, side):
                 continue
             root = _mended(source, picture, spelt, verdict)
             target = out / "Annotations" / source.name
