@@ -95,14 +95,14 @@ def open_source(spec: DataSpec, *, findings: Findings | None = None) -> Source:
     if spec.limit is not None:
         source = source.subset(range(min(spec.limit, len(source))))
     if spec.split == "train" and not collected.errors:
-        for kind, what in _nothing_of(source):
+        for kind, what in nothing_of(source):
             collected.error(kind, spec.title, f"{len(source)} pictures, but no {what} to learn from")
         if findings is None:
             collected.raise_errors(spec.title)
     return source
 
 
-def _nothing_of(source: Source) -> list[tuple[str, str]]:
+def nothing_of(source: Source) -> list[tuple[str, str]]:
     """What the set labels, but none of its pictures has."""
     table = source.records
     none = []

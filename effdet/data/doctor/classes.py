@@ -58,7 +58,7 @@ def _count(split: Split) -> Balance | None:
         names, unit = tuple(map(str, source.classes.names)), "pictures"
         of_side = {side: records.categories[split.sides == side] for side in sides}
         counts = {side: np.bincount(labels[labels >= 0], minlength=len(names)) for side, labels in of_side.items()}
-    elif source.semantic_classes is not None and (pixels := getattr(records, "class_pixels", None)) is not None:
+    elif source.semantic_classes is not None and (pixels := records.class_pixels) is not None:
         names, unit = tuple(map(str, source.semantic_classes.names)), "pixels"
         counts = {side: pixels[split.sides == side].sum(axis=0) for side in sides}
     else:
@@ -99,8 +99,13 @@ def _similar(names: Sequence[str], split: Split, issues: Issues) -> None:
 
 
 def check_unlabelled(split: Split, issues: Issues) -> None:
-    """Counts the pictures without any object."""
+    """Notes masks without any class, and counts the pictures without any object."""
     source = split.source
+    pixels, masks = source.records.class_pixels, source.records.masks
+    if pixels is not None and masks is not None and "semantic" in source.labelled:
+        for place in np.flatnonzero((pixels.sum(axis=1) == 0) & (masks != b"")).tolist():
+            mask, text = source.records[place].mask, "every pixel is ignored"
+            issues.note("empty-mask", mask or "", text, split=split.name, picture=str(split.path(place)))
     if "boxes" not in source.labelled or len(source) == 0:
         return
     empty = np.flatnonzero(np.diff(source.records.starts) == 0)

@@ -186,6 +186,7 @@ KINDS: dict[str, Kind] = {
     "unlisted-picture": Kind("note", "pictures that no annotation names", "Nothing, if they are meant to be left out."),
     "unlabelled-picture": Kind("note", "pictures without any object", "Nothing, if there is nothing on them."),
     # --- masks
+    "no-masks": Kind("error", "no mask to learn from", "Check that the masks belong to these pictures."),
     "missing-mask": Kind("error", "picture without its mask", "Restore it."),
     "unreadable-mask": Kind("error", "not a mask that can be read", "One channel of 8 bits, an id a pixel."),
     "unknown-id": Kind(

@@ -13,7 +13,8 @@ from effdet.data.doctor.classes import Balance
 from effdet.data.doctor.examine import Diagnosis
 from effdet.data.doctor.issues import Issue
 from effdet.data.doctor.kinds import LEVELS
-from effdet.data.images import read_image
+from effdet.data.images import SUFFIXES, image_sizes, read_image
+from effdet.data.mask_files import read_values
 from effdet.drawing import draw
 from effdet.html import (
     Html,
@@ -109,21 +110,22 @@ def _examples(kept: Sequence[Issue]) -> list[Html]:
     for issue in kept[: 20 * EXAMPLES]:
         if len(drawn) >= EXAMPLES:
             break
-        if not issue.picture or issue.picture in shown:
+        path = issue.picture or issue.file
+        if path in shown or Path(path).suffix.lower() not in SUFFIXES:
             continue
-        shown.add(issue.picture)
-        pictures = [_drawn(Path(path), issue) for path in (issue.picture, issue.other) if path]
+        shown.add(path)
+        pictures = [_drawn(Path(path), issue) for path in (path, issue.other) if path]
         if all(picture is not None for picture in pictures):
-            caption = f"{Path(issue.picture).name}{f', {issue.item}' if issue.item else ''}"
+            caption = f"{Path(path).name}{f', {issue.item}' if issue.item else ''}"
             drawn.append(figure(join(pictures), caption))
     return drawn
 
 
 def _drawn(path: Path, issue: Issue) -> Html | None:
     """The picture with the finding's box; None where it cannot be read. The page shows what it can."""
+    if "mask" in issue.kind or issue.kind == "unknown-id":
+        return _drawn_mask(path, issue)
     try:
-        from effdet.data.images import image_sizes
-
         (height, width), _ = image_sizes(path)
         if height * width > _LARGEST:
             return None
@@ -140,6 +142,15 @@ def _drawn(path: Path, issue: Issue) -> Html | None:
         y1, y2 = _shown(high[0], high[1], height, grown)
         boxes = np.array([[x1, y1, x2, y2]])
     return image(draw(pixels, boxes), alt=str(issue), longest=480)
+
+
+def _drawn_mask(path: Path, issue: Issue) -> Html | None:
+    """A mask in colours, whatever its values mean."""
+    try:
+        values = read_values(path)
+    except DataError:
+        return None
+    return image(draw(np.zeros((*values.shape, 3), np.uint8), semantic=values, alpha=1.0), alt=str(issue), longest=480)
 
 
 def _shown(low: float, high: float, limit: float, least: float) -> tuple[float, float]:

@@ -12,7 +12,7 @@ from effdet.data.checks import DataError, Findings, MissingSplit
 from effdet.data.doctor.facts import look
 from effdet.data.doctor.issues import Issue, Issues
 from effdet.data.images import image_sizes
-from effdet.data.open import OPENERS, open_source
+from effdet.data.open import OPENERS, nothing_of, open_source
 from effdet.data.records import Source
 from effdet.data.spec import SPLITS, DataSpec
 from effdet.data.split import held_out
@@ -80,8 +80,9 @@ def _open(spec: DataSpec, issues: Issues) -> Split:
         source = OPENERS[spec.name](spec, findings)
         if len(source) == 0 and not findings.errors:
             findings.error("no-pictures", spec.title, "lists no picture at all")
-        elif spec.split == "train" and "boxes" in source.labelled and source.records.crowd.all():
-            findings.error("no-boxes", spec.title, f"{len(source)} pictures, but no box to learn from")
+        elif spec.split == "train":
+            for kind, what in nothing_of(source):
+                findings.error(kind, spec.title, f"{len(source)} pictures, but no {what} to learn from")
     finally:
         for finding in findings.items:
             issues.add(_refined(Issue.of(finding, spec.split)))
