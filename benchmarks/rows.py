@@ -21,12 +21,12 @@ def close(ours: Answers, peer: Answers) -> str:
 
 def same_detections(ours: Answers, peer: Answers) -> str:
     """Boxes, scores and labels of score .001 or more, in order."""
-    mine, other = (side["detections"].reshape(-1, side["detections"].shape[-2], 6) for side in (ours, peer))
-    other = np.where(other[..., 4:5] >= 1e-3, other, 0)[:, : mine.shape[1]]
-    padded = np.zeros_like(other)
-    padded[:, : mine.shape[1]] = mine[:, : other.shape[1]]
-    worst = float(np.abs(padded[..., 4] - other[..., 4]).max())
-    same = float((padded[..., 5] == other[..., 5]).mean())
+    sides = [side["detections"].reshape(-1, side["detections"].shape[-2], 6) for side in (ours, peer)]
+    longest = max(side.shape[1] for side in sides)
+    mine, other = (np.pad(side, ((0, 0), (0, longest - side.shape[1]), (0, 0))) for side in sides)
+    other = np.where(other[..., 4:5] >= 1e-3, other, 0)
+    worst = float(np.abs(mine[..., 4] - other[..., 4]).max())
+    same = float((mine[..., 5] == other[..., 5]).mean())
     verdict = "equal" if worst < 1e-4 and same > 0.98 else "DIFFERENT"
     return f"{verdict}: scores to {worst:.1e}, {100 * same:.1f} % of labels in the same place"
 
