@@ -114,7 +114,7 @@ def _confusion(metrics: Mapping[str, Any], most: int = 20) -> Table:
         return _mistakes(names, rows, most)
     numbers = [str(column + 1) for column in range(len(names))]
     none = ["none"] if len(rows[0]) > len(names) and any(row[-1] for row in rows) else []
-    table = _numbers("truth, % of its pixels predicted as", *numbers, *none, title="confusion")
+    table = _numbers("truth", *numbers, *none, title="confusion: % of a row's pixels, by predicted class")
     table.padding = (0, 0, 0, 0)  # type: ignore[assignment]
     for place, (name, row) in enumerate(zip(names, rows, strict=True)):
         total = sum(row)
