@@ -2,7 +2,7 @@
 
 import pytest
 
-from effdet.data import DataError, DataSpec, open_source
+from effdet.data import OPENERS, DataError, DataSpec, open_source
 
 
 @pytest.mark.parametrize(
@@ -11,7 +11,7 @@ from effdet.data import DataError, DataSpec, open_source
 def test_unknown_name(name, hint):
     with pytest.raises(DataError, match=hint) as caught:
         open_source(DataSpec(name))
-    assert "cityscapes, coco, masks, mixed, streets, voc, yolo" in str(caught.value)
+    assert ", ".join(sorted(OPENERS)) in str(caught.value)
 
 
 @pytest.mark.parametrize(
