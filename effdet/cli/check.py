@@ -35,6 +35,7 @@ REQUIRED = {
         "model": "runs/x, a checkpoint, or a name of `effdet info`",
         "source": "a picture, a folder, a pattern, a list, a video, a camera or a stream",
     },
+    "shards": {"out": "the folder to write to"},
     "replay": {"file": "a step_N.pt of the folder nonfinite/ of a run"},
     "serve": {"model": "runs/x, a checkpoint, or a name of `effdet info`"},
 }

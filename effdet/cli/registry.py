@@ -63,6 +63,11 @@ COMMANDS: dict[str, Command] = {
             ),
         ),
         Command(
+            "shards",
+            "write a data set as tar shards, to stream it from another disk or address",
+            examples=("effdet shards data=coco data.root=DIR split=train out=SHARDS",),
+        ),
+        Command(
             "replay",
             "run a training step again that was not finite, and say where it broke",
             positional=("file",),

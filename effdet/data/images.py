@@ -11,6 +11,7 @@ the first is taken.
 
 from __future__ import annotations
 
+import io
 import struct
 import threading
 import warnings
@@ -45,11 +46,13 @@ def read_image(
     size: tuple[int, int] | None = None,
     policy: Policy = "error",
     at_least: tuple[int, int] | None = None,
+    content: bytes | None = None,
 ) -> np.ndarray:
     """The pixels of a picture.
 
     Args:
         path: the file.
+        content: its bytes, where they are at hand; `path` is then only its name.
         size: (height, width) that the set states; decides the frame (see above), and a picture of another size is
             refused.
         policy: what a cut-off file gives: ``error`` a :class:`DataError`, ``warn`` a warning and the part that is
@@ -61,7 +64,7 @@ def read_image(
         (h, w, 3) uint8 RGB, contiguous.
     """
     try:
-        with Image.open(path) as image:
+        with Image.open(path if content is None else io.BytesIO(content)) as image:
             _bound(image, path)
             stored = image.size
             orientation = int(image.getexif().get(_ORIENTATION, 1))

@@ -62,6 +62,8 @@ class TrainLoader:
             rank=rank,
             world=world,
             factors=factors,
+            groups=train_set.source.groups,
+            window=train_set.source.window,
         )
         self._loader = DataLoader(
             train_set,  # type: ignore[arg-type]  # its keys are tuples, which Dataset's type leaves open

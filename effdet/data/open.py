@@ -19,6 +19,7 @@ from effdet.data.folders import open_folder
 from effdet.data.masks import open_masks
 from effdet.data.mixed import open_mixed
 from effdet.data.records import Source
+from effdet.data.shards import open_shards
 from effdet.data.spec import DataSpec
 from effdet.data.split import split_train
 from effdet.data.voc import open_voc
@@ -57,6 +58,7 @@ OPENERS: dict[str, Opener] = {
     "folder": open_folder,
     "masks": open_masks,
     "mixed": open_mixed,
+    "shards": open_shards,
     "streets": open_streets,
     "voc": open_voc,
     "yolo": open_yolo,

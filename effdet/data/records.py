@@ -213,6 +213,15 @@ class Source:
     def __repr__(self) -> str:
         return f"{type(self).__name__}({self.name} {self.split}: {len(self)} pictures, {len(self.classes)} classes)"
 
+    groups: np.ndarray | None = None
+    """(P,) int64: pictures of one number lie in one file, and are best read together; None where each is a file."""
+    window: int = 1
+    """Groups whose pictures an epoch mixes with each other."""
+
+    def beside(self, index: int) -> tuple[int, int]:
+        """The range of positions from which a mosaic takes the partners of the picture at `index`."""
+        return 0, len(self)
+
     def read_image(
         self, record: Record, *, policy: Policy = "error", at_least: tuple[int, int] | None = None
     ) -> np.ndarray:

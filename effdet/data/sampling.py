@@ -48,6 +48,42 @@ def epoch_order(count: int, *, seed: int, epoch: int, factors: np.ndarray | None
         (L, 2) int64.
     """
     rng = generator(seed, "permutation", epoch)
+    return rng.permutation(_shown(count, rng, factors))
+
+
+def streamed_order(
+    groups: np.ndarray, *, seed: int, epoch: int, rank: int, world: int, window: int, factors: np.ndarray | None = None
+) -> np.ndarray:
+    """The (index, copy) pairs of an epoch on one rank, for pictures that lie together in files.
+
+    The files are shuffled and laid end to end, and the line of pictures is cut into `world` equal parts: a rank reads its
+    own files alone (but for those that a cut falls into). Within a part, the pictures of `window` files after one another
+    are mixed. Less random than :func:`epoch_order`, and never more than `window` files are needed at a time.
+
+    Args:
+        groups: (P,) int64 file of each picture.
+        seed, epoch: what the order is a function of, with
+        rank, world: which part of how many.
+        window: files that are mixed.
+        factors: as for :func:`epoch_order`.
+
+    Returns:
+        (L // world, 2) int64.
+    """
+    rng = generator(seed, "shards", epoch)
+    pairs = _shown(len(groups), rng, factors)
+    numbers, group = np.unique(groups, return_inverse=True)
+    place = rng.permutation(len(numbers))[group[pairs[:, 0]]]
+    line = np.argsort(place, kind="stable")
+    length = len(line) // world
+    part = line[rank * length : (rank + 1) * length]
+    file = np.cumsum(np.diff(place[part], prepend=place[part[:1]]) != 0)
+    noise = generator(seed, "window", epoch, rank).random(len(part))
+    return pairs[part[np.lexsort((noise, file // window))]]
+
+
+def _shown(count: int, rng: np.random.Generator, factors: np.ndarray | None) -> np.ndarray:
+    """(L, 2) int64 (index, copy) of the pictures that an epoch shows, by rising index."""
     if factors is None:
         chosen = np.arange(count)
     else:
@@ -55,15 +91,15 @@ def epoch_order(count: int, *, seed: int, epoch: int, factors: np.ndarray | None
         ends = np.cumsum(factors) * (length / factors.sum())
         chosen = np.searchsorted(ends, np.arange(length) + rng.random(), side="right").clip(0, count - 1)
     first = np.searchsorted(chosen, chosen, side="left")
-    pairs = np.stack([chosen, np.arange(len(chosen)) - first], axis=1)
-    return rng.permutation(pairs)
+    return np.stack([chosen, np.arange(len(chosen)) - first], axis=1)
 
 
 class EpochSampler:
     """Batches of (epoch, index, copy) for one rank of `world`.
 
     Step k of the run takes the k-th `batch_size` × `world` pictures of the epoch's order, of which each rank has an
-    equal run; a last incomplete step is dropped, unless it is the only one.
+    equal run; a last incomplete step is dropped, unless it is the only one. Of pictures that lie together in files
+    (`groups`), each rank takes those of its own files (:func:`streamed_order`).
     """
 
     def __init__(
@@ -75,12 +111,15 @@ class EpochSampler:
         rank: int = 0,
         world: int = 1,
         factors: np.ndarray | None = None,
+        groups: np.ndarray | None = None,
+        window: int = 1,
     ) -> None:
         if batch_size < 1:
             raise UserError(f"batch_size={batch_size} must be at least 1")
         if not 0 <= rank < world:
             raise UserError(f"rank={rank} must lie between 0 and {world - 1}")
         self.count, self.seed, self.rank, self.world, self.factors = count, seed, rank, world, factors
+        self.groups, self.window = groups, window
         length = count if factors is None else round(float(factors.sum()))
         if length < world:
             raise UserError(f"{length} train pictures are too few for {world} processes: use fewer devices")
@@ -100,8 +139,23 @@ class EpochSampler:
 
     def __iter__(self) -> Iterator[list[tuple[int, int, int]]]:
         epoch, start = self.epoch, self.start_batch
-        order = epoch_order(self.count, seed=self.seed, epoch=epoch, factors=self.factors)
+        order, stride, own = self._order(epoch), self.world, self.rank
+        if self.groups is not None:
+            stride, own = 1, 0  # the order is this rank's own
         for step in range(start, self.steps):
-            begin = (step * self.world + self.rank) * self.batch_size
+            begin = (step * stride + own) * self.batch_size
             pairs = order[begin : begin + self.batch_size].tolist()
             yield [(epoch, index, copy) for index, copy in pairs]
+
+    def _order(self, epoch: int) -> np.ndarray:
+        if self.groups is None:
+            return epoch_order(self.count, seed=self.seed, epoch=epoch, factors=self.factors)
+        return streamed_order(
+            self.groups,
+            seed=self.seed,
+            epoch=epoch,
+            rank=self.rank,
+            world=self.world,
+            window=self.window,
+            factors=self.factors,
+        )

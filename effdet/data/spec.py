@@ -59,6 +59,13 @@ class DataSpec:
     masks: Mapping[str, Any] | None = None
     """``mixed``: the set that labels masks, likewise."""
 
+    url: str | None = None
+    """``shards``: address of the folder with the index and the tars, in place of `root`."""
+    cache_gb: float = 50.0
+    """``shards``: bound of the cache for tars from `url`, in 10⁹ bytes."""
+    window: int = 8
+    """``shards``: so many shards are mixed with each other at a time."""
+
     def __post_init__(self) -> None:
         for field in ("root", *(f"{split}_{part}" for split in SPLITS for part in ("images", "annotations"))):
             value = getattr(self, field)
@@ -77,6 +84,10 @@ class DataSpec:
             raise DataError(f"data.difficult={self.difficult!r} must be ignore or keep")
         if self.level not in ("fine", "coarse"):
             raise DataError(f"data.level={self.level!r} must be fine or coarse")
+        if self.window < 1 or self.cache_gb <= 0:
+            raise DataError(
+                f"data.window={self.window} must be 1 or more shards, data.cache_gb={self.cache_gb} above 0"
+            )
         if self.limit is not None and self.limit < 1:
             raise DataError(f"limit={self.limit} must be at least 1 picture, or null for all")
 

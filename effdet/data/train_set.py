@@ -155,7 +155,7 @@ class TrainSet:
             (0, down, across, height),
             (across, down, width, height),
         ]
-        members = rng.permutation([index, *rng.integers(0, len(self.source), 3)])
+        members = rng.permutation([index, *rng.integers(*self.source.beside(index), 3)])
         sample = self._blank(index)
         for member, quarter in zip(members.tolist(), quarters, strict=True):
             if quarter[0] == quarter[2] or quarter[1] == quarter[3]:

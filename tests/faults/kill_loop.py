@@ -60,10 +60,20 @@ def write_pictures(root: Path, count: int = 6) -> Path:
     return root
 
 
-def words(data: Path, run_dir: Path, *, workers: int, epochs: int) -> list[str]:
+def write_shards(data: Path, root: Path) -> Path:
+    """The same pictures in shards of two or three."""
+    from effdet.cli.app import main
+
+    for split in ("train", "val"):
+        out = [f"split={split}", f"out={root}", "megabytes=0.04"]
+        assert main(["shards", "data=coco", f"data.root={data}", *out]) == 0
+    return root
+
+
+def words(name: str, data: Path, run_dir: Path, *, workers: int, epochs: int) -> list[str]:
     """The same for every start, as a job manager would give them."""
     return [
-        "train", "data=coco", f"data.root={data}", "phi=-4", "image_size=64", "weights=none", "batch_size=2",
+        "train", f"data={name}", f"data.root={data}", "phi=-4", "image_size=64", "weights=none", "batch_size=2",
         "device=cpu", "logger=null", "progress=false", "backbone.drop_path=0.2", f"workers={workers}",
         f"trainer.max_epochs={epochs}", f"evaluation.every={max(epochs // 3, 1)}", "checkpoint.every_steps=1",
         "checkpoint.max_share=1.0", f"run_dir={run_dir}", "resume=auto",
@@ -158,6 +168,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--kills", type=int, default=20)
     parser.add_argument("--workers", type=int, default=0)
+    parser.add_argument("--data", choices=("coco", "shards"), default="coco")
     parser.add_argument("--epochs", type=int, default=60)
     parser.add_argument("--seconds", type=float, default=2.0, help="longest wait before a kill, after the first save")
     parser.add_argument("--seed", type=int, default=0)
@@ -170,7 +181,7 @@ def main() -> int:
         root = Path(folder)
         data, log = write_pictures(root / "data"), root / "log.txt"
         said = {
-            name: words(data, root / name, workers=options.workers, epochs=options.epochs) for name in ("whole", "torn")
+            name: words(options.data, data, root / name, workers=options.workers, epochs=options.epochs) for name in ("whole", "torn")
         }
         if wait(start(said["whole"], log)) != 0:
             print(log.read_text()[-3000:])
@@ -185,9 +196,8 @@ def main() -> int:
             print(error)
             return 1
         wrong = differences(root / "whole", root / "torn")
-    print(
-        f"{options.kills} kills with {options.workers} workers: {', '.join(f'{n} {where}' for where, n in found.items())}"
-    )
+    where = ", ".join(f"{count} {moment}" for moment, count in found.items())
+    print(f"{options.kills} kills, {options.workers} workers, {options.data}: {where}")
     print(f"left alone {alone:.0f} s, all {time.monotonic() - began:.0f} s")
     print(f"differs: {', '.join(wrong)}" if wrong else "equal bit for bit: " + ", ".join((*COMPARED, "metrics.csv")))
     return 1 if wrong else 0

@@ -1,0 +1,39 @@
+"""``effdet shards``: a split of a set as tar shards and their index."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from rich.progress import Progress
+
+from effdet.cli.assemble import open_split
+from effdet.cli.config import Config
+from effdet.cli.results import RunResult
+from effdet.cli.words import Words
+from effdet.data.shards import write_shards
+from effdet.data.shards.index import index_path, load_index
+from heads.structures import UserError
+
+
+def run(config: Config, words: Words) -> RunResult:
+    """Write, and say what was written."""
+    out = Path(config.out)
+    if index_path(out, config.split).exists() and not config.overwrite:
+        raise UserError(f"out={out}: holds shards of split {config.split}; replace them by overwrite=true")
+    source = open_split(config, config.split)
+    for line in source.warnings:
+        print(f"warning: {line}")
+    with Progress(transient=True) as progress:
+        task = progress.add_task("pictures", total=len(source))
+        path = write_shards(
+            source,
+            out,
+            megabytes=config.megabytes,
+            shuffle=config.shuffle,
+            advance=lambda count: progress.update(task, completed=count),
+        )
+    shards = load_index(path).shards
+    size = sum(shard.size for shard in shards) / 1e6
+    print(f"{len(source):,} pictures of {source.name} {config.split} in {len(shards)} shards, {size:,.1f} MB")
+    print(out)
+    return RunResult(out, {})

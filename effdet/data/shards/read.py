@@ -1,0 +1,149 @@
+"""Shards -> a source like any other: a picture is one read at a known place of a tar."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from PIL import Image
+
+from effdet.data.checks import DataError, Findings
+from effdet.data.images import DECODE_ERRORS, Policy, read_image
+from effdet.data.records import Record, Source
+from effdet.data.shards.index import ShardIndex, index_path, load_index
+from effdet.data.shards.store import FolderStore, RemoteStore, Store
+from effdet.data.spec import DataSpec
+
+_OPEN_FILES = 16
+
+
+class ShardSource(Source):
+    """A split in shards. :attr:`groups` tells the loader which pictures lie together."""
+
+    def __init__(self, index: ShardIndex, store: Store, *, split: str, window: int) -> None:
+        """
+        Args:
+            index: of the split.
+            store: gives the tars.
+            split: its name.
+            window: shards whose pictures are mixed with each other in training.
+        """
+        super().__init__(
+            index.table,
+            index.classes,
+            name="shards",
+            split=split,
+            labelled=index.labelled,
+            semantic_classes=index.semantic_classes,
+        )
+        self.groups = index.shard
+        self.window = window
+        self._index, self._store = index, store
+        self._files: dict[int, int] = {}
+
+    def read_image(
+        self, record: Record, *, policy: Policy = "error", at_least: tuple[int, int] | None = None
+    ) -> np.ndarray:
+        row = self._row(record)
+        content = self._read(row, self._index.offset, self._index.length)
+        return read_image(record.image, size=record.size, policy=policy, at_least=at_least, content=content)
+
+    def read_mask(self, record: Record) -> np.ndarray | None:
+        row = self._row(record)
+        if not self._index.mask_length[row]:
+            return None
+        content = self._read(row, self._index.mask_offset, self._index.mask_length)
+        try:
+            with Image.open(io.BytesIO(content), formats=("PNG",)) as mask:
+                if mask.size != (record.width, record.height) or mask.mode != "L":
+                    raise DataError(f"{record.image}: its mask is {mask.mode} of {mask.size}, not grey of its own size")
+                return np.array(mask)
+        except DataError:
+            raise
+        except DECODE_ERRORS as error:
+            raise DataError(f"{record.image}: its mask cannot be decoded ({type(error).__name__})") from None
+
+    def subset(self, indices: Sequence[int] | np.ndarray) -> Source:
+        smaller = super().subset(indices)
+        smaller.groups = self.groups[np.asarray(indices, np.int64)]  # type: ignore[index]
+        return smaller
+
+    def beside(self, index: int) -> tuple[int, int]:
+        """The pictures of the same shard, so that a mosaic opens no other."""
+        assert self.groups is not None
+        if len(self.groups) > 1 and (np.diff(self.groups) < 0).any():
+            return super().beside(index)
+        low, high = np.searchsorted(self.groups, [self.groups[index], self.groups[index] + 1])
+        return int(low), int(high)
+
+    def fingerprint(self) -> str:
+        """Beside the labels: how the pictures lie, which decides their order."""
+        assert self.groups is not None
+        order = f"{self.window} {np.ascontiguousarray(self.groups).tobytes().hex()}"
+        return hashlib.sha256(f"{super().fingerprint()} {order}".encode()).hexdigest()
+
+    def __getstate__(self) -> dict[str, Any]:
+        return self.__dict__ | {"_files": {}}  # open files stay in their process
+
+    def _row(self, record: Record) -> int:
+        """A member's name begins with its position in the index."""
+        paths, stem = self._index.table.paths, record.image.name.partition(".")[0]
+        row = int(stem) if stem.isascii() and stem.isdigit() else -1
+        name = f"{record.image.parent.name}/{record.image.name}".encode()
+        if not 0 <= row < len(paths) or paths[row] != name:
+            raise DataError(f"{record.image}: the index names another picture by this number; write the shards anew")
+        return row
+
+    def _read(self, row: int, offsets: np.ndarray, lengths: np.ndarray) -> bytes:
+        number, offset, length = int(self._index.shard[row]), int(offsets[row]), int(lengths[row])
+        content = os.pread(self._open(number), length, offset)
+        if len(content) != length:
+            raise DataError(
+                f"{self._index.shards[number].file}: ends before the {length} bytes at {offset}; fetch it again"
+            )
+        return content
+
+    def _open(self, number: int) -> int:
+        """A file stays readable while it is open, even if the cache has thrown it out."""
+        if number not in self._files:
+            while len(self._files) >= _OPEN_FILES:
+                os.close(self._files.pop(next(iter(self._files))))
+            shard = self._index.shards[number]
+            try:
+                self._files[number] = os.open(self._store.path(shard), os.O_RDONLY)
+            except OSError as error:
+                raise DataError(f"{shard.file}: cannot be read ({error.strerror})") from None
+        return self._files[number]
+
+
+def open_shards(spec: DataSpec, findings: Findings) -> Source:
+    """The split of shards that `spec` names, in a folder or at an address."""
+    if (spec.root is None) == (spec.url is None):
+        raise DataError(
+            f"{spec.title}: say where the shards lie, with data.root=DIR or with data.url=ADDRESS (not both)"
+        )
+    if spec.url is not None:
+        remote = RemoteStore(spec.url, gigabytes=spec.cache_gb)
+        index, store = remote.fetch_index(spec.file_split), remote
+    else:
+        root = spec.need_root()
+        path = index_path(root, spec.file_split)
+        if not path.is_file():
+            raise spec.lacks_split(path.name)
+        index, store = load_index(path), FolderStore(root)
+        for shard in index.shards:
+            _check_size(root / shard.file, shard.size, findings)
+    return ShardSource(index, store, split=spec.split, window=spec.window)
+
+
+def _check_size(path: Path, size: int, findings: Findings) -> None:
+    found = path.stat().st_size if path.is_file() else None
+    if found is None:
+        findings.error("missing-shard", path, "no such file")
+    elif found != size:
+        findings.error("damaged-shard", path, f"has {found:,} bytes, the index says {size:,}")

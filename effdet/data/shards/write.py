@@ -1,0 +1,185 @@
+"""Any set -> tar shards and their index."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import json
+import os
+import tarfile
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from PIL import Image
+
+from effdet.data.checks import DataError
+from effdet.data.records import Record, RecordTable, Source, encode_names
+from effdet.data.rng import generator
+from effdet.data.shards.index import Shard, ShardIndex, index_path, save_index
+
+DEFAULT_MB = 256
+"""Large enough to be read at a disk's or a network's full speed, small enough to be shuffled by the handful."""
+
+
+def write_shards(
+    source: Source,
+    folder: str | Path,
+    *,
+    megabytes: float = DEFAULT_MB,
+    shuffle: int | None = None,
+    advance: Callable[[int], None] | None = None,
+) -> Path:
+    """Write a split as ``SPLIT-NNNNNN.tar`` and ``SPLIT.index.npz``.
+
+    Pictures that are files are copied byte for byte; others, and masks, become PNG.
+
+    Args:
+        source: the split.
+        folder: where to; made if it is not there.
+        megabytes: size from which a shard is full, in 10⁶ bytes.
+        shuffle: seed by which the pictures are mixed before they are written, since training mixes only those of a few
+            shards at a time; None keeps their order.
+        advance: told the number of pictures written so far.
+
+    Returns:
+        The index.
+
+    Raises:
+        DataError: nothing to write, or a picture can't be read.
+    """
+    folder = Path(folder)
+    if len(source) == 0:
+        raise DataError(f"data={source.name} split={source.split}: there are no pictures to write")
+    if megabytes <= 0:
+        raise DataError(f"shards of {megabytes} MB: must be above 0")
+    if shuffle is not None:
+        source = source.subset(generator(shuffle, "shards").permutation(len(source)))
+    folder.mkdir(parents=True, exist_ok=True)
+    index_path(folder, source.split).unlink(missing_ok=True)  # whatever happens now, the old index is no longer true
+    shards: list[Shard] = []
+    rows: list[tuple[int, int, int, int, int]] = []
+    names: list[str] = []
+    pictures = _members(source, advance)
+    for number, first in enumerate(pictures):
+        name = f"{source.split}-{number:06d}.tar"
+        keys = _write_tar(folder / name, first, pictures, megabytes * 1e6)
+        places = _places(folder / name)
+        shards.append(Shard(name, (folder / name).stat().st_size, _sha256(folder / name)))
+        for key in keys:
+            picture, mask = places[key], places.get(f"{key}.mask", ("", 0, 0))
+            rows.append((number, *picture[1:], *mask[1:]))
+            names.append(f"{name}/{picture[0]}")
+    columns = np.array(rows, np.int64).T.copy()
+    index = ShardIndex(
+        name=source.name,
+        labelled=tuple(source.labelled),
+        classes=source.classes,
+        semantic_classes=source.semantic_classes,
+        shards=tuple(shards),
+        table=_table(source.records, names, columns[4]),
+        shard=columns[0],
+        offset=columns[1],
+        length=columns[2],
+        mask_offset=columns[3],
+        mask_length=columns[4],
+    )
+    path = index_path(folder, source.split)
+    save_index(index, path)
+    return path
+
+
+_Files = tuple[str, list[tuple[str, bytes]]]
+"""A picture's key, and its files: name and content."""
+
+
+def _members(source: Source, advance: Callable[[int], None] | None) -> Iterator[_Files]:
+    as_file = type(source).read_image is Source.read_image
+    for position in range(len(source)):
+        record = source.records[position]
+        key = f"{position:09d}"
+        suffix, content = _picture(source, record, as_file=as_file)
+        files = [(f"{key}{suffix}", content), (f"{key}.json", _annotations(source, record))]
+        if (mask := source.read_mask(record)) is not None:
+            files.append((f"{key}.mask.png", _png(mask)))
+        yield key, files
+        if advance is not None:
+            advance(position + 1)
+
+
+def _picture(source: Source, record: Record, *, as_file: bool) -> tuple[str, bytes]:
+    if not as_file:
+        return ".png", _png(source.read_image(record))
+    try:
+        return record.image.suffix.lower() or ".jpg", record.image.read_bytes()
+    except OSError as error:
+        raise DataError(f"{record.image}: cannot be read ({error.strerror})") from None
+
+
+def _png(pixels: np.ndarray) -> bytes:
+    file = io.BytesIO()
+    Image.fromarray(pixels).save(file, "PNG")
+    return file.getvalue()
+
+
+def _annotations(source: Source, record: Record) -> bytes:
+    """For other programs: the labels in words. This one reads the index."""
+    content: dict[str, Any] = {
+        "file_name": record.file_name,
+        "image_id": record.image_id,
+        "width": record.width,
+        "height": record.height,
+        "boxes": record.boxes.tolist(),
+        "labels": [source.classes.names[label] for label in record.labels.tolist()],
+        "crowd": record.crowd.tolist(),
+    }
+    if record.label is not None:
+        content["category"] = source.classes.names[record.label]
+    return json.dumps(content).encode()
+
+
+def _write_tar(path: Path, first: _Files, pictures: Iterator[_Files], full: float) -> list[str]:
+    """Writes `first` and as many of `pictures` as fit; returns their keys."""
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    keys = []
+    try:
+        with tarfile.open(temporary, "w", format=tarfile.USTAR_FORMAT) as tar:
+            picture: _Files | None = first
+            while picture is not None:
+                key, files = picture
+                for name, content in files:
+                    member = tarfile.TarInfo(name)  # owner and time stay 0: the same set gives the same bytes
+                    member.size = len(content)
+                    tar.addfile(member, io.BytesIO(content))
+                keys.append(key)
+                picture = next(pictures, None) if tar.offset < full else None
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)
+    return keys
+
+
+def _places(path: Path) -> dict[str, tuple[str, int, int]]:
+    """{key, or key + ``.mask``: (name of the member, first byte, length)}, as a tar reader finds them."""
+    found = {}
+    with tarfile.open(path, "r:") as tar:
+        for member in tar:
+            stem, _, suffix = member.name.partition(".")
+            if suffix != "json":
+                found[f"{stem}.mask" if suffix == "mask.png" else stem] = (member.name, member.offset_data, member.size)
+    return found
+
+
+def _table(table: RecordTable, names: list[str], mask_lengths: np.ndarray) -> RecordTable:
+    """The records with their new places. Maps of single objects (Cityscapes' instanceIds) are not taken along."""
+    masks = [
+        f"{name.partition('.tar/')[0]}.tar" if length else "" for name, length in zip(names, mask_lengths, strict=True)
+    ]
+    return replace(table, root=Path(), paths=encode_names(names), masks=encode_names(masks), instances=None)
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
