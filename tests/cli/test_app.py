@@ -99,7 +99,7 @@ def test_help_lists_keys_and_choices(capsys, monkeypatch):
         "seed=0",
         "same seed, same run",
         "data=streets",
-        "coco, streets, voc, yolo",
+        "cityscapes, coco",
         "trainer.max_epochs=",
     ):
         assert expected in text

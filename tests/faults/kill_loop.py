@@ -180,10 +180,8 @@ def main() -> int:
     with tempfile.TemporaryDirectory() as folder:
         root = Path(folder)
         data, log = write_pictures(root / "data"), root / "log.txt"
-        said = {
-            name: words(options.data, data, root / name, workers=options.workers, epochs=options.epochs)
-            for name in ("whole", "torn")
-        }
+        common = {"workers": options.workers, "epochs": options.epochs}
+        said = {name: words(options.data, data, root / name, **common) for name in ("whole", "torn")}
         if wait(start(said["whole"], log)) != 0:
             print(log.read_text()[-3000:])
             return 1
