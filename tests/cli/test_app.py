@@ -123,7 +123,7 @@ def test_the_configuration_is_printed(capsys):
 def test_own_files_are_listed(capsys, own_files):
     folder = own_files({"data/mine.yaml": "# Mine.\nname: coco\n"})
     assert app.main(["train", "--help", "--config-dir", str(folder)]) == 0
-    assert "coco, streets, voc, yolo, mine" in capsys.readouterr().out
+    assert "yolo, mine" in " ".join(capsys.readouterr().out.split())
 
 
 @pytest.fixture
