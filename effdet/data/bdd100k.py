@@ -19,7 +19,8 @@ from effdet.data.boxes import HEADERS_CHECKED, Parsed, assemble
 from effdet.data.checks import DataError, Findings
 from effdet.data.cityscapes_labels import TRAINED
 from effdet.data.mask_files import MaskValues
-from effdet.data.masked import NO_BOXES, MaskedSource, Pictures, build_table
+from effdet.data.mask_table import Pictures, build_table
+from effdet.data.masked import NO_BOXES, MaskedSource
 from effdet.data.mixed import MixedSource
 from effdet.data.pairs import paired
 from effdet.data.records import Source

@@ -18,7 +18,8 @@ from effdet.data import cityscapes_labels as table
 from effdet.data.checks import Findings
 from effdet.data.mask_files import MaskValues
 from effdet.data.mask_scan import scan_instances
-from effdet.data.masked import NO_BOXES, Boxes, InstanceValues, MaskedSource, Pictures, build_table, noted
+from effdet.data.mask_table import Boxes, Pictures, build_table, noted
+from effdet.data.masked import NO_BOXES, InstanceValues, MaskedSource
 from effdet.data.pairs import files_below
 from effdet.data.records import Source
 from effdet.data.spec import DataSpec
@@ -65,7 +66,7 @@ def open_cityscapes(spec: DataSpec, findings: Findings) -> Source:
         root=pictures,
         names=names,
         masks=[truth / f"{stem}{LABELS}" for stem in stems] if masked else (),
-        instances=list(maps) if masked else (),
+        instances=maps if masked else (),
         unmasked=hidden,
     )
     records = build_table(listed, VALUES, len(table.CLASSES), findings, boxes=boxes)

@@ -11,7 +11,8 @@ from pathlib import Path
 
 from effdet.data.checks import DataError, Findings
 from effdet.data.mask_files import MaskValues, values_of
-from effdet.data.masked import NO_BOXES, MaskedSource, Pictures, build_table
+from effdet.data.mask_table import Pictures, build_table
+from effdet.data.masked import NO_BOXES, MaskedSource
 from effdet.data.pairs import paired
 from effdet.data.records import Source
 from effdet.data.spec import DataSpec
