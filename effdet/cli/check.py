@@ -30,6 +30,8 @@ def check(command: str, config: Config, words: Words) -> None:
 
 
 REQUIRED = {
+    "compare": {"first": "a run folder, or a folder that evaluate wrote", "second": "the other one"},
+    "explain": {"model": "runs/x, a checkpoint, or a name of `effdet info`"},
     "evaluate": {"model": "runs/x, a checkpoint, or a name of `effdet info`"},
     "predict": {
         "model": "runs/x, a checkpoint, or a name of `effdet info`",

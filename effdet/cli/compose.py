@@ -28,7 +28,7 @@ from effdet.cli.quoting import expand, quote, shape
 from effdet.cli.schema import Schema
 from effdet.cli.words import Word, Words, require_dir
 
-PATH_KEYS = ("model", "weights", "source", "out", "run_dir", "resume")
+PATH_KEYS = ("model", "weights", "source", "out", "run_dir", "resume", "first", "second")
 """Values of these keys, of ``data.*`` and of ``*.path`` are paths, whatever a user's own file leaves unsaid."""
 
 

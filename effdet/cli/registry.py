@@ -68,6 +68,21 @@ COMMANDS: dict[str, Command] = {
             examples=("effdet shards data=coco data.root=DIR split=train out=SHARDS",),
         ),
         Command(
+            "compare",
+            "the difference of two evaluations on the same split, and how sure it is",
+            positional=("first", "second"),
+            examples=("effdet compare runs/a runs/b", "effdet compare runs/a/evaluation/val runs/b/evaluation/val"),
+        ),
+        Command(
+            "explain",
+            "where a model looks (Grad-CAM), and what its neck weighs",
+            examples=(
+                "effdet explain model=runs/x source=street.jpg",
+                "effdet explain model=runs/x source=FOLDER layer=C5 most=1",
+                "effdet explain model=runs/x",
+            ),
+        ),
+        Command(
             "replay",
             "run a training step again that was not finite, and say where it broke",
             positional=("file",),

@@ -121,8 +121,8 @@ def _clear(path: Path) -> None:
     """Remove what a training writes, and leave whatever else a user keeps there."""
     for name in (CHECKPOINTS, "tensorboard", "wandb", "mlruns", "nonfinite", "evaluation"):
         shutil.rmtree(path / name, ignore_errors=True)
-    for name in (CONFIG, "metrics.csv", "metrics.json", "predictions.json", "report.html", "train_batch.jpg",
-                 "predictions.jpg"):  # fmt: skip
+    for name in (CONFIG, "metrics.csv", "metrics.json", "predictions.json", "statistics.npz", "report.html",
+                 "train_batch.jpg", "predictions.jpg"):  # fmt: skip
         (path / name).unlink(missing_ok=True)
 
 

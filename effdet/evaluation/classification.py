@@ -63,9 +63,9 @@ def confusion(predicted: np.ndarray, labels: np.ndarray, classes: int) -> np.nda
 
 
 def confusion_metrics(counts: np.ndarray, class_names: Sequence[str]) -> dict[str, Any]:
-    """``confusion`` (K lists of K counts, rows = truth), its ``class_names``, and ``precision`` by name of those predicted."""
+    """``class_confusion`` (K lists of K counts, rows = truth), ``class_names``, and ``precision`` by predicted name."""
     columns = counts.sum(axis=0)
     precision = {
         name: float(counts[index, index] / columns[index]) for index, name in enumerate(class_names) if columns[index]
     }
-    return {"confusion": counts.tolist(), "class_names": list(class_names), "precision": precision}
+    return {"class_confusion": counts.tolist(), "class_names": list(class_names), "precision": precision}

@@ -108,14 +108,28 @@ class DetectionEvaluator:
         self._rows = {index: row for state in states for index, row in state.items()}
 
     @property
+    def judged(self) -> int:
+        """Number of pictures gathered."""
+        return len(self._rows)
+
+    @property
+    def image_ids(self) -> dict[int, Any]:
+        """The set's own id of each picture that was judged, by its index in the set."""
+        return {index: self._rows[index][0] for index in sorted(self._rows)}
+
+    @property
+    def judged_truth(self) -> Mapping[str, Any]:
+        """`truth`, of the pictures that were judged alone."""
+        return restricted(self.truth, set(self.image_ids.values()))
+
+    @property
     def capped(self) -> int:
         """Pictures on which a cap (candidates, detections) cut off what may have scored `WORTH_TELLING` or more."""
         return sum(capped for _, capped, _ in self._rows.values())
 
     def metrics(self) -> dict[str, Any]:
         self._tell_of_caps()
-        seen = {image_id for image_id, _, _ in self._rows.values()}
-        return coco_metrics(restricted(self.truth, seen), self.results(), backend=self.backend)
+        return coco_metrics(self.judged_truth, self.results(), backend=self.backend)
 
     def _tell_of_caps(self) -> None:
         """Once in a training: an early model is unsure of everything, and is cut off in every picture."""
@@ -187,6 +201,16 @@ class SemanticEvaluator:
         self._by_picture = {index: matrix for state in states for index, matrix in state.items()}
 
     @property
+    def judged(self) -> int:
+        """Number of pictures gathered."""
+        return len(self._by_picture)
+
+    @property
+    def by_picture(self) -> dict[int, np.ndarray]:
+        """(K, K + 1) int64 confusion of each picture that was judged, by its index in the set."""
+        return {index: self._by_picture[index][0] for index in sorted(self._by_picture)}
+
+    @property
     def confusion(self) -> np.ndarray:
         """(K, K + 1) int64 over all pictures; the last column is "none of these"."""
         empty = np.zeros((len(self._names), len(self._names) + 1), np.int64)
@@ -234,8 +258,18 @@ class ClassificationEvaluator:
     def merge(self, states: Sequence[Any]) -> None:
         self._rows = {index: row for state in states for index, row in state.items()}
 
+    @property
+    def judged(self) -> int:
+        """Number of pictures gathered."""
+        return len(self._rows)
+
+    @property
+    def by_picture(self) -> dict[int, tuple[int, np.ndarray]]:
+        """True class and (K,) float32 scores of each picture that was judged, by its index in the set."""
+        return {index: self._rows[index] for index in sorted(self._rows)}
+
     def metrics(self) -> dict[str, Any]:
-        rows = [self._rows[index] for index in sorted(self._rows)]
+        rows = list(self.by_picture.values())
         labels = np.array([label for label, _ in rows], np.int64)
         scores = np.array([row for _, row in rows], np.float32).reshape(len(rows), len(self._names))
         counts = confusion(first_class(scores), labels, len(self._names))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 import torch
@@ -55,17 +55,33 @@ def restore_maps(maps: Tensor, geometries: Sequence[Geometry]) -> list[np.ndarra
     return [_best_class(scores, geometry).cpu().numpy() for scores, geometry in zip(maps, geometries, strict=True)]
 
 
+def restore_heat(maps: Tensor, geometries: Sequence[Geometry]) -> list[np.ndarray]:
+    """Maps of numbers in the pictures' own sizes, resampled bilinearly.
+
+    Args:
+        maps: (B, h, w) float, of any size that covers the canvas.
+        geometries: one a picture.
+
+    Returns:
+        (height, width) float32 for each picture.
+    """
+    pairs = zip(maps, geometries, strict=True)
+    return [torch.cat([*_strips(values[None], geometry, 512)], dim=1)[0].cpu().numpy() for values, geometry in pairs]
+
+
 def _best_class(scores: Tensor, geometry: Geometry, *, rows_at_once: int = 512) -> Tensor:
     """(K, h, w) scores -> (H, W) uint8 classes of the original picture; in strips of rows, so that memory stays flat."""
+    return torch.cat([strip.argmax(0).to(torch.uint8) for strip in _strips(scores, geometry, rows_at_once)])
+
+
+def _strips(scores: Tensor, geometry: Geometry, rows_at_once: int) -> Iterator[Tensor]:
+    """(K, h, w) -> (K, rows, W) float32 strips of the original picture, from the top."""
     height, width = geometry.original
     y = _normalised(height, geometry.scale[0], geometry.offset[0], geometry.canvas[0], scores.device)
     x = _normalised(width, geometry.scale[1], geometry.offset[1], geometry.canvas[1], scores.device)
-    strips = []
     for strip in y.split(rows_at_once):
         grid = torch.stack(torch.broadcast_tensors(x[None, :], strip[:, None]), dim=-1)[None]  # (1, rows, W, [x, y])
-        sampled = F.grid_sample(scores[None].float(), grid, padding_mode="border", align_corners=False)
-        strips.append(sampled[0].argmax(0).to(torch.uint8))
-    return torch.cat(strips)
+        yield F.grid_sample(scores[None].float(), grid, padding_mode="border", align_corners=False)[0]
 
 
 def _normalised(length: int, scale: float, offset: float, canvas: int, device: torch.device) -> Tensor:

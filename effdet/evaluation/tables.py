@@ -170,7 +170,7 @@ def _confused(metrics: Mapping[str, Any]) -> dict[str, str]:
     """For each class the wrong one that it is most often taken for, and in which share of its pictures."""
     found = {}
     names = metrics.get("class_names", [])
-    for name, row in zip(names, metrics.get("confusion", []), strict=False):
+    for name, row in zip(names, metrics.get("class_confusion", []), strict=False):
         others = [(count, other) for count, other in zip(row, names, strict=True) if other != name and count]
         if others:
             count, other = max(others, key=lambda pair: pair[0])

@@ -110,7 +110,7 @@ def table(
     drawn = _table(columns, shown, numeric, caption)
     if not hidden:
         return drawn
-    return drawn + details(f"{len(hidden):,} more", _table(columns, hidden, numeric, None))  # type: ignore[return-value]
+    return join([drawn, details(f"{len(hidden):,} more", _table(columns, hidden, numeric, None))])
 
 
 def _table(columns: Sequence[Any], rows: Sequence[Sequence[Any]], numeric: list[bool], caption: Any) -> Html:

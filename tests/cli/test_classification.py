@@ -41,8 +41,8 @@ def trained(tmp_path_factory) -> Path:
 
 def test_a_training_gives_accuracy_confusion_and_calibration(trained):
     metrics = json.loads((trained / "metrics.json").read_text())
-    assert {"top1", "top5", "ECE", "accuracy", "precision", "confusion", "calibration"} <= metrics.keys()
-    assert np.sum(metrics["confusion"]) == 4
+    assert {"top1", "top5", "ECE", "accuracy", "precision", "class_confusion", "calibration"} <= metrics.keys()
+    assert np.sum(metrics["class_confusion"]) == 4
     model = effdet.load(trained)
     assert model.classes["classification"].names == ("blue", "red")
     assert (model.preprocess.size, model.preprocess.resize) == ((64, 64), "stretch")

@@ -83,7 +83,7 @@ def test_confusion_by_hand():
     assert counts.tolist() == [[1, 1, 0], [0, 1, 1], [0, 0, 0]]
     found = confusion_metrics(counts, ["a", "b", "c"])
     assert found["precision"] == {"a": 1.0, "b": 0.5, "c": 0.0}
-    assert found["confusion"] == counts.tolist()
+    assert found["class_confusion"] == counts.tolist()
 
 
 def batch_of(labels: list[int | None], first: int = 0) -> EvalBatch:
@@ -106,5 +106,5 @@ def test_the_evaluator_on_batches_and_on_processes():
     assert left.metrics() == whole.metrics()
     found = whole.metrics()
     assert found["top1"] == pytest.approx(2 / 3) and found["accuracy"] == {"a": 1.0, "b": 0.5}
-    assert found["confusion"] == [[1, 0, 0], [0, 1, 1], [0, 0, 0]]
+    assert found["class_confusion"] == [[1, 0, 0], [0, 1, 1], [0, 0, 0]]
     assert found["ECE"] == pytest.approx((0.3 + 0.6 + 0.5) / 3)

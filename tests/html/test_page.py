@@ -28,6 +28,7 @@ from effdet.html import (
     histogram,
     image,
     line_chart,
+    markup,
     meter,
     section,
     table,
@@ -114,6 +115,7 @@ def test_table_sets_numbers_to_the_right_and_folds_long_ones() -> None:
     drawn = table(["name", "n"], [["a", 1], ["b", None], ["c", 2.5]], limit=2)
     assert drawn.count('<td class="number">') == 3
     assert "1 more" in drawn
+    assert markup(drawn) is drawn  # not escaped when it is put on a page
     assert "–" in drawn
     with pytest.raises(ValueError, match="2 cells for 1 columns"):
         table(["a"], [[1, 2]])

@@ -16,6 +16,7 @@ from effdet.cli.assemble import (
 from effdet.cli.config import Config
 from effdet.cli.heap import keep_freed_memory
 from effdet.cli.open_model import open_model
+from effdet.cli.report import write_report
 from effdet.cli.results import RunResult
 from effdet.cli.rundir import CHECKPOINTS, holds_run
 from effdet.cli.words import Words
@@ -28,6 +29,7 @@ from effdet.evaluation import (
     print_metrics,
     write_results,
 )
+from effdet.evaluation.report import Gallery
 
 
 def run(config: Config, words: Words) -> RunResult:
@@ -51,14 +53,15 @@ def run(config: Config, words: Words) -> RunResult:
         if isinstance(judge, (DetectionEvaluator, SemanticEvaluator)) and not judge.classes.exact:
             print(judge.classes)
     settings = {key: config.get(key) for key in POSTPROCESS if config.get(key) is not None}
+    predict = ModelPredictFn(
+        model,
+        device=device,
+        precision=config.precision,
+        postprocess=settings or None,
+        semantic=semantic_inference(config),
+    )
     result = evaluate(
-        ModelPredictFn(
-            model,
-            device=device,
-            precision=config.precision,
-            postprocess=settings or None,
-            semantic=semantic_inference(config),
-        ),
+        predict,
         dataset,
         evaluators=judges,
         batch_size=config.batch_size,
@@ -66,6 +69,18 @@ def run(config: Config, words: Words) -> RunResult:
     )
     print_metrics(result.metrics, title=f"{config.model} on {source.name} {config.split}, {result.pictures} pictures")
     write_results(result, folder)
+    write_report(
+        folder,
+        title=f"{config.model} on {source.name} {config.split}",
+        result=result,
+        evaluators=judges,
+        gallery=Gallery(dataset, lambda: predict),
+        model=model,
+        source=config.model if config.weights is None else config.weights,
+        splits=[source],
+        config=config.to_yaml(),
+        page=config.report,
+    )
     print(folder)
     return RunResult(folder, result.metrics)
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -23,14 +23,17 @@ from effdet.cli.course import course, course_facts
 from effdet.cli.heap import keep_freed_memory
 from effdet.cli.inherit import resolve_run_dir
 from effdet.cli.ranks import Started, is_first
+from effdet.cli.report import write_report
 from effdet.cli.results import RunResult
 from effdet.cli.start import check_flight, first_model
 from effdet.cli.words import Words
 from effdet.data import EvalSet, Source
 from effdet.evaluation import EvaluationResult, Evaluator, ModelPredictFn, evaluate, print_metrics, write_results
+from effdet.evaluation.report import Gallery
 from effdet.model import VisionModel
 from effdet.training import FitResult, FitSettings, fit, newest_sound, seed_all
 from effdet.training.sheets import PredictionSheet
+from effdet.weights import load
 from heads.structures import UserError
 
 
@@ -102,6 +105,9 @@ def run(config: Config, words: Words) -> RunResult:
     metrics = result.metrics if judge.result is None else judge.result.metrics
     if is_first():
         _finish(started.run_dir, result, judge.result, title=f"{config.data.name} val, epoch {result.epochs}")
+        if judge.result is not None:
+            _report(config, started.run_dir, result, judge, judge.result, model, (train, val))
+        print(started.run_dir)
     return RunResult(started.run_dir, metrics)
 
 
@@ -188,4 +194,31 @@ def _finish(run_dir: Path, result: FitResult, last: EvaluationResult | None, *, 
     print(f"{result.reason}: {result.epochs} epochs, {result.steps} steps in {minutes:.1f} minutes")
     if result.best_path is not None and result.best_score is not None:
         print(f"best: {result.best_score:.4f} in {result.best_path}")
-    print(run_dir)
+
+
+def _report(
+    config: Config,
+    run_dir: Path,
+    fitted: FitResult,
+    judge: Judge,
+    result: EvaluationResult,
+    model: VisionModel,
+    splits: Sequence[Source],
+) -> None:
+    """The page of the run. What it says of the model is read from the file that was evaluated last."""
+    final = model if fitted.last_path is None else load(fitted.last_path)
+    best = None if fitted.best_path is None else f"best: {fitted.best_score:.4f} in {fitted.best_path.name}"
+    write_report(
+        run_dir,
+        title=f"{run_dir.name}: {model.spec.name} on {config.data.name}",
+        result=result,
+        evaluators=judge.evaluators,
+        gallery=Gallery(judge.dataset, lambda: ModelPredictFn(final, channels_last=judge.settings.channels_last)),
+        model=final,
+        source=None if fitted.last_path is None else str(fitted.last_path),
+        splits=splits,
+        config=config.to_yaml(),
+        times={"training": f"{fitted.seconds / 60:.1f} minutes, {fitted.epochs} epochs, {fitted.steps} steps"},
+        summary=[f"{fitted.reason}: {fitted.epochs} epochs, {fitted.steps} steps.", *([best] if best else [])],
+        page=config.report,
+    )

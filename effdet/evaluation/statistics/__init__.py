@@ -18,6 +18,7 @@ from effdet.evaluation.statistics.errors import (
     error_breakdown,
     find_mistakes,
 )
+from effdet.evaluation.statistics.files import Recorded, SplitIdentity, read_statistics, write_statistics
 from effdet.evaluation.statistics.pictures import PictureScores, picture_scores
 from effdet.evaluation.statistics.precision import average_precision
 from effdet.evaluation.statistics.samples import BoxStatistic, ClassStatistic, MapStatistic
@@ -38,6 +39,8 @@ __all__ = [
     "Matches",
     "Mistakes",
     "PictureScores",
+    "Recorded",
+    "SplitIdentity",
     "Statistic",
     "average_precision",
     "best_threshold",
@@ -50,4 +53,6 @@ __all__ = [
     "mean_f1",
     "paired_difference",
     "picture_scores",
+    "read_statistics",
+    "write_statistics",
 ]

@@ -1,0 +1,115 @@
+"""``effdet compare``: two evaluations of the same pictures, and whether their difference is more than chance."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from pathlib import Path
+
+from rich.console import Console
+from rich.table import Table
+
+from effdet.cli.config import Config
+from effdet.cli.results import RunResult
+from effdet.cli.words import Words
+from effdet.evaluation import write_json
+from effdet.evaluation.report import comparison_page
+from effdet.evaluation.report.comparison import MAIN, verdict
+from effdet.evaluation.report.numbers import written
+from effdet.evaluation.statistics import Difference, Recorded, paired_difference, read_statistics
+from effdet.evaluation.statistics.files import FILE
+from heads.structures import UserError
+
+
+def run(config: Config, words: Words) -> RunResult:
+    """Read both, resample, print, write."""
+    names = (str(config.first), str(config.second))
+    first, second = (read_statistics(find_statistics(Path(name))) for name in names)
+    heads = shared_heads(first, second, names)
+    differences: dict[str, Difference] = {}
+    for head in heads:
+        pair = (first.statistics[head], second.statistics[head])
+        differences |= paired_difference(*pair, samples=config.samples, seed=config.seed, level=config.level)
+    pictures = max(first.statistics[head].pictures for head in heads)
+    Console().print(_table(differences, str(first.identity), names))
+    out = Path(config.out)
+    split = str(first.identity)
+    record = {
+        "first": names[0],
+        "second": names[1],
+        "split": asdict(first.identity),
+        "pictures": pictures,
+        "samples": config.samples,
+        "seed": config.seed,
+        "level": config.level,
+        "differences": {name: {**asdict(value), "difference": value.value} for name, value in differences.items()},
+    }
+    write_json(out / "compare.json", record, indent=2)
+    page = comparison_page(names, split, differences, pictures=pictures, samples=config.samples, level=config.level)
+    page.write(out / "compare.html")
+    print(out)
+    return RunResult(out, {name: value.value for name, value in differences.items()})
+
+
+def find_statistics(folder: Path) -> Path:
+    """The file of an evaluation's or a run's folder.
+
+    Raises:
+        UserError: there is none.
+    """
+    if not folder.is_dir():
+        raise UserError(f"{folder}: no such folder; name a run, or a folder that `effdet evaluate` wrote")
+    if not (folder / FILE).is_file():
+        raise UserError(f"{folder}: holds no {FILE}; write it with effdet evaluate model={folder}")
+    return folder / FILE
+
+
+def shared_heads(first: Recorded, second: Recorded, names: tuple[str, str]) -> list[str]:
+    """The heads that both were judged by.
+
+    Raises:
+        UserError: they were measured on different pictures, labels or classes.
+    """
+    if first.identity != second.identity:
+        a, b = first.identity, second.identity
+        raise UserError(
+            f"{names[0]} was measured on {a} ({a.fingerprint[:12]}), {names[1]} on {b} ({b.fingerprint[:12]}): only "
+            "evaluations of the same split with the same labels can be compared; evaluate one of them again"
+        )
+    heads = [head for head in first.statistics if head in second.statistics]
+    if not heads:
+        raise UserError(
+            f"{names[0]} has {', '.join(first.statistics)}, {names[1]} has {', '.join(second.statistics)}: "
+            "no head was measured in both"
+        )
+    for head in heads:
+        if first.pictures[head] != second.pictures[head]:
+            raise UserError(
+                f"{head}: {names[0]} was measured on {len(first.pictures[head])} pictures, {names[1]} on other "
+                f"{len(second.pictures[head])}; evaluate both without limit, on the same split"
+            )
+    return heads
+
+
+def _table(differences: dict[str, Difference], split: str, names: tuple[str, str]) -> Table:
+    table = Table(title=f"B − A on {split}", title_style="bold", caption=f"A: {names[0]}\nB: {names[1]}")
+    for column in ("metric", "A", "B", "B − A", "interval", "share", ""):
+        table.add_column(column, justify="left" if column in ("metric", "") else "right")
+    main = [name for name in differences if name in MAIN]
+    surest = sorted((name for name in differences if name not in MAIN), key=lambda name: _share(differences[name]))
+    for name in [*main, *surest[:5]]:
+        value = differences[name]
+        table.add_row(
+            name,
+            written(value.first),
+            written(value.second),
+            f"{value.value:+.4f}",
+            f"{value.low:+.4f} … {value.high:+.4f}",
+            written(value.share),
+            verdict(value)[0],
+            end_section=name == main[-1],
+        )
+    return table
+
+
+def _share(difference: Difference) -> float:
+    return difference.share if difference.share == difference.share else 2.0

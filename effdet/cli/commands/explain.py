@@ -1,0 +1,42 @@
+"""``effdet explain``: Grad-CAM of what a model finds in pictures, and the weights that its neck has learned."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+from effdet.cli.assemble import torch_device
+from effdet.cli.commands.predict import find_pictures
+from effdet.cli.config import Config
+from effdet.cli.open_model import open_model
+from effdet.cli.results import RunResult
+from effdet.cli.words import Words
+from effdet.inference.explain import explain
+from effdet.inference.fusion import fusion_page, fusion_shares
+from heads.structures import UserError
+
+FUSION = "fusion.html"
+
+
+def run(config: Config, words: Words) -> RunResult:
+    """Draw ``PICTURE-HEAD-N-CLASS.jpg`` for each thing found, and ``fusion.html`` where the neck weighs its inputs."""
+    pictures = [] if config.source is None else find_pictures(config.source)[: config.limit]
+    model = open_model(config).to(torch_device(config.device))
+    weighs = bool(fusion_shares(model))
+    if not (pictures or weighs):
+        raise UserError(f"model={config.model}: its neck weighs nothing, and there is no source=PICTURE to look at")
+    out = Path(config.out)
+    out.mkdir(parents=True, exist_ok=True)
+    if weighs:
+        print(fusion_page(model, title=f"Fusion weights of {config.model}").write(out / FUSION))
+    drawn = 0
+    for path in pictures:
+        found = explain(model, path, head=config.head, layer=config.layer, most=config.most, score=config.score)
+        for number, seen in enumerate(found, start=1):
+            plain = re.sub(r"[^\w]+", "_", seen.name)
+            seen.draw().save(out / f"{path.stem}-{seen.head}-{number}-{plain}.jpg")
+        drawn += len(found)
+    if pictures:
+        print(f"{drawn} things in {len(pictures)} pictures")
+    print(out)
+    return RunResult(out, {})

@@ -1,0 +1,123 @@
+"""What a training or an evaluation leaves beside its metrics: ``statistics.npz``, and the page ``report.html``."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from effdet.data import Source
+from effdet.evaluation import EvaluationResult, Evaluator
+from effdet.evaluation.report import DataFacts, Facts, Gallery, head_reports, measured, report_page
+from effdet.evaluation.statistics import Recorded, SplitIdentity, write_statistics
+from effdet.inference.fusion import fusion_shares
+from effdet.model import VisionModel
+from effdet.weights.info import environment
+
+PAGE = "report.html"
+STATISTICS = "statistics.npz"
+
+
+def write_report(
+    folder: Path,
+    *,
+    title: str,
+    result: EvaluationResult,
+    evaluators: Mapping[str, Evaluator],
+    gallery: Gallery,
+    model: VisionModel,
+    source: str | None,
+    splits: Sequence[Source],
+    config: str,
+    times: Mapping[str, str] | None = None,
+    summary: Sequence[str] = (),
+    page: bool = True,
+) -> Path | None:
+    """Write both into `folder`; the last of `splits` is the one that was evaluated.
+
+    Args:
+        folder: of the results; its ``metrics.csv``, if there is one, becomes curves.
+        title: of the page.
+        result, evaluators: of the evaluation.
+        gallery: its pictures.
+        model: what was evaluated.
+        source: where its weights were read.
+        splits: data to describe.
+        config: as YAML.
+        times: besides that of the evaluation.
+        summary: sentences at the top.
+        page: False writes ``statistics.npz`` alone.
+
+    Returns:
+        The page, if there is one.
+    """
+    reports = head_reports(evaluators)
+    judged = splits[-1]
+    write_statistics(
+        folder / STATISTICS,
+        Recorded(
+            SplitIdentity(judged.name, judged.split, judged.fingerprint()),
+            {head: report.statistic for head, report in reports.items()},
+            {head: report.pictures for head, report in reports.items()},
+        ),
+    )
+    if not page:
+        return None
+    facts = Facts(
+        data=[_data_facts(split) for split in splits],
+        model=_model_facts(model, source),
+        machine=environment(),
+        times={
+            **(times or {}),
+            "evaluation": f"{result.seconds:.1f} s, {result.pictures_per_second:.1f} pictures a second",
+        },
+        config=config,
+        fusion=fusion_shares(model),
+    )
+    written = report_page(
+        title,
+        f"{result.pictures:,} pictures of {judged.name} {judged.split}",
+        metrics=result.metrics,
+        reports=reports,
+        intervals=measured(reports),
+        facts=facts,
+        gallery=gallery,
+        curves=folder / "metrics.csv",
+        summary=summary,
+    )
+    return written.write(folder / PAGE)
+
+
+def tensors_hash(model: torch.nn.Module) -> str:
+    """sha256 of the names and values of a model's weights: the same for a checkpoint and for the file it was saved to."""
+    digest = hashlib.sha256()
+    for name, tensor in sorted(model.state_dict().items()):
+        values = tensor.detach().cpu().contiguous()
+        digest.update(f"{name} {tuple(values.shape)} {values.dtype}".encode())
+        digest.update(values.reshape(-1).view(torch.uint8).numpy().tobytes())
+    return digest.hexdigest()
+
+
+def _model_facts(model: VisionModel, source: str | None) -> dict[str, str]:
+    height, width = model.preprocess.size
+    parameters = sum(parameter.numel() for parameter in model.parameters())
+    return {
+        "model": model.spec.name,
+        "weights": source or "of this training",
+        "sha256 of the weights": tensors_hash(model),
+        "parameters": f"{parameters:,}",
+        "input": f"{height} × {width}, {model.preprocess.resize}",
+        "heads": ", ".join(f"{name} ({len(table)} classes)" for name, table in model.classes.items()),
+    }
+
+
+def _data_facts(source: Source) -> DataFacts:
+    boxes: dict[str, int] = {}
+    if "boxes" in source.labelled:
+        table = source.records
+        counts = np.bincount(table.labels[~table.crowd], minlength=len(source.classes))
+        boxes = {str(name): int(count) for name, count in zip(source.classes.names, counts, strict=True)}
+    return DataFacts(source.name, source.split, len(source), source.fingerprint(), boxes, list(source.warnings))

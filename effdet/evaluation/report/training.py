@@ -1,0 +1,92 @@
+"""Curves of a training, from its ``metrics.csv``."""
+
+from __future__ import annotations
+
+import csv
+import math
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from effdet.html import Section, figure, grid, line_chart, section
+
+Points = list[tuple[float, float]]
+MOST = 1500
+"""Points of a curve; longer ones keep every n-th."""
+_NOT_LOSSES = ("lr", "grad_norm", "pictures_per_second", "memory_gib")
+_VALIDATION = "val/"
+
+
+def read_curves(path: Path) -> dict[str, Points]:
+    """``{column: [(step, value), …]}`` of every numeric column; blank cells are left out.
+
+    A run that was resumed writes steps again that came after its checkpoint: the last one written counts.
+    """
+    columns: dict[str, dict[float, float]] = {}
+    with path.open(newline="", encoding="utf-8") as file:
+        for row in csv.DictReader(file):
+            step = _number(row.pop("step", None))
+            row.pop("epoch", None)
+            for name, text in row.items():
+                value = _number(text)
+                if name is not None and step is not None and value is not None:
+                    columns.setdefault(name, {})[step] = value
+    return {name: _thinned(sorted(points.items())) for name, points in columns.items()}
+
+
+def training_section(curves: Mapping[str, Points]) -> Section:
+    """Loss terms, validation, learning rate and gradient norm, by step."""
+    losses = {name: points for name, points in curves.items() if name not in _NOT_LOSSES and not _is_val(name)}
+    validation = {name.removeprefix(_VALIDATION): points for name, points in curves.items() if _is_val(name)}
+    charts = [_chart("Loss", losses, y_label="loss")]
+    charts += [_chart(title, values, bounded=True) for title, values in _validation_groups(validation)]
+    charts.append(_chart("Learning rate", _only(curves, "lr")))
+    charts.append(_chart("Gradient norm", _only(curves, "grad_norm"), log=True))
+    charts.append(_chart("Speed", _only(curves, "pictures_per_second"), y_label="pictures a second"))
+    return section("Training", grid(*(figure(chart) for chart in charts if chart is not None), least="24rem"))
+
+
+def _validation_groups(validation: Mapping[str, Points]) -> list[tuple[str, dict[str, Points]]]:
+    """The main metrics in one chart, all others in a second."""
+    main = ("AP", "AP50", "AP75", "mIoU", "category_mIoU", "pixel_accuracy", "top1", "top5")
+    first = {name: validation[name] for name in main if name in validation}
+    second = {name: points for name, points in validation.items() if name not in first}
+    return [("Validation", first), ("Validation, by size and recall", second)]
+
+
+def _chart(title: str, series: Mapping[str, Points], *, y_label: str = "", log: bool = False, bounded: bool = False):
+    kept = {name: points for name, points in series.items() if any(y >= 0 for _, y in points) or not bounded}
+    if not any(kept.values()):
+        return None
+    few = max(len(points) for points in kept.values()) <= 40
+    return line_chart(
+        kept,
+        title=title,
+        x_label="step",
+        y_label=y_label,
+        y_log=log,
+        marks="both" if few else "line",
+        width=560,
+        height=320,
+    )
+
+
+def _only(curves: Mapping[str, Points], name: str) -> dict[str, Points]:
+    return {name: curves[name]} if name in curves else {}
+
+
+def _is_val(name: str) -> bool:
+    return name.startswith(_VALIDATION)
+
+
+def _number(text: str | None) -> float | None:
+    try:
+        value = float(text) if text else math.nan
+    except ValueError:
+        return None
+    return value if math.isfinite(value) else None
+
+
+def _thinned(points: Sequence[tuple[float, float]]) -> Points:
+    step = -(-len(points) // MOST)
+    kept = list(points[:: max(step, 1)])
+    return kept if not points or kept[-1] == points[-1] else [*kept, points[-1]]

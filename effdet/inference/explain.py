@@ -1,0 +1,258 @@
+"""Where a model looks: Grad-CAM (Selvaraju et al. 2017, arXiv 1610.02391) for any head.
+
+For a number y that the model computes and a layer's feature maps A^k of h × w cells, equations 1 and 2:
+
+    alpha_k = mean over cells of dy/dA^k          L = relu(sum_k alpha_k A^k)
+
+y is what the head says of one thing: the logit of a box's class at the anchor that found it; the mean logit of a class over
+the pixels where it won (Seg-Grad-CAM, Vinogradova et al. 2020, arXiv 2002.11434); the logit of the picture's class. A new
+kind of head is a function in `TARGETS` that lists its things.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from PIL import Image
+from torch import Tensor, nn
+
+from effdet.drawing import draw
+from effdet.drawing.heat import with_heat
+from effdet.evaluation.predict_fn import evaluating
+from effdet.evaluation.restore import restore_heat
+from effdet.inference.picture import PictureLike, as_array
+from heads.classification import ClassificationHead
+from heads.detection import DetectionHead
+from heads.detection.boxes import decode
+from heads.semantic import SemanticHead
+from heads.structures import Detections, UserError
+
+Score = Callable[[Mapping[str, Any]], Tensor]
+"""Raw outputs of all heads -> a scalar."""
+
+
+@dataclass(frozen=True)
+class Target:
+    """One thing that a head says of one picture."""
+
+    name: str
+    """Of its class."""
+    score: float
+    """How sure the model is, 0…1."""
+    number: Score
+    layer: str = "C5"
+    """Where to look by default."""
+    box: tuple[float, float, float, float] | None = None
+    """xyxy in input pixels."""
+
+
+@dataclass(frozen=True, eq=False)
+class Explanation:
+    """Where the model looked for one thing."""
+
+    image: np.ndarray
+    """(H, W, 3) uint8 RGB."""
+    heat: np.ndarray
+    """(H, W) float32, 0 … 1 at the strongest place; 0 throughout where nothing spoke for the thing."""
+    head: str
+    name: str
+    score: float
+    layer: str
+    box: np.ndarray | None = None
+    """(4,) xyxy in pixels of `image`."""
+
+    def draw(self, *, alpha: float = 0.55) -> Image.Image:
+        """The picture under its heat, with the box if there is one."""
+        warm = with_heat(self.image, self.heat, alpha=alpha)
+        if self.box is None:
+            return warm
+        return draw(warm, self.box[None], np.array([0]), np.array([self.score]), [self.name])
+
+
+def explain(
+    model: nn.Module,
+    picture: PictureLike,
+    *,
+    head: str | None = None,
+    layer: str | None = None,
+    most: int = 3,
+    score: float = 0.3,
+) -> list[Explanation]:
+    """Grad-CAM of what the heads find in one picture.
+
+    Example::
+
+        for seen in explain(effdet.load("runs/x"), "street.jpg"):
+            seen.draw().save(f"{seen.name}.jpg")
+
+    Args:
+        model: a `VisionModel` or `FoldedModel`; computed where it lies.
+        picture: see `effdet.inference.picture.as_array`.
+        head: explain this one; None takes all.
+        layer: ``C1`` … ``C5`` of the backbone or a level of the neck; None is each thing's own.
+        most: things of each head: its best boxes, its largest classes of pixels, its likeliest classes of the picture.
+        score: boxes below are left out.
+
+    Raises:
+        UserError: there is no such head or layer, or `layer` has no part in what is explained.
+    """
+    network: Any = model
+    if head is not None and head not in network.heads:
+        raise UserError(f"head={head}: this model has {', '.join(network.heads)}")
+    pixels = as_array(picture)
+    canvas, geometry = network.preprocess.geometry(pixels)
+    device = next((tensor.device for tensor in model.state_dict().values()), torch.device("cpu"))
+    images = torch.from_numpy(canvas).permute(2, 0, 1)[None].to(device)
+    found = []
+    with evaluating(model), torch.enable_grad(), features_of(model) as features:
+        # Gradients must flow though all weights may be frozen: the pictures ask for them.
+        outputs = model(network.preprocess.normalise(images).requires_grad_())
+        for name in [head] if head is not None else list(network.heads):
+            for target in _targets(network.heads[name], name, outputs, network.classes[name].names, most, score):
+                chosen = layer or target.layer
+                if chosen not in features:
+                    raise UserError(f"layer={chosen}: this model has {', '.join(features)}")
+                heat = grad_cam(target.number(outputs), features[chosen])
+                box = None if target.box is None else geometry.to_original(np.array([target.box]))[0]
+                restored = restore_heat(_on_canvas(heat, images.shape[2:]), [geometry])[0]
+                found.append(Explanation(pixels, restored, name, target.name, target.score, chosen, box))
+    return found
+
+
+def grad_cam(number: Tensor, features: Tensor) -> Tensor:
+    """Equations 1 and 2.
+
+    Args:
+        number: scalar, computed from `features`.
+        features: (B, C, h, w).
+
+    Returns:
+        (B, h, w) float32 in 0…1, each picture's strongest cell 1; 0 throughout where no cell is positive.
+
+    Raises:
+        UserError: `number` does not depend on `features`.
+    """
+    (gradient,) = torch.autograd.grad(number, features, retain_graph=True, allow_unused=True)
+    if gradient is None:
+        raise UserError("this layer has no part in what is explained: take another layer")
+    weights = gradient.float().mean((2, 3), keepdim=True)  # (B, C, 1, 1)
+    heat = F.relu((weights * features.detach().float()).sum(1))  # (B, h, w)
+    strongest = heat.amax((1, 2), keepdim=True)
+    return torch.where(strongest > 0, heat / strongest.clamp(min=torch.finfo(torch.float32).tiny), heat)
+
+
+@contextmanager
+def features_of(model: nn.Module) -> Iterator[dict[str, Tensor]]:
+    """Gives a dictionary that each forward pass inside fills: ``C1`` … ``C5``, and the neck's levels."""
+    network: Any = getattr(model, "model", model)  # a folded model holds the network
+    features: dict[str, Tensor] = {}
+
+    def of_backbone(module: nn.Module, inputs: Any, output: list[Tensor]) -> None:
+        features.update({f"C{number}": x for number, x in enumerate(output, start=1)})
+
+    def of_neck(module: nn.Module, inputs: Any, output: Mapping[str, Tensor]) -> None:
+        features.update(output)
+
+    handles = [network.backbone.register_forward_hook(of_backbone)]
+    if network.neck is not None:
+        handles.append(network.neck.register_forward_hook(of_neck))
+    try:
+        yield features
+    finally:
+        for handle in handles:
+            handle.remove()
+
+
+def _on_canvas(heat: Tensor, size: torch.Size) -> Tensor:
+    """(B, h, w) -> (B, H, W), bilinear. Cells and pixels share their centres, as in the network's strides."""
+    return F.interpolate(heat[:, None], size=tuple(size), mode="bilinear", align_corners=False)[:, 0]
+
+
+def _targets(
+    head: Any, name: str, outputs: Mapping[str, Any], names: tuple[str | None, ...], most: int, score: float
+) -> list[Target]:
+    kind = next((TARGETS[cls] for cls in type(head).__mro__ if cls in TARGETS), None)
+    if kind is None:
+        raise UserError(f"head={name}: no way is written to explain a {type(head).__name__}")
+    return kind(head, name, outputs[name], names, most, score)
+
+
+def _boxes(head: Any, name: str, output: Any, names: tuple[str | None, ...], most: int, score: float) -> list[Target]:
+    """The best boxes, each by the logit of its class at its anchor."""
+    with torch.no_grad():
+        found: Detections = head.predict(output)
+        decoded = decode(output.anchors, output.box_deltas.float())[0]  # (A, 4)
+    cells = [height * width for height, width in output.feature_sizes]
+    per_cell = len(decoded) // sum(cells)
+    ends = np.cumsum(np.array(cells) * per_cell)
+    targets = []
+    for box, sure, label in zip(*(values[:most] for values in found.picture(0)), strict=True):
+        if sure < score:
+            continue
+        own = output.class_logits[0, :, label].detach()
+        distance = (decoded - box).abs().sum(1)
+        # The anchor that found it: its decoded box is this one, and of equal boxes it is the surest.
+        anchor = int(torch.where(distance <= distance.min() + 1e-3, own.float(), -torch.inf).argmax())
+        targets.append(
+            Target(
+                name=_named(names, int(label)),
+                score=float(sure),
+                number=_logit(name, anchor, int(label)),
+                layer=head.levels[int(np.searchsorted(ends, anchor, side="right"))],
+                box=tuple(box.tolist()),
+            )
+        )
+    return targets
+
+
+def _logit(name: str, anchor: int, label: int) -> Score:
+    return lambda outputs: outputs[name].class_logits[0, anchor, label]
+
+
+def _maps(head: Any, name: str, output: Tensor, names: tuple[str | None, ...], most: int, score: float) -> list[Target]:
+    """The classes of most pixels, each by its mean logit over them."""
+    winners = output[0].detach().argmax(0)  # (h, w)
+    counts = torch.bincount(winners.flatten(), minlength=output.shape[1])
+    targets = []
+    for label in counts.argsort(descending=True)[:most].tolist():
+        if counts[label]:
+            region = winners == label
+            share = float(counts[label]) / winners.numel()
+            targets.append(Target(_named(names, label), share, _mean_logit(name, label, region)))
+    return targets
+
+
+def _mean_logit(name: str, label: int, region: Tensor) -> Score:
+    return lambda outputs: outputs[name][0, label][region].mean()
+
+
+def _classes(
+    head: Any, name: str, output: Tensor, names: tuple[str | None, ...], most: int, score: float
+) -> list[Target]:
+    """The likeliest classes, each by its logit."""
+    sure, labels = output[0].detach().float().softmax(0).sort(descending=True)
+    pairs = zip(sure[:most].tolist(), labels[:most].tolist(), strict=True)
+    return [Target(_named(names, label), share, _class_logit(name, label)) for share, label in pairs]
+
+
+def _class_logit(name: str, label: int) -> Score:
+    return lambda outputs: outputs[name][0, label]
+
+
+def _named(names: tuple[str | None, ...], label: int) -> str:
+    name = names[label] if label < len(names) else None
+    return str(label) if name is None else name
+
+
+TARGETS: dict[type[nn.Module], Callable[..., list[Target]]] = {
+    DetectionHead: _boxes,
+    SemanticHead: _maps,
+    ClassificationHead: _classes,
+}
+"""By the kind of head: what it says of the first picture."""
