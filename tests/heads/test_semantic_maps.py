@@ -28,7 +28,7 @@ def test_strips_change_nothing(monkeypatch):
     torch.manual_seed(0)
     scores = torch.randn(3, 8, 12)
     whole = class_map(scores, plain((32, 48)))
-    monkeypatch.setattr(semantic_maps, "STRIP", 3 * 48 * 5)
+    monkeypatch.setitem(semantic_maps.STRIP, "cpu", 3 * 48 * 5)
     assert torch.equal(class_map(scores, plain((32, 48))), whole)
 
 
