@@ -31,6 +31,7 @@ def draw(
     semantic: Any = None,
     semantic_names: Sequence[str | None] | None = None,
     palette: Sequence[Colour] | None = None,
+    semantic_palette: Sequence[Colour] | None = None,
     alpha: float = 0.5,
     legend: bool = False,
 ) -> Image.Image:
@@ -44,7 +45,8 @@ def draw(
         names: class names by class. None writes class numbers.
         semantic: (H, W) class map of the picture's size; 255 is left clear.
         semantic_names: names of the map's classes, where they are not `names`.
-        palette: RGB by class, for boxes and map alike; None takes `class_colours` of the names.
+        palette: RGB of the boxes by class; None takes `class_colours` of the names.
+        semantic_palette: the same for the map.
         alpha: 0…1, how much of the map's colour covers the picture.
         legend: add a strip below with the classes that are in the picture (the result is taller then).
 
@@ -57,7 +59,7 @@ def draw(
     entries: list[tuple[str, Colour]] = []
     if semantic is not None:
         map_names = semantic_names if semantic_names is not None else names
-        canvas, found = _blended(canvas, np.asarray(semantic), palette, map_names, alpha)
+        canvas, found = _blended(canvas, np.asarray(semantic), semantic_palette, map_names, alpha)
         entries += found
     if len(rectangles):
         canvas = _with_boxes(canvas, rectangles, classes, values, labels is not None, names, colours)

@@ -125,6 +125,19 @@ class Prediction:
         bottom = max(min(math.ceil(y2 + room_y), height), top + 1)
         return Image.fromarray(self.image[top:bottom, left:right])
 
+    def semantic_ids(self) -> np.ndarray:
+        """(H, W) uint8 class map with the ids of the classes' owner (Cityscapes' labelIds); 255 where there is no class."""
+        if self.semantic is None:
+            raise UserError("this model finds no class maps: it has no semantic head")
+        table = self.classes.get("semantic")
+        own = range(255) if table is None else table.ids
+        ids = [index if value is None else value for index, value in enumerate(own)]
+        if min(ids) < 0 or max(ids) > 255:
+            raise UserError(f"class maps have 8 bits a pixel, and the classes' ids go from {min(ids)} to {max(ids)}")
+        lookup = np.full(256, 255, np.uint8)
+        lookup[: len(ids)] = ids
+        return lookup[self.semantic]
+
     def to_coco(self, image_id: Any) -> list[dict[str, Any]]:
         """COCO results with the category ids of the classes' owner (``ClassTable.ids``), and `track_id` where tracked."""
         table = self.classes.get("detection")

@@ -120,7 +120,7 @@ def test_a_name_wider_than_the_picture_is_shortened():
 def test_class_map_is_blended_and_255_left_clear():
     classes = np.full((120, 200), 255, np.uint8)
     classes[:, 100:] = 1
-    found = np.asarray(draw(grey(), semantic=classes, palette=[(0, 0, 0), (250, 10, 10)], alpha=0.5))
+    found = np.asarray(draw(grey(), semantic=classes, semantic_palette=[(0, 0, 0), (250, 10, 10)], alpha=0.5))
     assert (found[:, :95] == 90).all()
     assert found[60, 150].tolist() == [170, 50, 50]
 

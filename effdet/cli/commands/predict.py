@@ -47,7 +47,7 @@ def run(config: Config, words: Words) -> RunResult:
             patience = max(1, round(options.track_patience * source.rate))
             tracker = _tracker(config, patience) if options.track else None
             summary = predict_video(predict, source, output, classes=classes, tracker=tracker, limit=config.limit)
-        _tell(summary, config, "frames")
+        _tell(summary, config, classes, "frames")
     else:
         pictures = find_pictures(config.source, leave_out=out)[: config.limit]
         predict, classes = _predictor(config)
@@ -61,7 +61,7 @@ def run(config: Config, words: Words) -> RunResult:
             skip_unreadable=config.unreadable == "warn",
             tracker=tracker,
         )
-        _tell(summary, config, "pictures")
+        _tell(summary, config, classes, "pictures")
     print(out)
     return RunResult(out, {"pictures": summary.pictures, "boxes": summary.boxes})
 
@@ -102,7 +102,7 @@ def _contradictions(config: Config, words: Words, video: bool) -> None:
         raise ConfigError(problems)
 
 
-def _tell(summary: Summary, config: Config, unit: str) -> None:
+def _tell(summary: Summary, config: Config, classes: Any, unit: str) -> None:
     if summary.unreadable:
         count = len(summary.unreadable)
         for line in summary.unreadable[:TOLD]:
@@ -114,4 +114,5 @@ def _tell(summary: Summary, config: Config, unit: str) -> None:
     if summary.stopped:
         print(f"stopped; what was done is whole: {summary.pictures} {unit}")
     tracked = "" if summary.tracks is None else f", {summary.tracks} objects followed"
-    print(f"{summary.boxes} boxes of score ≥ {config.score:g} in {summary.pictures} {unit}{tracked}")
+    boxes = "" if classes is None else f"{summary.boxes} boxes of score ≥ {config.score:g} in "
+    print(f"{boxes}{summary.pictures} {unit}{tracked}")

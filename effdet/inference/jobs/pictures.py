@@ -16,7 +16,7 @@ from effdet.inference.writers import Entry, Journal, write_mot
 from heads.structures import ClassTable, UserError
 
 MASKS = "masks"
-"""Folder of the class maps."""
+"""Folder of the class maps, whose values are the ids of the classes' owner."""
 
 
 def predict_pictures(
@@ -65,10 +65,18 @@ def predict_pictures(
                 shown = prediction.above(output.score) if tracker is None else _tracked(prediction, tracker)
                 drawing = drawings[file] if output.draw else None
                 if drawing is not None:
-                    drawn = shown.draw(score=0, alpha=output.alpha) if tracker is None else trails.draw(shown)
+                    legend = shown.semantic is not None
+                    drawn = (
+                        shown.draw(score=0, alpha=output.alpha, legend=legend)
+                        if tracker is None
+                        else trails.draw(shown, alpha=output.alpha)
+                    )
                     _save(drawn, output.folder / drawing)
                 if shown.semantic is not None:
-                    _save(Image.fromarray(shown.semantic), output.folder / MASKS / f"{Path(drawings[file]).stem}.png")
+                    _save(
+                        Image.fromarray(shown.semantic_ids()),
+                        output.folder / MASKS / f"{Path(drawings[file]).stem}.png",
+                    )
                 journal.add(Entry.of(shown, file, drawing=drawing))
                 advance()
         if not any(file in journal.entries for file in files):
