@@ -106,6 +106,15 @@ def _palette(palette: Sequence[Colour] | None, names: Sequence[str | None] | Non
     return colours + [spread(index) for index in range(len(colours), highest + 1)]
 
 
+def class_entries(
+    classes: np.ndarray, names: Sequence[str | None] | None, palette: Sequence[Colour] | None = None
+) -> list[tuple[str, Colour]]:
+    """(name, colour) of the classes that occur in class maps of any shape, by class."""
+    present = np.flatnonzero(np.bincount(classes.ravel(), minlength=256)[:255])
+    colours = _palette(palette, names, present)
+    return [(_name(names, int(label)), colours[label]) for label in present]
+
+
 def _name(names: Sequence[str | None] | None, label: int) -> str:
     name = names[label] if names is not None and label < len(names) else None
     return str(label) if name is None else str(name)
@@ -198,8 +207,8 @@ def _blended(
         raise UserError(f"semantic must be ({canvas.height}, {canvas.width}) like the picture, got {classes.shape}")
     if not 0 <= alpha <= 1:
         raise UserError(f"alpha={alpha} must lie in 0…1")
-    present = [int(label) for label in np.unique(classes) if label != 255]
-    colours = _palette(palette, names, np.array(present, np.int64))
+    present = np.flatnonzero(np.bincount(classes.ravel(), minlength=256)[:255])
+    colours = _palette(palette, names, present)
     lookup = np.zeros((256, 3), np.float32)
     cover = np.zeros(256, np.float32)
     for label in present:
@@ -209,7 +218,7 @@ def _blended(
     edge = _edges(classes, max(1, Style.fitting(*canvas.size).line // 3))
     mixed[edge] = mixed[edge] * 0.45 + 255 * 0.55 * alpha + mixed[edge] * 0.55 * (1 - alpha)
     picture = Image.fromarray(np.clip(mixed + 0.5, 0, 255).astype(np.uint8))
-    return picture, [(_name(names, label), colours[label]) for label in present]
+    return picture, class_entries(classes, names, palette)
 
 
 def _edges(classes: np.ndarray, width: int) -> np.ndarray:

@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 from PIL import Image, ImageDraw
 
-from effdet.drawing.draw import Picture, as_picture, draw
-from effdet.drawing.legend import INK, PAPER
+from effdet.drawing.draw import Picture, as_picture, class_entries, draw
+from effdet.drawing.legend import INK, PAPER, with_legend
 from effdet.drawing.style import font
 from heads.structures import UserError
 
@@ -73,7 +73,7 @@ def draw_batch(
     most: int = 16,
     least_side: int = 320,
 ) -> Image.Image:
-    """One sheet of a batch with what it is taught, or what was found in it.
+    """One sheet of a batch with what it is taught, or what was found in it; class maps are explained below it.
 
     Args:
         images: (B, 3, H, W) uint8 RGB, tensor or array.
@@ -106,7 +106,12 @@ def draw_batch(
                 semantic_names=semantic_names,
             )
         )
-    return grid(drawn)
+    sheet = grid(drawn)
+    if semantic is None:
+        return sheet
+    map_names = semantic_names if semantic_names is not None else names
+    entries = class_entries(_numpy(semantic[: len(drawn)]), map_names)
+    return with_legend(sheet, entries) if entries else sheet
 
 
 def _numpy(values: Any) -> np.ndarray:

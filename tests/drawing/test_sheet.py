@@ -37,3 +37,11 @@ def test_batch():
     assert draw_batch(images, most=1).size < sheet.size
     with pytest.raises(UserError, match=r"images must be \(B, 3, H, W\) uint8, got float32"):
         draw_batch(images.float())
+
+
+def test_a_batch_of_class_maps_is_explained_below():
+    images = torch.zeros(2, 3, 64, 96, dtype=torch.uint8)
+    nowhere = torch.full((2, 64, 96), 255, dtype=torch.uint8)
+    plain = draw_batch(images, semantic=nowhere, names=["road", "sky"])
+    explained = draw_batch(images, semantic=torch.zeros_like(nowhere), names=["road", "sky"])
+    assert explained.width == plain.width and explained.height > plain.height

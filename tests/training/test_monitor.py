@@ -1,0 +1,30 @@
+"""What decides the best checkpoint."""
+
+import pytest
+
+from effdet.training.monitor import monitor_name, monitored, with_mean
+from heads.structures import UserError
+
+
+def test_each_head_has_a_say_where_nothing_is_said():
+    assert monitored((), ["detection"]) == ("AP",)
+    assert monitored((), ["detection", "semantic"]) == ("AP", "mIoU")
+    assert monitored(("val/AP50",), ["detection", "semantic"]) == ("AP50",)
+    with pytest.raises(UserError, match="heads depth by: set monitor"):
+        monitored((), ["depth"])
+
+
+def test_the_mean_of_several_is_one_more_metric():
+    names = ("AP", "mIoU")
+    found = with_mean({"AP": 0.2, "mIoU": 0.6, "IoU": {"road": 1.0}}, names)
+    assert found[monitor_name(names)] == pytest.approx(0.4) and found["AP"] == 0.2
+    assert with_mean({"AP": -1.0, "mIoU": 0.6}, names)["mean_AP_mIoU"] == pytest.approx(0.3)
+
+
+def test_one_metric_needs_no_mean():
+    assert monitor_name(("AP",)) == "AP" and with_mean({"AP": 0.2}, ("AP",)) == {"AP": 0.2}
+
+
+def test_a_missing_one_is_named():
+    with pytest.raises(UserError, match="monitor: mIoU is not among the metrics of the evaluation: AP"):
+        with_mean({"AP": 0.2}, ("AP", "mIoU"))
