@@ -92,6 +92,7 @@ def test_a_prediction_has_both_in_the_pictures_own_pixels(driving, scenes):
     predict = effdet.Predictor(driving.run_dir)
     path = next((scenes / "leftImg8bit" / "val").rglob("*.png"))
     found = predict(str(path))
+    assert found.semantic is not None
     assert found.semantic.shape == (64, 96) and found.semantic.dtype == np.uint8
     names = found.classes["semantic"].names
     assert set(found.to_dict()["semantic"]) <= set(names)
@@ -103,6 +104,7 @@ def test_segmentation_alone(scenes, tmp_path):
     words = ["task=segmentation", "data=cityscapes", f"data.root={scenes}", *SMALL, "trainer.max_epochs=1"]
     losses = ["head.semantic.loss.dice=0.5", "head.semantic.loss.lovasz=0.5", "head.semantic.auxiliary.level=C4"]
     run = effdet.train([*words, *losses, f"run_dir={tmp_path / 'run'}"])
+    assert run.run_dir is not None
     assert "AP" not in run.metrics and "mIoU" in run.metrics
     spec = json.loads(torch.load(run.run_dir / "checkpoints" / "last.ckpt", weights_only=True)["spec"])
     assert list(spec["heads"]) == ["semantic"] and spec["neck"]["outputs"] == ["P2"]
