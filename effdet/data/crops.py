@@ -23,6 +23,8 @@ class CropSource(Source):
     """(N,) position of each window's scene."""
     _windows: np.ndarray
     """(N, 4) int64 xyxy, pixels of the scene."""
+    annotation_ids: np.ndarray
+    """(N,) int64 the set's own id of each window's thing."""
 
     @classmethod
     def of(cls, scenes: Source) -> CropSource:
@@ -50,6 +52,7 @@ class CropSource(Source):
         source = cls(records, scenes.classes, name=scenes.name, split=scenes.split, labelled=("category",))
         source.warnings = list(scenes.warnings)
         source._scenes, source._owners, source._windows = scenes, owners, windows
+        source.annotation_ids = table.annotation_ids[chosen]
         return source
 
     def read_image(

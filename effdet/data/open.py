@@ -12,10 +12,11 @@ from effdet.data.camvid import open_camvid
 from effdet.data.checks import DataError, Findings
 from effdet.data.cifar import open_cifar10, open_cifar100
 from effdet.data.cityscapes import open_cityscapes
-from effdet.data.coco import open_coco
+from effdet.data.coco import find_annotations, open_coco
 from effdet.data.crops import CropSource
 from effdet.data.csv_lists import open_csv
 from effdet.data.folders import open_folder
+from effdet.data.identities import present_identities, split_identities, street_identities
 from effdet.data.masks import open_masks
 from effdet.data.mixed import open_mixed
 from effdet.data.records import Source
@@ -44,7 +45,10 @@ def open_streets(spec: DataSpec, findings: Findings) -> Source:
     if spec.wanted is not None and "semantic" in spec.wanted:
         return open_cityscapes(spec, findings)
     source = open_coco(spec, findings)
-    return CropSource.of(source) if spec.wanted is not None and "category" in spec.wanted else source
+    wanted = spec.wanted or ()
+    if "identity" in wanted:
+        return street_identities(source, spec.annotations or find_annotations(spec))
+    return CropSource.of(source) if "category" in wanted else source
 
 
 OPENERS: dict[str, Opener] = {

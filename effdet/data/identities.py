@@ -1,0 +1,77 @@
+"""Sets for embeddings: what is held out is identities, not pictures, so that evaluation meets none that training saw."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+
+from effdet.data.checks import DataError
+from effdet.data.crops import CropSource
+from effdet.data.records import Source
+from effdet.data.split import held_out
+from heads.structures import ClassTable
+
+
+def split_identities(source: Source, *, split: str, fraction: float) -> Source:
+    """The classes of a train `source` that are train's or val's under ``data.val_fraction``, numbered from 0.
+
+    A class's side depends on its own name alone, as a picture's does elsewhere (:mod:`effdet.data.split`).
+    """
+    names = [str(name) for name in source.classes.names]
+    held = held_out(names, fraction)
+    chosen = np.flatnonzero(held if split == "val" else ~held)
+    if len(chosen) == 0:
+        raise DataError(
+            f"data.val_fraction={fraction} of {len(names)} classes leaves {split} without any: "
+            f"{'raise' if split == 'val' else 'lower'} it"
+        )
+    smaller = relabelled(source, chosen)
+    smaller.split = split
+    return smaller
+
+
+def present_identities(source: Source) -> Source:
+    """`source` with only the classes that have pictures, numbered from 0."""
+    categories = source.records.categories
+    assert categories is not None, "a set of whole pictures"
+    return relabelled(source, np.unique(categories[categories >= 0]))
+
+
+def relabelled(source: Source, chosen: np.ndarray) -> Source:
+    """The pictures of the classes `chosen` (numbers), which become 0, 1, 2, …"""
+    categories = source.records.categories
+    assert categories is not None, "a set of whole pictures"
+    smaller = source.subset(np.flatnonzero(np.isin(categories, chosen)))
+    kept = smaller.records.categories
+    assert kept is not None
+    smaller.records = replace(smaller.records, categories=np.searchsorted(chosen, kept))
+    table = source.classes
+    smaller.classes = ClassTable(
+        tuple(table.names[index] for index in chosen), tuple(table.ids[index] for index in chosen)
+    )
+    return smaller
+
+
+def street_identities(scenes: Source, annotations: Path) -> Source:
+    """The things of generated scenes, each labelled by who it is (``identity`` of its annotation), not by its class.
+
+    Args:
+        scenes: opened from `annotations`.
+        annotations: the COCO file; those of a split name identities that no other split has.
+
+    Raises:
+        DataError: the file names no identities.
+    """
+    crops = CropSource.of(scenes)
+    content = json.loads(annotations.read_text("utf-8"))
+    owners = {row["id"]: row.get("identity") for row in content["annotations"]}
+    who = [owners.get(number) for number in crops.annotation_ids.tolist()]
+    if any(number is None for number in who):
+        raise DataError(f"{annotations}: its annotations have no key identity: only generated scenes can say who is who")
+    numbers, labels = np.unique(np.array(who, np.int64), return_inverse=True)
+    crops.records = replace(crops.records, categories=labels.astype(np.int64))
+    crops.classes = ClassTable(tuple(f"identity {number}" for number in numbers.tolist()), tuple(numbers.tolist()))
+    return crops

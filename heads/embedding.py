@@ -1,0 +1,137 @@
+"""An embedding: a point on the unit sphere for each picture, near those of the same identity (faces, people, vehicles).
+
+Cosine softmax (Wang et al. 2017, "NormFace"; Wojke and Bewley 2018) classifies by the angle to one prototype per identity;
+ArcFace (Deng et al. 2019, equation 3) adds a margin to the angle of the true one, so that identities keep apart. The prototypes
+serve training alone: identities that were never seen are compared by their embeddings.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from backbones.layers import ConvNormAct, initialise
+from heads.structures import Targets, UserError
+
+LOSSES = ("arcface", "cosine")
+
+
+class EmbeddingHead(nn.Module):
+    """Embeddings from the coarsest feature: 1x1 convolution, global average, dropout, linear map.
+
+    Args:
+        in_channels: width of C5.
+        num_classes: identities K that training knows.
+        head_channels: width of the 1x1 convolution.
+        dim: numbers in an embedding.
+        loss: a member of :data:`LOSSES`.
+        margin: ArcFace's, radians; the paper's is 0.5 with some 85,000 identities.
+        scale: of the cosines before the softmax; the paper's is 64.
+        dropout: before the linear map.
+        label_smoothing: share of the target that is spread over all identities.
+        padding, norm_eps, norm_momentum, activation: as in :class:`backbones.layers.ConvNormAct`.
+    """
+
+    levels = ("C5",)
+
+    def __init__(
+        self,
+        in_channels: int,
+        num_classes: int,
+        *,
+        head_channels: int,
+        dim: int = 128,
+        loss: str = "arcface",
+        margin: float = 0.3,
+        scale: float = 30.0,
+        dropout: float = 0.0,
+        activation: str = "silu",
+        padding: str = "same",
+        norm_eps: float = 1e-3,
+        norm_momentum: float = 0.01,
+        label_smoothing: float = 0.0,
+    ) -> None:
+        super().__init__()
+        if num_classes < 1 or dim < 1:
+            raise UserError(f"num_classes={num_classes} and dim={dim} must be at least 1")
+        if loss not in LOSSES:
+            raise UserError(f"head.embedding.loss={loss!r} is unknown; use one of {', '.join(LOSSES)}")
+        if not 0 <= margin < math.pi / 2 or scale <= 0:
+            raise UserError(f"margin={margin} must lie in [0, π/2) and scale={scale} be above 0")
+        if not 0 <= label_smoothing < 1:
+            raise UserError(f"label_smoothing must lie in [0, 1), got {label_smoothing}")
+        self.num_classes, self.dim = num_classes, dim
+        self.margin = margin if loss == "arcface" else 0.0
+        self.scale, self.label_smoothing = scale, label_smoothing
+        self.conv_head = ConvNormAct(
+            in_channels,
+            head_channels,
+            1,
+            padding=padding,
+            norm_eps=norm_eps,
+            norm_momentum=norm_momentum,
+            activation=activation,
+        )
+        self.dropout = nn.Dropout(dropout)
+        self.project = nn.Linear(head_channels, dim, bias=False)
+        initialise(self)
+        nn.init.normal_(self.project.weight, std=head_channels**-0.5)
+        self.prototypes = nn.Parameter(torch.randn(num_classes, dim))  # (K, D); only their directions count
+
+    def forward(self, features: Mapping[str, Tensor], image_size: tuple[int, int]) -> Tensor:
+        """``features["C5"]``: (B, in, h, w) -> (B, D), of any length. `image_size` is not used here."""
+        pooled = self.conv_head(features["C5"]).mean((2, 3))  # (B, head)
+        return self.project(self.dropout(pooled))
+
+    def cosines(self, output: Tensor) -> Tensor:
+        """(B, D) -> (B, K) float32 cosines to the prototypes."""
+        return F.normalize(output.float()) @ F.normalize(self.prototypes.float()).T
+
+    def loss(self, output: Tensor, targets: Targets) -> dict[str, Tensor]:
+        """``{"class": float32 scalar}``: the mean over the labelled pictures, 0 but connected where there are none.
+
+        Args:
+            output: (B, D).
+            targets: ``category`` (B,) int64 identities, -1 for a picture without.
+
+        Raises:
+            UserError: mixed classes: a margin is for one identity.
+        """
+        category = targets.category
+        with torch.autocast(output.device.type, enabled=False):
+            cosines = self.cosines(output)
+            if category is None:
+                return {"class": cosines.sum() * 0.0}
+            if category.dim() != 1:
+                raise UserError("an embedding learns one identity a picture: set augment.mixup and augment.cutmix to 0")
+            logits = self.scale * with_margin(cosines, category, self.margin)
+            total = F.cross_entropy(
+                logits, category, ignore_index=-1, reduction="sum", label_smoothing=self.label_smoothing
+            )
+        return {"class": total / (category >= 0).sum().clamp(min=1)}
+
+    def predict(self, output: Tensor) -> Tensor:
+        """(B, D) -> (B, D) float32 of length 1: the cosine of two is their dot product."""
+        return F.normalize(output.float())
+
+
+def with_margin(cosines: Tensor, category: Tensor, margin: float) -> Tensor:
+    """cos(θ + m) in place of cos θ for the true identity.
+
+    Beyond θ = π - m that would rise again; there the straight line cos θ - m sin m goes on falling (the authors' code).
+
+    Args:
+        cosines: (B, K) float32.
+        category: (B,) int64; rows of -1 stay as they are.
+        margin: radians.
+    """
+    rows = category.clamp(min=0)[:, None]
+    cosine = cosines.gather(1, rows)
+    sine = (1 - cosine.square()).clamp(min=1e-7).sqrt()  # the root's slope at 0 is infinite
+    moved = cosine * math.cos(margin) - sine * math.sin(margin)
+    moved = torch.where(cosine > -math.cos(margin), moved, cosine - margin * math.sin(margin))
+    return cosines.scatter(1, rows, torch.where(category[:, None] >= 0, moved, cosine))
