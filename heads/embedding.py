@@ -80,7 +80,8 @@ class EmbeddingHead(nn.Module):
         self.project = nn.Linear(head_channels, dim, bias=False)
         initialise(self)
         nn.init.normal_(self.project.weight, std=head_channels**-0.5)
-        self.prototypes = nn.Parameter(torch.randn(num_classes, dim))  # (K, D); only their directions count
+        self.prototypes = nn.Linear(dim, num_classes, bias=False)  # (K, D); only their directions count
+        nn.init.normal_(self.prototypes.weight)
 
     def forward(self, features: Mapping[str, Tensor], image_size: tuple[int, int]) -> Tensor:
         """``features["C5"]``: (B, in, h, w) -> (B, D), of any length. `image_size` is not used here."""
@@ -89,7 +90,7 @@ class EmbeddingHead(nn.Module):
 
     def cosines(self, output: Tensor) -> Tensor:
         """(B, D) -> (B, K) float32 cosines to the prototypes."""
-        return F.normalize(output.float()) @ F.normalize(self.prototypes.float()).T
+        return F.normalize(output.float()) @ F.normalize(self.prototypes.weight.float()).T
 
     def loss(self, output: Tensor, targets: Targets) -> dict[str, Tensor]:
         """``{"class": float32 scalar}``: the mean over the labelled pictures, 0 but connected where there are none.

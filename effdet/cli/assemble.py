@@ -28,6 +28,7 @@ from effdet.evaluation import (
     ClassJoin,
     ClassMapWriter,
     DetectionEvaluator,
+    EmbeddingEvaluator,
     Evaluator,
     SemanticEvaluator,
     join,
@@ -206,9 +207,12 @@ class Judgement:
     metric: str
     """Its chief metric, 1 at best."""
     classes: Callable[[Source], ClassTable]
+    """Those of the data's, with which the model's are joined."""
     judge: Callable[[Source, ClassJoin, str], Evaluator]
     oracle: bool = True
     """The pre-flight feeds the labels back as predictions (`truth_predict_fn`): worth it where they have a geometry."""
+    joins: bool = True
+    """The model's classes must be found in the data; False where both may be strangers to each other."""
 
 
 JUDGEMENTS: dict[str, Judgement] = {
@@ -231,6 +235,14 @@ JUDGEMENTS: dict[str, Judgement] = {
         lambda source, joined, backend: ClassificationEvaluator(joined),
         oracle=False,
     ),
+    "embedding": Judgement(
+        "identity",
+        "recall@1",
+        lambda source: source.classes,
+        lambda source, joined, backend: EmbeddingEvaluator(),
+        oracle=False,
+        joins=False,
+    ),
 }
 """By head."""
 
@@ -242,6 +254,11 @@ def judgements(model: VisionModel, source: Source) -> dict[str, Judgement]:
         for head, judgement in JUDGEMENTS.items()
         if head in model.classes and judgement.label in source.labelled
     }
+
+
+def _joined(classes: ClassTable, judgement: Judgement, source: Source) -> ClassJoin:
+    own = judgement.classes(source)
+    return join(classes, own) if judgement.joins else same_classes(own)
 
 
 def labels_of(model: VisionModel) -> list[str]:
@@ -259,7 +276,7 @@ def evaluators(
     """
     source = dataset.source
     judges = {
-        head: judgement.judge(source, join(model.classes[head], judgement.classes(source)), backend)
+        head: judgement.judge(source, _joined(model.classes[head], judgement, source), backend)
         for head, judgement in judgements(model, source).items()
     }
     if not judges:

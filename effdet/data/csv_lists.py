@@ -69,8 +69,8 @@ def _list_file(spec: DataSpec, split: str) -> Path | None:
 
 
 def _train_rows(spec: DataSpec, rows: list[Row]) -> list[Row]:
-    """The rows of train; the split's own where there is no list of train."""
-    if spec.file_split == "train":
+    """The rows of train; the split's own where there is no list of train, or where its identities are meant to be new."""
+    if spec.file_split == "train" or "identity" in (spec.wanted or ()):
         return rows
     file = _list_file(spec, "train")
     return rows if file is None else _read(file, Findings())

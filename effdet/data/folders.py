@@ -73,8 +73,8 @@ def _split_folder(spec: DataSpec, split: str) -> Path:
 
 
 def _train_classes(spec: DataSpec, own: Sequence[str]) -> Sequence[str]:
-    """The classes of train; the split's own where only that split is there."""
-    if spec.file_split == "train":
+    """The classes of train; the split's own where only that split is there, or where its identities are meant to be new."""
+    if spec.file_split == "train" or "identity" in (spec.wanted or ()):
         return own
     try:
         return _class_folders(_split_folder(replace(spec, val_fraction=None), "train"))

@@ -33,11 +33,18 @@ def split_identities(source: Source, *, split: str, fraction: float) -> Source:
     return smaller
 
 
-def present_identities(source: Source) -> Source:
-    """`source` with only the classes that have pictures, numbered from 0."""
+def as_identities(source: Source) -> Source:
+    """`source` as a set of identities: the classes that have pictures, numbered from 0.
+
+    Raises:
+        DataError: it labels no whole pictures.
+    """
     categories = source.records.categories
-    assert categories is not None, "a set of whole pictures"
-    return relabelled(source, np.unique(categories[categories >= 0]))
+    if categories is None or "category" not in source.labelled:
+        raise DataError(f"data={source.name} labels {', '.join(sorted(source.labelled))}, and no identities")
+    smaller = relabelled(source, np.unique(categories[categories >= 0]))
+    smaller.labelled = frozenset({"category", "identity"})
+    return smaller
 
 
 def relabelled(source: Source, chosen: np.ndarray) -> Source:
@@ -70,7 +77,9 @@ def street_identities(scenes: Source, annotations: Path) -> Source:
     owners = {row["id"]: row.get("identity") for row in content["annotations"]}
     who = [owners.get(number) for number in crops.annotation_ids.tolist()]
     if any(number is None for number in who):
-        raise DataError(f"{annotations}: its annotations have no key identity: only generated scenes can say who is who")
+        raise DataError(
+            f"{annotations}: its annotations have no key identity: only generated scenes can say who is who"
+        )
     numbers, labels = np.unique(np.array(who, np.int64), return_inverse=True)
     crops.records = replace(crops.records, categories=labels.astype(np.int64))
     crops.classes = ClassTable(tuple(f"identity {number}" for number in numbers.tolist()), tuple(numbers.tolist()))

@@ -16,7 +16,7 @@ from effdet.data.coco import find_annotations, open_coco
 from effdet.data.crops import CropSource
 from effdet.data.csv_lists import open_csv
 from effdet.data.folders import open_folder
-from effdet.data.identities import present_identities, split_identities, street_identities
+from effdet.data.identities import as_identities, split_identities, street_identities
 from effdet.data.masks import open_masks
 from effdet.data.mixed import open_mixed
 from effdet.data.records import Source
@@ -96,8 +96,12 @@ def open_source(spec: DataSpec, *, findings: Findings | None = None) -> Source:
     if findings is None:
         collected.raise_errors(spec.title)
     source.warnings.extend(collected.summaries())
+    identities = "identity" in (spec.wanted or ())
     if spec.val_fraction is not None and spec.split in ("train", "val") and len(source) > 0:
-        source = split_train(source, split=spec.split, fraction=spec.val_fraction)
+        split = split_identities if identities else split_train
+        source = split(source, split=spec.split, fraction=spec.val_fraction)
+    if identities and len(source) > 0:
+        source = as_identities(source)
     if spec.limit is not None:
         source = source.subset(range(min(spec.limit, len(source))))
     if spec.split == "train" and not collected.errors:

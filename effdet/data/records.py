@@ -203,9 +203,9 @@ class Source:
         self.labelled = frozenset(labelled)
         self.semantic_classes = semantic_classes
         self.warnings = list(warnings)
-        unknown = self.labelled - {"boxes", "semantic", "category"}
+        unknown = self.labelled - {"boxes", "semantic", "category", "identity"}
         if unknown:
-            raise UserError(f"labelled={sorted(unknown)} must be of boxes, semantic, category")
+            raise UserError(f"labelled={sorted(unknown)} must be of boxes, semantic, category, identity")
 
     def __len__(self) -> int:
         return len(self.records)

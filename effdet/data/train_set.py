@@ -19,6 +19,9 @@ from effdet.data.rng import generator
 from effdet.preprocess import Preprocess
 from heads.structures import UserError
 
+WHOLE = frozenset({"category", "identity"})
+"""Labels of whole pictures, which nothing in the picture ties to a place."""
+
 
 @dataclass(frozen=True, eq=False)
 class Sample:
@@ -72,12 +75,12 @@ class TrainSet:
         self.source = source
         self.preprocess = preprocess
         self.augment = augment or AugmentSpec()
-        if (name := self.augment.whole_pictures_only) is not None and source.labelled != {"category"}:
+        if (name := self.augment.whole_pictures_only) is not None and not source.labelled <= WHOLE:
             raise DataError(
                 f"augment.{name} is for classification: boxes and class maps can't follow it, and data={source.name} "
                 f"labels {', '.join(sorted(source.labelled))}"
             )
-        if self.augment.mosaic > 0 and source.labelled == {"category"}:
+        if self.augment.mosaic > 0 and source.labelled <= WHOLE:
             raise DataError(
                 f"augment.mosaic={self.augment.mosaic} lays four pictures on one canvas, which then have no one class: "
                 "set it to 0, and mix classes with augment.cutmix"

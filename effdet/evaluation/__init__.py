@@ -5,6 +5,8 @@ from effdet.evaluation.class_maps import ClassMapWriter
 from effdet.evaluation.classes import ClassJoin, join
 from effdet.evaluation.classification import classification_metrics
 from effdet.evaluation.coco import COCO_KEYS, coco_metrics
+from effdet.evaluation.embedding import embedding_metrics
+from effdet.evaluation.embedding_evaluator import EmbeddingEvaluator
 from effdet.evaluation.evaluators import (
     ClassificationEvaluator,
     DetectionEvaluator,
@@ -27,6 +29,7 @@ __all__ = [
     "ClassMapWriter",
     "ClassificationEvaluator",
     "DetectionEvaluator",
+    "EmbeddingEvaluator",
     "EvalBatch",
     "EvaluationResult",
     "Evaluator",
@@ -37,6 +40,7 @@ __all__ = [
     "coco_metrics",
     "coco_results",
     "confusion_matrix",
+    "embedding_metrics",
     "evaluate",
     "join",
     "metric_tables",

@@ -1,7 +1,7 @@
 """How well embeddings tell identities apart, on identities that training never saw.
 
-Verification: are these two pictures of one identity? Every pair is scored by its cosine. Retrieval: each picture in turn looks for
-its own identity among all the others.
+Verification: are these two pictures of one identity? Every pair is scored by its cosine. Retrieval: each picture in turn
+looks for its own identity among all the others.
 """
 
 from __future__ import annotations

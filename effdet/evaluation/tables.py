@@ -43,6 +43,8 @@ def metric_tables(metrics: Mapping[str, Any], *, title: str = "") -> RenderableT
             parts.append(_confusion(metrics))
     if "top1" in metrics:
         parts.append(_pictures(metrics, title or "picture classes"))
+    if "AUC" in metrics:
+        parts.append(_identities(metrics, title or "identities"))
     return Group(*parts)
 
 
@@ -163,6 +165,18 @@ def _pictures(metrics: Mapping[str, Any], title: str, most: int = 40) -> Table:
     if scaled := metrics.get("calibration"):
         text = f"{number(scaled['ECE_before'])} without, on {scaled['pictures']:,} pictures"
         table.add_row(f"ECE at temperature {scaled['temperature']:.2f}", number(scaled["ECE_after"]), "", text)
+    return table
+
+
+def _identities(metrics: Mapping[str, Any], title: str) -> Table:
+    table = _numbers("", "", title=title)
+    for name in ("recall@1", "recall@5", "recall@10", "mAP", "AUC"):
+        table.add_row(name, number(metrics[name]))
+    for name in (name for name in metrics if name.startswith("TAR@FAR")):
+        table.add_row(name, number(metrics[name]))
+    table.add_section()
+    pairs = f"{metrics['same_pairs']:,} of one identity, {metrics['different_pairs']:,} of two"
+    table.add_row(f"{metrics['identities']:,} identities; pairs", pairs)
     return table
 
 

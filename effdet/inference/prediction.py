@@ -32,6 +32,8 @@ class Prediction:
     """(H, W) uint8 class of each pixel."""
     probabilities: np.ndarray | None = None
     """(K,) float32 of the picture's classes."""
+    embedding: np.ndarray | None = None
+    """(D,) float32 of length 1: the cosine of two pictures is the dot product of theirs."""
     classes: Mapping[str, ClassTable] = field(default_factory=dict)
     """Class tables by head."""
     path: str | None = None

@@ -155,6 +155,8 @@ def _filled(prediction: Prediction, outputs: dict[str, Any], row: int) -> Predic
         changes |= {"boxes": boxes, "scores": scores.astype(np.float32), "labels": labels}
     if "semantic" in outputs:
         changes["semantic"] = outputs["semantic"][row]
+    if "embedding" in outputs:
+        changes["embedding"] = outputs["embedding"][row].float().cpu().numpy()
     if "classification" in outputs:
         changes["probabilities"] = outputs["classification"][row].float().cpu().numpy()
     return replace(prediction, **changes)

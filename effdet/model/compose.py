@@ -30,10 +30,11 @@ TASK_HEADS: dict[str, tuple[str, ...]] = {
     "segmentation": ("semantic",),
     "driving": ("detection", "semantic"),
     "classification": ("classification",),
+    "embedding": ("embedding",),
 }
 """The heads of each task, in the order in which the model runs them."""
 
-DEFAULT_CLASSES = {"detection": 90, "semantic": 19, "classification": 1000}
+DEFAULT_CLASSES = {"detection": 90, "semantic": 19, "classification": 1000, "embedding": 1000}
 FINE = ("P2", "P3", "P4", "P5", "P6", "P7")
 COARSE = ("P3", "P4", "P5", "P6", "P7", "P8", "P9")
 
@@ -91,7 +92,8 @@ def spec_for(
         raise UserError(f"task {task!r} has no head {stray[0]!r}; it has {', '.join(wanted)}")
     neck_spec, rooms = None, dict[str, _Room]()
     if row is None:
-        rooms["classification"] = _classification(trunk, _given((heads or {}).get("classification")))
+        for head in wanted:
+            rooms[head] = _PICTURE_HEADS[head](trunk, _given((heads or {}).get(head)))
         rule = _classifier_preprocess(trunk)
     else:
         base = _neck(row, trunk, alone="detection" not in wanted, changes=_given(neck))
@@ -136,17 +138,18 @@ def _resolve(
         return "classification", None, backbone_spec(name, **options)
     if task not in TASK_HEADS:
         raise UserError(f"task={task!r} is unknown; use one of {', '.join(TASK_HEADS)}, or a model's name")
+    pictures = set(TASK_HEADS[task]) <= set(_PICTURE_HEADS)
     if (backbone is None) == (phi is None):
         raise UserError("give one of backbone= and phi= with a task")
     if phi is not None:
         row, trunk = detector_phi(phi), phi_spec(phi)
     elif isinstance(backbone, str):
         trunk = backbone_spec(backbone)
-        row = row_for_backbone(trunk.name) if task != "classification" else None
+        row = None if pictures else row_for_backbone(trunk.name)
     else:
         assert backbone is not None
         trunk, row = backbone, detector_phi(0)
-    if task == "classification":
+    if pictures:
         row = None
     return task, row, _changed(trunk, options, "backbone")
 
@@ -266,6 +269,14 @@ def _classification(trunk: BackboneSpec, changes: dict[str, Any]) -> _Room:
         "norm_momentum": trunk.norm_momentum,
     }
     return _Room(HeadSpec("classification", options | changes))
+
+
+def _embedding(trunk: BackboneSpec, changes: dict[str, Any]) -> _Room:
+    return _Room(HeadSpec("embedding", {**_classification(trunk, {}).spec.options, "dropout": 0.0} | changes))
+
+
+_PICTURE_HEADS: dict[str, Callable[..., _Room]] = {"classification": _classification, "embedding": _embedding}
+"""Heads on C5 alone, which need no neck."""
 
 
 def _detection_preprocess(row: DetectorRow) -> Preprocess:

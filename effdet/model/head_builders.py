@@ -11,6 +11,7 @@ from torch import nn
 from effdet.model.spec import HeadSpec
 from heads.classification import ClassificationHead
 from heads.detection import AnchorSpec, DetectionHead, DetectionLoss, PostProcess
+from heads.embedding import EmbeddingHead
 from heads.semantic import AuxiliaryHead, SemanticHead
 from heads.semantic_losses import SemanticLoss
 from heads.structures import ClassTable, UserError
@@ -46,10 +47,15 @@ def _semantic(options: dict[str, Any], widths: Mapping[str, int], classes: Class
     return SemanticHead(widths[levels[0]], len(classes), auxiliary=auxiliary, loss=loss, **options)
 
 
+def _embedding(options: dict[str, Any], widths: Mapping[str, int], classes: ClassTable) -> nn.Module:
+    return EmbeddingHead(widths["C5"], len(classes), **options)
+
+
 HEADS: dict[str, Callable[[dict[str, Any], Mapping[str, int], ClassTable], nn.Module]] = {
     "detection": _detection,
     "semantic": _semantic,
     "classification": _classification,
+    "embedding": _embedding,
 }
 
 

@@ -7,7 +7,7 @@ from typing import Any
 
 from heads.structures import UserError
 
-BY_HEAD = {"detection": "AP", "semantic": "mIoU", "classification": "top1"}
+BY_HEAD = {"detection": "AP", "semantic": "mIoU", "classification": "top1", "embedding": "recall@1"}
 """What a head is judged by where nothing is said."""
 
 

@@ -14,7 +14,12 @@ from effdet.weights.report import CarriedOver
 from heads.detection import DetectionHead
 from heads.structures import ClassTable
 
-_LAYERS = {"detection": "class_net.predict", "classification": "classifier", "semantic": "classifier"}
+_LAYERS = {
+    "detection": "class_net.predict",
+    "classification": "classifier",
+    "semantic": "classifier",
+    "embedding": "prototypes",
+}
 """By kind of head: the module whose output channels are classes."""
 
 

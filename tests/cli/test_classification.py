@@ -66,3 +66,23 @@ def test_detection_needs_boxes(data):
     words = [f"data={data}", "task=detection"]
     with pytest.raises(ConfigError, match="labels category"):
         check("train", composed("train", *words), split_words(words))
+
+
+def test_embeddings_are_judged_on_identities_that_training_never_saw(trained, tmp_path):
+    root = tmp_path / "set"
+    rng = np.random.default_rng(1)
+    for number in range(6):
+        for index in range(2):
+            path = root / f"who{number}" / f"{index}.png"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            Image.fromarray(rng.integers(0, 255, (16, 16, 3)).astype(np.uint8)).save(path)
+    words = ["task=embedding", "data=folder", f"data.root={root}", "data.val_fraction=0.5", "phi=-4", "image_size=64"]
+    words += ["weights=none", "batch_size=2", "workers=0", "device=cpu", "logger=null", "progress=false"]
+    run = effdet.train([*words, f"run_dir={tmp_path / 'run'}", "trainer.max_epochs=1", "head.embedding.dim=8"])
+    assert {"recall@1", "mAP", "AUC", "TAR@FAR=0.1"} <= run.metrics.keys()
+    known = set(effdet.load(tmp_path / "run").classes["embedding"].names)
+    again = effdet.evaluate([f"model={tmp_path / 'run'}/checkpoints/last.ckpt", "device=cpu", "workers=0"])
+    assert again.metrics["AUC"] == pytest.approx(run.metrics["AUC"], abs=1e-6)
+    assert again.metrics["identities"] == 6 - len(known)
+    vector = effdet.Predictor(tmp_path / "run")(str(root / "who0" / "0.png")).embedding
+    assert vector.shape == (8,) and np.linalg.norm(vector) == pytest.approx(1, abs=1e-5)
