@@ -42,7 +42,8 @@ def same_padding(size: int, kernel: int, stride: int, dilation: int = 1) -> tupl
     ``total = max((ceil(size / stride) - 1) * stride + dilation * (kernel - 1) + 1 - size, 0)``, the smaller half first.
     """
     span = dilation * (kernel - 1) + 1
-    total = (-(-size // stride) - 1) * stride + span - size
+    # Not -(-size // stride): an exported graph divides towards zero, and sizes may be symbolic.
+    total = ((size + stride - 1) // stride - 1) * stride + span - size
     if span < stride:  # only then can the total be negative; no comparison with `size`, which may be symbolic
         total = max(total, 0)
     return total // 2, total - total // 2

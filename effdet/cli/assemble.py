@@ -34,6 +34,7 @@ from effdet.evaluation import (
     join,
     same_classes,
 )
+from effdet.inference.runtime_model import RuntimeModel
 from effdet.model import BalanceSpec, ModelSpec, VisionModel, spec_for
 from effdet.model.compose import TASK_HEADS
 from effdet.training.loader import LoaderFactory
@@ -247,7 +248,7 @@ JUDGEMENTS: dict[str, Judgement] = {
 """By head."""
 
 
-def judgements(model: VisionModel, source: Source) -> dict[str, Judgement]:
+def judgements(model: VisionModel | RuntimeModel, source: Source) -> dict[str, Judgement]:
     """Those of the heads that the data has labels for."""
     return {
         head: judgement
@@ -261,13 +262,13 @@ def _joined(classes: ClassTable, judgement: Judgement, source: Source) -> ClassJ
     return join(classes, own) if judgement.joins else same_classes(own)
 
 
-def labels_of(model: VisionModel) -> list[str]:
+def labels_of(model: VisionModel | RuntimeModel) -> list[str]:
     """What the heads of `model` are judged by."""
     return [judgement.label for head, judgement in JUDGEMENTS.items() if head in model.classes]
 
 
 def evaluators(
-    model: VisionModel, dataset: EvalSet, *, backend: str = "pycocotools", class_maps: Path | None = None
+    model: VisionModel | RuntimeModel, dataset: EvalSet, *, backend: str = "pycocotools", class_maps: Path | None = None
 ) -> dict[str, Evaluator]:
     """A judge for every head that the data has labels for.
 

@@ -33,6 +33,7 @@ REQUIRED = {
     "compare": {"first": "a run folder, or a folder that evaluate wrote", "second": "the other one"},
     "explain": {"model": "runs/x, a checkpoint, or a name of `effdet info`"},
     "evaluate": {"model": "runs/x, a checkpoint, or a name of `effdet info`"},
+    "export": {"model": "runs/x, a checkpoint, or a name of `effdet info`"},
     "predict": {
         "model": "runs/x, a checkpoint, or a name of `effdet info`",
         "source": "a picture, a folder, a pattern, a list, a video, a camera or a stream",

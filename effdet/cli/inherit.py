@@ -11,8 +11,10 @@ from effdet.cli.quoting import expand
 from effdet.cli.resume import asked, continued, inherited, saved_config
 from effdet.cli.words import Words
 
+MEASURING = ("evaluate", "export")
+"""Commands that measure a model on data."""
 FROM_MODEL = ("data", "limit")
-"""Keys and groups that `evaluate` takes from the run whose model it measures."""
+"""Keys and groups that they take from the run whose model they measure."""
 
 
 def inherit(command: str, words: Words) -> Config:
@@ -23,8 +25,8 @@ def inherit(command: str, words: Words) -> Config:
     """
     if command == "train":
         return _train(words)
-    if command == "evaluate" and (source := _run_of(words.get("model"))) is not None:
-        return _evaluate(words, source)
+    if command in MEASURING and (source := _run_of(words.get("model"))) is not None:
+        return _measuring(command, words, source)
     return compose(command, words)
 
 
@@ -68,12 +70,12 @@ def _run_of(model: str | None) -> Path | None:
     return path if path.exists() and (folder / rundir.CONFIG).is_file() else None
 
 
-def _evaluate(words: Words, source: Path) -> Config:
+def _measuring(command: str, words: Words, source: Path) -> Config:
     saved = saved_config(source)
     if words.get("data") is not None:
-        return compose("evaluate", words)
+        return compose(command, words)
     words = words.adding(data=str(saved.get("data.name")))
-    config = compose("evaluate", words)
+    config = compose(command, words)
     explicit = {word.key for word in words.words if word.key != "data"}
     old = {key: value for key, value in saved.flat().items() if key.partition(".")[0] in FROM_MODEL}
     return config.replacing(inherited(old, config.flat(), explicit))

@@ -6,14 +6,16 @@ from pathlib import Path
 
 from effdet.cli.config import Config
 from effdet.cli.errors import did_you_mean
+from effdet.inference.runtime_model import RuntimeModel
+from effdet.inference.runtimes import is_exported
 from effdet.model import VisionModel, names
 from effdet.weights import create_model, load
 from effdet.weights import names as weight_names
 from heads.structures import UserError
 
 
-def open_model(config: Config) -> VisionModel:
-    """The model of ``model=`` and ``weights=``, in evaluation mode on the CPU.
+def open_model(config: Config) -> VisionModel | RuntimeModel:
+    """The model of ``model=`` and ``weights=``, in evaluation mode on the CPU; an exported file in its own runtime.
 
     Raises:
         UserError: there is no such model, or a published name comes without weights.
@@ -30,6 +32,8 @@ def open_model(config: Config) -> VisionModel:
             strict=config.strict,
             trust=config.trust,
         ).eval()
+    if is_exported(model):
+        return RuntimeModel.open(model)
     if Path(model).exists():
         return load(model, trust=config.trust)
     check_name(model)
@@ -38,6 +42,20 @@ def open_model(config: Config) -> VisionModel:
         fix = "weights=auto fetches the published ones" if row is not None else "weights=FILE names yours"
         raise UserError(f"model={model}: a model without weights finds nothing; {fix}")
     return load(row.name, trust=config.trust)
+
+
+def open_network(config: Config) -> VisionModel:
+    """:func:`open_model` for what has to look inside.
+
+    Raises:
+        UserError: as there, and for an exported file, whose network is the runtime's own.
+    """
+    model = open_model(config)
+    if isinstance(model, RuntimeModel):
+        raise UserError(
+            f"model={config.model}: an exported file only predicts; give the run or checkpoint it came from"
+        )
+    return model
 
 
 def check_name(name: str) -> None:

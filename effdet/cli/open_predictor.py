@@ -6,6 +6,7 @@ from effdet.cli.assemble import semantic_inference, torch_device
 from effdet.cli.config import Config
 from effdet.cli.open_model import open_model
 from effdet.inference import Predictor
+from effdet.inference.runtime_model import RuntimeModel
 
 
 def open_predictor(config: Config, *, score: float | None) -> Predictor:
@@ -16,9 +17,10 @@ def open_predictor(config: Config, *, score: float | None) -> Predictor:
         score: lowest score of a detection.
     """
     size = config.image_size
+    model = open_model(config)
     return Predictor(
-        open_model(config),
-        torch_device(config.device),
+        model,
+        "cpu" if isinstance(model, RuntimeModel) and config.device == "auto" else torch_device(config.device),
         precision=config.precision,
         image_size=(size[0], size[1]) if isinstance(size, list) else size,
         batch_size=config.batch_size,

@@ -54,6 +54,14 @@ COMMANDS: dict[str, Command] = {
             ),
         ),
         Command(
+            "export",
+            "write a model for another runtime, checked against the model",
+            examples=(
+                "effdet export model=runs/x",
+                "effdet export model=runs/x format=openvino precision=int8 nms=true out=street.xml",
+            ),
+        ),
+        Command(
             "doctor",
             "say what is wrong with a data set, and what to do about it",
             examples=(

@@ -14,6 +14,7 @@ from effdet.evaluation import EvaluationResult, Evaluator
 from effdet.evaluation.report import DataFacts, Facts, Gallery, head_reports, measured, report_page
 from effdet.evaluation.statistics import Recorded, SplitIdentity, write_statistics
 from effdet.inference.fusion import fusion_shares
+from effdet.inference.runtime_model import RuntimeModel
 from effdet.model import VisionModel
 from effdet.weights.info import environment
 
@@ -28,7 +29,7 @@ def write_report(
     result: EvaluationResult,
     evaluators: Mapping[str, Evaluator],
     gallery: Gallery,
-    model: VisionModel,
+    model: VisionModel | RuntimeModel,
     source: str | None,
     splits: Sequence[Source],
     config: str,
@@ -75,7 +76,7 @@ def write_report(
             "evaluation": f"{result.seconds:.1f} s, {result.pictures_per_second:.1f} pictures a second",
         },
         config=config,
-        fusion=fusion_shares(model),
+        fusion=[] if isinstance(model, RuntimeModel) else fusion_shares(model),
     )
     written = report_page(
         title,
@@ -101,14 +102,17 @@ def tensors_hash(model: torch.nn.Module) -> str:
     return digest.hexdigest()
 
 
-def _model_facts(model: VisionModel, source: str | None) -> dict[str, str]:
+def _model_facts(model: VisionModel | RuntimeModel, source: str | None) -> dict[str, str]:
     height, width = model.preprocess.size
-    parameters = sum(parameter.numel() for parameter in model.parameters())
+    if isinstance(model, RuntimeModel):  # its weights are the runtime's
+        own = {"exported as": f"{model.format}, {model.info.precision}{', NMS inside' if model.info.nms else ''}"}
+    else:
+        parameters = sum(parameter.numel() for parameter in model.parameters())
+        own = {"sha256 of the weights": tensors_hash(model), "parameters": f"{parameters:,}"}
     return {
         "model": model.spec.name,
         "weights": source or "of this training",
-        "sha256 of the weights": tensors_hash(model),
-        "parameters": f"{parameters:,}",
+        **own,
         "input": f"{height} × {width}, {model.preprocess.resize}",
         "heads": ", ".join(f"{name} ({len(table)} classes)" for name, table in model.classes.items()),
     }

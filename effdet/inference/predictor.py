@@ -14,9 +14,11 @@ import numpy as np
 import torch
 from torch import nn
 
-from effdet.evaluation import EvalBatch, ModelPredictFn
+from effdet.evaluation import EvalBatch
 from effdet.inference.picture import PictureLike, as_array
 from effdet.inference.prediction import Prediction
+from effdet.inference.runtime_model import RuntimeModel, predict_function
+from effdet.inference.runtimes import is_exported
 from heads.semantic_inference import SemanticInference
 from heads.structures import Detections, Geometry, UserError
 
@@ -31,7 +33,7 @@ class Predictor:
         p.draw().save("out.jpg")
 
     Args:
-        model: a model (folded or not; moved to `device`), or a path that `effdet.load` reads.
+        model: a model (folded or not; moved to `device`), a path that `effdet.load` reads, or an exported file.
         device: ``cpu``, ``cuda``, ``cuda:1``, ``mps``.
         precision: None or ``fp32``, ``bf16``, ``fp16``.
         image_size: run on another canvas than the model's own: an int for a square, or (height, width).
@@ -40,6 +42,7 @@ class Predictor:
         nms_iou: of two boxes of one class that overlap by more, the better stays; None keeps the model's own.
         max_detections: per picture; None keeps the model's own.
         semantic: windows, mirror images and scales for class maps; None takes one pass over the canvas.
+        threads: of an exported file's runtime; None takes as many as torch. (PyTorch's own are ``torch.set_num_threads``.)
     """
 
     def __init__(
@@ -54,16 +57,17 @@ class Predictor:
         nms_iou: float | None = None,
         max_detections: int | None = None,
         semantic: SemanticInference | None = None,
+        threads: int | None = None,
     ) -> None:
         if batch_size < 1:
             raise UserError(f"batch_size (={batch_size}) must be 1 or more")
-        network: Any = _loaded(model) if isinstance(model, (str, os.PathLike)) else model
+        network: Any = _loaded(model, threads) if isinstance(model, (str, os.PathLike)) else model
         overrides = {"score": score, "nms_iou": nms_iou, "max_detections": max_detections}
         overrides = {key: value for key, value in overrides.items() if value is not None}
         self.model: nn.Module = network
         self.batch_size = batch_size
         self.preprocess = network.preprocess if image_size is None else network.preprocess.fitted(image_size)
-        self._predict = ModelPredictFn(
+        self._predict = predict_function(
             network, device=device, precision=precision, postprocess=overrides, semantic=semantic
         )
 
@@ -137,7 +141,9 @@ class _Unreadable:
     error: UserError
 
 
-def _loaded(path: str | os.PathLike[str]) -> nn.Module:
+def _loaded(path: str | os.PathLike[str], threads: int | None) -> nn.Module:
+    if is_exported(path):
+        return RuntimeModel.open(path, threads=threads)
     from effdet.weights import load
 
     return load(os.fspath(path))

@@ -34,7 +34,7 @@ class Downsample(nn.Module):
         """(B, C, H, W) -> (B, C, *size); without `size`, (B, C, ceil(H/2), ceil(W/2))."""
         if self.pool is not None:
             return self.pool(x)
-        size = size or (-(-x.shape[2] // 2), -(-x.shape[3] // 2))
+        size = size or ((x.shape[2] + 1) // 2, (x.shape[3] + 1) // 2)
         return F.interpolate(x, size=size, mode=self.mode, align_corners=False)
 
 

@@ -85,6 +85,8 @@ def anchors(
         feature_sizes: (height, width) of each level, finest first.
         image_size: (height, width) of the network input.
     """
+    if torch.compiler.is_compiling() and any(isinstance(side, torch.SymInt) for size in feature_sizes for side in size):
+        return _traced(feature_sizes, image_size, spec, device)
     sizes = tuple((int(height), int(width)) for height, width in feature_sizes)
     image = (int(image_size[0]), int(image_size[1]))
     if torch.compiler.is_compiling():
@@ -103,6 +105,31 @@ def _grid(sizes: tuple[Size, ...], image: Size, spec: AnchorSpec) -> np.ndarray:
     return np.concatenate(
         [_level(size, image, spec, spec.scale_of(level, len(sizes))) for level, size in enumerate(sizes)]
     )
+
+
+def _traced(sizes: Sequence[Size], image: Size, spec: AnchorSpec, device: torch.device | str) -> Tensor:
+    """The same anchors as tensor operations, for an exported graph that has to serve every size."""
+    levels = []
+    for level, (height, width) in enumerate(sizes):
+        # A fraction of two symbolic sizes, taken between tensors: exporters know no symbolic fractions.
+        rows = torch.arange(height, dtype=torch.float64, device=device)
+        columns = torch.arange(width, dtype=torch.float64, device=device)
+        stride_y = torch.full((1,), image[0], dtype=torch.float64, device=device) / rows.shape[0]
+        stride_x = torch.full((1,), image[1], dtype=torch.float64, device=device) / columns.shape[0]
+        shapes = [
+            (2 ** (octave / spec.octaves) * spec.scale_of(level, len(sizes)) * x,
+             2 ** (octave / spec.octaves) * spec.scale_of(level, len(sizes)) * y)
+            for octave in range(spec.octaves)
+            for x, y in spec.factors
+        ]  # fmt: skip
+        half = torch.tensor(shapes, dtype=torch.float64, device=device) / 2 * torch.cat([stride_x, stride_y])
+        centre_y, centre_x = torch.broadcast_tensors(
+            ((rows + 0.5) * stride_y)[:, None, None], ((columns + 0.5) * stride_x)[None, :, None]
+        )
+        centres = torch.stack([centre_x, centre_y], dim=-1)  # (height, width, 1, 2)
+        boxes = torch.cat([centres - half, centres + half], dim=-1)  # (height, width, per_cell, 4)
+        levels.append(boxes.reshape(-1, 4).float())
+    return torch.cat(levels)
 
 
 def _level(size: Size, image: Size, spec: AnchorSpec, scale: float) -> np.ndarray:

@@ -73,9 +73,30 @@ def postprocess(
         Sorted by falling score. ``capped`` is True for pictures where `pre_nms` or `max_detections` left something out that
         had the score.
     """
-    logits, anchor, labels, more = _candidates(class_logits, settings, named)
+    candidates = _candidates(class_logits, settings, named)
+    anchor = candidates[1]
     deltas = box_deltas.gather(1, anchor[..., None].expand(-1, -1, 4))
-    boxes = decode(anchors[anchor], deltas.float())  # (B, n, 4)
+    return _detections(candidates, decode(anchors[anchor], deltas.float()), settings)
+
+
+@torch.no_grad()
+def postprocess_boxes(
+    class_logits: Tensor, boxes: Tensor, settings: PostProcess, *, named: Tensor | None = None
+) -> Detections:
+    """:func:`postprocess` for boxes that are decoded already, as an exported network gives them.
+
+    Args:
+        class_logits: (B, A, K).
+        boxes: (B, A, 4) float32 xyxy, input pixels.
+        named: as there.
+    """
+    candidates = _candidates(class_logits, settings, named)
+    return _detections(candidates, boxes.gather(1, candidates[1][..., None].expand(-1, -1, 4)), settings)
+
+
+def _detections(candidates: tuple[Tensor, Tensor, Tensor, Tensor], boxes: Tensor, settings: PostProcess) -> Detections:
+    """Suppression and cap: `candidates` as :func:`_candidates` gives them, with their boxes (B, n, 4)."""
+    logits, _, labels, more = candidates
     scores, groups = logits.sigmoid(), labels if settings.per_class_nms else None
     valid = (logits >= _logit(settings.score)) & (logits > float("-inf"))  # -inf: not a candidate, even at score=0
     limit = settings.max_detections + 1  # one more than asked for tells whether the cap bites

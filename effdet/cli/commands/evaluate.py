@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 from effdet.cli.assemble import (
     POSTPROCESS,
@@ -21,23 +22,17 @@ from effdet.cli.results import RunResult
 from effdet.cli.rundir import CHECKPOINTS, holds_run
 from effdet.cli.words import Words
 from effdet.data import EvalSet
-from effdet.evaluation import (
-    DetectionEvaluator,
-    ModelPredictFn,
-    SemanticEvaluator,
-    evaluate,
-    print_metrics,
-    write_results,
-)
+from effdet.evaluation import DetectionEvaluator, SemanticEvaluator, evaluate, print_metrics, write_results
 from effdet.evaluation.report import Gallery
+from effdet.inference.runtime_model import RuntimeModel, predict_function
 
 
 def run(config: Config, words: Words) -> RunResult:
     """Measure, print, write."""
-    device = torch_device(config.device)
+    model: Any = open_model(config)  # first: it is read in a second, while a set may have to be drawn or parsed
+    device = "cpu" if isinstance(model, RuntimeModel) and config.device == "auto" else torch_device(config.device)
     if device == "cpu":
         keep_freed_memory()
-    model = open_model(config)  # first: it is read in a second, while a set may have to be drawn or parsed
     source = open_split(config, config.split, wanted=labels_of(model))
     for line in source.warnings:
         print(f"warning: {line}")
@@ -53,11 +48,11 @@ def run(config: Config, words: Words) -> RunResult:
         if isinstance(judge, (DetectionEvaluator, SemanticEvaluator)) and not judge.classes.exact:
             print(judge.classes)
     settings = {key: config.get(key) for key in POSTPROCESS if config.get(key) is not None}
-    predict = ModelPredictFn(
+    predict = predict_function(
         model,
         device=device,
         precision=config.precision,
-        postprocess=settings or None,
+        postprocess=settings,
         semantic=semantic_inference(config),
     )
     result = evaluate(

@@ -8,7 +8,7 @@ from pathlib import Path
 from effdet.cli.assemble import torch_device
 from effdet.cli.commands.predict import find_pictures
 from effdet.cli.config import Config
-from effdet.cli.open_model import open_model
+from effdet.cli.open_model import open_network
 from effdet.cli.results import RunResult
 from effdet.cli.words import Words
 from effdet.inference.explain import explain
@@ -21,7 +21,7 @@ FUSION = "fusion.html"
 def run(config: Config, words: Words) -> RunResult:
     """Draw ``PICTURE-HEAD-N-CLASS.jpg`` for each thing found, and ``fusion.html`` where the neck weighs its inputs."""
     pictures = [] if config.source is None else find_pictures(config.source)[: config.limit]
-    model = open_model(config).to(torch_device(config.device))
+    model = open_network(config).to(torch_device(config.device))
     weighs = bool(fusion_shares(model))
     if not (pictures or weighs):
         raise UserError(f"model={config.model}: its neck weighs nothing, and there is no source=PICTURE to look at")

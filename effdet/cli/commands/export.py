@@ -1,0 +1,112 @@
+"""``effdet export``: a model as a file for another runtime, behind the parity gate."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from effdet.cli.assemble import POSTPROCESS, evaluators, labels_of, open_split
+from effdet.cli.config import Config
+from effdet.cli.open_model import open_network
+from effdet.cli.results import RunResult
+from effdet.cli.rundir import CHECKPOINTS, holds_run
+from effdet.cli.words import Words
+from effdet.data import EvalSet, Source
+from effdet.data.images import read_image
+from effdet.evaluation import evaluate
+from effdet.export import ExportSettings, Tolerance, export_model
+from effdet.export.gate import Measure
+from effdet.export.pictures import canvases, spread, street_pictures
+from effdet.inference.sources import find_pictures
+from effdet.model import VisionModel
+from effdet.preprocess import Preprocess
+from heads.structures import UserError
+
+
+def run(config: Config, words: Words) -> RunResult:
+    """Write, compare, print."""
+    settings = ExportSettings(
+        format=config.format,
+        precision=config.precision,
+        nms=config.nms,
+        normalise=config.normalise,
+        batch_size=config.batch_size,
+        dynamic_size=config.dynamic_size,
+    )
+    settings.check_installed()
+    model = open_network(config)
+    size = config.image_size
+    canvas = None if size is None else (size, size) if isinstance(size, int) else (size[0], size[1])
+    preprocess = model.preprocess if canvas is None else model.preprocess.fitted(canvas)
+    labelled = None
+    if config.get("data.name") is not None:
+        labelled = open_split(config, config.split, wanted=labels_of(model))
+    report = export_model(
+        model,
+        target := output_file(config, settings),
+        settings,
+        pictures=_compared(config, labelled, preprocess),
+        calibration=_calibration(config, preprocess) if settings.precision == "int8" else None,
+        postprocess={key: config.get(key) for key in POSTPROCESS if config.get(key) is not None},
+        image_size=canvas,
+        tolerance=Tolerance.of(settings.precision, config.get("tolerance")),
+        measure=_measure(model, labelled, preprocess) if labelled is not None and config.gate.metrics else None,
+        threads=config.threads,
+        notify=lambda report: print(*report.lines(), sep="\n"),
+    )
+    for name, (before, after) in report.metrics.items():
+        print(f"{name} {before:.4f} of the model, {after:.4f} of the file")
+    size_mb = sum(file.stat().st_size for file in target.parent.glob(f"{target.stem}.*")) / 1e6
+    print(f"{size_mb:.1f} MB")
+    print(target)
+    return RunResult(target.parent, {name: after for name, (_, after) in report.metrics.items()})
+
+
+def output_file(config: Config, settings: ExportSettings) -> Path:
+    """``out``; else ``export/NAME`` in the run of the model, else ``exports/NAME``, with the precision and the suffix."""
+    if config.out is not None:
+        return Path(config.out)
+    model = Path(config.model)
+    for folder in (model, model.parent.parent if model.parent.name == CHECKPOINTS else model):
+        if folder.is_dir() and holds_run(folder):
+            return folder / "export" / f"{folder.resolve().name}-{settings.precision}{settings.kind.suffix}"
+    return Path("exports") / f"{model.stem}-{settings.precision}{settings.kind.suffix}"
+
+
+def _compared(config: Config, labelled: Source | None, preprocess: Preprocess) -> Any:
+    """Canvases of ``source``, else of the labelled set, else of drawn streets."""
+    count = config.gate.pictures
+    if config.source is not None:
+        return canvases(_read(config.source, count), preprocess)
+    if labelled is not None:
+        return canvases(_read_source(labelled, count), preprocess)
+    print("comparing on drawn streets: data=NAME or source=FOLDER compares on your own pictures")
+    return canvases(street_pictures(count), preprocess)
+
+
+def _calibration(config: Config, preprocess: Preprocess) -> Any:
+    """Canvases that stand for what the file will see."""
+    count = config.calibration.pictures
+    if config.source is not None:
+        return canvases(_read(config.source, count), preprocess)
+    if config.get("data.name") is None:
+        raise UserError("precision=int8 needs pictures to measure ranges on: data=NAME data.root=DIR, or source=FOLDER")
+    return canvases(_read_source(open_split(config.replacing({"limit": None}), "train", wanted=()), count), preprocess)
+
+
+def _measure(model: VisionModel, source: Source, preprocess: Preprocess) -> Measure:
+    def measure(predict: Any) -> Mapping[str, Any]:
+        dataset = EvalSet(source, preprocess)
+        return evaluate(predict, dataset, evaluators=evaluators(model, dataset)).metrics
+
+    return measure
+
+
+def _read(source: str, count: int) -> Any:
+    paths = find_pictures(source)
+    return (read_image(str(paths[index])) for index in spread(len(paths), count))
+
+
+def _read_source(source: Source, count: int) -> Any:
+    return (source.read_image(source.records[index]) for index in spread(len(source), count))

@@ -1,0 +1,123 @@
+"""The flow: fold, write to a draft, open it in its own runtime, compare, and only then move it where the user wants it."""
+
+from __future__ import annotations
+
+import copy
+import importlib
+import os
+import tempfile
+from collections.abc import Callable, Mapping
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from effdet.export.formats import WriteJob
+from effdet.export.gate import GateReport, Measure, Tolerance, check
+from effdet.export.graph import ExportGraph, output_names
+from effdet.export.settings import ExportSettings
+from effdet.export.suppression import Suppression, torch_nms
+from effdet.inference.exported import ExportInfo
+from effdet.inference.runtime_model import HEAD, RuntimeModel
+from effdet.model import FoldedModel, VisionModel, fold
+from heads.detection import PostProcess
+from heads.structures import UserError
+
+DTYPES = {"fp16": torch.float16, "bf16": torch.bfloat16}
+
+
+def export_model(
+    model: VisionModel,
+    path: str | os.PathLike[str],
+    settings: ExportSettings,
+    *,
+    pictures: Tensor,
+    calibration: Tensor | None = None,
+    postprocess: Mapping[str, Any] | None = None,
+    image_size: tuple[int, int] | None = None,
+    tolerance: Tolerance | None = None,
+    measure: Measure | None = None,
+    threads: int | None = None,
+    notify: Callable[[GateReport], None] = lambda report: None,
+) -> GateReport:
+    """Write `model` to `path`, if the file then says what the model says.
+
+    Args:
+        model: finished, not folded; it is left as it is.
+        path: of the file; its suffix is that of the format.
+        pictures: (N, 3, H, W) uint8 canvases that model and file are compared on.
+        calibration: (N, 3, H, W) uint8 canvases that int8 measures its ranges on.
+        postprocess: settings of the detection head to replace; in the graph with ``nms``, else the file's defaults.
+        image_size: (height, width) of the graph's input; None for the model's own.
+        tolerance: None for that of the precision.
+        measure: predict function -> its metrics on a labelled set, to compare them too.
+        threads: of the file's runtime in the comparison; None for torch's.
+        notify: is told what was found, before it is judged.
+
+    Raises:
+        UserError: before any work: the format cannot hold what is asked for, or its packages are missing.
+        GateError: the file differs by more than `tolerance`; nothing is left at `path`.
+    """
+    target = Path(path).expanduser()
+    if target.suffix != settings.kind.suffix:
+        raise UserError(f"out={target}: a file of format={settings.format} ends in {settings.kind.suffix}")
+    settings.check_installed()
+    spec = model.spec if image_size is None else model.spec.replace(preprocess=model.preprocess.fitted(image_size))
+    head: Any = dict(model.heads.items()).get(HEAD)
+    if head is None and (settings.nms or postprocess):
+        raise UserError("nms, score, nms_iou and max_detections belong to a detection head; this model has none")
+    if head is not None:
+        chosen = PostProcess(**{**asdict(head.postprocess), **(postprocess or {})})
+    info = ExportInfo(
+        spec=spec,
+        outputs=output_names(tuple(model.heads), nms=settings.nms),
+        precision=settings.precision,
+        nms=settings.nms,
+        normalise=settings.normalise,
+        batch=settings.batch_size,
+        dynamic_size=settings.dynamic_size,
+        postprocess={} if head is None else asdict(chosen),
+    )
+    suppression = _suppression(info, settings) if settings.nms else None
+    graph = ExportGraph(_folded(model, settings), normalise=settings.normalise, suppression=suppression).eval()
+    target.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix=".export-", dir=target.parent) as folder:
+        draft = Path(folder) / target.name
+        writer = importlib.import_module(f"effdet.export.formats.{settings.format}")
+        writer.write(WriteJob(graph, info, draft, calibration))
+        del graph
+        opened = RuntimeModel.open(draft, threads=threads)
+        report = check(model, opened, pictures, tolerance or Tolerance.of(settings.precision), measure)
+        notify(report)
+        report.raise_if_failed(target)
+        del opened
+        _move(Path(folder), target)
+    return report
+
+
+def _folded(model: VisionModel, settings: ExportSettings) -> FoldedModel:
+    """On the CPU, in the number format of the file. ONNX-born files of bf16 and int8 start from float32."""
+    folded = fold(copy.deepcopy(model).cpu().eval())
+    dtype = DTYPES.get(settings.precision)
+    if dtype is None or settings.format == "openvino":
+        return folded.float()
+    return folded.to(dtype)
+
+
+def _suppression(info: ExportInfo, settings: ExportSettings) -> Suppression:
+    nms = torch_nms
+    if settings.format in ("onnx", "openvino"):
+        from effdet.export.onnx_nms import onnx_nms
+
+        nms = onnx_nms
+    named = info.spec.classes[HEAD].named
+    return Suppression(PostProcess(**info.postprocess), named, nms, any_size=info.dynamic_size)
+
+
+def _move(folder: Path, target: Path) -> None:
+    """All files of the draft; the one that names the format comes last, so that it never stands there alone."""
+    files = sorted(folder.iterdir(), key=lambda file: file.name == target.name)
+    for file in files:
+        os.replace(file, target.parent / file.name)

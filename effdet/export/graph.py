@@ -1,0 +1,58 @@
+"""What is exported: pixels in, plain tensors out."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from effdet.export.suppression import Suppression
+from effdet.inference.exported import ANCHORS, DETECTIONS, ExportInfo
+from effdet.model import FoldedModel
+from heads.detection.boxes import decode
+from heads.detection.head import DetectionOutput
+
+
+class ExportGraph(nn.Module):
+    """The folded network between pixels and numbers; the order of its outputs is `outputs`.
+
+    Args:
+        model: folded, in the number format that it shall compute in.
+        normalise: take uint8 pixels and normalise them; else take normalised float32.
+        suppression: what a detection head's raw output goes through; None leaves it raw, with its boxes decoded.
+    """
+
+    def __init__(self, model: FoldedModel, *, normalise: bool, suppression: Suppression | None) -> None:
+        super().__init__()
+        self.model = model
+        self.normalise = normalise
+        self.suppression = suppression
+        self.dtype = next(model.parameters()).dtype
+        self.outputs = output_names(tuple(model.heads), nms=suppression is not None)
+
+    def forward(self, images: Tensor) -> tuple[Tensor, ...]:
+        """(B, 3, H, W) uint8 or normalised float32 -> the tensors of `outputs`, float32 and int64."""
+        x = self.model.preprocess.normalise(images) if self.normalise else images
+        found: list[Tensor] = []
+        for output in self.model(x.to(self.dtype)).values():
+            if not isinstance(output, DetectionOutput):
+                found.append(output.float())
+                continue
+            logits, deltas = output.class_logits.float(), output.box_deltas.float()
+            boxes = decode(output.anchors, deltas)  # (B, A, 4), in float32 whatever the network computes in
+            found += [logits, boxes] if self.suppression is None else self.suppression(logits, boxes)
+        return tuple(found)
+
+
+def output_names(heads: tuple[str, ...], *, nms: bool) -> tuple[str, ...]:
+    """Names of the tensors in the graph's order, see :class:`effdet.inference.exported.ExportInfo`."""
+    names: list[str] = []
+    for head in heads:
+        names += (DETECTIONS if nms else ANCHORS) if head == "detection" else (head,)
+    return tuple(names)
+
+
+def example(info: ExportInfo) -> Tensor:
+    """Grey pictures of the shape that a file of `info` takes; any number is shown by two, as exporters specialise on one."""
+    shape = (2 if info.batch is None else info.batch, 3, *info.spec.preprocess.size)
+    grey = torch.full(shape, 114, dtype=torch.uint8)
+    return grey if info.normalise else info.spec.preprocess.normalise(grey)

@@ -1,0 +1,83 @@
+"""Which formats there are, what each can hold, and what a user wants of one."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from effdet.inference.runtimes import require
+from heads.structures import UserError
+
+PRECISIONS = ("fp32", "fp16", "bf16", "int8")
+
+
+@dataclass(frozen=True)
+class Format:
+    """What one format can hold. Its writer is the module of its name in ``effdet.export.formats``."""
+
+    suffix: str
+    precisions: tuple[str, ...]
+    nms: bool = True
+    """Whether its operators can say a suppression."""
+    any_batch: bool = True
+    any_size: bool = True
+    packages: tuple[str, ...] = ()
+    """What writing and checking a file imports beyond PyTorch."""
+    extra: str | None = None
+    """Our extra that brings them."""
+
+
+_ONNX = ("onnx", "onnxscript", "onnxruntime")
+FORMATS: Mapping[str, Format] = {
+    "onnx": Format(".onnx", ("fp32", "fp16", "int8"), packages=_ONNX, extra="onnx"),
+    "openvino": Format(".xml", PRECISIONS, packages=(*_ONNX, "openvino"), extra="openvino"),
+    "torch_export": Format(".pt2", ("fp32", "fp16", "bf16")),
+    "torchscript": Format(".torchscript", ("fp32", "fp16", "bf16"), any_size=False),
+    "executorch": Format(
+        ".pte", ("fp32",), nms=False, any_batch=False, any_size=False, packages=("executorch",), extra="executorch"
+    ),
+}
+
+
+@dataclass(frozen=True)
+class ExportSettings:
+    """What the file shall be. Contradictions with its format are errors here, before any work."""
+
+    format: str = "onnx"
+    precision: str = "fp32"
+    nms: bool = False
+    """True: thresholds, top-k and NMS are in the graph. False: the reader applies them."""
+    normalise: bool = True
+    """True: the graph takes uint8 pixels."""
+    batch_size: int | None = 1
+    """Pictures in one pass; None for any number."""
+    dynamic_size: bool = False
+    """Any height and width instead of the model's own."""
+
+    def __post_init__(self) -> None:
+        if self.format not in FORMATS:
+            raise UserError(f"format={self.format!r} is unknown; use one of {', '.join(FORMATS)}")
+        if self.batch_size is not None and self.batch_size < 1:
+            raise UserError(f"batch_size={self.batch_size} must be 1 or more, or null for any number")
+        kind = self.kind
+        if self.precision not in kind.precisions:
+            able = [name for name, other in FORMATS.items() if self.precision in other.precisions]
+            hint = f"; {self.precision} is for format={' or '.join(able)}" if able else ""
+            raise UserError(f"format={self.format} precision={self.precision}: use {', '.join(kind.precisions)}{hint}")
+        if self.nms and not kind.nms:
+            raise UserError(f"format={self.format} nms=true: it has no operators for that; use nms=false")
+        if self.batch_size is None and not kind.any_batch:
+            raise UserError(f"format={self.format} batch_size=null: it holds one batch size alone; use batch_size=1")
+        if self.dynamic_size and not kind.any_size:
+            able = [name for name, other in FORMATS.items() if other.any_size]
+            raise UserError(f"format={self.format} dynamic_size=true: it holds one size alone; use {', '.join(able)}")
+        if self.dynamic_size and self.precision == "int8":
+            raise UserError("precision=int8 dynamic_size=true: ranges are measured at one size; use dynamic_size=false")
+
+    @property
+    def kind(self) -> Format:
+        return FORMATS[self.format]
+
+    def check_installed(self) -> None:
+        """Refuse in one line where the format's packages are missing."""
+        require(self.kind.packages, self.kind.extra, f"format={self.format}")

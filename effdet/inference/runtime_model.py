@@ -1,0 +1,210 @@
+"""An exported file in the clothes of a model, so that `Predictor` and `evaluate` take it with the same call."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, fields, replace
+from typing import Any, Self
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from effdet.evaluation import ModelPredictFn
+from effdet.inference.exported import ANCHORS, DETECTIONS, ExportInfo
+from effdet.inference.runtimes import Runtime, open_runtime
+from effdet.model import build
+from effdet.model.spec import ModelSpec
+from effdet.preprocess import Preprocess
+from heads.detection import PostProcess
+from heads.detection.postprocess import postprocess_boxes
+from heads.semantic_inference import SemanticInference
+from heads.structures import ClassTable, Detections, UserError
+
+HEAD = "detection"
+"""The head whose raw output is not one tensor."""
+
+
+class RawPixels(Preprocess):
+    """Preprocessing whose second half is in the graph."""
+
+    def normalise(self, images: Tensor) -> Tensor:
+        return images
+
+
+@dataclass(frozen=True)
+class DecodedOutput:
+    """A detection head's output with its boxes decoded."""
+
+    class_logits: Tensor
+    """(B, A, K)."""
+    boxes: Tensor
+    """(B, A, 4) float32 xyxy, input pixels."""
+
+
+class RuntimeModel(nn.Module):
+    """A network that another runtime computes, with the interface of a `VisionModel` that only predicts.
+
+    Args:
+        runtime: the loaded file.
+        postprocess: settings of the detection head to replace, for example ``{"score": 0.3}``.
+
+    Raises:
+        UserError: a setting that the graph has fixed.
+    """
+
+    def __init__(self, runtime: Runtime, postprocess: Mapping[str, Any] | None = None) -> None:
+        super().__init__()
+        self.runtime = runtime
+        self.info: ExportInfo = runtime.info
+        self.settings = _settings(self.info, postprocess or {})
+        # Heads know how to read their own raw outputs. They are built without memory, and kept from `nn.Module.to`.
+        with torch.device("meta"):
+            self.__dict__["_heads"] = dict(build(self.info.spec).heads)
+        table = self.info.spec.classes.get(HEAD)
+        self._named = None if table is None else torch.tensor(table.named)
+
+    @classmethod
+    def open(cls, path: str | os.PathLike[str], *, threads: int | None = None) -> Self:
+        """See :func:`effdet.inference.runtimes.open_runtime`."""
+        return cls(open_runtime(path, threads=threads))
+
+    @property
+    def format(self) -> str:
+        """The name of the runtime."""
+        return type(self.runtime).__module__.rpartition(".")[2]
+
+    @property
+    def spec(self) -> ModelSpec:
+        return self.info.spec
+
+    @property
+    def classes(self) -> Mapping[str, ClassTable]:
+        return self.info.spec.classes
+
+    @property
+    def heads(self) -> dict[str, Any]:
+        return self.__dict__["_heads"]
+
+    @property
+    def preprocess(self) -> Preprocess:
+        own = self.info.spec.preprocess
+        if not self.info.normalise:
+            return own
+        return RawPixels(**{field.name: getattr(own, field.name) for field in fields(own)})
+
+    def adjusted(self, postprocess: Mapping[str, Any] | None) -> RuntimeModel:
+        """The same file with other settings of its detection head."""
+        return RuntimeModel(self.runtime, postprocess) if postprocess else self
+
+    def forward(self, images: Tensor) -> dict[str, Any]:
+        """(B, 3, H, W), uint8 or normalised as the file wants it -> {head name: its raw output}."""
+        self._check(images)
+        values = images.cpu().contiguous().numpy()
+        found = [self.runtime(part) for part in _batches(values, self.info.batch)]
+        outputs = {
+            name: torch.from_numpy(np.concatenate([part[name] for part in found])[: len(images)])
+            for name in self.info.outputs
+        }
+        if HEAD not in self.classes:
+            return outputs
+        names = DETECTIONS if self.info.nms else ANCHORS
+        parts = {name: outputs.pop(name) for name in names}
+        return {HEAD: Detections(**parts) if self.info.nms else DecodedOutput(**parts), **outputs}
+
+    def predict(self, outputs: Mapping[str, Any]) -> dict[str, Any]:
+        """Each head's answer in input pixels."""
+        return {name: self._answer(name, output) for name, output in outputs.items()}
+
+    def _answer(self, name: str, output: Any) -> Any:
+        if isinstance(output, DecodedOutput):
+            return postprocess_boxes(output.class_logits, output.boxes, self.settings, named=self._named)
+        if isinstance(output, Detections):
+            return _cut(output, self.settings)
+        return self.heads[name].predict(output)
+
+    def _check(self, images: Tensor) -> None:
+        size = (images.shape[2], images.shape[3])
+        if not self.info.dynamic_size and size != self.info.spec.preprocess.size:
+            fixed = " × ".join(map(str, self.info.spec.preprocess.size))
+            raise UserError(
+                f"image_size={size[0]}x{size[1]}: this file takes {fixed} alone; export it with dynamic_size=true"
+            )
+
+
+def predict_function(
+    model: nn.Module,
+    *,
+    device: str | torch.device = "cpu",
+    precision: str | None = None,
+    postprocess: Mapping[str, Any] | None = None,
+    semantic: SemanticInference | None = None,
+) -> ModelPredictFn:
+    """What the evaluation loop and `Predictor` call: for a model of ours, or for an exported one.
+
+    Args:
+        model, device, precision, postprocess, semantic: as :class:`effdet.evaluation.ModelPredictFn` takes them. An
+            exported file runs on the CPU, in the precision that it was exported with.
+    """
+    if not isinstance(model, RuntimeModel):
+        return ModelPredictFn(
+            model, device=device, precision=precision, postprocess=postprocess or None, semantic=semantic
+        )
+    if torch.device(device).type != "cpu":
+        raise UserError(f"device={device}: an exported file runs on the CPU here; take device=cpu")
+    if precision not in (None, model.info.precision):
+        raise UserError(
+            f"precision={precision}: this file was exported with precision={model.info.precision}; export it anew"
+        )
+    return ModelPredictFn(model.adjusted(postprocess), channels_last=False, semantic=semantic)
+
+
+def _batches(images: np.ndarray, size: int | None) -> list[np.ndarray]:
+    """Pieces of the graph's batch; the last is filled up with its last picture."""
+    if size is None:
+        return [images]
+    missing = -len(images) % size
+    if missing:
+        images = np.concatenate([images, images[-1:].repeat(missing, axis=0)])
+    return [images[start : start + size] for start in range(0, len(images), size)]
+
+
+def _settings(info: ExportInfo, changes: Mapping[str, Any]) -> PostProcess:
+    settings = PostProcess(**info.postprocess)
+    known = [field.name for field in fields(settings)]
+    if unknown := [key for key in changes if key not in known]:
+        raise UserError(f"postprocess has no setting {unknown[0]!r}; it has {', '.join(known)}")
+    if changes and HEAD not in info.spec.classes:
+        raise UserError(f"{', '.join(changes)}: this model has no detection head to set them on")
+    wanted = replace(settings, **changes)
+    if info.nms:
+        _check_fixed(settings, wanted)
+    return wanted
+
+
+def _check_fixed(own: PostProcess, wanted: PostProcess) -> None:
+    """What a graph with NMS has cut off cannot be brought back."""
+    for name, possible in {
+        "score": wanted.score >= own.score,
+        "max_detections": wanted.max_detections <= own.max_detections,
+        "nms_iou": wanted.nms_iou == own.nms_iou,
+    }.items():
+        if not possible:
+            raise UserError(
+                f"{name}={getattr(wanted, name)}: the file has its NMS inside, with {name}={getattr(own, name)}; "
+                "export it with nms=false, or with the value you want"
+            )
+
+
+def _cut(found: Detections, settings: PostProcess) -> Detections:
+    """Detections below the score dropped, and those past the cap; both lie at the end."""
+    most = settings.max_detections
+    boxes, scores, labels = found.boxes[:, :most], found.scores[:, :most], found.labels[:, :most]
+    keep = (scores >= settings.score) & (labels >= 0)
+    return Detections(
+        boxes=boxes.masked_fill(~keep[..., None], 0.0),
+        scores=scores.masked_fill(~keep, 0.0),
+        labels=labels.masked_fill(~keep, -1),
+        counts=keep.sum(1),
+    )
