@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, fields, replace
+from collections.abc import Iterable, Mapping
+from dataclasses import fields, replace
 from typing import Any
 
 from backbones.scaling import BackboneSpec, backbone_spec, phi_spec
 from effdet.model.balance import BalanceSpec
-from effdet.model.spec import HeadSpec, ModelSpec
+from effdet.model.head_specs import PICTURE_HEADS, PYRAMID_HEADS, HeadPlan, given
+from effdet.model.spec import ModelSpec
 from effdet.necks import NeckSpec
 from effdet.necks.topology import level_number
 from effdet.preprocess import HALF, IMAGENET_MEAN, IMAGENET_STD, Preprocess
 from effdet.scaling import (
     DETECTORS,
-    REPEATS,
     DetectorRow,
     detector_phi,
     detector_row,
@@ -22,7 +22,6 @@ from effdet.scaling import (
     semantic_cells,
     semantic_channels,
 )
-from heads.semantic import read_levels
 from heads.structures import ClassTable, UserError
 
 TASK_HEADS: dict[str, tuple[str, ...]] = {
@@ -35,21 +34,8 @@ TASK_HEADS: dict[str, tuple[str, ...]] = {
 """The heads of each task, in the order in which the model runs them."""
 
 DEFAULT_CLASSES = {"detection": 90, "semantic": 19, "classification": 1000, "embedding": 1000}
-FINE = ("P2", "P3", "P4", "P5", "P6", "P7")
-COARSE = ("P3", "P4", "P5", "P6", "P7", "P8", "P9")
 
 Classes = int | ClassTable
-
-
-@dataclass(frozen=True)
-class _Room:
-    """A head as it is composed."""
-
-    spec: HeadSpec
-    levels: tuple[str, ...] = ()
-    """That the neck spans for it."""
-    reads: tuple[str, ...] = ()
-    """Of the neck's outputs."""
 
 
 def spec_for(
@@ -85,29 +71,29 @@ def spec_for(
     Raises:
         UserError: an unknown name, a contradiction, an option that does not exist.
     """
-    task, row, trunk = _resolve(name, task, backbone, phi, _given(backbone_options))
+    task, row, trunk = _resolve(name, task, backbone, phi, given(backbone_options))
     wanted = TASK_HEADS[task]
     tables = {head: _class_table(head, num_classes, classes) for head in wanted}
     if stray := sorted(set(heads or {}) - set(wanted)):
         raise UserError(f"task {task!r} has no head {stray[0]!r}; it has {', '.join(wanted)}")
-    neck_spec, rooms = None, dict[str, _Room]()
+    neck_spec, plans = None, dict[str, HeadPlan]()
     if row is None:
         for head in wanted:
-            rooms[head] = _PICTURE_HEADS[head](trunk, _given((heads or {}).get(head)))
+            plans[head] = PICTURE_HEADS[head](trunk, given((heads or {}).get(head)))
         rule = _classifier_preprocess(trunk)
     else:
-        base = _neck(row, trunk, alone="detection" not in wanted, changes=_given(neck))
+        base = _neck(row, trunk, alone="detection" not in wanted, changes=given(neck))
         for head in wanted:
-            rooms[head] = _PYRAMID_HEADS[head](row, trunk, base, wanted, _given((heads or {}).get(head)))
-        neck_spec = _spanning(base, rooms.values())
+            plans[head] = PYRAMID_HEADS[head](row, trunk, base, wanted, given((heads or {}).get(head)))
+        neck_spec = _spanning(base, plans.values())
         rule = _detection_preprocess(row)
-    rule = _changed(rule, _given(preprocess), "preprocess")
+    rule = _changed(rule, given(preprocess), "preprocess")
     if image_size is not None:
         rule = rule.fitted(image_size)
     return ModelSpec(
         name=name or _label(row, trunk, wanted),
         backbone=trunk,
-        heads={head: room.spec for head, room in rooms.items()},
+        heads={head: plan.spec for head, plan in plans.items()},
         classes=tables,
         preprocess=rule,
         neck=neck_spec,
@@ -138,7 +124,7 @@ def _resolve(
         return "classification", None, backbone_spec(name, **options)
     if task not in TASK_HEADS:
         raise UserError(f"task={task!r} is unknown; use one of {', '.join(TASK_HEADS)}, or a model's name")
-    pictures = set(TASK_HEADS[task]) <= set(_PICTURE_HEADS)
+    pictures = set(TASK_HEADS[task]) <= set(PICTURE_HEADS)
     if (backbone is None) == (phi is None):
         raise UserError("give one of backbone= and phi= with a task")
     if phi is not None:
@@ -177,106 +163,14 @@ def _neck(row: DetectorRow, trunk: BackboneSpec, *, alone: bool, changes: dict[s
     return _changed(spec, changes, "neck")
 
 
-def _spanning(base: NeckSpec, rooms: Iterable[_Room]) -> NeckSpec:
+def _spanning(base: NeckSpec, plans: Iterable[HeadPlan]) -> NeckSpec:
     """`base` over the union of the levels of all heads, without what none of them reads."""
-    rooms = tuple(rooms)
-    numbers = [level_number(level) for room in rooms for level in room.levels]
+    plans = tuple(plans)
+    numbers = [level_number(level) for plan in plans for level in plan.levels]
     levels = tuple(f"P{number}" for number in range(min(numbers), max(numbers) + 1))
-    read = {level for room in rooms for level in room.reads}
+    read = {level for plan in plans for level in plan.reads}
     outputs = tuple(level for level in levels if level in read)
     return base.replace(levels=levels, outputs=None if outputs == levels else outputs)
-
-
-def _detection(
-    row: DetectorRow, trunk: BackboneSpec, neck: NeckSpec, heads: tuple[str, ...], changes: dict[str, Any]
-) -> _Room:
-    anchors = {"scale": row.anchor_scale, "octaves": 3, "aspects": [list(aspect) for aspect in row.aspects]}
-    options = {
-        "levels": list(row.levels),
-        "repeats": row.repeats,
-        "activation": trunk.activation,
-        "padding": row.padding,
-        "redundant_bias": row.redundant_bias,
-        "anchors": anchors | _anchors(_given(changes.pop("anchors", None))),
-        "loss": _given(changes.pop("loss", None)),
-        "postprocess": _given(changes.pop("postprocess", None)),
-    }
-    return _Room(HeadSpec("detection", options | changes), row.levels, row.levels)
-
-
-def _anchors(changes: dict[str, Any]) -> dict[str, Any]:
-    """A shape that is one number, width : height, as the pair of sides whose area is one."""
-    if "aspects" not in changes:
-        return changes
-    pairs = []
-    for aspect in changes["aspects"]:
-        sides = [aspect**0.5, aspect**-0.5] if isinstance(aspect, int | float) and aspect > 0 else aspect
-        if not isinstance(sides, list | tuple) or len(sides) != 2 or not all(float(side) > 0 for side in sides):
-            raise UserError(f"anchors.aspects holds {aspect!r}; a shape is its width : height, such as 0.5, above 0")
-        pairs.append([float(side) for side in sides])
-    if not pairs:
-        raise UserError("anchors.aspects is empty; give at least one shape, such as [1.0]")
-    return changes | {"aspects": pairs}
-
-
-def _semantic(
-    row: DetectorRow, trunk: BackboneSpec, neck: NeckSpec, heads: tuple[str, ...], changes: dict[str, Any]
-) -> _Room:
-    """Alone, EfficientDet's design; beside detection the light one: a neck of a detector's width that also works at
-    stride 4 would cost more than all the rest."""
-    fine = heads == ("semantic",)
-    auxiliary, loss = _given(changes.pop("auxiliary", None)), _given(changes.pop("loss", None))
-    options = {
-        "levels": list(FINE if fine else COARSE),
-        "merge": "finest" if fine else "sum",
-        "activation": trunk.activation,
-        "padding": row.padding,
-    } | changes
-    levels, merge = tuple(options["levels"]), options["merge"]
-    finest = merge == "finest"
-    options = {
-        "channels": 2 * neck.channels if finest else neck.channels,
-        "repeats": REPEATS if finest else 1,
-    } | options
-    reads = read_levels(levels, merge)
-    if (deep := auxiliary.get("level")) is not None:
-        reads += _auxiliary_level(deep, levels)
-        options["auxiliary"] = auxiliary
-    if loss:
-        options["loss"] = loss
-    return _Room(HeadSpec("semantic", options), levels, reads)
-
-
-def _auxiliary_level(level: str, levels: tuple[str, ...]) -> tuple[str, ...]:
-    """The neck's level that an auxiliary loss reads; none where it is the backbone's."""
-    if level in levels:
-        return (level,)
-    if level in ("C2", "C3", "C4", "C5"):
-        return ()
-    raise UserError(f"auxiliary.level={level!r} must be one of C2 to C5 or of the head's levels {', '.join(levels)}")
-
-
-_PYRAMID_HEADS: dict[str, Callable[..., _Room]] = {"detection": _detection, "semantic": _semantic}
-
-
-def _classification(trunk: BackboneSpec, changes: dict[str, Any]) -> _Room:
-    options = {
-        "head_channels": trunk.head_channels,
-        "dropout": trunk.dropout,
-        "activation": trunk.activation,
-        "padding": trunk.padding,
-        "norm_eps": trunk.norm_eps,
-        "norm_momentum": trunk.norm_momentum,
-    }
-    return _Room(HeadSpec("classification", options | changes))
-
-
-def _embedding(trunk: BackboneSpec, changes: dict[str, Any]) -> _Room:
-    return _Room(HeadSpec("embedding", {**_classification(trunk, {}).spec.options, "dropout": 0.0} | changes))
-
-
-_PICTURE_HEADS: dict[str, Callable[..., _Room]] = {"classification": _classification, "embedding": _embedding}
-"""Heads on C5 alone, which need no neck."""
 
 
 def _detection_preprocess(row: DetectorRow) -> Preprocess:
@@ -308,11 +202,6 @@ def _class_table(
     if count < 1:
         raise UserError(f"num_classes={count} for {head} must be at least 1")
     return ClassTable.unnamed(count)
-
-
-def _given(options: Mapping[str, Any] | None) -> dict[str, Any]:
-    """The options that are set: null means "as the scaling says"."""
-    return {key: value for key, value in (options or {}).items() if value is not None}
 
 
 def _changed(spec: Any, changes: dict[str, Any], part: str) -> Any:

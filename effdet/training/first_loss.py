@@ -31,7 +31,7 @@ def detection(head: Any, output: Any, targets: Targets) -> FirstLoss | None:
     Random features spread the logits around the prior, which makes some factors; a head that has lost its prior is off by
     thousands.
     """
-    if targets.boxes is None or targets.labels is None or targets.has_boxes is not None:
+    if targets.boxes is None or targets.labels is None or not _all_labelled(targets):
         return None
     positives = int((head.match(output, targets.boxes.float(), targets.labels) >= 0).sum())
     settings = head.loss_settings
@@ -41,6 +41,10 @@ def detection(head: Any, output: Any, targets: Targets) -> FirstLoss | None:
     value = settings.class_weight * total / max(positives, 1)
     causes = "the head does not start at its prior, or labels lie outside the classes"
     return FirstLoss("class", value, 10.0, "the focal prior predicts", causes)
+
+
+def _all_labelled(targets: Targets) -> bool:
+    return targets.has_boxes is None or bool(targets.has_boxes.all())
 
 
 def semantic(head: Any, output: Any, targets: Targets) -> FirstLoss | None:

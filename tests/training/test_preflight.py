@@ -120,3 +120,10 @@ def test_a_semantic_head_that_does_not_start_small_is_told():
 def test_wrong_masks_are_told():
     with pytest.raises(PreflightError, match="score mIoU 0.900 instead of 1"):
         preflight(driving(), masked(), oracle=lambda: {"AP": 1.0, "mIoU": 0.9})
+
+
+def test_only_pictures_whose_boxes_are_labelled_tell_the_first_loss():
+    pictures = batch()
+    for labelled, known in (([True, True], {"detection/class"}), ([True, False], set())):
+        targets = replace(pictures.targets, has_boxes=torch.tensor(labelled))
+        assert set(preflight(detector(), replace(pictures, targets=targets)).expected) == known
