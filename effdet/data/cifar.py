@@ -17,7 +17,7 @@ from pathlib import Path
 import numpy as np
 
 from effdet.data.array_source import ArraySource
-from effdet.data.checks import DataError, Findings
+from effdet.data.checks import DataError, Findings, MissingSplit
 from effdet.data.records import Source
 from effdet.data.safe_pickle import byte_array, load
 from effdet.data.spec import DataSpec
@@ -84,7 +84,7 @@ def _open(spec: DataSpec, forms: Sequence[Form], level: str, findings: Findings)
     form, folder = _found(spec, forms)
     split = spec.file_split
     if split not in form.files:
-        raise DataError(
+        raise MissingSplit(
             f"{spec.title}: this set has train and test alone; hold out a part of train with data.val_fraction=0.1"
         )
     classes = ClassTable.of(_class_names(folder, form, level), first_id=0)

@@ -9,6 +9,9 @@ from typing import Any, Literal
 
 from effdet.html.markup import Html, join, markup, tag
 
+_SHORT = 24
+"""Letters up to which a name or a cell is not broken into lines."""
+
 Tone = Literal["error", "warning", "note", "good"]
 
 
@@ -37,7 +40,7 @@ def heading(title: str) -> Html:
 
 def code(line: str) -> Html:
     """A file, key or command inside text."""
-    return tag("code", line)
+    return tag("code", line, class_="short" if len(line) <= _SHORT else None)
 
 
 def listing(lines: str) -> Html:
@@ -117,7 +120,10 @@ def _table(columns: Sequence[Any], rows: Sequence[Sequence[Any]], numeric: list[
     styles = ["number" if is_number else None for is_number in numeric]
     head = tag("tr", *(tag("th", name, class_=style) for name, style in zip(columns, styles, strict=True)))
     body = [
-        tag("tr", *(tag("td", _cell(cell), class_=style) for cell, style in zip(row, styles, strict=True)))
+        tag(
+            "tr",
+            *(tag("td", _cell(cell), class_=style or _length(cell)) for cell, style in zip(row, styles, strict=True)),
+        )
         for row in rows
     ]
     titled = None if caption is None else tag("caption", caption)
@@ -130,6 +136,10 @@ def _is_number(cell: Any) -> bool:
 
 def _numeric(cells: list[Any]) -> bool:
     return any(map(_is_number, cells)) and all(cell is None or _is_number(cell) for cell in cells)
+
+
+def _length(cell: Any) -> str | None:
+    return "short" if isinstance(cell, str) and not isinstance(cell, Html) and len(cell) <= _SHORT // 2 else None
 
 
 def _cell(value: Any) -> Html:

@@ -42,6 +42,8 @@ def similar_pairs(thumbs: Sequence[bytes]) -> dict[tuple[int, int], bool]:
     pixels = np.frombuffer(b"".join(thumbs[position] for position in there), np.uint8).reshape(-1, THUMB, THUMB)
     told = pixels.reshape(len(pixels), -1).std(axis=1) >= LEAST_CONTRAST
     there, pixels = there[told], pixels[told]
+    if len(there) < 2:
+        return {}
     bits = _hashes(pixels)
     found: dict[tuple[int, int], bool] = {}
     for first, second in _candidates(bits):

@@ -105,7 +105,7 @@ def check_unlabelled(split: Split, issues: Issues) -> None:
     if pixels is not None and masks is not None and "semantic" in source.labelled:
         for place in np.flatnonzero((pixels.sum(axis=1) == 0) & (masks != b"")).tolist():
             mask, text = source.records[place].mask, "every pixel is ignored"
-            issues.note("empty-mask", mask or "", text, split=split.name, picture=str(split.path(place)))
+            issues.note("empty-mask", mask or "", text, split=split.name)
     if "boxes" not in source.labelled or len(source) == 0:
         return
     empty = np.flatnonzero(np.diff(source.records.starts) == 0)

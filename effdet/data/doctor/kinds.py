@@ -34,6 +34,8 @@ KINDS: dict[str, Kind] = {
     "not-json": Kind("error", "annotation file is not JSON", "Write it anew; a transfer may have been cut off."),
     "not-coco": Kind("error", "JSON without COCO's three lists", "It needs the lists images, annotations, categories."),
     "bad-xml": Kind("error", "XML that cannot be parsed", "Mend or remove the file.", _DROP_PICTURE),
+    "bad-json": Kind("error", "JSON that cannot be used", "Write it anew in the set's form."),
+    "bad-frame": Kind("error", "malformed or repeated frame", "Give each frame one entry with its name."),
     "bad-yaml": Kind("error", "data.yaml that cannot be used", "Mend the file: names numbered from 0, and the splits."),
     "unreadable-set": Kind("error", "the split cannot be read", "Do what the message says."),
     "no-class-names": Kind("error", "no class names", "Add data.yaml with names, or classes.txt."),
@@ -106,6 +108,7 @@ KINDS: dict[str, Kind] = {
     "unstated-size": Kind(
         "note", "no width and height stated", "Nothing: they are read from the pictures.", "filled in"
     ),
+    "no-box": Kind("warning", "object without a box", "Draw it, or remove the object."),
     # --- boxes
     "bad-number": Kind("error", "number that is not finite, or absurd", "Correct it.", _DROP),
     "zero-area": Kind("error", "box without area", "A slip of the mouse: draw it again, or remove it.", _DROP),
@@ -196,6 +199,7 @@ KINDS: dict[str, Kind] = {
     "unreadable-instances": Kind("error", "not an instance map that can be read", "One channel of 8 or 16 bits."),
     "empty-mask": Kind("warning", "mask in which every pixel is ignored", "Nothing is learnt from it: check it."),
     # --- classes
+    "empty-class": Kind("warning", "folder of a class without pictures", "Find examples, or remove the folder."),
     "unused-class": Kind("warning", "class that is never used", "Nothing can learn it: find examples, or drop it."),
     "class-not-in-train": Kind("warning", "class in val, not in train", "It will score 0: move examples to train."),
     "class-not-in-val": Kind("note", "class in train, not in val", "It is not measured."),
@@ -203,7 +207,9 @@ KINDS: dict[str, Kind] = {
         "note", "class with under 10 examples", "Find more, or let data.repeat_threshold show them more often."
     ),
     "class-imbalance": Kind(
-        "note", "classes over 100 times as frequent as others", "data.repeat_threshold evens them out."
+        "note",
+        "classes over 100 times as frequent as others",
+        "Show the rare ones more often (data.repeat_threshold), or find more.",
     ),
     # --- anchors
     "anchor-coverage": Kind(

@@ -46,6 +46,9 @@ ROWS, MOST_ROWS = 8, 200
 """Findings of a kind that show at once, and that are in the page at all; all are in doctor.json."""
 _LARGEST = 4096 * 4096
 """Pixels; larger pictures are not drawn."""
+_SIDE = 560
+"""Pixels of the longer side of a picture in the page."""
+_VIVID = (255, 0, 90)
 _TONES: dict[str, Tone] = {"error": "error", "warning": "warning", "note": "note"}
 
 
@@ -137,11 +140,15 @@ def _drawn(path: Path, issue: Issue) -> Html | None:
         x, y, box_width, box_height = issue.box
         low, high = sorted((x, x + box_width)), sorted((y, y + box_height))
         # A box without area would not be seen; one outside shows at the edge.
-        grown = max(height, width) / 60
+        grown = max(height, width) / 16
         x1, x2 = _shown(low[0], low[1], width, grown)
         y1, y2 = _shown(high[0], high[1], height, grown)
         boxes = np.array([[x1, y1, x2, y2]])
-    return image(draw(pixels, boxes), alt=str(issue), longest=480)
+    # Lines on a picture of a few pixels would cover what they show.
+    factor = max(1, _SIDE // max(height, width))
+    pixels = pixels.repeat(factor, axis=0).repeat(factor, axis=1)
+    boxes = None if boxes is None else boxes * factor
+    return image(draw(pixels, boxes, palette=[_VIVID]), alt=str(issue), longest=_SIDE)
 
 
 def _drawn_mask(path: Path, issue: Issue) -> Html | None:
@@ -150,7 +157,9 @@ def _drawn_mask(path: Path, issue: Issue) -> Html | None:
         values = read_values(path)
     except DataError:
         return None
-    return image(draw(np.zeros((*values.shape, 3), np.uint8), semantic=values, alpha=1.0), alt=str(issue), longest=480)
+    return image(
+        draw(np.zeros((*values.shape, 3), np.uint8), semantic=values, alpha=1.0), alt=str(issue), longest=_SIDE
+    )
 
 
 def _shown(low: float, high: float, limit: float, least: float) -> tuple[float, float]:
@@ -255,4 +264,4 @@ def _boxes(found: Diagnosis) -> Section:
 def _short(file: str) -> str:
     """The end of a path, which says most."""
     parts = Path(file).parts
-    return str(Path(*parts[-3:])) if len(parts) > 3 else file
+    return str(Path(*parts[-2:])) if len(parts) > 2 else file

@@ -89,7 +89,8 @@ def check_repeats(splits: Sequence[Split], seen: Sequence[Seen], issues: Issues)
     exact = {pair for group in exact_groups([one.pixels for one in facts]) for pair in _pairs(group)}
     pairs = dict.fromkeys(sorted(exact), "the same pixels as")
     for pair, saved in similar_pairs([one.thumb for one in facts]).items():
-        pairs.setdefault(pair, "the same picture, saved anew or scaled, as" if saved else _NEARLY)
+        if facts[pair[0]].pixels != facts[pair[1]].pixels:
+            pairs[pair] = "the same picture, saved anew or scaled, as" if saved else _NEARLY
     for (first, second), how in pairs.items():
         (split_a, a), (split_b, b) = owners[first], owners[second]
         side_a, side_b = str(split_a.sides[a]), str(split_b.sides[b])
