@@ -34,6 +34,8 @@ KINDS: dict[str, Kind] = {
     "not-json": Kind("error", "annotation file is not JSON", "Write it anew; a transfer may have been cut off."),
     "not-coco": Kind("error", "JSON without COCO's three lists", "It needs the lists images, annotations, categories."),
     "bad-xml": Kind("error", "XML that cannot be parsed", "Mend or remove the file.", _DROP_PICTURE),
+    "missing-shard": Kind("error", "missing shard", "Copy it anew, or write the shards again."),
+    "damaged-shard": Kind("error", "shard of another size than its index says", "Copy it anew, or write it again."),
     "bad-json": Kind("error", "JSON that cannot be used", "Write it anew in the set's form."),
     "bad-frame": Kind("error", "malformed or repeated frame", "Give each frame one entry with its name."),
     "bad-yaml": Kind("error", "data.yaml that cannot be used", "Mend the file: names numbered from 0, and the splits."),

@@ -125,14 +125,13 @@ def _look(task: Task) -> list[tuple[Facts, Matched]]:
     assert _work is not None
     position, start, stop = task
     source = _work.sources[position]
-    own_files = (
-        type(source).read_image is Source.read_image or "boxes" in source.labelled or "semantic" in source.labelled
-    )
+    reads_files = type(source).read_image is Source.read_image
     rows = []
     for place in range(start, stop):
         record = source.records[place]
         try:
-            facts = look(record.image) if own_files else look_at_pixels(source.read_image(record))
+            is_file = reads_files or record.image.is_file()  # pictures inside an archive or an array are not
+            facts = look(record.image) if is_file else look_at_pixels(source.read_image(record))
         except DataError as error:
             facts = Facts("corrupt-picture", str(error))
         matched = _NO_MATCH
