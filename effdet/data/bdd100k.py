@@ -16,7 +16,7 @@ import numpy as np
 
 from effdet.data.bdd100k_json import CLASSES, parse_frames
 from effdet.data.boxes import HEADERS_CHECKED, Parsed, assemble
-from effdet.data.checks import DataError, Findings
+from effdet.data.checks import DataError, Findings, MissingSplit
 from effdet.data.cityscapes_labels import TRAINED
 from effdet.data.mask_files import MaskValues
 from effdet.data.mask_table import Pictures, build_table
@@ -44,7 +44,8 @@ def open_bdd100k(spec: DataSpec, findings: Findings) -> Source:
             except DataError as error:
                 lacking.append(error)
     if lacking and (spec.wanted is not None or not parts):
-        raise DataError("\n".join(map(str, lacking)))
+        missing = all(isinstance(error, MissingSplit) for error in lacking)
+        raise (MissingSplit if missing else DataError)("\n".join(map(str, lacking)))
     return parts[0] if len(parts) == 1 else MixedSource(parts, name=spec.name, split=spec.split)
 
 

@@ -14,7 +14,7 @@ import numpy as np
 
 from effdet.data.array_source import category_table
 from effdet.data.boxes import check_pictures
-from effdet.data.checks import DataError, Findings
+from effdet.data.checks import DataError, Findings, MissingSplit
 from effdet.data.images import SUFFIXES
 from effdet.data.records import RecordTable, Source
 from effdet.data.spec import DataSpec
@@ -69,7 +69,7 @@ def _split_folder(spec: DataSpec, split: str) -> Path:
     if split == "train" and not any((root / name).is_dir() for names in SPLIT_NAMES.values() for name in names):
         return root
     fix = ", or hold out a part of train with data.val_fraction=0.1" if split == "val" else ""
-    raise DataError(f"{spec.title}: no folder {split}/ with a folder for each class under data.root={root}{fix}")
+    raise MissingSplit(f"{spec.title}: no folder {split}/ with a folder for each class under data.root={root}{fix}")
 
 
 def _train_classes(spec: DataSpec, own: Sequence[str]) -> Sequence[str]:

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 import effdet.data
-from effdet.data import DataError, DataSpec
+from effdet.data import DataError, DataSpec, open_source
 from effdet.data.doctor import KINDS, CoverageSettings, examine, page_of, repair
 from effdet.data.doctor import passing as passing_module
 from effdet.data.doctor.facts import Facts
@@ -35,7 +35,7 @@ def test_every_kind_that_a_reader_finds_is_known() -> None:
 
 def test_every_kind_is_in_the_docs() -> None:
     docs = (Path(__file__).parents[3] / "docs" / "doctor.md").read_text()
-    listed = dict(re.findall(r"^\| `([a-z0-9-]+)` \| (\w+) \|", docs, re.MULTILINE))
+    listed = dict(re.findall(r"^\| `([a-z0-9-]+)` \| (error|warning|note) \|", docs, re.MULTILINE))
     assert listed == {name: kind.level for name, kind in KINDS.items()}
 
 
@@ -108,6 +108,35 @@ def test_the_files_that_are_written(tmp_path: Path) -> None:
     page = page_of(found).write(tmp_path / "out" / "doctor.html").read_text()
     assert "zero-area" in page and "annotation 101" in page and "data:image/jpeg" in page
     assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["doctor.html", "doctor.json"]
+
+
+def folders(root: Path) -> None:
+    """A folder for each class; train and val alone."""
+    for split, name, seed in sets.pictures():
+        for label, kind in enumerate(sets.NAMES):
+            sets.save(root / split / kind / name, 2 * seed + 100 * label)
+
+
+def test_whole_pictures(tmp_path: Path) -> None:
+    folders(tmp_path)
+    clean = examine(DataSpec("folder", tmp_path), workers=0, progress=False)
+    assert set(clean.issues.counts) == {"rare-class"}
+    (tmp_path / "train/car/train_1.png").write_bytes(b"")
+    (tmp_path / "val/car/copy.png").write_bytes((tmp_path / "train/car/train_2.png").read_bytes())
+    found = examine(DataSpec("folder", tmp_path), workers=0, progress=False).issues
+    named = {(issue.kind, Path(issue.file).name) for issue in found if found.kind(issue.kind).level == "error"}
+    assert named == {("unreadable-picture", "train_1.png"), ("split-leak", "copy.png")}
+
+
+def test_pictures_inside_archives(tmp_path: Path) -> None:
+    """Shards are read through their source, and named by it."""
+    from effdet.data.shards import write_shards
+
+    sets.coco(tmp_path / "set")
+    for split in sets.COUNTS:
+        write_shards(open_source(DataSpec("coco", tmp_path / "set", split=split)), tmp_path / "shards")
+    found = examine(DataSpec("shards", tmp_path / "shards"), coverage=SETTINGS, workers=0, progress=False)
+    assert (found.pictures, found.boxes, dict(found.issues.counts)) == (7, 28, {})
 
 
 def test_repair_refuses_what_it_cannot_do(tmp_path: Path) -> None:
