@@ -26,7 +26,10 @@ from effdet.serve.settings import ServeSettings
 
 _DECODERS = 2
 """Threads that decode pictures beside the model."""
-_POLICY = "default-src 'self'; style-src 'unsafe-inline'; script-src 'unsafe-inline'"
+_POLICY = (
+    "default-src 'self'; style-src 'unsafe-inline'; script-src 'unsafe-inline'; "
+    "img-src 'self' blob: data:; media-src blob:"
+)
 """What the pages may load: nothing from elsewhere."""
 
 

@@ -14,7 +14,8 @@ from effdet.serve import ServeSettings, create_app
 from effdet.serve.refusal import STATUSES
 from heads.structures import UserError
 from tests.evaluation_fakes import FakeModel, FakeSet
-from tests.serve.conftest import SETTINGS, encoded, png_header
+from tests.serve.conftest import SETTINGS
+from tests.serve.pictures import encoded, png_header
 
 
 def send(client, data, **fields):

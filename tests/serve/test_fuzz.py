@@ -13,7 +13,8 @@ from effdet.inference import Predictor
 from effdet.serve import create_app
 from effdet.serve.refusal import STATUSES
 from tests.evaluation_fakes import FakeModel
-from tests.serve.conftest import SETTINGS, encoded
+from tests.serve.conftest import SETTINGS
+from tests.serve.pictures import encoded
 
 DOCUMENTED = {200, *STATUSES} - {500}
 GOOD = [encoded(np.full((9, 12, 3), 200, np.uint8), form) for form in ("PNG", "JPEG", "GIF", "WEBP", "BMP")]

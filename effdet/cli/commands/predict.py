@@ -113,6 +113,8 @@ def _tell(summary: Summary, config: Config, classes: Any, unit: str) -> None:
         print(f"{summary.resumed} {unit} were done before")
     if summary.stopped:
         print(f"stopped; what was done is whole: {summary.pictures} {unit}")
-    tracked = "" if summary.tracks is None else f", {summary.tracks} objects followed"
-    boxes = "" if classes is None else f"{summary.boxes} boxes of score ≥ {config.score:g} in "
-    print(f"{boxes}{summary.pictures} {unit}{tracked}")
+    if summary.tracks is not None:
+        print(f"{summary.tracks} objects followed through {summary.pictures} {unit}, {summary.boxes} boxes")
+    else:
+        boxes = "" if classes is None else f"{summary.boxes} boxes of score ≥ {config.score:g} in "
+        print(f"{boxes}{summary.pictures} {unit}")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ipaddress
 import socket
 import sys
+from pathlib import Path
 from typing import Any
 
 from effdet.cli.config import Config
@@ -59,6 +60,7 @@ def _listener(host: str, port: int) -> socket.socket:
         listener = socket.socket(family, kind, protocol)
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         listener.bind(address)
+        listener.listen(128)  # whoever comes before the server is ready waits
     except OSError as error:
         text = error.strerror or str(error)
         raise UserError(f"host={host} port={port}: cannot be listened on ({text}); port=0 takes a free one") from None
@@ -77,7 +79,7 @@ def _is_loopback(host: str) -> bool:
 def _about(config: Config, predict: Any) -> dict[str, Any]:
     classes = predict.model.classes
     return {
-        "model": str(config.model),
+        "model": Path(config.model).name,  # where it lies is nobody's business
         "input": list(predict.preprocess.size),
         "heads": {head: [name for name in table.names if name is not None] for head, table in classes.items()},
     }
