@@ -40,7 +40,8 @@ class Page:
             ["bash", "-c", script, program, *flags],
             pass_fds=(to_read, to_write), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
         )  # fmt: skip
-        os.close(to_read), os.close(to_write)
+        for end in (to_read, to_write):
+            os.close(end)
         self._numbers, self._rest = itertools.count(1), b""
         self.messages: list[dict[str, Any]] = []
         """Events, such as the console's lines and errors."""
@@ -58,7 +59,8 @@ class Page:
     def __exit__(self, *error: object) -> None:
         self._process.terminate()
         self._process.wait(20)
-        os.close(self._read), os.close(self._write)
+        for end in (self._read, self._write):
+            os.close(end)
 
     def open(self, url: str) -> None:
         self._send("Page.navigate", url=url)
