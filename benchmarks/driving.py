@@ -26,6 +26,7 @@ import torch
 
 import effdet
 from effdet.evaluation import EvalBatch, ModelPredictFn
+from effdet.inference import as_array
 from effdet.model import fold
 
 TASKS = {"detection": "AP", "segmentation": "mIoU"}
@@ -111,7 +112,7 @@ def main() -> None:
     for difference in differences(options.folder, seeds):
         print(difference)
     grey = np.full((256, 256, 3), 128, np.uint8)
-    picture = grey if options.picture is None else effdet.inference.as_array(options.picture)
+    picture = grey if options.picture is None else as_array(options.picture)
     seconds = passes(options.folder, seeds[0], picture, rounds=options.rounds)
     ratios = [both / (a + b) for both, a, b in zip(*(seconds[kind] for kind in ("driving", *TASKS)), strict=True)]
     low, middle, high = statistics.quantiles(ratios, n=4)
