@@ -156,7 +156,8 @@ def chart(width: float, height: float, title: str, *parts: Html) -> Html:
         class_="chart",
         role="img",
         aria_label=title or "chart",
-        style=f"max-width:{width:.0f}px",
+        # Never enlarged beyond its own letters, never reduced until they can't be read: then the figure scrolls.
+        style=f"max-width:{width:.0f}px;min-width:min(20rem,{width:.0f}px)",
     )
 
 

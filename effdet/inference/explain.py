@@ -4,6 +4,10 @@ For a number y that the model computes and a layer's feature maps A^k of h × w 
 
     alpha_k = mean over cells of dy/dA^k          L = relu(sum_k alpha_k A^k)
 
+A box depends on the cells around its anchor alone, and a mean over all cells would show others that merely look alike. For
+boxes the gradient therefore stays where it is, L = relu(sum_k dy/dA^k * A^k) (HiResCAM, Draelos and Carin 2020, arXiv
+2011.08891), unless `method` says otherwise.
+
 y is what the head says of one thing: the logit of a box's class at the anchor that found it; the mean logit of a class over
 the pixels where it won (Seg-Grad-CAM, Vinogradova et al. 2020, arXiv 2002.11434); the logit of the picture's class. A new
 kind of head is a function in `TARGETS` that lists its things.
@@ -33,6 +37,8 @@ from heads.detection.boxes import decode
 from heads.semantic import SemanticHead
 from heads.structures import Detections, UserError
 
+METHODS = ("grad", "hires")
+
 Score = Callable[[Mapping[str, Any]], Tensor]
 """Raw outputs of all heads -> a scalar."""
 
@@ -48,6 +54,8 @@ class Target:
     number: Score
     layer: str = "C5"
     """Where to look by default."""
+    method: str = "grad"
+    """One of `METHODS`, by default."""
     box: tuple[float, float, float, float] | None = None
     """xyxy in input pixels."""
 
@@ -81,6 +89,7 @@ def explain(
     *,
     head: str | None = None,
     layer: str | None = None,
+    method: str | None = None,
     most: int = 3,
     score: float = 0.3,
 ) -> list[Explanation]:
@@ -96,6 +105,7 @@ def explain(
         picture: see `effdet.inference.picture.as_array`.
         head: explain this one; None takes all.
         layer: ``C1`` … ``C5`` of the backbone or a level of the neck; None is each thing's own.
+        method: ``grad`` (Grad-CAM) or ``hires`` (HiResCAM); None is ``hires`` for boxes and ``grad`` for all else.
         most: things of each head: its best boxes, its largest classes of pixels, its likeliest classes of the picture.
         score: boxes below are left out.
 
@@ -105,10 +115,12 @@ def explain(
     network: Any = model
     if head is not None and head not in network.heads:
         raise UserError(f"head={head}: this model has {', '.join(network.heads)}")
+    if method not in (None, *METHODS):
+        raise UserError(f"method={method}: must be one of {', '.join(METHODS)}, or null")
     pixels = as_array(picture)
     canvas, geometry = network.preprocess.geometry(pixels)
     device = next((tensor.device for tensor in model.state_dict().values()), torch.device("cpu"))
-    images = torch.from_numpy(canvas).permute(2, 0, 1)[None].to(device)
+    images = torch.from_numpy(canvas.copy()).permute(2, 0, 1)[None].to(device)
     found = []
     with evaluating(model), torch.enable_grad(), features_of(model) as features:
         # Gradients must flow though all weights may be frozen: the pictures ask for them.
@@ -118,19 +130,20 @@ def explain(
                 chosen = layer or target.layer
                 if chosen not in features:
                     raise UserError(f"layer={chosen}: this model has {', '.join(features)}")
-                heat = grad_cam(target.number(outputs), features[chosen])
+                heat = grad_cam(target.number(outputs), features[chosen], method=method or target.method)
                 box = None if target.box is None else geometry.to_original(np.array([target.box]))[0]
                 restored = restore_heat(_on_canvas(heat, images.shape[2:]), [geometry])[0]
                 found.append(Explanation(pixels, restored, name, target.name, target.score, chosen, box))
     return found
 
 
-def grad_cam(number: Tensor, features: Tensor) -> Tensor:
-    """Equations 1 and 2.
+def grad_cam(number: Tensor, features: Tensor, *, method: str = "grad") -> Tensor:
+    """Equations 1 and 2, or the gradient cell by cell.
 
     Args:
         number: scalar, computed from `features`.
         features: (B, C, h, w).
+        method: ``grad`` or ``hires``.
 
     Returns:
         (B, h, w) float32 in 0…1, each picture's strongest cell 1; 0 throughout where no cell is positive.
@@ -141,7 +154,9 @@ def grad_cam(number: Tensor, features: Tensor) -> Tensor:
     (gradient,) = torch.autograd.grad(number, features, retain_graph=True, allow_unused=True)
     if gradient is None:
         raise UserError("this layer has no part in what is explained: take another layer")
-    weights = gradient.float().mean((2, 3), keepdim=True)  # (B, C, 1, 1)
+    weights = gradient.float()
+    if method == "grad":
+        weights = weights.mean((2, 3), keepdim=True)  # (B, C, 1, 1)
     heat = F.relu((weights * features.detach().float()).sum(1))  # (B, h, w)
     strongest = heat.amax((1, 2), keepdim=True)
     return torch.where(strongest > 0, heat / strongest.clamp(min=torch.finfo(torch.float32).tiny), heat)
@@ -205,6 +220,7 @@ def _boxes(head: Any, name: str, output: Any, names: tuple[str | None, ...], mos
                 score=float(sure),
                 number=_logit(name, anchor, int(label)),
                 layer=head.levels[int(np.searchsorted(ends, anchor, side="right"))],
+                method="hires",
                 box=tuple(box.tolist()),
             )
         )

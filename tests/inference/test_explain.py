@@ -31,6 +31,15 @@ def test_grad_cam_by_hand():
     assert grad_cam(number, features).tolist() == [[[pytest.approx(0.4), 0], [1, 1]]]
 
 
+def test_hires_cam_by_hand():
+    """The gradient of the third map is 4 in its first cell alone, where the map itself is 0."""
+    features = torch.tensor([[[[1.0, 0.0], [3.0, 0.0]], [[0.0, 0.0], [1.0, 0.0]], [[0.0, 0.0], [0.0, 5.0]]]])
+    features.requires_grad_()
+    number = 2 * features[0, 0].sum() - features[0, 1].sum() + 4 * features[0, 2, 0, 0]
+    # [[2, 0], [6 - 1, 0]] over 5
+    assert grad_cam(number, features, method="hires").tolist() == [[[pytest.approx(0.4), 0], [1, 0]]]
+
+
 def test_nothing_speaks_for_it():
     features = torch.ones(1, 2, 3, 3, requires_grad=True)
     assert (grad_cam(-features.sum(), features) == 0).all()
@@ -111,6 +120,8 @@ def test_misuse():
     model = model_of("detection")
     with pytest.raises(UserError, match="head=semantic: this model has detection"):
         explain(model, picture(), head="semantic")
+    with pytest.raises(UserError, match="method=gradcam: must be one of grad, hires"):
+        explain(model, picture(), method="gradcam")
     with pytest.raises(UserError, match="layer=P9: this model has C1, C2"):
         explain(model, picture(), layer="P9", score=0.0)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import asdict
 from pathlib import Path
 
+from rich import box
 from rich.console import Console
 from rich.table import Table
 
@@ -13,8 +14,8 @@ from effdet.cli.results import RunResult
 from effdet.cli.words import Words
 from effdet.evaluation import write_json
 from effdet.evaluation.report import comparison_page
-from effdet.evaluation.report.comparison import MAIN, verdict
-from effdet.evaluation.report.numbers import written
+from effdet.evaluation.report.comparison import MAIN, unsure, verdict
+from effdet.evaluation.report.numbers import signed, written
 from effdet.evaluation.statistics import Difference, Recorded, paired_difference, read_statistics
 from effdet.evaluation.statistics.files import FILE
 from heads.structures import UserError
@@ -91,25 +92,27 @@ def shared_heads(first: Recorded, second: Recorded, names: tuple[str, str]) -> l
 
 
 def _table(differences: dict[str, Difference], split: str, names: tuple[str, str]) -> Table:
-    table = Table(title=f"B − A on {split}", title_style="bold", caption=f"A: {names[0]}\nB: {names[1]}")
-    for column in ("metric", "A", "B", "B − A", "interval", "share", ""):
-        table.add_column(column, justify="left" if column in ("metric", "") else "right")
+    table = Table(
+        title=f"B − A on {split}",
+        title_style="bold",
+        caption=f"A: {names[0]}\nB: {names[1]}",
+        box=box.SIMPLE_HEAD,
+        pad_edge=False,
+    )
+    for column in ("metric", "A", "B", "B − A", "interval", "p", ""):
+        table.add_column(column, justify="left" if column in ("metric", "") else "right", no_wrap=column != "metric")
     main = [name for name in differences if name in MAIN]
-    surest = sorted((name for name in differences if name not in MAIN), key=lambda name: _share(differences[name]))
+    surest = sorted((name for name in differences if name not in MAIN), key=lambda name: unsure(differences[name]))
     for name in [*main, *surest[:5]]:
         value = differences[name]
         table.add_row(
             name,
             written(value.first),
             written(value.second),
-            f"{value.value:+.4f}",
-            f"{value.low:+.4f} … {value.high:+.4f}",
-            written(value.share),
+            signed(value.value),
+            f"{signed(value.low)} … {signed(value.high)}",
+            written(value.p),
             verdict(value)[0],
             end_section=name == main[-1],
         )
     return table
-
-
-def _share(difference: Difference) -> float:
-    return difference.share if difference.share == difference.share else 2.0

@@ -66,7 +66,7 @@ def run(config: Config, words: Words) -> RunResult:
     write_results(result, folder)
     write_report(
         folder,
-        title=f"{config.model} on {source.name} {config.split}",
+        title=f"{_short(config.model)} on {source.name} {config.split}",
         result=result,
         evaluators=judges,
         gallery=Gallery(dataset, lambda: predict),
@@ -89,6 +89,12 @@ def output_folder(config: Config) -> Path:
         if folder.is_dir() and holds_run(folder):
             return folder / "evaluation" / config.split
     return Path("evaluations") / f"{model.stem}-{config.data.name}-{config.split}"
+
+
+def _short(model: str) -> str:
+    """A model's name; of a path its last part, and of a checkpoint the run before it."""
+    path = Path(model)
+    return f"{path.parent.parent.name}, {path.name}" if path.parent.name == CHECKPOINTS else path.name
 
 
 def _size(size: int | list[int]) -> int | tuple[int, int]:

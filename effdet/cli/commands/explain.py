@@ -28,10 +28,18 @@ def run(config: Config, words: Words) -> RunResult:
     out = Path(config.out)
     out.mkdir(parents=True, exist_ok=True)
     if weighs:
-        print(fusion_page(model, title=f"Fusion weights of {config.model}").write(out / FUSION))
+        print(fusion_page(model, title=f"Fusion weights of {Path(config.model).name}").write(out / FUSION))
     drawn = 0
     for path in pictures:
-        found = explain(model, path, head=config.head, layer=config.layer, most=config.most, score=config.score)
+        found = explain(
+            model,
+            path,
+            head=config.head,
+            layer=config.layer,
+            method=config.method,
+            most=config.most,
+            score=config.score,
+        )
         for number, seen in enumerate(found, start=1):
             plain = re.sub(r"[^\w]+", "_", seen.name)
             seen.draw().save(out / f"{path.stem}-{seen.head}-{number}-{plain}.jpg")

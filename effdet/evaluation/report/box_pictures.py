@@ -15,6 +15,8 @@ from effdet.html import Html, Section, figure, grid, heading, image, section, ta
 WORST, BEST = 8, 4
 SIDE = 480
 """Pixels of a drawn picture's longer side."""
+MOST_ENLARGED = 2.0
+"""Times that a small picture is enlarged, so that its labels have room."""
 RIGHT, WRONG, MISSED = (38, 166, 91), (222, 49, 73), (240, 150, 20)
 
 
@@ -63,8 +65,8 @@ def _pair(
     boxes: BoxSet, matches: Matches, threshold: float, index: int, picture: np.ndarray
 ) -> tuple[Image.Image, Image.Image]:
     reduced = Image.fromarray(picture)
-    scale = min(1.0, SIDE / max(reduced.size))
-    if scale < 1:
+    scale = min(MOST_ENLARGED, SIDE / max(reduced.size))
+    if scale != 1:
         size = (max(1, round(reduced.width * scale)), max(1, round(reduced.height * scale)))
         reduced = reduced.resize(size, Image.Resampling.BICUBIC)
     true = np.flatnonzero((boxes.true_picture == index) & ~boxes.crowd)

@@ -5,12 +5,13 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 
-from effdet.evaluation.report.numbers import written
+from effdet.evaluation.report.numbers import signed, written
 from effdet.evaluation.statistics import Difference
-from effdet.html import Html, Page, Tone, badge, line_chart, section, table, text
+from effdet.html import Html, Page, Tone, badge, bar_chart, figure, section, table, text
 
 MAIN = ("AP", "AP50", "AP75", "mIoU", "pixel_accuracy", "top1", "top5")
 """Metrics over all classes; others are a class's own."""
+MOST_BARS = 15
 
 
 def verdict(difference: Difference) -> tuple[str, Tone | None]:
@@ -51,29 +52,30 @@ def comparison_page(
             "Difference",
             table(["", "evaluation"], [["A", names[0]], ["B", names[1]]]),
             table(
-                ["metric", "A", "B", "B − A", f"{level:.3g} interval", "share", ""],
+                ["metric", "A", "B", "B − A", f"{level:.3g} interval", "p", ""],
                 [_row(*entry) for entry in main.items()],
             ),
             text(
                 f"Both were resampled together: {samples:,} times the same {pictures:,} pictures were drawn with replacement "
-                "for A and for B. The share: of samples that stray by as much as the difference is. Read it as a p-value.",
+                "for A and for B. p: how often a difference of this size would come about if there were none.",
                 soft=True,
             ),
         )
     )
     if by_class:
-        ordered = sorted(by_class.items(), key=lambda entry: _sure(entry[1]))
+        ordered = sorted(by_class.items(), key=lambda entry: unsure(entry[1]))
         page.add(
             section(
                 "By class",
-                _chart(dict(ordered)),
+                figure(_chart(dict(ordered)), "the surest differences"),
                 table(
-                    ["metric", "A", "B", "B − A", f"{level:.3g} interval", "share", ""],
+                    ["metric", "A", "B", "B − A", f"{level:.3g} interval", "p", ""],
                     [_row(*entry) for entry in ordered],
                     limit=30,
                 ),
                 text(
-                    "Surest first. Among many classes some differ by accident: one in twenty at a share of .05.",
+                    "Surest first. Among many classes some differ by accident: one in twenty at p = .05. A dash: on too few "
+                    "pictures to say.",
                     soft=True,
                 ),
             )
@@ -87,27 +89,20 @@ def _row(name: str, difference: Difference) -> list[str | Html]:
         name,
         written(difference.first),
         written(difference.second),
-        "–" if math.isnan(difference.value) else f"{difference.value:+.3f}",
-        "–" if math.isnan(difference.low) else f"{difference.low:+.3f} … {difference.high:+.3f}",
-        written(difference.share),
+        signed(difference.value),
+        "–" if math.isnan(difference.low) else f"{signed(difference.low)} … {signed(difference.high)}",
+        written(difference.p),
         badge(word, tone),
     ]
 
 
-def _sure(difference: Difference) -> float:
-    return 2.0 if math.isnan(difference.share) else difference.share
+def unsure(difference: Difference) -> float:
+    """To sort by: p, those without one last."""
+    return 2.0 if math.isnan(difference.p) else difference.p
 
 
 def _chart(differences: Mapping[str, Difference]) -> Html:
-    points = [(d.first, d.second) for d in differences.values() if not (math.isnan(d.first) or math.isnan(d.second))]
-    return line_chart(
-        {"equal": [(0.0, 0.0), (1.0, 1.0)], "a class each": points},
-        title="Classes: A against B",
-        x_label="A",
-        y_label="B",
-        x_bounds=(0, 1),
-        y_bounds=(0, 1),
-        marks="both",
-        width=460,
-        height=420,
-    )
+    """The surest differences as bars, those in favour of B to the right."""
+    shown = {name: d.value for name, d in differences.items() if not math.isnan(d.p)}
+    shown = dict(list(shown.items())[:MOST_BARS])
+    return bar_chart(list(shown), {"B − A": [round(value, 3) for value in shown.values()]}, x_label="B − A", width=620)

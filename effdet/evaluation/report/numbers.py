@@ -16,6 +16,11 @@ def written(value: float | None) -> str:
     return f"{value:.3f}"
 
 
+def signed(value: float) -> str:
+    """Three digits behind a sign; a dash for NaN."""
+    return "–" if math.isnan(value) else f"{value:+.3f}"
+
+
 def span(interval: Interval | None) -> str:
     """``.271 … .325``."""
     if interval is None or math.isnan(interval.low):

@@ -12,6 +12,7 @@ percentiles moves the wrong way: with 80 classes in 206 pictures it held the tru
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from statistics import NormalDist
@@ -37,7 +38,7 @@ class Statistic(Protocol):
 
 @dataclass(frozen=True)
 class Interval:
-    """A metric with its interval."""
+    """A metric with its interval; NaN ends where it is measured on too few pictures."""
 
     value: float
     """On the pictures as they are. Not the middle of the interval where the metric is biased."""
@@ -58,9 +59,8 @@ class Difference:
     low: float
     """Of the interval of ``second - first``."""
     high: float
-    share: float
-    """Of samples that stray from their mean by as much as the difference (freed of bias) is: small where it is no accident.
-    Read as one reads a p-value."""
+    p: float
+    """Two-sided: how often a difference of this size would come about if there were none."""
 
     @property
     def value(self) -> float:
@@ -104,7 +104,7 @@ def paired_difference(
     for name in (name for name in one if name in two):
         differences, value = sampled_two[name] - sampled_one[name], two[name] - one[name]
         low, high = _ends(value, differences, level, -1.0)
-        result[name] = Difference(one[name], two[name], low, high, _share(value, differences))
+        result[name] = Difference(one[name], two[name], low, high, _p(value, differences))
     return result
 
 
@@ -123,23 +123,26 @@ def _one(statistic: Statistic) -> dict[str, float]:
 
 def _ends(value: float, samples: np.ndarray, level: float, least: float) -> tuple[float, float]:
     """Of the bias-corrected normal interval, within [least, 1]."""
-    measured = samples[~np.isnan(samples)]
-    if not measured.size:
-        return float("nan"), float("nan")
-    centre = 2 * value - measured.mean()
-    reach = NormalDist().inv_cdf((1 + level) / 2) * measured.std()
+    centre, deviation = _spread(value, samples)
+    reach = NormalDist().inv_cdf((1 + level) / 2) * deviation
     low, high = np.clip([centre - reach, centre + reach], least, 1.0)
     return float(low), float(high)
 
 
-def _share(value: float, samples: np.ndarray) -> float:
-    """See `Difference.share`; one sample is added, so that a thousand of them never claim 0."""
-    measured = samples[~np.isnan(samples)]
-    if not measured.size:
-        return float("nan")
-    mean = measured.mean()
-    strays = np.abs(measured - mean) >= abs(2 * value - mean)
-    return float((1 + strays.sum()) / (1 + measured.size))
+def _p(value: float, samples: np.ndarray) -> float:
+    """Of the same normal distribution: below 0.05 exactly where the 95 % interval leaves out 0."""
+    centre, deviation = _spread(value, samples)
+    if deviation == 0:
+        return 1.0 if centre == 0 else 0.0
+    return math.nan if math.isnan(deviation) else 2 * NormalDist().cdf(-abs(centre) / deviation)
+
+
+def _spread(value: float, samples: np.ndarray) -> tuple[float, float]:
+    """`value` freed of bias, and its standard deviation. NaN where a sample had nothing to measure on: what can be absent
+    from a sample of a thousand is on less than about seven pictures, too few to resample."""
+    if np.isnan(samples).any():
+        return math.nan, math.nan
+    return float(2 * value - samples.mean()), float(samples.std())
 
 
 def _check(samples: int, level: float) -> None:

@@ -93,9 +93,9 @@ def test_class_maps_weigh_as_if_written_out():
 
 
 def test_a_model_does_not_differ_from_itself():
-    statistic = BoxStatistic(match(BoxSet.of(*random_set(2))))
+    statistic = BoxStatistic(match(BoxSet.of(*random_set(2, pictures=20))))
     same = paired_difference(statistic, statistic, samples=100)["AP"]
-    assert (same.value, same.low, same.high, same.share) == (0, 0, 0, 1)
+    assert (same.value, same.low, same.high, same.p) == (0, 0, 0, 1)
 
 
 def test_pairs_tell_apart_what_intervals_do_not():
@@ -106,10 +106,29 @@ def test_pairs_tell_apart_what_intervals_do_not():
     a, b = ClassStatistic(places), ClassStatistic(better)
     difference = paired_difference(a, b)["top1"]
     assert difference.value == pytest.approx(12 / 200)
-    assert difference.low > 0 and difference.share < 0.01
+    assert difference.low > 0 and difference.p < 0.01
     assert bootstrap(a)["top1"].high > bootstrap(b)["top1"].low
     back = paired_difference(b, a)["top1"]
     assert (back.low, back.high) == pytest.approx((-difference.high, -difference.low))
+
+
+def test_p_and_interval_say_the_same():
+    rng = np.random.default_rng(0)
+    for chance in (0.30, 0.36, 0.40, 0.45, 0.50):
+        places = ((rng.random(300) < 0.5).astype(int), (rng.random(300) < chance).astype(int))
+        difference = paired_difference(*map(ClassStatistic, places), samples=200)["top1"]
+        assert (difference.p < 0.05) == (difference.low > 0 or difference.high < 0)
+
+
+def test_what_is_on_too_few_pictures_has_no_interval():
+    """One class on 20 pictures, one on a single picture, which is absent from a third of the samples."""
+    boxes = [(picture, 1, [0.0, 0.0, 10.0, 10.0]) for picture in range(1, 21)] + [(1, 2, [50.0, 0.0, 10.0, 10.0])]
+    truth = truth_of(*boxes, pictures=20)
+    statistic = BoxStatistic(match(BoxSet.of(truth, found(*((p, k, box, 0.9) for p, k, box in boxes[3:])))))
+    intervals = bootstrap(statistic, samples=200)
+    assert np.isnan([intervals["AP c1"].low, intervals["AP c1"].high]).all()
+    assert intervals["AP c0"].low < intervals["AP c0"].value
+    assert np.isnan(paired_difference(statistic, statistic, samples=200)["AP c1"].p)
 
 
 def test_misuse():
