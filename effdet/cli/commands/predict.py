@@ -108,7 +108,7 @@ def _tell(summary: Summary, config: Config, classes: Any, unit: str) -> None:
         for line in summary.unreadable[:TOLD]:
             print(f"warning: {line}", file=sys.stderr)
         more = f", {TOLD} of them named above" if count > TOLD else ""
-        print(f"warning: {count} {unit} could not be read and were left out{more}", file=sys.stderr)
+        print(f"warning: left out as unreadable: {count} of {count + summary.pictures} {unit}{more}", file=sys.stderr)
     if summary.resumed:
         print(f"{summary.resumed} {unit} were done before")
     if summary.stopped:
