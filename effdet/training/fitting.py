@@ -149,6 +149,10 @@ def fit(
             enable_progress_bar=False,
             default_root_dir=run_dir,
         )
+        if arguments.get("sync_batchnorm") and trainer.world_size > 1 and trainer.strategy.root_device.type == "cpu":
+            raise UserError(
+                "sync_bn=true needs GPUs: PyTorch's SyncBatchNorm refuses the CPU; use freeze=bn, or leave it out"
+            )
         if settings.batch_size == "auto" and checkpoint is not None:
             settings = replace(settings, batch_size=int(checkpoint[FACTS]["batch_size"]))
         module = VisionModule(

@@ -11,6 +11,8 @@ from heads.structures import UserError
 
 OPTIMIZERS = ("sgd", "adamw", "rmsprop")
 SCHEDULES = ("cosine", "constant", "step")
+SHARDED = ("fsdp", "deepspeed", "model_parallel")
+"""Strategies that split weights over devices."""
 PRECISIONS = ("32", "32-true", "bf16-mixed", "16-mixed")
 
 
@@ -145,6 +147,14 @@ class FitSettings:
             raise UserError(f"norm_momentum={self.norm_momentum} is a share, above 0 and up to 1, or null")
         if self.batch_size != "auto" and (not isinstance(self.batch_size, int) or self.batch_size < 1):
             raise UserError(f"batch_size={self.batch_size!r} must be 1 or more, or auto")
+        strategy = str(self.trainer.get("strategy"))
+        if any(word in strategy.lower() for word in SHARDED):
+            raise UserError(
+                f"trainer.strategy={strategy} splits weights over devices, which is not supported: the moving average and "
+                "the gradient's norm need them whole. The largest model takes some 8 GB with optimiser and average; what "
+                "fills a device are activations: use trainer.strategy=ddp with grad_checkpointing=true, "
+                "trainer.precision=bf16-mixed, or a smaller batch_size with trainer.accumulate_grad_batches"
+            )
         precision = self.precision
         if precision not in PRECISIONS:
             raise UserError(

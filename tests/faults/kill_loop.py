@@ -180,6 +180,8 @@ def main() -> int:
     with tempfile.TemporaryDirectory() as folder:
         root = Path(folder)
         data, log = write_pictures(root / "data"), root / "log.txt"
+        if options.data == "shards":
+            data = write_shards(data, root / "shards")
         common = {"workers": options.workers, "epochs": options.epochs}
         said = {name: words(options.data, data, root / name, **common) for name in ("whole", "torn")}
         if wait(start(said["whole"], log)) != 0:
