@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
+from PIL import Image
 
 from effdet.evaluation.calibration import BINS
 from effdet.evaluation.classification import confusion, first_class, ranks
@@ -21,6 +22,8 @@ MATRIX_CLASSES = 80
 MOST_PAIRS = 15
 SIDE = 160
 """Pixels of a drawn picture's longer side."""
+MOST_ENLARGED = 4.0
+"""Times that a small picture is enlarged."""
 
 
 class CategoryReport:
@@ -154,7 +157,12 @@ class CategoryReport:
         said = f"{self.names[label]} {self.scores[row, label]:.2f}"
         if found != label:
             said += f", taken for {self.names[found]} {self.scores[row, found]:.2f}"
+        picture = Image.fromarray(gallery.picture(index))
+        scale = min(MOST_ENLARGED, SIDE / max(picture.size))
+        size = (max(1, round(picture.width * scale)), max(1, round(picture.height * scale)))
         return figure(
-            image(gallery.picture(index), alt=f"{gallery.file_name(index)}: {said}", longest=SIDE),
+            image(
+                picture.resize(size, Image.Resampling.BICUBIC), alt=f"{gallery.file_name(index)}: {said}", longest=SIDE
+            ),
             f"{said}; {gallery.file_name(index)}",
         )

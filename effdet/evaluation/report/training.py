@@ -50,7 +50,7 @@ def _validation_groups(validation: Mapping[str, Points]) -> list[tuple[str, dict
     main = ("AP", "AP50", "AP75", "mIoU", "category_mIoU", "pixel_accuracy", "top1", "top5")
     first = {name: validation[name] for name in main if name in validation}
     second = {name: points for name, points in validation.items() if name not in first}
-    return [("Validation", first), ("Validation, by size and recall", second)]
+    return [("Validation", first), ("Validation, all else", second)]
 
 
 def _chart(title: str, series: Mapping[str, Points], *, y_label: str = "", log: bool = False, bounded: bool = False):

@@ -65,8 +65,9 @@ def mean_f1(curves: list[ClassCurve]) -> np.ndarray:
 
 
 def best_threshold(curves: list[ClassCurve]) -> float:
-    """The one threshold for all classes with the highest mean F1; of equal ones the lowest."""
-    return float(THRESHOLDS[mean_f1(curves).argmax()])
+    """The one threshold for all classes with the highest mean F1; of equal ones the lowest. .5 where nothing is right."""
+    values = mean_f1(curves)
+    return float(THRESHOLDS[values.argmax()]) if values.max() > 0 else 0.5
 
 
 def _curve(matches: Matches, order: np.ndarray, label: int, name: str) -> ClassCurve:

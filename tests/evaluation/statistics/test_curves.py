@@ -61,6 +61,11 @@ def test_curves_count_as_counting_anew(seed):
     assert values[np.searchsorted(THRESHOLDS, best_threshold(curves))] == values.max()
 
 
+def test_nothing_right_has_a_threshold_of_one_half():
+    matches = match(BoxSet.of(TRUTH, found((1, 2, [70, 70, 10, 10], 0.2))))
+    assert best_threshold(class_curves(matches)) == 0.5
+
+
 def test_confusion_by_hand():
     rows = found(
         (1, 1, [0, 0, 10, 10], 0.9),  # right
