@@ -98,9 +98,10 @@ def _table(differences: dict[str, Difference], split: str, names: tuple[str, str
         caption=f"A: {names[0]}\nB: {names[1]}",
         box=box.SIMPLE_HEAD,
         pad_edge=False,
+        padding=(0, 1, 0, 0),
     )
     for column in ("metric", "A", "B", "B − A", "interval", "p", ""):
-        table.add_column(column, justify="left" if column in ("metric", "") else "right", no_wrap=column != "metric")
+        table.add_column(column, justify="left" if column in ("metric", "") else "right", no_wrap=True)
     main = [name for name in differences if name in MAIN]
     surest = sorted((name for name in differences if name not in MAIN), key=lambda name: unsure(differences[name]))
     for name in [*main, *surest[:5]]:
