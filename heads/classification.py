@@ -11,6 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from backbones.layers import ConvNormAct, initialise
+from heads.ranks import over_ranks
 from heads.structures import Targets, UserError
 
 
@@ -85,11 +86,11 @@ class ClassificationHead(nn.Module):
             weights = category.float()
             known = (weights.sum(1) > 0).float()
             each = F.cross_entropy(logits, weights, reduction="none", label_smoothing=self.label_smoothing)
-            return {"class": (each * known).sum() / known.sum().clamp(min=1)}
-        total = F.cross_entropy(
-            logits, category, ignore_index=-1, reduction="sum", label_smoothing=self.label_smoothing
-        )
-        return {"class": total / (category >= 0).sum().clamp(min=1)}
+            total, world = over_ranks(known.sum())
+            return {"class": (each * known).sum() * world / total.clamp(min=1)}
+        loss = F.cross_entropy(logits, category, ignore_index=-1, reduction="sum", label_smoothing=self.label_smoothing)
+        total, world = over_ranks((category >= 0).sum())
+        return {"class": loss * world / total.clamp(min=1)}
 
     def predict(self, output: Tensor) -> Tensor:
         """(B, K) logits -> (B, K) float32 probabilities; each row sums to 1."""

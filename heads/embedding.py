@@ -15,6 +15,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from backbones.layers import ConvNormAct, initialise
+from heads.ranks import over_ranks
 from heads.structures import Targets, UserError
 
 LOSSES = ("arcface", "cosine")
@@ -110,10 +111,11 @@ class EmbeddingHead(nn.Module):
             if category.dim() != 1:
                 raise UserError("an embedding learns one identity a picture: set augment.mixup and augment.cutmix to 0")
             logits = self.scale * with_margin(cosines, category, self.margin)
-            total = F.cross_entropy(
+            loss = F.cross_entropy(
                 logits, category, ignore_index=-1, reduction="sum", label_smoothing=self.label_smoothing
             )
-        return {"class": total / (category >= 0).sum().clamp(min=1)}
+        total, world = over_ranks((category >= 0).sum())
+        return {"class": loss * world / total.clamp(min=1)}
 
     def predict(self, output: Tensor) -> Tensor:
         """(B, D) -> (B, D) float32 of length 1: the cosine of two is their dot product."""

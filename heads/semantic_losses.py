@@ -16,6 +16,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from heads.ranks import over_ranks
 from heads.structures import UserError
 
 IGNORED = 255
@@ -114,7 +115,8 @@ def cross_entropy(scores: Tensor, target: Tensor, settings: SemanticLoss) -> Ten
         counted = counted & _hard(values.detach(), settings.ohem, settings.ohem_share)
         values = values * counted
     shares = counted.float() if weights is None else counted * F.pad(weights, (0, 256 - len(weights)))[classes]
-    return values.sum() / _at_least_one(shares.sum())
+    total, world = over_ranks(shares.sum())
+    return values.sum() * world / _at_least_one(total)
 
 
 def _hard(values: Tensor, probability: float, share: float) -> Tensor:

@@ -20,6 +20,7 @@ from torch import Tensor, nn
 
 from effdet.training.errors import out_of_memory
 from effdet.training.loader import LoaderFactory
+from heads.ranks import alone
 from heads.structures import Batch, Targets, UserError
 
 CPU_LIMIT, CPU_SHARE = 8, 1 / 3
@@ -42,7 +43,7 @@ def largest_batch(
     trial = copy.deepcopy(model).to(device).train()
     dtype = {"bf16-mixed": torch.bfloat16, "16-mixed": torch.float16}.get(precision)
     autocast = torch.autocast(device.type, dtype) if dtype else nullcontext()
-    with autocast:
+    with alone(), autocast:  # each process tries as many sizes as its device makes it
         size = _on_cuda(trial, sample, device, states) if device.type == "cuda" else _on_cpu(trial, sample, states)
     if size < 1:
         raise UserError(

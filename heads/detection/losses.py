@@ -16,6 +16,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from heads.detection.boxes import aligned_iou, decode, encode
+from heads.ranks import over_ranks
 from heads.structures import UserError
 
 _CHOICES = {
@@ -78,14 +79,11 @@ def normaliser(positives: Tensor, kind: str = "positives") -> Tensor:
     """Number of positive anchors (a scalar of this rank) -> what the loss sums are divided by: float32, at least
     1 / ranks.
 
-    Every rank must call it in every step: it sums over ranks where there are several, and divides by their number, since
-    gradients are averaged over ranks. N ranks then give the gradient of one rank that has all their pictures.
+    Every rank must call it in every step (:mod:`heads.ranks`). N ranks then give the gradient of one that has all their
+    pictures.
     """
-    count, world = positives.detach().to(torch.float32).reshape(()), 1
-    if torch.distributed.is_available() and torch.distributed.is_initialized():
-        count, world = count.clone(), torch.distributed.get_world_size()
-        torch.distributed.all_reduce(count)
-    return (count + 1 if kind == "paper" else count.clamp(min=1)) / world
+    total, world = over_ranks(positives)
+    return (total + 1 if kind == "paper" else total.clamp(min=1)) / world
 
 
 def box_loss(deltas: Tensor, anchors: Tensor, boxes: Tensor, positive: Tensor, settings: DetectionLoss) -> Tensor:
