@@ -22,7 +22,7 @@ def verdict(difference: Difference) -> tuple[str, Tone | None]:
         return "B is better", "good"
     if difference.high < 0:
         return "A is better", "error"
-    return "no clear difference", None
+    return "not clear", None
 
 
 def comparison_page(
