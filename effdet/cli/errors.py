@@ -15,6 +15,10 @@ class ConfigError(ValueError):
         super().__init__("\n".join(self.problems))
 
 
+USUAL = {"epochs": "trainer.max_epochs", "batch": "batch_size", "imgsz": "image_size", "img_size": "image_size"}
+"""What other tools call a key."""
+
+
 def closest(word: str, choices: Iterable[str]) -> str | None:
     """The one of `choices` that `word` most likely meant, or None.
 
@@ -22,6 +26,8 @@ def closest(word: str, choices: Iterable[str]) -> str | None:
     ``trainer.max_epochs``.
     """
     names = list(dict.fromkeys(choices))
+    if USUAL.get(word) in names:
+        return USUAL[word]
     if direct := _nearest(word, names):
         return direct
     last = word.rpartition(".")[2].lower()

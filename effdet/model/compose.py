@@ -85,7 +85,7 @@ def spec_for(
         base = _neck(row, trunk, alone="detection" not in wanted, changes=given(neck))
         for head in wanted:
             plans[head] = PYRAMID_HEADS[head](row, trunk, base, wanted, given((heads or {}).get(head)))
-        neck_spec = _spanning(base, plans.values())
+        neck_spec = _spanning(base, plans.values(), asked=tuple(given(neck).get("levels", ())))
         rule = _detection_preprocess(row)
     rule = _changed(rule, given(preprocess), "preprocess")
     if image_size is not None:
@@ -163,10 +163,10 @@ def _neck(row: DetectorRow, trunk: BackboneSpec, *, alone: bool, changes: dict[s
     return _changed(spec, changes, "neck")
 
 
-def _spanning(base: NeckSpec, plans: Iterable[HeadPlan]) -> NeckSpec:
-    """`base` over the union of the levels of all heads, without what none of them reads."""
+def _spanning(base: NeckSpec, plans: Iterable[HeadPlan], *, asked: tuple[str, ...]) -> NeckSpec:
+    """`base` over the union of the levels `asked` for and those of all heads, without what no head reads."""
     plans = tuple(plans)
-    numbers = [level_number(level) for plan in plans for level in plan.levels]
+    numbers = [level_number(level) for level in (*asked, *(level for plan in plans for level in plan.levels))]
     levels = tuple(f"P{number}" for number in range(min(numbers), max(numbers) + 1))
     read = {level for plan in plans for level in plan.reads}
     outputs = tuple(level for level in levels if level in read)

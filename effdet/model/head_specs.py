@@ -44,7 +44,9 @@ def _detection(
         "loss": given(changes.pop("loss", None)),
         "postprocess": given(changes.pop("postprocess", None)),
     }
-    return HeadPlan(HeadSpec("detection", options | changes), row.levels, row.levels)
+    options |= changes
+    levels = tuple(options["levels"])
+    return HeadPlan(HeadSpec("detection", options), levels, levels)
 
 
 def _anchors(changes: dict[str, Any]) -> dict[str, Any]:

@@ -186,7 +186,7 @@ class TestErrors:
         text = "\n".join(found)
         for expected in (
             "backbon: no such key; did you mean backbone?",
-            "data=cocoo: no such choice; did you mean coco? (data: coco,",
+            "data=cocoo: no such choice; did you mean coco? (data: ",
             "limit=x: must be int ≥ 1 | null",
             "lr: no such key; did you mean optimizer.lr?",
             "epochs: no such key; did you mean trainer.max_epochs?",

@@ -225,14 +225,17 @@ def test_one_tensor_of_another_shape_or_missing_or_to_spare() -> None:
 
 
 def test_narrow_levels_load_into_a_wider_neck_where_they_agree() -> None:
-    source = detector(seed=1)
+    source = detector(seed=1, neck={"repeats": 2})
     levels = ("P2", "P3", "P4", "P5", "P6", "P7")
-    wide = detector(seed=2, neck={"levels": levels}, heads={"detection": {"levels": list(levels[1:])}})
-    with pytest.raises(MisfitError, match="missing in the file"):
-        load_weights(wide, peer_state(source), conventions="model")
-    report = load_weights(wide, peer_state(source), conventions="model", strict=False)
-    assert not report.left_over and not report.changed_shape
-    assert all(".P2." in key or ".out.P3." in key or "laterals" in key for key in report.missing)
+    heads = {"detection": {"levels": list(levels[1:])}}
+    wide = detector(seed=2, neck={"levels": levels, "repeats": 2}, heads=heads)
+    report = load_weights(wide, peer_state(source), conventions="model")
+    assert report.fresh, "what the file can't have must be told"
+    assert not report.missing and not report.left_over and not report.changed_shape
+    assert all(".P2." in key or ".out.P3." in key or ".P3." in key for key in report.fresh)
+    for level in ("P4", "P7"):
+        key = f"neck.cells.0.out.{level}.conv.depthwise.weight"
+        assert torch.equal(wide.state_dict()[key], source.state_dict()[key])
 
 
 def test_names_and_paths_that_lead_nowhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

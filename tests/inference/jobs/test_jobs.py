@@ -56,7 +56,8 @@ def test_what_is_written(folder, tmp_path):
 
 def test_class_maps_and_classes(folder, tmp_path):
     job(folder, tmp_path / "out", "semantic", "classification")
-    assert np.asarray(Image.open(tmp_path / "out/masks/2.png")).max() == 1
+    values = np.unique(np.asarray(Image.open(tmp_path / "out/masks/2.png")))
+    assert values.tolist() == [1, 3], "the owner's ids of person and car"
     written = json.loads((tmp_path / "out/predictions.json").read_text())
     assert written["images"][0]["classes"][0]["name"] == "car" and written["annotations"] == []
 
