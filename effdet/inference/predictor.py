@@ -15,10 +15,12 @@ import torch
 from torch import nn
 
 from effdet.evaluation import EvalBatch
+from effdet.evaluation.predict_fn import PRECISIONS
 from effdet.inference.picture import PictureLike, as_array
 from effdet.inference.prediction import Prediction
 from effdet.inference.runtime_model import RuntimeModel, predict_function
 from effdet.inference.runtimes import is_exported
+from effdet.model import VisionModel, fold
 from heads.semantic_inference import SemanticInference
 from heads.structures import Detections, Geometry, UserError
 
@@ -33,7 +35,9 @@ class Predictor:
         p.draw().save("out.jpg")
 
     Args:
-        model: a model (folded or not; moved to `device`), a path that `effdet.load` reads, or an exported file.
+        model: a model, a path that `effdet.load` reads, or an exported file. A `VisionModel` is left as it is: a folded copy of
+            it predicts (BatchNorm inside the convolutions, fusion weights constant), which does not see what the model learns
+            later. A model of another kind is moved to `device`.
         device: ``cpu``, ``cuda``, ``cuda:1``, ``mps``.
         precision: None or ``fp32``, ``bf16``, ``fp16``.
         image_size: run on another canvas than the model's own: an int for a square, or (height, width).
@@ -64,6 +68,8 @@ class Predictor:
         network: Any = _loaded(model, threads) if isinstance(model, (str, os.PathLike)) else model
         overrides = {"score": score, "nms_iou": nms_iou, "max_detections": max_detections}
         overrides = {key: value for key, value in overrides.items() if value is not None}
+        if isinstance(network, VisionModel):
+            network = fold(network, autocast=PRECISIONS.get(precision)).to(memory_format=torch.channels_last)
         self.model: nn.Module = network
         self.batch_size = batch_size
         self.preprocess = network.preprocess if image_size is None else network.preprocess.fitted(image_size)

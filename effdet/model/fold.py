@@ -56,8 +56,12 @@ class FoldedModel(nn.Module):
         return self.model.predict(outputs)
 
 
-def fold(model: VisionModel) -> FoldedModel:
+def fold(model: VisionModel, *, autocast: torch.dtype | None = None) -> FoldedModel:
     """A folded copy of `model`, which is left as it is.
+
+    Args:
+        autocast: the type that autocast will run convolutions in. Their weights are cast once, where autocast would cast
+            them anew in every pass; the outputs are the same. Such a copy works under that autocast alone.
 
     Raises:
         UserError: the model is folded already.
@@ -80,6 +84,10 @@ def fold(model: VisionModel) -> FoldedModel:
     for head in folded.heads.values():
         if hasattr(head, "fold"):
             head.fold(fold_norm)  # type: ignore[operator]
+    if autocast is not None:
+        for module in folded.modules():
+            if isinstance(module, (nn.Conv2d, nn.Linear)):
+                module.to(autocast)
     return FoldedModel(folded)
 
 
@@ -87,13 +95,15 @@ def fold(model: VisionModel) -> FoldedModel:
 def fold_norm(conv: Conv2d, norm: nn.BatchNorm2d) -> Conv2d:
     """``norm(conv(x))`` in evaluation mode, as one convolution with bias. The arguments are left as they are.
 
-    With s = gamma / sqrt(var + eps): weight * s and (bias - mean) * s + beta, computed in float64.
+    With s = gamma / sqrt(var + eps): weight * s and (bias - mean) * s + beta, computed in float64 on the CPU, which every machine has.
     """
-    mean, var = norm.running_mean, norm.running_var
-    assert mean is not None and var is not None, "a BatchNorm without running statistics can't be folded"
-    scale = norm.weight.double() / (var.double() + norm.eps).sqrt()
-    bias = torch.zeros_like(mean) if conv.bias is None else conv.bias
+    assert norm.running_mean is not None and norm.running_var is not None, (
+        "without running statistics nothing can be folded"
+    )
+    mean, var, gamma, beta = (x.cpu().double() for x in (norm.running_mean, norm.running_var, norm.weight, norm.bias))
+    bias = 0.0 if conv.bias is None else conv.bias.cpu().double()
+    scale = gamma / (var + norm.eps).sqrt()
     folded = copy.deepcopy(conv)
-    folded.weight = nn.Parameter((conv.weight.double() * scale.view(-1, 1, 1, 1)).to(conv.weight.dtype))
-    folded.bias = nn.Parameter(((bias.double() - mean.double()) * scale + norm.bias.double()).to(conv.weight.dtype))
+    folded.weight = nn.Parameter((conv.weight.cpu().double() * scale.view(-1, 1, 1, 1)).to(conv.weight))
+    folded.bias = nn.Parameter(((bias - mean) * scale + beta).to(conv.weight))
     return folded
