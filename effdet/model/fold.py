@@ -95,11 +95,10 @@ def fold(model: VisionModel, *, autocast: torch.dtype | None = None) -> FoldedMo
 def fold_norm(conv: Conv2d, norm: nn.BatchNorm2d) -> Conv2d:
     """``norm(conv(x))`` in evaluation mode, as one convolution with bias. The arguments are left as they are.
 
-    With s = gamma / sqrt(var + eps): weight * s and (bias - mean) * s + beta, computed in float64 on the CPU, which every machine has.
+    With s = gamma / sqrt(var + eps): weight * s and (bias - mean) * s + beta, computed in float64 on the CPU: not every
+    accelerator has float64.
     """
-    assert norm.running_mean is not None and norm.running_var is not None, (
-        "without running statistics nothing can be folded"
-    )
+    assert norm.running_mean is not None and norm.running_var is not None, "no running statistics: nothing to fold"
     mean, var, gamma, beta = (x.cpu().double() for x in (norm.running_mean, norm.running_var, norm.weight, norm.bias))
     bias = 0.0 if conv.bias is None else conv.bias.cpu().double()
     scale = gamma / (var + norm.eps).sqrt()
