@@ -11,6 +11,10 @@ class CheckpointError(UserError):
     """A checkpoint that could not be written or read."""
 
 
+class NonFiniteError(UserError, FloatingPointError):
+    """Too many steps in a row whose loss or gradient was not a finite number."""
+
+
 class Interrupted(BaseException):
     """The run was asked to stop, has saved its state, and leaves.
 

@@ -21,11 +21,12 @@ from torch import Tensor
 from torch.optim import Optimizer
 
 from effdet.training.checkpoints import write_checkpoint
+from effdet.training.errors import NonFiniteError
 from effdet.training.kept_step import KIND, batch_values
 from effdet.training.seeding import step_seed
 from effdet.training.settings import NonFiniteSettings
 from effdet.training.statistics import RunningStatistics
-from heads.structures import Batch, UserError
+from heads.structures import Batch
 
 
 @dataclass
@@ -124,7 +125,7 @@ class FiniteGuard(Callback):
         kept = f"; its batch is in {path}, look with `effdet replay {path}`" if path else ""
         self.warn(f"step {step}: loss or gradient is not finite, the step is skipped{kept}")
         if self.in_a_row >= self.settings.patience:
-            raise UserError(
+            raise NonFiniteError(
                 f"{self.in_a_row} steps in a row were not finite, the last was step {step}; lower optimizer.lr, clip with "
                 "trainer.gradient_clip_val, train with trainer.precision=32, or look at the batches kept in "
                 f"{self.folder} with `effdet replay`"

@@ -1,0 +1,49 @@
+"""Commands for the executor's tests: found by name in a job's process."""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+
+def settings(words: tuple[str, ...]) -> dict[str, str]:
+    return dict(word.split("=", 1) for word in words)
+
+
+def run(words: tuple[str, ...]) -> Mapping[str, Any]:
+    """Does what ``do=`` says, and leaves a line in ``record=`` for each call."""
+    chosen = settings(words)
+    if "record" in chosen:
+        with Path(chosen["record"]).open("a") as file:
+            file.write(f"{chosen['do']}\n")
+    match chosen["do"]:
+        case "pass":
+            return {"top1": float(chosen.get("value", "0.5")), "loss": float("nan"), "per_class": [1, 2], "sure": True}
+        case "raise":
+            raise RuntimeError("a bad\ncandidate")
+        case "nan":
+            raise FloatingPointError("loss is not finite")
+        case "die":
+            os.kill(os.getpid(), signal.SIGKILL)
+        case "leave":
+            os._exit(3)
+        case "sleep":
+            Path(chosen["started"]).write_text(str(os.getpid()))
+            signal.signal(signal.SIGTERM, lambda number, frame: _saved(chosen["saved"]))
+            time.sleep(60)
+    raise AssertionError(chosen)
+
+
+def _saved(path: str) -> None:
+    Path(path).write_text("saved")
+    raise Stopped
+
+
+class Stopped(BaseException):
+    """As a training does that was told to stop."""
+
+    exit_code = 143
