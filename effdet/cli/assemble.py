@@ -8,6 +8,7 @@ from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
+from effdet.cli.choice import backbone_options, chosen_model
 from effdet.cli.config import Config
 from effdet.data import (
     AugmentSpec,
@@ -86,23 +87,20 @@ def class_tables(source: Source, task: str) -> dict[str, ClassTable]:
 def model_spec(
     config: Config, *, classes: Mapping[str, ClassTable] | None = None, num_classes: int | None = None
 ) -> ModelSpec:
-    """The model that the configuration describes: by its name, by phi, or by its backbone."""
-    backbone = {key: value for key, value in config.get("backbone").items() if key != "name"}
+    """The model that the configuration describes: by its name, by phi, by a model file, or by its backbone."""
+    choice = chosen_model(config)
     neck = config.get("neck")
     heads = config.get("head")
     if "detection" in heads:
         chosen = {key: config.get(key) for key in POSTPROCESS}
         heads["detection"]["postprocess"] = heads["detection"].get("postprocess", {}) | chosen
-    by_backbone = config.model is None and config.phi is None
     return described(
-        config.model,
+        **choice,
         task=config.task.name,
-        backbone=config.backbone.name if by_backbone else None,
-        phi=config.phi,
         classes=classes,
         num_classes=num_classes,
         image_size=input_size(config),
-        backbone_options=backbone,
+        backbone_options=backbone_options(config),
         neck=neck,
         heads=heads,
         balance=_balance(config),
@@ -141,9 +139,9 @@ def described(name: str | None = None, **options: Any) -> ModelSpec:
 
 
 def input_size(config: Config) -> int | tuple[int, int] | None:
-    """What the user said, else the canvas of a generated set, else None for the model's own."""
+    """What the user said, else the canvas of a generated set; None for the model's own, which a model file always has."""
     size = config.get("image_size")
-    if size is None:
+    if size is None and config.get("architecture.path") is None:
         size = config.get("data.size")
     return tuple(size) if isinstance(size, list) else size
 

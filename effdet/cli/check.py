@@ -29,6 +29,9 @@ def check(command: str, config: Config, words: Words) -> None:
         raise ConfigError(problems)
 
 
+WAYS = ("model", "phi", "architecture.path")
+"""Keys that choose the model, beside the group ``backbone``."""
+
 REQUIRED = {
     "compare": {"first": "a run folder, or a folder that evaluate wrote", "second": "the other one"},
     "explain": {"model": "runs/x, a checkpoint, or a name of `effdet info`"},
@@ -67,19 +70,22 @@ def _labels(config: Config) -> list[str]:
 
 def settled(config: Config, words: Words) -> Config:
     """`config` with the model chosen once: a word for it beats an experiment's other way of choosing."""
-    ways = ("model", "phi", "backbone")
-    named = [way for way in ways if words.get(way) is not None]
+    named = [way for way in (*WAYS, "backbone") if words.get(way) is not None]
     if len(named) != 1:
         return config
-    return config.replacing({way: None for way in ("model", "phi") if way not in named and config.get(way) is not None})
+    return config.replacing({way: None for way in WAYS if way not in named and config.get(way) is not None})
 
 
 def _model(config: Config, words: Words) -> list[str]:
-    """The model is chosen once: by its name, by phi, or by its backbone."""
-    chosen = [f"{key}={config.get(key)}" for key in ("model", "phi") if config.get(key) is not None]
+    """The model is chosen once: by its name, by phi, by a model file, or by its backbone."""
+    chosen = [f"{key}={config.get(key)}" for key in WAYS if config.get(key) is not None]
     if chosen and (backbone := words.get("backbone")) is not None:
         chosen.append(f"backbone={backbone}")
-    return [f"{' '.join(chosen)}: each chooses the model; give one of them"] if len(chosen) > 1 else []
+    if len(chosen) > 1:
+        return [f"{' '.join(chosen)}: each chooses the model; give one of them"]
+    if not chosen and config.get("backbone.name") == "file" and config.get("backbone.path") is None:
+        return ["backbone=file: says not which; give backbone.path=FILE too, a model file of scale or search"]
+    return []
 
 
 def _size(config: Config) -> list[str]:
@@ -96,8 +102,11 @@ def _size(config: Config) -> list[str]:
 def _files(config: Config) -> list[str]:
     """Paths that must be there and are named by the user."""
     problems = []
-    for key in ("data.root", "data.train_images", "data.train_annotations", "data.val_images", "data.val_annotations",
-                "data.test_images", "data.test_annotations"):  # fmt: skip
+    keys = ["data.root", "data.train_images", "data.train_annotations", "data.val_images", "data.val_annotations",
+            "data.test_images", "data.test_annotations"]  # fmt: skip
+    if config.get("resume") is None:  # a run that goes on reads its model from its checkpoint
+        keys += ["architecture.path", "backbone.path"]
+    for key in keys:
         value = config.get(key)
         if isinstance(value, str) and not Path(value).exists():
             near = _existing(Path(value))

@@ -56,6 +56,8 @@ def run_prefix(config: Config) -> str:
         backbone = Path(config.model).name
     elif config.phi is not None:
         backbone = f"phi{config.phi:g}"
+    elif (path := config.get("architecture.path") or config.get("backbone.path")) is not None:
+        backbone = Path(path).stem
     else:
         backbone = config.backbone.name
     return f"{config.task.name}-{config.data.name}-{backbone}"

@@ -14,7 +14,7 @@ from effdet.cli.config import Config
 from effdet.cli.errors import ConfigError
 from effdet.cli.rundir import CONFIG
 
-IDENTITY = ("task", "data", "backbone", "neck", "head", "model", "phi", "image_size", "limit")
+IDENTITY = ("task", "data", "backbone", "neck", "head", "model", "phi", "architecture", "image_size", "limit")
 """Keys and groups that say what is trained on what."""
 CHOICES = ("task", "data", "backbone", "neck", "head", "optimizer", "augment")
 """Groups whose files differ in their keys: the run's file is taken whole, whichever one the words compose."""

@@ -1,15 +1,19 @@
 """Models: describe, build, fold."""
 
+from effdet.model.architecture import Architecture, HeadScaling
 from effdet.model.balance import BalanceSpec, LossBalance
 from effdet.model.build import build
 from effdet.model.compose import names, spec_for
+from effdet.model.file import read_model_file, write_model_file
 from effdet.model.fold import FoldedModel, fold
 from effdet.model.spec import HeadSpec, ModelSpec
 from effdet.model.vision_model import VisionModel
 
 __all__ = [
+    "Architecture",
     "BalanceSpec",
     "FoldedModel",
+    "HeadScaling",
     "HeadSpec",
     "LossBalance",
     "ModelSpec",
@@ -17,5 +21,7 @@ __all__ = [
     "build",
     "fold",
     "names",
+    "read_model_file",
     "spec_for",
+    "write_model_file",
 ]

@@ -7,6 +7,7 @@ from dataclasses import fields, replace
 from typing import Any
 
 from backbones.scaling import BackboneSpec, backbone_spec, phi_spec
+from effdet.model.architecture import Architecture
 from effdet.model.balance import BalanceSpec
 from effdet.model.head_specs import PICTURE_HEADS, PYRAMID_HEADS, HeadPlan, given
 from effdet.model.spec import ModelSpec
@@ -44,6 +45,7 @@ def spec_for(
     task: str | None = None,
     backbone: str | BackboneSpec | None = None,
     phi: float | None = None,
+    architecture: Architecture | None = None,
     num_classes: int | Mapping[str, int] | None = None,
     classes: ClassTable | Mapping[str, ClassTable] | None = None,
     image_size: int | tuple[int, int] | None = None,
@@ -57,11 +59,12 @@ def spec_for(
 
     Args:
         name: a published model (``tf_efficientdet_d0``, ``tf_efficientnet_b0``, …); then `task` and `backbone` stay unset.
-        task: a key of ``TASK_HEADS``, with `backbone` (a name or a spec) or `phi`.
+        task: a key of ``TASK_HEADS``, with `backbone` (a name or a spec), `phi` or `architecture`.
         phi: continuous compound scaling of backbone, neck, heads and size together, in [-4, 6].
+        architecture: backbone, neck, head scaling and size together, of a model file.
         num_classes: for every head, or by head name. Classes without a table are called ``class_0`` and so on.
         classes: class tables, for every head or by head name; they win over `num_classes`.
-        image_size: side or (height, width) of the input; None takes the scaling's own.
+        image_size: side or (height, width) of the input; None takes the architecture's, or the scaling's own.
         backbone_options: fields of BackboneSpec to change; None values are left alone.
         neck: fields of NeckSpec to change; None values are left alone.
         heads: by head name, arguments of the head to change; None values are left alone.
@@ -71,7 +74,10 @@ def spec_for(
     Raises:
         UserError: an unknown name, a contradiction, an option that does not exist.
     """
-    task, row, trunk = _resolve(name, task, backbone, phi, given(backbone_options))
+    task, row, trunk = _resolve(name, task, backbone, phi, architecture, given(backbone_options))
+    if architecture is not None:
+        neck = architecture.neck_options() | given(neck)
+        image_size = architecture.image_size if image_size is None else image_size
     wanted = TASK_HEADS[task]
     tables = {head: _class_table(head, num_classes, classes) for head in wanted}
     if stray := sorted(set(heads or {}) - set(wanted)):
@@ -91,7 +97,7 @@ def spec_for(
     if image_size is not None:
         rule = rule.fitted(image_size)
     return ModelSpec(
-        name=name or _label(row, trunk, wanted),
+        name=name or (_label(row, trunk, wanted) if architecture is None else architecture.name),
         backbone=trunk,
         heads={head: plan.spec for head, plan in plans.items()},
         classes=tables,
@@ -109,12 +115,17 @@ def names() -> tuple[str, ...]:
 
 
 def _resolve(
-    name: str | None, task: str | None, backbone: str | BackboneSpec | None, phi: float | None, options: dict[str, Any]
+    name: str | None,
+    task: str | None,
+    backbone: str | BackboneSpec | None,
+    phi: float | None,
+    architecture: Architecture | None,
+    options: dict[str, Any],
 ) -> tuple[str, DetectorRow | None, BackboneSpec]:
     """The task, the detector's row (None for a classifier) and the backbone."""
     if name is not None:
-        if backbone is not None or phi is not None:
-            raise UserError(f"model name {name!r} fixes the backbone; leave out backbone= and phi=")
+        if backbone is not None or phi is not None or architecture is not None:
+            raise UserError(f"model name {name!r} fixes the backbone; leave out backbone=, phi= and architecture.path=")
         if row := detector_row(name):
             if task not in (None, "detection"):
                 raise UserError(f"model {name!r} is a detector, task is {task!r}; give backbone= and task= instead")
@@ -125,9 +136,11 @@ def _resolve(
     if task not in TASK_HEADS:
         raise UserError(f"task={task!r} is unknown; use one of {', '.join(TASK_HEADS)}, or a model's name")
     pictures = set(TASK_HEADS[task]) <= set(PICTURE_HEADS)
-    if (backbone is None) == (phi is None):
-        raise UserError("give one of backbone= and phi= with a task")
-    if phi is not None:
+    if sum(choice is not None for choice in (backbone, phi, architecture)) != 1:
+        raise UserError("give one of backbone=, phi= and architecture.path= with a task")
+    if architecture is not None:
+        row, trunk = architecture.row(), architecture.backbone
+    elif phi is not None:
         row, trunk = detector_phi(phi), phi_spec(phi)
     elif isinstance(backbone, str):
         trunk = backbone_spec(backbone)

@@ -37,6 +37,7 @@ def spec_of(*words: str) -> ModelSpec:
 def test_every_backbone_file_is_complete_and_known():
     files = choices("backbone", conf_dir())
     expected = names(files["b0"], "backbone")
+    assert names(files.pop("file"), "backbone") == expected | {"path"}  # of a model file
     for name, path in files.items():
         assert names(path, "backbone") == expected
         assert read_keys(path, "backbone").keys["backbone.name"].default == name

@@ -10,6 +10,7 @@ from rich.padding import Padding
 from rich.text import Text
 
 from effdet.cli.assemble import data_spec, described, input_size
+from effdet.cli.choice import chosen_model
 from effdet.cli.config import Config
 from effdet.cli.open_model import check_name
 from effdet.cli.words import Words
@@ -73,13 +74,10 @@ def _spec(config: Config) -> ModelSpec:
         return spec if size is None else spec.replace(preprocess=spec.preprocess.fitted(size))
     if config.model is not None:
         check_name(config.model)
-    by_backbone = config.model is None and config.phi is None
     composed = config.model is None
     return described(
-        config.model,
+        **chosen_model(config),
         task="detection" if composed else None,
-        backbone=config.backbone.name if by_backbone else None,
-        phi=config.phi,
         image_size=input_size(config),
         heads=config.get("head") if composed else None,
     )

@@ -12,12 +12,12 @@ from effdet.cli.assemble import described, model_spec
 from effdet.cli.config import Config
 from effdet.cli.open_model import check_name
 from effdet.cli.words import Words
-from effdet.model import ModelSpec
+from effdet.model import ModelSpec, read_model_file
 from effdet.weights import load
 from effdet.weights.info import ModelInfo, all_models, environment, model_info
 from heads.structures import ClassTable
 
-COMPOSING = ("task", "backbone", "neck", "head", "phi", "image_size", "num_classes")
+COMPOSING = ("task", "backbone", "neck", "head", "phi", "architecture", "image_size", "num_classes")
 
 
 def run(config: Config, words: Words) -> None:
@@ -25,6 +25,8 @@ def run(config: Config, words: Words) -> None:
     console = Console()
     if config.env:
         console.print(_environment())
+    elif config.model is not None and config.model.endswith(".json"):
+        console.print(_model_file(config))
     elif config.model is not None:
         console.print(describe(_spec(config)))
     elif any(word.key.partition(".")[0] in COMPOSING for word in words.words):
@@ -61,6 +63,14 @@ def _named(classes: ClassTable) -> str:
     if classes == ClassTable.unnamed(len(classes)):
         return f"{len(known)}, without names until weights or data bring them"
     return f"{len(known)}: {', '.join(known[:6])}{', …' if len(known) > 6 else ''}"
+
+
+def _model_file(config: Config) -> Table:
+    """A model file, as the model of ``task=``, and how it was made."""
+    table = describe(model_spec(config.replacing({"model": None, "architecture.path": config.model})))
+    for key, value in read_model_file(config.model).made_by.items():
+        table.add_row(f"made by: {key}", str(value))
+    return table
 
 
 def _spec(config: Config) -> ModelSpec:
