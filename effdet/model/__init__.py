@@ -4,6 +4,7 @@ from effdet.model.architecture import Architecture, HeadScaling
 from effdet.model.balance import BalanceSpec, LossBalance
 from effdet.model.build import build
 from effdet.model.compose import names, spec_for
+from effdet.model.cost import Cost, count_cost, count_macs
 from effdet.model.file import read_model_file, write_model_file
 from effdet.model.fold import FoldedModel, fold
 from effdet.model.spec import HeadSpec, ModelSpec
@@ -12,6 +13,7 @@ from effdet.model.vision_model import VisionModel
 __all__ = [
     "Architecture",
     "BalanceSpec",
+    "Cost",
     "FoldedModel",
     "HeadScaling",
     "HeadSpec",
@@ -19,6 +21,8 @@ __all__ = [
     "ModelSpec",
     "VisionModel",
     "build",
+    "count_cost",
+    "count_macs",
     "fold",
     "names",
     "read_model_file",

@@ -1,7 +1,7 @@
 """What there is to say about a model: size, cost, published result, weights; and about this machine, for bug reports.
 
 Parameters and multiply-adds of the published models are literal in :mod:`effdet.weights.tables.costs`, so that listing all
-of them takes no time; :func:`measure` counts any model, and a test holds the table to it.
+of them takes no time; :func:`effdet.model.count_cost` counts any model, and a test holds the table to it.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 import torch
 
-from effdet.model import ModelSpec, build, spec_for
+from effdet.model import Cost, ModelSpec, count_cost, spec_for
 from effdet.scaling import DETECTORS
 from effdet.weights import names
 from effdet.weights.names import NamedWeights, Published
@@ -34,15 +34,6 @@ DISTRIBUTIONS = (
     "onnxruntime",
     "openvino",
 )
-
-
-@dataclass(frozen=True)
-class Cost:
-    """What a model costs."""
-
-    parameters: int
-    gmacs: float
-    """10^9 multiply-adds of one picture, convolutions and matrix products alone."""
 
 
 @dataclass(frozen=True)
@@ -76,27 +67,13 @@ def all_models() -> tuple[ModelInfo, ...]:
 
 def model_info(spec: ModelSpec) -> ModelInfo:
     """The line of any model, whose cost is counted."""
-    return _line(spec, measure(spec))
+    return _line(spec, count_cost(spec))
 
 
 def _line(spec: ModelSpec, cost: Cost) -> ModelInfo:
     weights = names.for_model(spec.name)
     result = next((row.result for row in weights if row.result is not None), None)
     return ModelInfo(spec.name, "+".join(spec.heads), spec.preprocess.size, cost, result, weights)
-
-
-def measure(spec: ModelSpec, size: tuple[int, int] | None = None) -> Cost:
-    """Parameters and multiply-adds of one picture of `size` (default: the model's own), on tensors without data."""
-    from torch.utils.flop_counter import FlopCounterMode
-
-    height, width = size or spec.preprocess.size
-    with torch.device("meta"):
-        model = build(spec).eval()
-        images = torch.empty(1, 3, height, width)
-        with FlopCounterMode(display=False) as counter, torch.no_grad():
-            model(images)
-    parameters = sum(parameter.numel() for parameter in model.parameters())
-    return Cost(parameters, counter.get_total_flops() / 2e9)
 
 
 def environment() -> dict[str, str]:

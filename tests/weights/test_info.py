@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 import torch
 
-from effdet.model import build, spec_for
-from effdet.weights.info import all_models, environment, full_names, measure, model_info
+from effdet.model import build, count_cost, spec_for
+from effdet.weights.info import all_models, environment, full_names, model_info
 from effdet.weights.tables.costs import COSTS
 
 # Parameters of the models of effdet 0.4.1 and timm 1.0.31, counted in those libraries.
@@ -47,10 +47,10 @@ def test_costs_are_near_the_published(name: str, gmacs: float) -> None:
 @pytest.mark.slow  # torch's first use of tensors without data imports for seconds
 def test_counting_by_hand_and_by_table() -> None:
     spec = spec_for("tf_efficientnet_lite0")
-    cost = measure(spec)
+    cost = count_cost(spec)
     assert (cost.parameters, round(cost.gmacs, 3)) == COSTS[spec.name]
     # Four times the pixels, four times the convolutions; only the last layer stays.
-    twice = measure(spec, (448, 448))
+    twice = count_cost(spec, (448, 448))
     last = 1280 * 1000 / 1e9
     assert twice.gmacs - last == pytest.approx(4 * (cost.gmacs - last), rel=1e-6)
 
@@ -58,7 +58,7 @@ def test_counting_by_hand_and_by_table() -> None:
 @pytest.mark.slow
 @pytest.mark.parametrize("name", full_names())
 def test_the_table_is_what_counting_gives(name: str) -> None:
-    cost = measure(spec_for(name))
+    cost = count_cost(spec_for(name))
     assert (cost.parameters, round(cost.gmacs, 3)) == COSTS[name]
 
 

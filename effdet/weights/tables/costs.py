@@ -1,6 +1,6 @@
 """Parameters and multiply-adds (10^9, one picture at the model's own size) of the published models.
 
-Counted by :func:`effdet.weights.info.measure`; a test holds the two together.
+Counted by :func:`effdet.model.count_cost`; a test holds the two together.
 """
 
 COSTS: dict[str, tuple[int, float]] = {
