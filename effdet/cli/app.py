@@ -7,6 +7,7 @@ import os
 import sys
 import warnings
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from effdet.cli.errors import ConfigError, did_you_mean, is_user_error
@@ -69,6 +70,7 @@ def run(command: Command, arguments: Sequence[str]) -> Any:
     from effdet.cli.words import require_dir, split_words
 
     words = split_words(arguments, positional=command.positional, switches=command.switches)
+    words = replace(words, from_shell=sys.argv[1:] in ([*arguments], [command.name, *arguments]))
     if words.help:
         from effdet.cli.help import command_help
 

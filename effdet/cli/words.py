@@ -33,6 +33,8 @@ class Words:
     show: bool = False
     """Print the composed configuration, and run nothing."""
     problems: tuple[str, ...] = ()
+    from_shell: bool = False
+    """They are this process's own command line, so that processes started like it run the same command."""
 
     def get(self, key: str) -> str | None:
         """The value last given to `key`."""

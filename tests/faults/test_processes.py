@@ -104,6 +104,16 @@ def test_torchrun(data: Path, alone: Path, tmp_path: Path) -> None:
     assert metrics(tmp_path / "run") == pytest.approx(metrics(tmp_path / "one"), abs=1e-9)
 
 
+def test_cpu_processes_from_python(data: Path, alone: Path, tmp_path: Path) -> None:
+    """`effdet.train` in a program that is no command of ours: the same two processes, the same weights."""
+    said = [*words(data, tmp_path / "run", batch=2), "cpu_processes=2"]
+    program = tmp_path / "notebook.py"
+    program.write_text(f"import effdet\nprint('AP', effdet.train({said!r}).metrics['AP'])\n")
+    text = run([sys.executable, str(program)], tmp_path)
+    assert text.splitlines()[-1] == f"AP {metrics(tmp_path / 'run')['AP']}"
+    assert_same(tmp_path / "run", alone)
+
+
 def test_two_nodes(data: Path, alone: Path, tmp_path: Path) -> None:
     """Two torchruns of one process each, which meet on loopback."""
     common = ["--nnodes=2", "--nproc-per-node=1", "--rdzv-backend=c10d", f"--rdzv-endpoint=127.0.0.1:{free_port()}"]

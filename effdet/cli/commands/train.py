@@ -22,6 +22,7 @@ from effdet.cli.config import Config
 from effdet.cli.course import course, course_facts
 from effdet.cli.heap import keep_freed_memory
 from effdet.cli.inherit import resolve_run_dir
+from effdet.cli.own_process import run_command
 from effdet.cli.ranks import Started, is_first
 from effdet.cli.report import write_report
 from effdet.cli.results import RunResult
@@ -65,6 +66,8 @@ def run(config: Config, words: Words) -> RunResult:
     if device == "cpu":
         keep_freed_memory()
     settings = fit_settings(config, Path(), device)  # here, since it may complain
+    if _processes(settings) > 1 and not words.from_shell:
+        return run_command("train", words)  # Lightning starts the others by this process's own command line
     train, val = open_splits(config, "train", "val", wanted=config.task.needs)
     _describe(train, val)
     seed_all(config.seed)
@@ -121,11 +124,19 @@ def fit_settings(config: Config, run_dir: Path, device: str) -> FitSettings:
                 f"device={config.device} trainer.accelerator={trainer['accelerator']}: contradict each other; give one"
             )
         trainer["accelerator"] = {"cuda": "gpu"}.get(device, device)
+    if device == "cpu" and trainer["devices"] == "auto":
+        trainer["devices"] = config.cpu_processes
     if config.evaluation.every is not None:
         trainer["check_val_every_n_epoch"] = config.evaluation.every
     trainer["sync_batchnorm"] = trainer["sync_batchnorm"] or config.sync_bn
     values["monitor"] = config.task.monitor
     return FitSettings.of(values, run_dir)
+
+
+def _processes(settings: FitSettings) -> int:
+    """As many as were asked for by number or by list; 1 for ``auto``."""
+    devices = settings.trainer["devices"]
+    return len(devices) if isinstance(devices, list) else devices if isinstance(devices, int) else 1
 
 
 def _describe(train: Source, val: Source) -> None:
