@@ -10,12 +10,13 @@ from collections.abc import Mapping
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from backbones.layers import ConvNormAct, initialise
+from backbones.layers import initialise
+from heads.pooled import PooledHead
 from heads.ranks import over_ranks
-from heads.structures import Targets, UserError
+from heads.structures import Targets
 
 
-class ClassificationHead(nn.Module):
+class ClassificationHead(PooledHead):
     """Class logits from the coarsest feature.
 
     Args:
@@ -26,8 +27,6 @@ class ClassificationHead(nn.Module):
         label_smoothing: share of the target that is spread over all classes (the paper trains with 0.1).
         padding, norm_eps, norm_momentum, activation: as in :class:`backbones.layers.ConvNormAct`.
     """
-
-    levels = ("C5",)
 
     def __init__(
         self,
@@ -42,23 +41,17 @@ class ClassificationHead(nn.Module):
         norm_momentum: float = 0.01,
         label_smoothing: float = 0.0,
     ) -> None:
-        super().__init__()
-        if num_classes < 1:
-            raise UserError(f"num_classes must be at least 1, got {num_classes}")
-        if not 0 <= label_smoothing < 1:
-            raise UserError(f"label_smoothing must lie in [0, 1), got {label_smoothing}")
-        self.num_classes = num_classes
-        self.label_smoothing = label_smoothing
-        self.conv_head = ConvNormAct(
+        super().__init__(
             in_channels,
-            head_channels,
-            1,
+            num_classes,
+            head_channels=head_channels,
+            dropout=dropout,
+            label_smoothing=label_smoothing,
+            activation=activation,
             padding=padding,
             norm_eps=norm_eps,
             norm_momentum=norm_momentum,
-            activation=activation,
         )
-        self.dropout = nn.Dropout(dropout)
         self.classifier = nn.Linear(head_channels, num_classes)
         initialise(self)
         # The reference draws from ±1/√K, meant for 1,000 classes: ten of them would begin at a loss of 5 instead of ln 10.
@@ -67,8 +60,7 @@ class ClassificationHead(nn.Module):
 
     def forward(self, features: Mapping[str, Tensor], image_size: tuple[int, int]) -> Tensor:
         """``features["C5"]``: (B, in, h, w) -> (B, K) logits. `image_size` is not used here."""
-        pooled = self.conv_head(features["C5"]).mean((2, 3))  # (B, head)
-        return self.classifier(self.dropout(pooled))
+        return self.classifier(self.pooled(features))
 
     def loss(self, output: Tensor, targets: Targets) -> dict[str, Tensor]:
         """``{"class": float32 scalar}``: the mean over the labelled pictures, 0 but connected where there are none.

@@ -14,14 +14,15 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from backbones.layers import ConvNormAct, initialise
+from backbones.layers import initialise
+from heads.pooled import PooledHead
 from heads.ranks import over_ranks
 from heads.structures import Targets, UserError
 
 LOSSES = ("arcface", "cosine")
 
 
-class EmbeddingHead(nn.Module):
+class EmbeddingHead(PooledHead):
     """Embeddings from the coarsest feature: 1x1 convolution, global average, dropout, linear map.
 
     Args:
@@ -36,8 +37,6 @@ class EmbeddingHead(nn.Module):
         label_smoothing: share of the target that is spread over all identities.
         padding, norm_eps, norm_momentum, activation: as in :class:`backbones.layers.ConvNormAct`.
     """
-
-    levels = ("C5",)
 
     def __init__(
         self,
@@ -56,28 +55,26 @@ class EmbeddingHead(nn.Module):
         norm_momentum: float = 0.01,
         label_smoothing: float = 0.0,
     ) -> None:
-        super().__init__()
-        if num_classes < 1 or dim < 1:
-            raise UserError(f"num_classes={num_classes} and dim={dim} must be at least 1")
+        super().__init__(
+            in_channels,
+            num_classes,
+            head_channels=head_channels,
+            dropout=dropout,
+            label_smoothing=label_smoothing,
+            activation=activation,
+            padding=padding,
+            norm_eps=norm_eps,
+            norm_momentum=norm_momentum,
+        )
+        if dim < 1:
+            raise UserError(f"dim must be at least 1, got {dim}")
         if loss not in LOSSES:
             raise UserError(f"head.embedding.loss={loss!r} is unknown; use one of {', '.join(LOSSES)}")
         if not 0 <= margin < math.pi / 2 or scale <= 0:
             raise UserError(f"margin={margin} must lie in [0, π/2) and scale={scale} be above 0")
-        if not 0 <= label_smoothing < 1:
-            raise UserError(f"label_smoothing must lie in [0, 1), got {label_smoothing}")
-        self.num_classes, self.dim = num_classes, dim
+        self.dim = dim
         self.margin = margin if loss == "arcface" else 0.0
-        self.scale, self.label_smoothing = scale, label_smoothing
-        self.conv_head = ConvNormAct(
-            in_channels,
-            head_channels,
-            1,
-            padding=padding,
-            norm_eps=norm_eps,
-            norm_momentum=norm_momentum,
-            activation=activation,
-        )
-        self.dropout = nn.Dropout(dropout)
+        self.scale = scale
         self.project = nn.Linear(head_channels, dim, bias=False)
         initialise(self)
         nn.init.normal_(self.project.weight, std=head_channels**-0.5)
@@ -86,8 +83,7 @@ class EmbeddingHead(nn.Module):
 
     def forward(self, features: Mapping[str, Tensor], image_size: tuple[int, int]) -> Tensor:
         """``features["C5"]``: (B, in, h, w) -> (B, D), of any length. `image_size` is not used here."""
-        pooled = self.conv_head(features["C5"]).mean((2, 3))  # (B, head)
-        return self.project(self.dropout(pooled))
+        return self.project(self.pooled(features))
 
     def cosines(self, output: Tensor) -> Tensor:
         """(B, D) -> (B, K) float32 cosines to the prototypes."""

@@ -1,0 +1,60 @@
+"""What heads for a whole picture begin with (EfficientNet, Table 1, stage 9): 1x1 convolution, global average, dropout."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from torch import Tensor, nn
+
+from backbones.layers import ConvNormAct
+from heads.structures import UserError
+
+
+class PooledHead(nn.Module):
+    """One vector a picture, from the coarsest feature.
+
+    Args:
+        in_channels: width of C5.
+        num_classes: K, at least 1.
+        head_channels: width of the 1x1 convolution (1280 for B0 and all of Lite).
+        dropout: of the pooled vector.
+        label_smoothing: share of the target that is spread over all classes, in [0, 1).
+        padding, norm_eps, norm_momentum, activation: as in :class:`backbones.layers.ConvNormAct`.
+    """
+
+    levels = ("C5",)
+
+    def __init__(
+        self,
+        in_channels: int,
+        num_classes: int,
+        *,
+        head_channels: int,
+        dropout: float,
+        label_smoothing: float,
+        activation: str,
+        padding: str,
+        norm_eps: float,
+        norm_momentum: float,
+    ) -> None:
+        super().__init__()
+        if num_classes < 1:
+            raise UserError(f"num_classes must be at least 1, got {num_classes}")
+        if not 0 <= label_smoothing < 1:
+            raise UserError(f"label_smoothing must lie in [0, 1), got {label_smoothing}")
+        self.num_classes = num_classes
+        self.label_smoothing = label_smoothing
+        self.conv_head = ConvNormAct(
+            in_channels,
+            head_channels,
+            1,
+            padding=padding,
+            norm_eps=norm_eps,
+            norm_momentum=norm_momentum,
+            activation=activation,
+        )
+        self.dropout = nn.Dropout(dropout)
+
+    def pooled(self, features: Mapping[str, Tensor]) -> Tensor:
+        """``features["C5"]``: (B, in, h, w) -> (B, head)."""
+        return self.dropout(self.conv_head(features["C5"]).mean((2, 3)))
