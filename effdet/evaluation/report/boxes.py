@@ -153,30 +153,8 @@ class BoxReport:
                 )
             ),
             grid(
-                figure(
-                    line_chart(
-                        precision_of,
-                        title="Precision by recall",
-                        x_label="recall",
-                        y_label="precision",
-                        x_bounds=(0, 1),
-                        y_bounds=(0, 1),
-                        width=560,
-                        height=380,
-                    )
-                ),
-                figure(
-                    line_chart(
-                        f1_of,
-                        title="F1 by score threshold",
-                        x_label="score threshold",
-                        y_label="F1",
-                        x_bounds=(0, 1),
-                        y_bounds=(0, 1),
-                        width=560,
-                        height=380,
-                    )
-                ),
+                _unit_chart(precision_of, "Precision by recall", "recall", "precision"),
+                _unit_chart(f1_of, "F1 by score threshold", "score threshold", "F1"),
                 least="24rem",
             ),
         )
@@ -243,6 +221,13 @@ def _at_best(curve: ClassCurve) -> list[str]:
     if place is None:
         return ["–"] * 4
     return [written(float(values[place])) for values in (curve.score, curve.precision, curve.recall, curve.f1)]
+
+
+def _unit_chart(curves: Mapping[str, list[tuple[float, float]]], title: str, x_label: str, y_label: str) -> Html:
+    """Curves of shares by shares."""
+    bounds = (0.0, 1.0)
+    labels = {"title": title, "x_label": x_label, "y_label": y_label}
+    return figure(line_chart(curves, **labels, x_bounds=bounds, y_bounds=bounds, width=560, height=380))
 
 
 def _mean_precision(curves: list[ClassCurve]) -> list[tuple[float, float]]:
