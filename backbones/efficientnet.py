@@ -61,7 +61,7 @@ class EfficientNet(nn.Module):
                         stage.kernel,
                         stride=stage.stride if repeat == 0 else 1,
                         expansion=stage.expansion,
-                        attention=spec.attention,
+                        attention=spec.attention_of(stage),
                         se_ratio=stage.se_ratio,
                         activation=spec.activation,
                         padding=spec.padding,

@@ -35,6 +35,8 @@ class StageSpec:
     """Squeeze width as a share of a block's input channels; 0: no attention in this stage."""
     skip: bool = True
     """Residual connections around blocks that keep size and width."""
+    attention: str | None = None
+    """``se``, ``eca`` or ``none`` in this stage; None: what the backbone has. ``se`` and ``eca`` need an se_ratio above 0."""
 
     def __post_init__(self) -> None:
         problems = []
@@ -47,8 +49,18 @@ class StageSpec:
                 problems.append(f"{name} must be positive, got {getattr(self, name)}")
         if not 0 <= self.se_ratio <= 1:
             problems.append(f"se_ratio must lie in [0, 1], got {self.se_ratio}")
+        if self.attention not in (None, *KINDS):
+            problems.append(f"attention must be one of {', '.join(KINDS)} or None, got {self.attention!r}")
+        if self.attention in ("se", "eca") and self.se_ratio == 0:
+            problems.append(f"attention={self.attention!r} with se_ratio=0, which means none; give an se_ratio above 0")
         if problems:
             raise ValueError("a backbone's stage: " + "; ".join(problems))
+
+    def to_dict(self) -> dict[str, Any]:
+        values = asdict(self)
+        if self.attention is None:
+            del values["attention"]  # descriptions from before stages had one stay what they were
+        return values
 
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> Self:
@@ -65,7 +77,7 @@ class BackboneSpec:
     head_channels: int
     """Width of the 1x1 convolution before a classifier. The backbone itself doesn't hold it."""
     attention: str = "se"
-    """``se``, ``eca`` or ``none``, in the stages whose se_ratio is above 0."""
+    """``se``, ``eca`` or ``none``, in the stages whose se_ratio is above 0 and that name none of their own."""
     padding: str = "same"
     norm_eps: float = 1e-3
     norm_momentum: float = 0.01
@@ -107,6 +119,10 @@ class BackboneSpec:
             width = stage.channels
         return (*taps, width)
 
+    def attention_of(self, stage: StageSpec) -> str:
+        """The kind of channel attention in the blocks of `stage`: its own, else the backbone's."""
+        return (stage.attention or self.attention) if stage.se_ratio else "none"
+
     @property
     def blocks(self) -> int:
         """Number of blocks in all stages."""
@@ -114,7 +130,7 @@ class BackboneSpec:
 
     def to_dict(self) -> dict[str, Any]:
         values = asdict(self)
-        values["stages"] = [asdict(stage) for stage in self.stages]
+        values["stages"] = [stage.to_dict() for stage in self.stages]
         return values
 
     @classmethod

@@ -39,7 +39,7 @@ def blocks(spec: BackboneSpec) -> Iterator[BlockPlace]:
     """Every block of the backbone, in order."""
     number = 0
     for stage, row in enumerate(spec.stages):
-        attention = spec.attention if row.se_ratio and row.op != "conv" else "none"
+        attention = spec.attention_of(row) if row.op != "conv" else "none"
         for index in range(row.repeats):
             yield BlockPlace(f"{BACKBONE}stages.{stage}.{index}.", stage, index, number, row.op, attention)
             number += 1

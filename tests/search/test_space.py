@@ -1,0 +1,96 @@
+"""Decisions describe networks, and networks decisions; the MACs of a description are those of the network it builds."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+import backbones
+from backbones.attention import EfficientChannelAttention, SqueezeExcite
+from backbones.scaling import backbone_spec, phi_spec
+from backbones.spec import BackboneSpec, StageSpec
+from effdet.model.cost import count_macs
+from effdet.search.macs import backbone_macs, classifier_macs
+from effdet.search.space import SearchSpace
+from heads.classification import ClassificationHead
+
+SPACE = SearchSpace(backbone_spec("b0"))
+SMALL = SearchSpace(phi_spec(-4), fused=True, divisor=4)
+
+
+def tokens_of(space: SearchSpace) -> st.SearchStrategy[tuple[int, ...]]:
+    return st.tuples(*(st.integers(0, size - 1) for size in space.sizes))
+
+
+@given(tokens_of(SPACE))
+def test_round_trip(tokens):
+    spec = SPACE.decode(tokens)
+    assert SPACE.decode(SPACE.encode(spec)) == spec
+    assert BackboneSpec.from_dict(spec.to_dict()) == spec
+
+
+def test_the_base_lies_in_its_own_space():
+    base = SPACE.decode(SPACE.encode(SPACE.base))
+    for found, wanted in zip(base.stages, SPACE.base.stages, strict=True):
+        assert base.attention_of(found) == SPACE.base.attention_of(wanted)
+        assert {**found.to_dict(), "attention": None} == {**wanted.to_dict(), "attention": None}
+
+
+def test_size_of_the_space():
+    # One stage of 3 layers and width 80. conv: kernel, skip, filters, layers. separable: attention too. mbconv: and expansion.
+    each = 2 * 2 * 3 * 3 * (1 + 3 + 3 * 2)
+    first = 2 * 2 * 2 * 2 * (1 + 3 + 3 * 2)  # 16 channels: 0.75 is rounded back to 16; one layer: -1 is one too
+    second = 2 * 2 * 3 * 3 * (1 + 3 + 3 * 2)
+    assert len(SPACE._known[3]) == each
+    assert len(SPACE._known[0]) == first
+    last = 2 * 2 * 3 * 2 * (1 + 3 + 3 * 2)  # one layer
+    assert SPACE.count == first * second * each**4 * last
+    assert len(SPACE.sizes) == 49 and math.prod(SPACE.sizes[:7]) == 648
+
+
+def test_a_block_by_hand():
+    tokens = list(SPACE.encode(SPACE.base))
+    tokens[21:28] = (2, 1, 2, 0, 2, 0, 0)  # mbconv, 5x5, eca, no skip, 1.25, -1 layer, expansion 3
+    stage = SPACE.decode(tokens).stages[3]
+    assert stage == StageSpec("mbconv", 5, 2, 3, 104, 2, 0.25, skip=False, attention="eca")  # 100 -> 104
+
+
+def test_errors_name_the_decision():
+    with pytest.raises(ValueError, match="tokens must be 49 numbers, got 2"):
+        SPACE.decode((0, 0))
+    with pytest.raises(ValueError, match=r"tokens\[0\] \(=3\) must lie in \[0, 2\]"):
+        SPACE.decode((3, *SPACE.encode(SPACE.base)[1:]))
+    with pytest.raises(ValueError, match="stage 0 of .*lies outside the space"):
+        SPACE.encode(backbone_spec("b7"))
+    with pytest.raises(ValueError, match="6 stages, the space has 7 blocks"):
+        SPACE.encode(backbone_spec("v2_b0"))
+
+
+@settings(max_examples=8, deadline=None)
+@given(tokens_of(SMALL), st.sampled_from([32, 65]))
+def test_closed_form_macs_equal_the_counter(tokens, size):
+    spec = SMALL.decode(tokens)
+    with torch.device("meta"):
+        net = backbones.create(spec).eval()
+        head = ClassificationHead(net.channels[-1], 10, head_channels=spec.head_channels).eval()
+        images = torch.empty(1, 3, size, size)
+        features = net(images)
+    assert backbone_macs(spec, size) == count_macs(net, images)
+    assert classifier_macs(spec, size, 10) == count_macs(net, images) + count_macs(head, features[-1:])
+
+
+def test_macs_of_b0_by_the_papers_table():
+    assert round(classifier_macs(backbone_spec("b0"), 224, 1000) / 1e9, 2) == 0.39  # Table 2
+
+
+def test_stages_have_attention_of_their_own():
+    tokens = list(SPACE.encode(SPACE.base))
+    tokens[9], tokens[16] = 2, 0  # block 1: eca, block 2: none
+    net = backbones.create(SPACE.decode(tokens))
+    assert isinstance(net.stages[0][0].attention, SqueezeExcite)
+    assert isinstance(net.stages[1][0].attention, EfficientChannelAttention)
+    assert isinstance(net.stages[2][0].attention, torch.nn.Identity)
