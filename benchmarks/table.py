@@ -53,7 +53,7 @@ def write_table(lines: Sequence[Line], path: Path, *, threads: int) -> None:
     """`path` as JSON and, beside it, a Markdown table."""
     facts = {
         "date": datetime.now(UTC).date().isoformat(),
-        "cpu": _cpu(),
+        "cpu": cpu_name(),
         "cores": len(os.sched_getaffinity(0)),
         "threads": threads,
         "python": platform.python_version(),
@@ -76,6 +76,7 @@ def write_table(lines: Sequence[Line], path: Path, *, threads: int) -> None:
     path.with_suffix(".md").write_text(f"{table}\n\n*measured*: {told}\n", encoding="utf-8")
 
 
-def _cpu() -> str:
+def cpu_name() -> str:
+    """The processor, as the system calls it."""
     rows = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
     return next((row.split(":", 1)[1].strip() for row in rows if row.startswith("model name")), platform.machine())

@@ -30,11 +30,11 @@ class PPO(PolicySearch):
         *,
         seed: int,
         lr: float = 0.003,
-        entropy: float = 1e-3,
+        entropy: float = 0.03,
         baseline: float = 0.8,
         hidden: int = 64,
         clip: float = 0.2,
-        epochs: int = 10,
+        epochs: int = 4,
     ) -> None:
         super().__init__(sizes, seed=seed, lr=lr, entropy=entropy, baseline=baseline, hidden=hidden)
         self.clip = clip

@@ -18,7 +18,7 @@ class Reinforce(PolicySearch):
         *,
         seed: int,
         lr: float = 0.01,
-        entropy: float = 1e-3,
+        entropy: float = 0.03,
         baseline: float = 0.8,
         hidden: int = 64,
     ) -> None:

@@ -36,7 +36,7 @@ def test_evolution_finds_it_and_random_search_does_not_learn():
         make_searcher("evolution", SIZES, seed=0, population=20, sample=5), agreement, trials=300, batch=5
     )
     drawn = simulate(make_searcher("random", SIZES, seed=0), agreement, trials=300, batch=5)
-    assert evolved[-60:].mean() > 0.75 > 0.6 > drawn[-60:].mean()
+    assert evolved[-60:].mean() > drawn[-60:].mean() + 0.1  # a child differs from its parent, also from the best
     assert evolved.max() == 1
 
 

@@ -13,10 +13,11 @@ import backbones
 from backbones.attention import EfficientChannelAttention, SqueezeExcite
 from backbones.scaling import backbone_spec, phi_spec
 from backbones.spec import BackboneSpec, StageSpec
-from effdet.model.cost import count_macs
+from effdet.model import spec_for
+from effdet.model.cost import count_cost, count_macs
 from effdet.search.macs import backbone_macs, classifier_macs
+from effdet.search.searcher import uniform
 from effdet.search.space import SearchSpace
-from heads.classification import ClassificationHead
 
 SPACE = SearchSpace(backbone_spec("b0"))
 SMALL = SearchSpace(phi_spec(-4), fused=True, divisor=4)
@@ -26,6 +27,7 @@ def tokens_of(space: SearchSpace) -> st.SearchStrategy[tuple[int, ...]]:
     return st.tuples(*(st.integers(0, size - 1) for size in space.sizes))
 
 
+@settings(max_examples=30, deadline=None)
 @given(tokens_of(SPACE))
 def test_round_trip(tokens):
     spec = SPACE.decode(tokens)
@@ -44,7 +46,7 @@ def test_size_of_the_space():
     # One stage of 3 layers and width 80. conv: kernel, skip, filters, layers. separable: attention too. mbconv: and expansion.
     each = 2 * 2 * 3 * 3 * (1 + 3 + 3 * 2)
     first = 2 * 2 * 2 * 2 * (1 + 3 + 3 * 2)  # 16 channels: 0.75 is rounded back to 16; one layer: -1 is one too
-    second = 2 * 2 * 3 * 3 * (1 + 3 + 3 * 2)
+    second = 2 * 2 * 2 * 3 * (1 + 3 + 3 * 2)  # 24 channels: 18 would become 16, a tenth too few, so it is 24 again
     assert len(SPACE._known[3]) == each
     assert len(SPACE._known[0]) == first
     last = 2 * 2 * 3 * 2 * (1 + 3 + 3 * 2)  # one layer
@@ -70,17 +72,15 @@ def test_errors_name_the_decision():
         SPACE.encode(backbone_spec("v2_b0"))
 
 
-@settings(max_examples=8, deadline=None)
-@given(tokens_of(SMALL), st.sampled_from([32, 65]))
-def test_closed_form_macs_equal_the_counter(tokens, size):
-    spec = SMALL.decode(tokens)
+@pytest.mark.parametrize("size", [32, 65])
+@pytest.mark.parametrize("seed", range(4))
+def test_closed_form_macs_equal_the_counter(seed, size):
+    spec = SMALL.decode(uniform(SMALL.sizes, torch.Generator().manual_seed(seed)))
     with torch.device("meta"):
-        net = backbones.create(spec).eval()
-        head = ClassificationHead(net.channels[-1], 10, head_channels=spec.head_channels).eval()
-        images = torch.empty(1, 3, size, size)
-        features = net(images)
+        net, images = backbones.create(spec).eval(), torch.empty(1, 3, size, size)
     assert backbone_macs(spec, size) == count_macs(net, images)
-    assert classifier_macs(spec, size, 10) == count_macs(net, images) + count_macs(head, features[-1:])
+    model = spec_for(task="classification", backbone=spec, num_classes=10)
+    assert classifier_macs(spec, size, 10) == round(count_cost(model, (size, size)).gmacs * 1e9)
 
 
 def test_macs_of_b0_by_the_papers_table():
