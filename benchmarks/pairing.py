@@ -8,6 +8,7 @@ import shutil
 import statistics
 import subprocess
 import sys
+import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib import metadata
@@ -37,14 +38,14 @@ class Side:
         environment.pop("PYTHONPATH", None)
         if cwd == HERE.parent:
             environment["PYTHONPATH"] = str(cwd)
-        self._command = command
+        self._log = tempfile.TemporaryFile("w+", encoding="utf-8", errors="replace")  # noqa: SIM115 (closed on exit)
         self._process = subprocess.Popen(
             [*command, str(threads)],
             cwd=cwd,
             env=environment,
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
-            stderr=subprocess.DEVNULL,
+            stderr=self._log,
             text=True,
         )
 
@@ -79,7 +80,9 @@ class Side:
         except BrokenPipeError:
             line = ""
         if not line:
-            raise BenchmarkError(f"{' '.join(self._command)} ended; run it by hand to see why")
+            self._log.seek(0)
+            told = [text.strip() for text in self._log if text.strip()]
+            raise BenchmarkError(f"its process ended: {told[-1] if told else 'it told nothing'}")
         reply = json.loads(line)
         if "error" in reply:
             raise BenchmarkError(reply["error"])
@@ -97,6 +100,7 @@ class Side:
             self._process.wait(10)
         except subprocess.TimeoutExpired:
             self._process.kill()
+        self._log.close()
 
 
 @dataclass(frozen=True)

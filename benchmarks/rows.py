@@ -74,7 +74,23 @@ def rows(work: Path, coco: str | None) -> dict[str, Row]:
     return {
         "predict": Row("D0 at 512: a decoded picture to boxes", "≤ 0.45", "predict", D0, D0, same_detections, weights=True),
         "predict-bf16": Row(
-            "the same in bf16", "≤ 0.20", "predict", D0 | {"precision": "bf16"}, D0, not_compared, weights=True
+            "the same in bf16, PyTorch eager", "≤ 0.20", "predict", D0 | {"precision": "bf16"}, D0, not_compared, weights=True
+        ),
+        "predict-onnx": Row(
+            "the same through our ONNX export, float32", "≤ 0.25", "exported", _exported(work, "onnx", "fp32"), D0,
+            same_detections, peer_case="predict", weights=True,
+        ),
+        "predict-openvino": Row(
+            "the same through our OpenVINO export, float32", "≤ 0.25", "exported", _exported(work, "openvino", "fp32"), D0,
+            same_detections, peer_case="predict", weights=True,
+        ),
+        "predict-openvino-bf16": Row(
+            "the same through our OpenVINO export, bf16", "≤ 0.20", "exported", _exported(work, "openvino", "bf16"), D0,
+            not_compared, peer_case="predict", weights=True,
+        ),
+        "predict-int8": Row(
+            "the same through our OpenVINO export, int8", "≤ 0.20", "exported", _exported(work, "openvino", "int8"), D0,
+            not_compared, peer_case="predict", weights=True,
         ),
         "forward": Row("D0 at 512: forward only", "≤ 0.75", "forward", D0, D0, close, weights=True),
         "forward-nhwc": Row(
@@ -108,5 +124,50 @@ def rows(work: Path, coco: str | None) -> dict[str, Row]:
         "evaluation": Row(
             "COCO evaluation of 5,000 pictures × 100 boxes, against pycocotools", "≤ 0.10", "evaluation",
             large | {"backend": "hotcoco"}, large | {"backend": "pycocotools"}, same_numbers, against="ours", rounds=3,
+        ),
+        **context_rows(),
+    }  # fmt: skip
+
+
+def _exported(work: Path, form: str, precision: str) -> dict[str, Any]:
+    suffix = {"onnx": ".onnx", "openvino": ".xml"}[form]
+    return D0 | {"path": str(work / f"{form}-{precision}{suffix}"), "format": form, "precision": precision}
+
+
+def context_rows() -> dict[str, Row]:
+    """Peers that compute another function on the same input: no aim, but something to hold a time against."""
+    lite, segmenter = {"name": "efficientdet_lite0", "size": 320}, {"classes": 19, "height": 256, "width": 512}
+    ssd, retina = {"name": "ssdlite320_mobilenet_v3_large"}, {"name": "retinanet_resnet50_fpn", "size": 512}
+    encoder = {"encoder": "timm-tf_efficientnet_lite0"}
+    seen = {"against": "torchvision", "rounds": 7}
+    return {
+        "ssdlite": Row(
+            "Lite0 at 320 against torchvision's SSDLite320 (MobileNetV3): a picture to boxes", "–", "predict", lite, ssd,
+            not_compared, **seen,
+        ),
+        "ssdlite-train": Row(
+            "the same two: a training step, batch 2", "–", "train_step", lite | {"batch": 2},
+            ssd | {"batch": 2, "pixels": 320}, not_compared, **seen,
+        ),
+        "retinanet": Row(
+            "D0 at 512 against torchvision's RetinaNet-R50 at 512: a picture to boxes", "–", "predict", D0, retina,
+            not_compared, **seen,
+        ),
+        "retinanet-train": Row(
+            "the same two: a training step, batch 2", "–", "train_step", D0 | {"batch": 2},
+            retina | {"batch": 2, "pixels": 512}, not_compared, against="torchvision", rounds=5,
+        ),
+        "yolo": Row(
+            "D0 at 512 (square canvas) against ultralytics' YOLO11n at 512 (384 × 512): a picture to boxes", "–", "predict", D0,
+            {"name": "yolo11n.yaml", "size": 512}, not_compared, against="ultralytics", rounds=7,
+        ),
+        "smp": Row(
+            "segmentation, 19 classes, 256 × 512, on EfficientNet-Lite0: ours against segmentation_models.pytorch's FPN, a "
+            "picture to its class map", "–", "segment", segmenter | {"backbone": "lite0"}, segmenter | encoder, not_compared,
+            against="smp", rounds=9,
+        ),
+        "smp-train": Row(
+            "the same two: a training step, batch 2", "–", "segment_step", segmenter | {"backbone": "lite0", "batch": 2},
+            segmenter | encoder | {"batch": 2}, not_compared, against="smp", rounds=7,
         ),
     }  # fmt: skip

@@ -9,6 +9,7 @@ import tempfile
 import time
 from pathlib import Path
 
+from benchmarks.pairing import BenchmarkError
 from benchmarks.table import Line
 
 ROOT = Path(__file__).parents[1]
@@ -24,8 +25,8 @@ def startup_rows(*, rounds: int = 5) -> list[Line]:
         waits["step"].append(_first_step())
     beyond = statistics.median(step - bare for step, bare in zip(waits["step"], waits["imports"], strict=True))
     return [
-        Line("`effdet --help`", "< 1 s", note=f"{statistics.median(waits['help']):.2f} s"),
-        Line("from `train` to the first step, beyond bare imports", "≤ 8 s", note=f"{beyond:.1f} s"),
+        Line("help", "`effdet --help`", "< 1 s", note=f"{statistics.median(waits['help']):.2f} s"),
+        Line("first-step", "from `train` to the first step, beyond bare imports", "≤ 8 s", note=f"{beyond:.1f} s"),
     ]
 
 
@@ -48,5 +49,5 @@ def _first_step() -> float:
             if seen is None and "step 1/" in line:
                 seen = time.perf_counter() - started
         if process.wait() != 0 or seen is None:
-            raise SystemExit(f"{' '.join(command)} told of no first step")
+            raise BenchmarkError(f"{' '.join(command)} told of no first step")
         return seen

@@ -6,7 +6,7 @@ import sys
 
 import torch
 
-from benchmarks.ours import data, detections, network
+from benchmarks.ours import data, detections, network, segmentation
 from benchmarks.peers.loop import serve
 from effdet.cli.heap import keep_freed_memory
 
@@ -18,6 +18,8 @@ if __name__ == "__main__":
         network.predict,
         network.exported,
         network.train_step,
+        segmentation.segment,
+        segmentation.segment_step,
         detections.postprocess,
         detections.evaluation,
         data.loader,

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from typing import Any
 
 import numpy as np
@@ -13,9 +15,11 @@ from effdet.model import VisionModel, build, fold, spec_for
 from heads.structures import Targets
 
 
-def network(name: str, size: int, weights: str, **options: Any) -> VisionModel:
+def network(name: str, size: int, weights: str | None = None, **options: Any) -> VisionModel:
+    """The peer's `weights`, or random ones."""
     model = build(spec_for(name, image_size=size, **options))
-    effdet.load_weights(model, weights, conventions=name)
+    if weights is not None:
+        effdet.load_weights(model, weights, conventions=name)
     return model.to(memory_format=torch.channels_last)
 
 
@@ -42,20 +46,18 @@ def forward(name: str, size: int, weights: str, batch: int = 1) -> Work:
     return Work(run, answer)
 
 
-def predict(name: str, size: int, weights: str, precision: str | None = None) -> Work:
-    predictor = effdet.Predictor(network(name, size, weights), precision=precision)
-    image = picture()
-
-    def answer() -> dict[str, np.ndarray]:
-        p = predictor(image)
-        return {"detections": np.column_stack([p.boxes, p.scores, p.labels + 1])}
-
-    return Work(lambda: predictor(image), answer)
+def predict(name: str, size: int, weights: str | None = None, precision: str | None = None) -> Work:
+    return _picture_to_boxes(effdet.Predictor(network(name, size, weights).eval(), precision=precision))
 
 
-def exported(path: str) -> Work:
-    """A picture to boxes through a file that ``effdet export`` wrote."""
-    predictor = effdet.Predictor(path)
+def exported(name: str, size: int, weights: str, path: str, format: str, precision: str) -> Work:
+    """A picture to boxes through an exported file."""
+    words = [path, name, str(size), weights, format, precision]
+    subprocess.run([sys.executable, "-m", "benchmarks.ours.exporting", *words], check=True, stdout=subprocess.DEVNULL)
+    return _picture_to_boxes(effdet.Predictor(path, threads=torch.get_num_threads()))
+
+
+def _picture_to_boxes(predictor: effdet.Predictor) -> Work:
     image = picture()
 
     def answer() -> dict[str, np.ndarray]:
@@ -66,11 +68,17 @@ def exported(path: str) -> Work:
 
 
 def train_step(
-    name: str, size: int, weights: str, batch: int, boxes: int = 8, precision: str = "fp32", compiled: bool = False
+    name: str,
+    size: int,
+    batch: int,
+    weights: str | None = None,
+    boxes: int = 8,
+    precision: str = "fp32",
+    compiled: bool = False,
 ) -> Work:
     options = {"backbone_options": {"drop_path": 0.0}, "heads": {"detection": {"loss": {"normaliser": "paper"}}}}
     model = network(name, size, weights, **options).train()
-    optimizer = torch.optim.SGD(model.parameters(), lr=1e-4, momentum=0.9)
+    optimizer = torch.optim.SGD(model.parameters(), lr=1e-4, momentum=0.9, fused=True)
     images = pixels(batch, size).contiguous(memory_format=torch.channels_last)
     corners, labels = truth(batch, size, boxes)
     targets = Targets(boxes=corners, labels=labels)

@@ -10,7 +10,7 @@ import torch
 from loop import Work, serve
 
 
-def predict(name: str, size: int, **_: object) -> Work:
+def predict(name: str, size: int) -> Work:
     """`name` is a model's .yaml: random weights."""
     from ultralytics import YOLO
 

@@ -5,9 +5,11 @@ import json
 import numpy as np
 import pytest
 
+from benchmarks import table
+from benchmarks.growth import Series, deviation, draw, measure
 from benchmarks.pairing import BenchmarkError, Paired, Side, interleave
 from benchmarks.rows import close, rows, same_detections, same_numbers
-from benchmarks.table import Line, write_table
+from benchmarks.table import Line
 
 
 class Scripted:
@@ -47,11 +49,71 @@ def test_verdicts():
 
 def test_the_table_tells_ratio_and_machine(tmp_path):
     paired = Paired((0.5, 0.5, 0.25), (1.0, 1.0, 1.0), 2**20, 2**21)
-    lines = [Line("forward", "≤ 0.75", paired, "equal"), Line("loader", "–", note="not run: needs --coco")]
-    write_table(lines, tmp_path / "b.json", threads=2)
-    table = (tmp_path / "b.md").read_text()
-    assert "**0.500**" in table and "500.0 / 1,000.0" in table and "1 / 2" in table and "not run" in table
+    lines = [Line("f", "forward", "≤ 0.75", paired, "equal"), Line("l", "loader", "–", note="not run: needs --coco")]
+    text = table.as_markdown(table.HEAD, (line.cells() for line in lines))
+    assert "**0.500**" in text and "500.0 / 1,000.0" in text and "1 / 2 = 0.50" in text and "not run" in text
+    assert lines[0].short() == ["forward", "≤ 0.75", "**0.500**", "500.0 / 1,000.0", "0.50"]
+    rows = [line.to_dict() | {"load": [1.0, 2.5], "date": "2020-01-01"} for line in lines]
+    table.write_json(tmp_path / "b.json", table.machine(2), rows)
     assert json.loads((tmp_path / "b.json").read_text())["rows"][0]["ratio"] == 0.5
+    assert list(table.read_rows(tmp_path / "b.json")) == ["f", "l"] and table.read_rows(tmp_path / "no.json") == {}
+    assert (
+        "threads 2" in (note := table.told(table.machine(2), rows)) and "load average while it ran 1.0 to 2.5" in note
+    )
+
+
+def test_the_table_goes_between_its_marks(tmp_path):
+    page = tmp_path / "page.md"
+    table.put_between_marks(page, "one")
+    page.write_text("above\n" + page.read_text() + "below\n")
+    table.put_between_marks(page, "two")
+    assert page.read_text() == "above\n<!-- benchmarks -->\ntwo\n<!-- /benchmarks -->\nbelow\n"
+
+
+def test_a_row_that_fails_leaves_the_others(tmp_path, monkeypatch, capsys):
+    from benchmarks import __main__ as command
+
+    def compare(row, folder, options):
+        if row.case == "forward":
+            raise BenchmarkError("cannot install it\nno | network")
+        return Paired((0.5, 0.5, 0.5), (1.0, 1.0, 1.0), 1, 2), "equal"
+
+    monkeypatch.setattr(command, "_compare", compare)
+    words = [
+        "b",
+        "forward",
+        "--rows",
+        "predict,postprocess",
+        "--out",
+        str(tmp_path / "b"),
+        "--readme",
+        str(tmp_path / "r.md"),
+    ]
+    monkeypatch.setattr("sys.argv", words)
+    command.main()
+    told = capsys.readouterr().out
+    assert "failed: no / network" in told and "predict: " in told and "not run: needs --coco and --lite0" in told
+    monkeypatch.setattr("sys.argv", ["b", "train", "--out", str(tmp_path / "b")])
+    command.main()  # rows of the earlier run stay
+    assert set(table.read_rows(tmp_path / "b.json")) == {"forward", "predict", "postprocess", "train"}
+    assert "not run" in (tmp_path / "b.md").read_text() and "0.500" in (tmp_path / "r.md").read_text()
+    monkeypatch.setattr("sys.argv", ["b", "nothing"])
+    with pytest.raises(SystemExit, match="no such row"):
+        command.main()
+
+
+def test_a_line_and_what_lies_off_it(tmp_path):
+    assert deviation([1, 2, 10], [3, 5, 21]) == pytest.approx(0, abs=1e-9)
+    assert deviation([1, 2, 3, 4], [1, 2, 3, 8]) > 0.3  # a cliff at the end
+    assert deviation([0, 10], [0, 0]) == 0
+    series = [Series("a", "A", "things", (1, 2, 3), (0.1, 0.2, 0.3), (10, 20, 30))] * 2
+    draw(series, tmp_path / "plot.png")
+    assert (tmp_path / "plot.png").stat().st_size > 1000
+
+
+def test_measured_work_has_a_time_and_a_peak():
+    seconds, peak = measure(lambda: np.ones(4_000_000).sum(), rounds=1)
+    assert seconds > 0 and 24e6 < peak < 80e6
 
 
 def test_rows_name_known_sides(tmp_path):
