@@ -36,7 +36,7 @@ from effdet.evaluation import (
     same_classes,
 )
 from effdet.inference.runtime_model import RuntimeModel
-from effdet.model import BalanceSpec, ModelSpec, VisionModel, spec_for
+from effdet.model import Architecture, BalanceSpec, ModelSpec, VisionModel, spec_for
 from effdet.model.compose import TASK_HEADS
 from effdet.training.loader import LoaderFactory
 from heads.semantic_inference import SemanticInference
@@ -85,10 +85,18 @@ def class_tables(source: Source, task: str) -> dict[str, ClassTable]:
 
 
 def model_spec(
-    config: Config, *, classes: Mapping[str, ClassTable] | None = None, num_classes: int | None = None
+    config: Config,
+    *,
+    classes: Mapping[str, ClassTable] | None = None,
+    num_classes: int | None = None,
+    architecture: Architecture | None = None,
 ) -> ModelSpec:
-    """The model that the configuration describes: by its name, by phi, by a model file, or by its backbone."""
-    choice = chosen_model(config)
+    """The model that the configuration describes: by its name, by phi, by a model file, or by its backbone.
+
+    Args:
+        architecture: taken instead of what the configuration chooses.
+    """
+    choice = chosen_model(config) if architecture is None else {"architecture": architecture}
     neck = config.get("neck")
     heads = config.get("head")
     if "detection" in heads:
@@ -99,7 +107,7 @@ def model_spec(
         task=config.task.name,
         classes=classes,
         num_classes=num_classes,
-        image_size=input_size(config),
+        image_size=input_size(config) if architecture is None else config.get("image_size"),
         backbone_options=backbone_options(config),
         neck=neck,
         heads=heads,

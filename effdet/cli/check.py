@@ -79,7 +79,7 @@ def settled(config: Config, words: Words) -> Config:
 def _model(config: Config, words: Words) -> list[str]:
     """The model is chosen once: by its name, by phi, by a model file, or by its backbone."""
     chosen = [f"{key}={config.get(key)}" for key in WAYS if config.get(key) is not None]
-    if chosen and (backbone := words.get("backbone")) is not None:
+    if chosen and config.get("backbone") is not None and (backbone := words.get("backbone")) is not None:
         chosen.append(f"backbone={backbone}")
     if len(chosen) > 1:
         return [f"{' '.join(chosen)}: each chooses the model; give one of them"]

@@ -37,6 +37,8 @@ def command_help(command: Command, schema: Schema) -> str:
     lines += _keys(schema.primary.keys.values(), width)
     for group, default in schema.groups.items():
         lines += ["", *_group(group, default, schema, width)]
+    if command.trains:
+        lines += ["", "Every other key is one of `effdet train --help`, and is handed on."]
     lines += ["", "Flags: --print (show the composed configuration), --config-dir DIR (your own files), --help"]
     return "\n".join(lines)
 

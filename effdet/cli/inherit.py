@@ -7,7 +7,9 @@ from pathlib import Path
 from effdet.cli import ranks, rundir
 from effdet.cli.compose import compose
 from effdet.cli.config import Config
+from effdet.cli.handed_on import compose_both
 from effdet.cli.quoting import expand
+from effdet.cli.registry import COMMANDS
 from effdet.cli.resume import asked, continued, inherited, saved_config
 from effdet.cli.words import Words
 
@@ -25,6 +27,8 @@ def inherit(command: str, words: Words) -> Config:
     """
     if command == "train":
         return _train(words)
+    if COMMANDS[command].trains:
+        return compose_both(command, words)
     if command in MEASURING and (source := _run_of(words.get("model"))) is not None:
         return _measuring(command, words, source)
     return compose(command, words)

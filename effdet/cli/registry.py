@@ -16,6 +16,8 @@ class Command:
     """Keys whose words may be written without ``key=``."""
     switches: tuple[str, ...] = ()
     """Keys that may be written as a flag."""
+    trains: bool = False
+    """Whether it trains models: words that it doesn't know are those of ``train``, which are handed on."""
     examples: tuple[str, ...] = ()
 
     @property
@@ -74,6 +76,17 @@ COMMANDS: dict[str, Command] = {
             "shards",
             "write a data set as tar shards, to stream it from another disk or address",
             examples=("effdet shards data=coco data.root=DIR split=train out=SHARDS",),
+        ),
+        Command(
+            "scale",
+            "fit a model to a budget of time or memory; find compound scaling's coefficients by training",
+            trains=True,
+            examples=(
+                "effdet scale fit_latency_ms=30 task=detection",
+                "effdet scale phi=2.5 out=model.json",
+                "effdet scale grid=true task=classification data=cifar10 data.root=DIR backbone=lite0 image_size=64",
+                "effdet scale alpha=1.2 beta=1.1 gamma=1.15 phi=1.5 backbone=lite0",
+            ),
         ),
         Command(
             "compare",

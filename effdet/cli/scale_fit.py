@@ -1,0 +1,145 @@
+"""``effdet scale`` without trainings: the largest phi within a budget, or the model of one phi."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from rich import box
+from rich.console import Console
+from rich.table import Table
+
+from effdet.cli.assemble import torch_device
+from effdet.cli.base_model import base_of, of_phi, spec_of, training_of
+from effdet.cli.config import Config
+from effdet.cli.results import RunResult
+from effdet.model import Architecture, ModelSpec, count_cost, write_model_file
+from effdet.search.coefficients import Coefficients
+from effdet.search.fit import Fit, fit_phi
+from effdet.search.measure import machine, measure_latency, measure_memory
+from effdet.search.scaled import scaled
+from heads.structures import UserError
+
+
+@dataclass(frozen=True)
+class Budget:
+    """What a model may take."""
+
+    key: str
+    limit: float
+    unit: str
+    measure: Callable[[ModelSpec], tuple[float, str]]
+    """The model's value, and what was measured, in words."""
+
+
+def run(config: Config) -> RunResult:
+    """Write the model file."""
+    budget = _budget(config)
+    architecture = _fitted(config, budget) if budget is not None else _chosen(config)
+    path = write_model_file(config.out or Path("architectures") / f"{architecture.name}.json", architecture)
+    print(path)
+    return RunResult(path.parent, {})
+
+
+def _chosen(config: Config) -> Architecture:
+    """The model of ``phi=``, by published scaling or by the user's coefficients."""
+    training = training_of(config)
+    if config.alpha is None:
+        architecture = of_phi(training, config.phi)
+        made_by: dict[str, Any] = {"how": f"phi={config.phi:g}, published scaling"}
+    else:
+        coefficients = Coefficients(config.alpha, config.beta, config.gamma)
+        base = base_of(config)
+        name = f"{base.name}-{coefficients.label}-phi{config.phi:g}"
+        architecture = scaled(base, coefficients.at(config.phi), name=name, size_step=config.size_step)
+        made_by = {
+            "how": f"{base.name} scaled by {coefficients.label}, phi={config.phi:g}",
+            "base_size": list(base.image_size),
+        }
+    cost = count_cost(spec := spec_of(training, architecture, config.num_classes))
+    height, width = spec.preprocess.size
+    print(f"{architecture.name}: {cost.parameters:,} parameters, {cost.gmacs:.4g} GMACs at {height} × {width} px")
+    facts = {"task": training.task.name, "parameters": cost.parameters, "gmacs": cost.gmacs}
+    return replace(architecture, made_by={**made_by, **facts})
+
+
+def _fitted(config: Config, budget: Budget) -> Architecture:
+    training = training_of(config)
+    measured: list[tuple[float, ModelSpec, float, str]] = []
+    console = Console()
+
+    def measure(phi: float) -> float:
+        spec = spec_of(training, of_phi(training, phi), config.num_classes)
+        # Rounding makes one network of neighbouring phi: it is not measured twice, with two results.
+        known = next((row for row in measured if _same(row[1], spec)), None)
+        value, text = (known[2], f"as phi={known[0]:g}") if known else budget.measure(spec)
+        measured.append((phi, spec, value, text))
+        console.print(f"phi={phi:g}: {value:.4g} {budget.unit}", highlight=False)
+        return value
+
+    fit = fit_phi(measure, budget.limit)
+    console.print(_table(budget, fit, measured))
+    what = f"{budget.key}={budget.limit:g}"
+    if fit.phi is None:
+        lowest = measured[-1]
+        raise UserError(
+            f"{what}: the smallest model (phi={lowest[0]:g}) takes {lowest[2]:.4g} {budget.unit} here; give it more, a smaller "
+            "image_size=, or another machine"
+        )
+    phi, _, value, text = next(row for row in measured if row[0] == fit.phi)
+    if fit.above_largest:
+        console.print(f"{what} has room for more: phi={phi:g}, the largest, takes {value:.4g} {budget.unit}")
+    made_by = {
+        "how": f"scale {what}",
+        "task": training.task.name,
+        "phi": phi,
+        "measured": text,
+        "unit": budget.unit,
+        "value": value,
+        "machine": machine(),
+        "probes": [[row[0], row[2]] for row in measured],
+    }
+    return replace(of_phi(training, phi), made_by=made_by)
+
+
+def _budget(config: Config) -> Budget | None:
+    device = torch_device(training_of(config).device)
+
+    def latency(spec: ModelSpec) -> tuple[float, str]:
+        found = measure_latency(spec, device=device, runs=config.runs, threads=config.threads)
+        return found.milliseconds, str(found)
+
+    def memory(spec: ModelSpec) -> tuple[float, str]:
+        found = measure_memory(spec, device=device, threads=config.threads)
+        return found.megabytes, str(found)
+
+    def gmacs(spec: ModelSpec) -> tuple[float, str]:
+        cost = count_cost(spec)
+        return cost.gmacs, f"{cost.gmacs:.4g} GMACs (counted)"
+
+    ways = {"fit_latency_ms": ("ms", latency), "fit_memory_mb": ("MB", memory), "fit_gmacs": ("GMACs", gmacs)}
+    for key, (unit, measure) in ways.items():
+        if (limit := config.get(key)) is not None:
+            return Budget(key, limit, unit, measure)
+    return None
+
+
+def _table(budget: Budget, fit: Fit, measured: list[tuple[float, ModelSpec, float, str]]) -> Table:
+    table = Table("phi", "input", "measured", "fits", box=box.SIMPLE_HEAD, title=f"{budget.key}={budget.limit:g}")
+    table.columns[0].justify = "right"
+    for phi, spec, value, text in sorted(measured, key=lambda row: row[0]):
+        chosen = phi == fit.phi
+        verdict = "chosen" if chosen else "yes" if value <= budget.limit else "no"
+        height, width = spec.preprocess.size
+        table.add_row(f"{phi:g}", f"{height} × {width}", text, verdict, style="bold" if chosen else "")
+    return table
+
+
+def _same(one: ModelSpec, other: ModelSpec) -> bool:
+    return _nameless(one) == _nameless(other)
+
+
+def _nameless(spec: ModelSpec) -> ModelSpec:
+    return spec.replace(name="", backbone=replace(spec.backbone, name=""))

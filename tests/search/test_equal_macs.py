@@ -1,0 +1,33 @@
+"""Levels of equal cost."""
+
+import pytest
+
+from effdet.search.equal_macs import Level, equal, levels
+
+
+def test_levels_are_the_different_models():
+    found = levels(lambda factor: round(10 * factor), float, target=12, low=1.0, step=0.01)
+    assert [level.model for level in found] == [10, 11, 12, 13, 14, 15]
+    assert [level.macs for level in found] == [10, 11, 12, 13, 14, 15]
+    assert found[1].factor == pytest.approx(1.06)  # 10.5 is rounded to even
+
+
+def test_an_axis_of_large_steps_gives_its_nearest():
+    found = levels(lambda factor: int(factor), lambda model: 10.0 * model, target=14, low=1.0)
+    assert [level.macs for level in found] == [10]
+    beyond = levels(lambda factor: int(factor), lambda model: 100.0 * model, target=14, low=1.0)
+    assert [level.macs for level in beyond] == [100]
+
+
+def test_the_common_cost_that_all_come_near():
+    axes = {
+        "depth": [Level(1.0, "d", 90.0), Level(1.5, "e", 106.0)],
+        "width": [Level(1.0, "w", 97.0), Level(1.1, "x", 105.0), Level(1.2, "y", 115.0)],
+    }
+    chosen = equal(axes, target=100)
+    assert (chosen["depth"].model, chosen["width"].model) == ("e", "x")
+
+
+def test_a_hit_stays():
+    axes = {"a": [Level(1.0, 1, 100.0), Level(1.0, 2, 103.0)], "b": [Level(1.0, 1, 100.0), Level(1.0, 2, 103.0)]}
+    assert {level.macs for level in equal(axes, target=100).values()} == {100.0}
