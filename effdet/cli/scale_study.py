@@ -178,7 +178,7 @@ def _folder(config: Config, words: Words) -> Path:
 
 def _table(name: str, outcomes: list[Outcome], metric: str) -> Table:
     columns = ("", "depth", "width", "size", "layers", "M MACs", metric, "±", "runs", "s")
-    table = Table(*columns, box=box.SIMPLE_HEAD, title=name, pad_edge=False)
+    table = Table(*columns, box=box.SIMPLE_HEAD, title=name, pad_edge=False, padding=(0, 0, 0, 1))
     for column in table.columns:
         column.no_wrap = True
     for column in table.columns[1:]:

@@ -6,6 +6,7 @@ closest to.
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Generic, TypeVar
@@ -42,7 +43,7 @@ def levels(
             found.append(Level(round(factor, 6), model, macs(model)))
             last = model
         factor += step
-    return [level for level in found if 0.7 * target <= level.macs <= 1.3 * target] or [found[-1]]
+    return [level for level in found if 0.6 * target <= level.macs <= 1.3 * target] or [found[-1]]
 
 
 def equal(
@@ -54,7 +55,9 @@ def equal(
         target: the cost that is wished for.
         window: a common cost may differ from `target` by this share.
     """
-    costs = [level.macs for found in axes.values() for level in found if abs(level.macs / target - 1) <= window]
+    reached = {level.macs for found in axes.values() for level in found}
+    middles = {(one + other) / 2 for one, other in itertools.combinations_with_replacement(sorted(reached), 2)}
+    costs = [cost for cost in sorted(middles) if abs(cost / target - 1) <= window]
 
     def choice(common: float) -> dict[str, Level[Model]]:
         return {name: min(found, key=lambda level: abs(level.macs - common)) for name, found in axes.items()}

@@ -106,6 +106,7 @@ def test_a_budget_of_time(tmp_path):
 
 
 @pytest.mark.slow  # trains four times
+@pytest.mark.timeout(900)
 def test_a_study_end_to_end_and_again(tmp_path, capsys):
     for split in ("train", "val"):
         for name, colour in (("red", 200), ("dark", 20)):

@@ -31,3 +31,13 @@ def test_the_common_cost_that_all_come_near():
 def test_a_hit_stays():
     axes = {"a": [Level(1.0, 1, 100.0), Level(1.0, 2, 103.0)], "b": [Level(1.0, 1, 100.0), Level(1.0, 2, 103.0)]}
     assert {level.macs for level in equal(axes, target=100).values()} == {100.0}
+
+
+def test_a_common_cost_may_lie_between_those_that_are_reached():
+    axes = {
+        "depth": [Level(1.0, "d", 105.5)],
+        "width": [Level(1.0, "w", 103.3), Level(1.1, "x", 107.3)],
+        "resolution": [Level(1.3, "r", 97.4), Level(1.4, "s", 154.0)],
+    }
+    chosen = equal(axes, target=122)
+    assert [level.macs for level in chosen.values()] == [105.5, 103.3, 97.4]  # within 4 % of 101.45
