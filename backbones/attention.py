@@ -12,6 +12,7 @@ import math
 from torch import Tensor, nn
 
 from backbones.layers import Activation, Conv2d
+from backbones.lean import gate
 
 KINDS = ("se", "eca", "none")
 
@@ -32,7 +33,7 @@ class SqueezeExcite(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         pooled = x.mean((2, 3), keepdim=True)  # (B, C, 1, 1)
-        return x * self.expand(self.act(self.reduce(pooled))).sigmoid()
+        return gate(x, self.expand(self.act(self.reduce(pooled))))
 
 
 def eca_kernel(channels: int, *, gamma: int = 2, b: int = 1) -> int:

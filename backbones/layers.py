@@ -16,6 +16,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from backbones.lean import norm_act
+
 PADDING_RULES = ("same", "symmetric")
 
 _ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {
@@ -216,7 +218,7 @@ class ConvNormAct(nn.Module):
         self.act = Activation(activation)
 
     def forward(self, x: Tensor) -> Tensor:
-        return self.act(self.norm(self.conv(x)))
+        return norm_act(self.norm, self.act, self.conv(x))
 
 
 class SeparableConv2d(nn.Module):

@@ -20,6 +20,7 @@ from torch import Tensor, nn
 
 from backbones import layers
 from backbones.layers import BatchNorm2d, Conv2d, ConvNormAct, SeparableConv2d
+from backbones.lean import norm_act
 from heads.semantic_losses import SemanticLoss, semantic_loss, upsampled
 from heads.semantic_maps import class_map
 from heads.structures import Geometry, Targets, UserError
@@ -76,7 +77,7 @@ class ConvBlock(nn.Module):
         self.act = layers.activation(activation)
 
     def forward(self, x: Tensor) -> Tensor:
-        return self.act(self.norm(self.conv(x)))
+        return norm_act(self.norm, self.act, self.conv(x))
 
 
 class AuxiliaryHead(nn.Module):

@@ -159,7 +159,7 @@ class VisionModule(LightningModule):
 
     def configure_optimizers(self) -> Any:
         # fp16's scaler unscales before clipping, which a fused optimiser would do too late.
-        fused = self.device.type == "cuda" and self.settings.precision != "16-mixed"
+        fused = self.device.type in ("cpu", "cuda") and self.settings.precision != "16-mixed"
         optimizer = build_optimizer(self.model, self.settings.optimizer, step_pictures=self.step_pictures, fused=fused)
         share = multiplier(self.settings.optimizer, steps=self.total_steps, steps_per_epoch=self.steps_per_epoch)
         return {

@@ -71,7 +71,7 @@ def build_optimizer(
         model: its trainable parameters are optimised; names that begin with ``backbone.`` make the backbone.
         settings: what to build.
         step_pictures: pictures that one optimiser step averages over, on all processes together.
-        fused: one kernel for all parameters, which can also skip a step on the device (CUDA; not for rmsprop).
+        fused: one kernel for all parameters, which can also skip a step on the device (CPU and CUDA; not for rmsprop).
     """
     lr = peak_lr(settings, step_pictures)
     groups = parameter_groups(model, settings, lr)

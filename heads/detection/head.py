@@ -16,6 +16,7 @@ from torch import Tensor, nn
 
 from backbones import layers
 from backbones.layers import BatchNorm2d, Conv2d, SeparableConv2d
+from backbones.lean import norm_act
 from heads.detection.anchors import AnchorSpec, Size
 from heads.detection.anchors import anchors as anchors_of
 from heads.detection.atss import match_atss
@@ -84,7 +85,7 @@ class PredictionNet(nn.Module):
         for level in self.levels:
             x = features[level]
             for conv, norm in self.layers(level):
-                x = self.act(norm(conv(x)))
+                x = norm_act(norm, self.act, conv(x))
             levels.append(x)
         if not isinstance(self.predict, SeparableConv2d):
             return torch.cat([_cells(self.predict(x)) for x in levels], dim=1)

@@ -1,0 +1,122 @@
+"""Activations that training need not store: the same functions and gradients with fewer tensors kept for the backward pass.
+
+Autograd keeps a convolution's output for its BatchNorm, the BatchNorm's output for its activation, and the activation's
+output for the next convolution. The one in the middle is a channel-wise affine map of the first, so :func:`norm_act`
+computes it again (SiLU), or lets the activation overwrite it (ReLU and ReLU6, whose gradients can be told from their output).
+:func:`gate` keeps the product that the next convolution keeps anyway, in place of its factor.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+PIECE = {"cpu": 1 << 18}
+"""Entries handled together on the way back: what stays in a CPU core's cache."""
+
+
+def norm_act(norm: nn.Module, act: nn.Module, x: Tensor) -> Tensor:
+    """``act(norm(x))``. (B, C, H, W) -> the same."""
+    if not _is_lean(norm, act, x):
+        return act(norm(x))
+    if act.name == "relu6":
+        return F.relu6(norm(x), inplace=True)
+    if act.name == "relu":
+        return F.relu(norm(x), inplace=True)
+    if act.name == "silu":
+        return _norm_silu(norm, x)  # type: ignore[arg-type]
+    return act(norm(x))
+
+
+def gate(x: Tensor, weights: Tensor) -> Tensor:
+    """``x * weights.sigmoid()``. (B, C, H, W) and (B, C, 1, 1) logits -> (B, C, H, W)."""
+    if not torch.is_grad_enabled() or _must_be_plain():
+        return x * weights.sigmoid()
+    return _Gate.apply(x, weights)  # type: ignore[no-any-return]
+
+
+def _must_be_plain() -> bool:
+    # A compiler chooses for itself what to compute again, and exported graphs hold no Python.
+    return torch.compiler.is_compiling() or torch.jit.is_tracing()  # pyright: ignore[reportPrivateImportUsage]
+
+
+def _is_lean(norm: nn.Module, act: nn.Module, x: Tensor) -> bool:
+    """Training, with a BatchNorm that takes statistics of this batch, and nobody who watches what lies between."""
+    return (
+        isinstance(norm, nn.BatchNorm2d)
+        and norm.training
+        and norm.affine
+        and x.numel() > x.shape[1]  # one value has no variance: `backbones.layers.BatchNorm2d` knows what to do then
+        and torch.is_grad_enabled()
+        and not (norm._forward_hooks or norm._forward_pre_hooks or act._forward_hooks or act._forward_pre_hooks)
+        and not _must_be_plain()
+    )
+
+
+def _norm_silu(norm: nn.BatchNorm2d, x: Tensor) -> Tensor:
+    momentum = norm.momentum
+    if norm.num_batches_tracked is not None:
+        norm.num_batches_tracked.add_(1)
+        momentum = 1.0 / float(norm.num_batches_tracked) if momentum is None else momentum
+    statistics = (norm.running_mean, norm.running_var)
+    return _NormSilu.apply(x, norm.weight, norm.bias, *statistics, momentum or 0.0, norm.eps)  # type: ignore[no-any-return]
+
+
+class _NormSilu(torch.autograd.Function):
+    """SiLU of BatchNorm in training mode, by PyTorch's own kernels; between the two nothing is stored."""
+
+    @staticmethod
+    def forward(
+        ctx: Any, x: Tensor, weight: Tensor, bias: Tensor, mean: Tensor, var: Tensor, momentum: float, eps: float
+    ) -> Tensor:
+        normed, batch_mean, scale, reserve, kernel = torch.ops.aten._batch_norm_impl_index(
+            x, weight, bias, mean, var, True, momentum, eps, torch.backends.cudnn.enabled
+        )
+        ctx.save_for_backward(x, weight, bias, mean, var, batch_mean, scale, reserve)
+        ctx.eps, ctx.kernel = eps, kernel
+        return F.silu(normed, inplace=True)
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
+        x, weight, bias, mean, var, batch_mean, scale, reserve = ctx.saved_tensors
+        factor = weight * scale
+        slope = _silu_slope(gradients[0], x, factor, bias - batch_mean * factor)
+        grads = torch.ops.aten._batch_norm_impl_index_backward(
+            ctx.kernel, x, slope, weight, mean, var, batch_mean, scale, True, ctx.eps, [True, True, True], reserve
+        )
+        return *grads, None, None, None, None
+
+
+def _silu_slope(gradient: Tensor, x: Tensor, factor: Tensor, shift: Tensor) -> Tensor:
+    """The gradient of ``silu(x * factor + shift)`` with respect to its argument; `factor` and `shift` are (C,)."""
+    layout = torch.channels_last
+    slope = torch.empty_like(x, memory_format=layout)
+    # (B, C, H, W) -> (B * H * W, C), a view. Piece by piece the argument never leaves the cache.
+    cells = [
+        tensor.contiguous(memory_format=layout).permute(0, 2, 3, 1).flatten(0, 2) for tensor in (gradient, x, slope)
+    ]
+    size = max(1, PIECE.get(x.device.type, 1 << 25) // x.shape[1])
+    for g, value, out in zip(*(tensor.split(size) for tensor in cells), strict=True):
+        torch.addcmul(shift, value, factor, out=out)
+        torch.ops.aten.silu_backward.grad_input(g, out, grad_input=out)
+    return slope
+
+
+class _Gate(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, weights: Tensor) -> Tensor:
+        share = weights.sigmoid()
+        product = x * share
+        ctx.save_for_backward(product, share)
+        return product
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, Tensor]:
+        # With p = x s: dL/dw = s (1 - s) sum(g x) = (1 - s) sum(g p), which has no x in it, and no division.
+        product, share = ctx.saved_tensors
+        (gradient,) = gradients
+        total = (gradient * product).sum((2, 3), keepdim=True)
+        return gradient * share, total * (1 - share)
