@@ -52,7 +52,7 @@ def _ray() -> Any:
     try:
         import ray
     except ImportError:
-        raise UserError("engine=ray: Ray is not installed; pip install 'effdet-lightning[search]'") from None
+        raise UserError("engine=ray: Ray is not installed; pip install 'effdet-lightning[ray]'") from None
     return ray
 
 

@@ -153,6 +153,11 @@ class StudyStore:
             )
         return self.trials(batch)
 
+    def price(self, number: int, cost: float) -> None:
+        """The trial's cost, before it is trained: a measured one is not measured again after a kill."""
+        with _Transaction(self._db):
+            self._db.execute("UPDATE trials SET cost = ? WHERE number = ?", (cost, number))
+
     def start(self, number: int) -> None:
         """The trial is being trained."""
         with _Transaction(self._db):

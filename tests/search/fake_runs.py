@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import time
@@ -29,6 +30,9 @@ def run(words: tuple[str, ...]) -> Mapping[str, Any]:
             raise FloatingPointError("loss is not finite")
         case "die":
             os.kill(os.getpid(), signal.SIGKILL)
+        case "kill":
+            os.kill(int(chosen["victim"]), signal.SIGKILL)
+            time.sleep(60)
         case "leave":
             os._exit(3)
         case "sleep":
@@ -36,6 +40,14 @@ def run(words: tuple[str, ...]) -> Mapping[str, Any]:
             signal.signal(signal.SIGTERM, lambda number, frame: _saved(chosen["saved"]))
             time.sleep(60)
     raise AssertionError(chosen)
+
+
+def trained(words: tuple[str, ...]) -> Mapping[str, Any]:
+    """As a training of a model file would end: the more kernels of 5, the better."""
+    chosen = settings(words)
+    stages = json.loads(Path(chosen["architecture.path"]).read_text())["backbone"]["stages"]
+    assert chosen["resume"] == "auto" and chosen["report"] == "false"
+    return {"top1": sum(stage["kernel"] for stage in stages) / 35}
 
 
 def _saved(path: str) -> None:

@@ -128,7 +128,7 @@ def test_errors_come_before_work(tmp_path):
 
 def test_ray_is_asked_for_in_one_line_where_it_is_missing(tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "ray", None)
-    with pytest.raises(UserError, match=r"engine=ray: Ray is not installed; pip install 'effdet-lightning\[search\]'"):
+    with pytest.raises(UserError, match=r"engine=ray: Ray is not installed; pip install 'effdet-lightning\[ray\]'"):
         run_all(jobs_of(tmp_path, a=("do=pass",)), engine="ray")
 
 

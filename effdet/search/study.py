@@ -1,0 +1,145 @@
+"""The search itself: ask for a batch of architectures, train them, tell what they were worth; until there were enough."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from backbones.scaling import BackboneSpec
+from effdet.search.executor import Job, JobResult, Run, run_jobs
+from effdet.search.reward import FAILED, Reward
+from effdet.search.searcher import Searcher, dump_state, load_state
+from effdet.search.space import SearchSpace
+from effdet.search.store import StudyStore, Trial
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """How a candidate is judged."""
+
+    run: Run
+    """Runs the words of one training and gives its metrics; a function of a module."""
+    job: Callable[[BackboneSpec], Job]
+    """The training of an architecture. Its key is the architecture's name."""
+    metric: str
+    """Which of the metrics is the accuracy."""
+    cost: Callable[[BackboneSpec], float]
+    """Of an architecture; counted or measured before its batch is trained, when nothing else runs."""
+    reward: Reward
+
+
+@dataclass(frozen=True)
+class Execution:
+    """Where and how many at a time. None of it changes what is found."""
+
+    workers: int = 1
+    engine: str = "local"
+    threads: int | None = None
+    timeout: float | None = None
+    """Seconds that one candidate may take; after that it has failed."""
+    preload: Sequence[str] = ()
+
+
+def search(
+    store: StudyStore,
+    space: SearchSpace,
+    searcher: Searcher,
+    evaluation: Evaluation,
+    *,
+    trials: int,
+    batch: int,
+    execution: Execution | None = None,
+    notify: Callable[[Trial], None] = lambda trial: None,
+) -> list[Trial]:
+    """Go on with the study in `store` until it has `trials`; returns them all.
+
+    Args:
+        searcher: fresh; its state is read from the study where there is one.
+        batch: candidates between two updates of the searcher. They may be trained at the same time.
+        notify: told of each trial that has ended in this run.
+    """
+    newest = store.newest_batch()
+    if newest is not None:
+        load_state(searcher, newest[1])
+        asked = store.trials(newest[0])
+    else:
+        asked = list[Trial]()
+    while True:
+        if asked:
+            ended = _batch(store, space, evaluation, asked, execution or Execution(), notify)
+            searcher.tell([trial.choices for trial in ended], [trial.reward or FAILED for trial in ended])
+        left = trials - len(store.trials())
+        if left <= 0:
+            return store.trials()
+        tokens = searcher.ask(min(batch, left))
+        asked = store.add_batch(tokens, dump_state(searcher))
+
+
+def _batch(
+    store: StudyStore,
+    space: SearchSpace,
+    evaluation: Evaluation,
+    asked: Sequence[Trial],
+    execution: Execution,
+    notify: Callable[[Trial], None],
+) -> list[Trial]:
+    """Bring all of `asked`, one batch, to their end."""
+    number = asked[0].batch
+    first: dict[BackboneSpec, int] = {}  # architecture -> the trial that trains it: no network is trained twice
+    for trial in store.trials():
+        first.setdefault(space.decode(trial.choices), trial.number)
+    jobs, trained = list[Job](), dict[str, Trial]()
+    for trial in asked:
+        spec = space.decode(trial.choices)
+        if not trial.ended and first[spec] == trial.number:
+            if trial.cost is None:
+                store.price(trial.number, evaluation.cost(spec))
+            job = evaluation.job(spec)
+            jobs.append(job)
+            trained[job.key] = trial
+
+    def done(result: JobResult) -> None:
+        trial = trained[result.key].number
+        _record(store, trial, result, evaluation)
+        notify(store.trials(number)[trial - asked[0].number])
+
+    run_jobs(
+        jobs,
+        evaluation.run,
+        workers=execution.workers,
+        engine=execution.engine,
+        threads=execution.threads,
+        timeout=execution.timeout,
+        preload=execution.preload,
+        on_done=done,
+        on_start=lambda key: store.start(trained[key].number),
+    )
+    known = store.trials()
+    for trial in store.trials(number):
+        if not trial.ended:
+            same = known[first[space.decode(trial.choices)]]
+            store.finish(
+                trial.number,
+                same.state,
+                reward=same.reward or FAILED,
+                accuracy=same.accuracy,
+                cost=same.cost,
+                error=same.error,
+                same_as=same.number,
+            )
+            notify(store.trials(number)[trial.number - asked[0].number])
+    return store.trials(number)
+
+
+def _record(store: StudyStore, number: int, result: JobResult, evaluation: Evaluation) -> None:
+    cost = store.trials()[number].cost
+    accuracy = result.metrics.get(evaluation.metric)
+    if result.ok and accuracy is not None and cost is not None and math.isfinite(cost):
+        reward = evaluation.reward(accuracy, cost)
+        store.finish(number, "done", reward=reward, accuracy=accuracy, cost=cost, seconds=result.seconds)
+        return
+    # A training that ends well without a number to show for it had one that was not finite.
+    state = "nan" if result.ok or result.nonfinite else "failed"
+    error = result.error or f"{evaluation.metric} is not a finite number"
+    store.finish(number, state, reward=FAILED, cost=cost, seconds=result.seconds, error=error)
