@@ -89,6 +89,15 @@ COMMANDS: dict[str, Command] = {
             ),
         ),
         Command(
+            "search",
+            "search for an architecture: propose networks, train each for a while, learn from the verdicts",
+            trains=True,
+            examples=(
+                "effdet search trials=48 task=classification data=cifar10 data.root=DIR image_size=48 limit=2000",
+                "effdet search algorithm=evolution cost=latency target=10 task=classification data=folder data.root=DIR",
+            ),
+        ),
+        Command(
             "compare",
             "the difference of two evaluations on the same split, and how sure it is",
             positional=("first", "second"),
