@@ -19,7 +19,7 @@ def macs(spec):
 def test_macs_are_near_the_target(factor):
     target = factor * macs(BASE)
     found = equal_macs_baseline(BASE, macs, target=target)
-    assert macs(found) == pytest.approx(target, rel=0.06)
+    assert macs(found) == pytest.approx(target, rel=0.02)
     assert (found.stem_channels, found.head_channels) == (BASE.stem_channels, BASE.head_channels)
 
 
