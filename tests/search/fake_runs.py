@@ -36,9 +36,9 @@ def run(words: tuple[str, ...]) -> Mapping[str, Any]:
         case "leave":
             os._exit(3)
         case "sleep":
-            Path(chosen["started"]).write_text(str(os.getpid()))
             signal.signal(signal.SIGTERM, lambda number, frame: _saved(chosen["saved"]))
-            time.sleep(60)
+            Path(chosen["started"]).write_text(str(os.getpid()))
+            time.sleep(250)
     raise AssertionError(chosen)
 
 

@@ -200,6 +200,7 @@ def run(config: Config, words: Words) -> RunResult:
             f"space: {found.space.count:.2e} architectures around {found.base.name} at {found.base.image_size[0]} px; "
             f"target {found.target:.4g} {found.unit}, reward {config.reward}",
             highlight=False,
+            soft_wrap=True,
         )
         try:
             trials = found.run()
