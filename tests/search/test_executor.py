@@ -68,8 +68,9 @@ def test_what_has_ended_is_not_run_again_and_what_was_killed_is(tmp_path):
 def test_a_job_that_takes_too_long_is_ended(tmp_path):
     jobs = jobs_of(tmp_path, slow=("do=sleep", f"started={tmp_path / 'pid'}", f"saved={tmp_path / 'saved'}"))
     assert "longer than 4 seconds" in run_all(jobs, timeout=4.0)["slow"].error
-    with pytest.raises(ProcessLookupError):
-        os.kill(int((tmp_path / "pid").read_text()), 0)
+    if (tmp_path / "pid").exists():  # on a busy machine it may not even have begun
+        with pytest.raises(ProcessLookupError):
+            os.kill(int((tmp_path / "pid").read_text()), 0)
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
@@ -80,9 +81,14 @@ def test_a_signal_lets_jobs_save_and_ends_them(tmp_path, number):
         wait_for(pid)
         os.kill(os.getpid(), number)
 
+    # A shell starts background jobs deaf to Ctrl-C, and the tests may be one.
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
     threading.Thread(target=stop, daemon=True).start()
-    with pytest.raises(KeyboardInterrupt):
-        run_all(jobs_of(tmp_path, slow=("do=sleep", f"started={pid}", f"saved={saved}")))
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            run_all(jobs_of(tmp_path, slow=("do=sleep", f"started={pid}", f"saved={saved}")))
+    finally:
+        signal.signal(signal.SIGINT, before)
     assert saved.read_text() == "saved"
     assert not (tmp_path / "slow" / "result.json").exists()
 
