@@ -50,7 +50,7 @@ def run_on_ray(
 
 def _ray() -> Any:
     try:
-        import ray
+        import ray  # type: ignore[import-not-found]
     except ImportError:
         raise UserError("engine=ray: Ray is not installed; pip install 'effdet-lightning[ray]'") from None
     return ray

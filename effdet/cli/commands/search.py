@@ -209,7 +209,7 @@ def run(config: Config, words: Words) -> RunResult:
             raise
         path = found.write(trials)
         console.print(_table(found, pareto_front(trials), best_trial(trials)))
-        console.print(_summary(trials), highlight=False)
+        console.print(_summary(trials), highlight=False, soft_wrap=True)
         console.print(str(folder / "pareto.png"), highlight=False, soft_wrap=True)
         print(path)
     top = best_trial(trials)
