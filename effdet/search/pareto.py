@@ -61,6 +61,7 @@ def plot_front(trials: Sequence[Trial], path: Path, *, metric: str, cost: str, t
     axes.axvline(target, color="grey", linestyle="--", linewidth=1, label="target")
     axes.set(xlabel=cost, ylabel=metric)
     axes.grid(alpha=0.3)
-    axes.legend(loc="lower right")
+    axes.locator_params(nbins=5)  # costs have many digits
+    axes.legend(loc="best")
     figure.savefig(path, dpi=120)
     return path
