@@ -14,12 +14,18 @@ from typing import Generic, TypeVar
 Model = TypeVar("Model")
 
 
+REACH = 0.3
+"""Levels are looked for within this share of the target."""
+MOST_STEPS = 1024
+"""An axis that never gets there (coefficients of 1) ends here."""
+
+
 @dataclass(frozen=True)
 class Level(Generic[Model]):
     """A model on an axis."""
 
     factor: float
-    """Along the axis: the smallest tried that gives this model."""
+    """Along the axis; of several that give this model, the smallest that was tried."""
     model: Model
     macs: float
 
@@ -35,20 +41,24 @@ def levels(
         low: where the axis begins.
         step: between factors that are tried.
     """
+    at = lambda index: build(round(low + index * step, 6))
+    least, most = (1 - REACH) * target, (1 + REACH) * target
+    # Counting takes a tenth of a second: what is far too small is found by halving, and not counted one by one.
+    first, beyond = 0, 1
+    while beyond < MOST_STEPS and macs(at(beyond)) < least:
+        first, beyond = beyond, 2 * beyond
+    while beyond - first > 1:
+        middle = (first + beyond) // 2
+        first, beyond = (middle, beyond) if macs(at(middle)) < least else (first, middle)
     found: list[Level[Model]] = []
-    factor, last = low, None
-    while not found or found[-1].macs < 1.3 * target:
-        model = build(round(factor, 6))
-        if model != last:
-            found.append(Level(round(factor, 6), model, macs(model)))
-            last = model
-        factor += step
-    return [level for level in found if 0.6 * target <= level.macs <= 1.3 * target] or [found[-1]]
+    while not found or (found[-1].macs <= most and first < MOST_STEPS):
+        if not found or at(first) != found[-1].model:
+            found.append(Level(round(low + first * step, 6), at(first), macs(at(first))))
+        first += 1
+    return [level for level in found if least <= level.macs <= most] or [found[-1]]
 
 
-def equal(
-    axes: Mapping[str, Sequence[Level[Model]]], *, target: float, window: float = 0.15
-) -> dict[str, Level[Model]]:
+def equal(axes: Mapping[str, Sequence[Level[Model]]], *, target: float, window: float = 0.2) -> dict[str, Level[Model]]:
     """A level of each axis, so that the largest deviation from a common cost is smallest.
 
     Args:
@@ -63,6 +73,6 @@ def equal(
         return {name: min(found, key=lambda level: abs(level.macs - common)) for name, found in axes.items()}
 
     def worst(common: float) -> float:
-        return max(abs(level.macs / common - 1) for level in choice(common).values())
+        return max((abs(level.macs / common - 1) for level in choice(common).values()), default=0.0)
 
     return choice(min([target, *costs], key=lambda common: (round(worst(common), 3), abs(common - target))))

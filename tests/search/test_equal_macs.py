@@ -41,3 +41,15 @@ def test_a_common_cost_may_lie_between_those_that_are_reached():
     }
     chosen = equal(axes, target=122)
     assert [level.macs for level in chosen.values()] == [105.5, 103.3, 97.4]  # within 4 % of 101.45
+
+
+def test_few_models_far_below_the_target_are_counted():
+    counted = []
+    found = levels(lambda factor: factor, lambda model: counted.append(model) or model, target=40, low=1.0, step=0.1)
+    assert found[0].macs == pytest.approx(28) and found[-1].macs == pytest.approx(52)
+    assert sum(model < 28 for model in counted) <= 20  # of 270
+
+
+def test_an_axis_that_stays_where_it_is_ends():
+    assert [level.macs for level in levels(lambda factor: "same", lambda model: 5.0, target=5, low=0.0)] == [5]
+    assert equal({}, target=1.0) == {}
