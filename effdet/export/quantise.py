@@ -7,7 +7,7 @@ float: small rounding there moves every score and box, and it is a small part of
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -33,17 +33,18 @@ INNER = (
 LAYERS = ("Conv", "MatMul", "Gemm")
 
 
-def quantise(model: Any, pictures: Tensor, info: ExportInfo, *, folder: Path) -> Any:
+def quantise(model: Any, pictures: Tensor, info: ExportInfo, *, folder: Path, in_float: Collection[str] = ()) -> Any:
     """An ``onnx.ModelProto`` in float32 -> one in int8.
 
     Args:
         pictures: (N, 3, H, W) uint8, on the canvas.
         folder: for files on the way.
+        in_float: operators of `INNER` that the runtime is faster without.
     """
     import onnx
     from onnxruntime.quantization import CalibrationMethod, QuantFormat, QuantType, quantize_static
 
-    inner = inner_nodes(model)
+    inner = inner_nodes(model, in_float=in_float)
     target = folder / "quantised.onnx"
     with quiet():
         quantize_static(
@@ -55,7 +56,7 @@ def quantise(model: Any, pictures: Tensor, info: ExportInfo, *, folder: Path) ->
             activation_type=QuantType.QUInt8,
             weight_type=QuantType.QInt8,
             calibrate_method=CalibrationMethod.MinMax,
-            op_types_to_quantize=list(INNER),
+            op_types_to_quantize=[name for name in INNER if name not in in_float],
             nodes_to_quantize=inner,
         )
     quantised = onnx.load(str(target))
@@ -63,8 +64,9 @@ def quantise(model: Any, pictures: Tensor, info: ExportInfo, *, folder: Path) ->
     return quantised
 
 
-def inner_nodes(model: Any) -> list[str]:
+def inner_nodes(model: Any, *, in_float: Collection[str] = ()) -> list[str]:
     """Names of the nodes between the first layers and the last ones: those that have a layer before or at, and one after."""
+    wanted = set(INNER) - set(in_float)
     nodes = list(model.graph.node)  # in topological order, as ONNX demands
     after_layer: set[str] = set()  # tensors behind a layer
     behind: set[str] = set()  # nodes at or behind a layer
@@ -78,7 +80,7 @@ def inner_nodes(model: Any) -> list[str]:
         ahead = any(name in before_layer for name in node.output)
         if node.op_type in LAYERS or ahead:
             before_layer.update(node.input)
-        if ahead and node.name in behind and node.op_type in INNER:
+        if ahead and node.name in behind and node.op_type in wanted:
             inner.append(node.name)
     return inner[::-1]
 

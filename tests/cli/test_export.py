@@ -83,3 +83,10 @@ def test_misuse_is_one_line(words, said, saved, capsys, tmp_path, monkeypatch): 
     lines = capsys.readouterr().err.strip().splitlines()
     assert len(lines) == 1 and lines[0].startswith("error: ") and said in lines[0]
     assert not list(tmp_path.iterdir())
+
+
+def test_int8_without_pictures_is_refused_before_work(saved, tmp_path, capsys, monkeypatch):  # noqa: F811
+    drawn = []
+    monkeypatch.setattr("effdet.cli.commands.export.street_pictures", lambda count: drawn.append(count))
+    assert main(["export", f"model={saved}", "precision=int8", f"out={tmp_path / 'x.onnx'}"]) == 2
+    assert "precision=int8 needs pictures" in capsys.readouterr().err and not drawn

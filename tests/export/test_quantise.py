@@ -19,3 +19,4 @@ def test_only_what_lies_between_layers_is_quantised():
     value = helper.make_tensor_value_info("x", TensorProto.FLOAT, None)
     model = helper.make_model(helper.make_graph(nodes, "g", [value], []))
     assert inner_nodes(model) == ["stem", "relu6", "block", "skip"]
+    assert inner_nodes(model, in_float=("Clip", "Mul")) == ["stem", "block", "skip"]

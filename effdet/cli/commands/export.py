@@ -35,6 +35,8 @@ def run(config: Config, words: Words) -> RunResult:
         dynamic_size=config.dynamic_size,
     )
     settings.check_installed()
+    if settings.precision == "int8" and config.source is None and config.get("data.name") is None:
+        raise UserError("precision=int8 needs pictures to measure ranges on: data=NAME data.root=DIR, or source=FOLDER")
     model = open_network(config)
     size = config.image_size
     canvas = None if size is None else (size, size) if isinstance(size, int) else (size[0], size[1])
@@ -90,8 +92,6 @@ def _calibration(config: Config, preprocess: Preprocess) -> Any:
     count = config.calibration.pictures
     if config.source is not None:
         return canvases(_read(config.source, count), preprocess)
-    if config.get("data.name") is None:
-        raise UserError("precision=int8 needs pictures to measure ranges on: data=NAME data.root=DIR, or source=FOLDER")
     return canvases(_read_source(open_split(config.replacing({"limit": None}), "train", wanted=()), count), preprocess)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from typing import Any
 
 import torch
@@ -18,15 +19,15 @@ OPSET = 18
 """The oldest that PyTorch's exporter writes without a conversion: the most runtimes read it."""
 
 
-def write(job: WriteJob) -> None:
-    """One file with its weights inside."""
+def write(job: WriteJob, *, in_float: Collection[str] = ()) -> None:
+    """One file with its weights inside; `in_float`: operators that int8 leaves alone."""
     import onnx
 
     model = to_onnx(job)
     if job.info.precision == "int8":
         if job.calibration is None or not len(job.calibration):
             raise UserError("precision=int8 needs pictures to measure ranges on; give data=NAME or source=FOLDER")
-        model = quantise(model, job.calibration, job.info, folder=job.path.parent)
+        model = quantise(model, job.calibration, job.info, folder=job.path.parent, in_float=in_float)
     onnx.helper.set_model_props(model, {KEY: job.info.to_json()})
     onnx.save(model, str(job.path))
 

@@ -8,6 +8,10 @@ from effdet.export.formats import WriteJob
 from effdet.export.formats import onnx as onnx_format
 from effdet.inference.exported import KEY
 
+IN_FLOAT = ("Sigmoid", "Mul")
+"""SiLU and channel attention in int8 files: OpenVINO joins SiLU, in float, with the convolution before it. In int8 a D0 takes 1.4
+times as long (measured), and its logits err by 1.8 times as much. ONNX Runtime joins nothing, and is faster with all in int8."""
+
 
 def write(job: WriteJob) -> None:
     """Two files; both are needed.
@@ -18,7 +22,7 @@ def write(job: WriteJob) -> None:
     import openvino
 
     source = job.path.with_suffix(".onnx")
-    onnx_format.write(replace(job, path=source))
+    onnx_format.write(replace(job, path=source), in_float=IN_FLOAT)
     model = openvino.convert_model(source)
     model.set_rt_info(job.info.to_json(), [KEY, "info"])
     openvino.save_model(model, job.path, compress_to_fp16=job.info.precision == "fp16")

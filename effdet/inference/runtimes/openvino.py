@@ -15,7 +15,7 @@ class OpenVinoRuntime:
     """One compiled model.
 
     OpenVINO computes in bf16 by itself where the CPU has it; here it computes as the file says, so that a float32 file gives
-    float32 results everywhere.
+    float32 results everywhere. What an int8 file leaves in float is computed in bf16, finer than its int8 and as fast.
     """
 
     def __init__(self, path: Path, threads: int) -> None:
@@ -26,7 +26,7 @@ class OpenVinoRuntime:
             raise UserError(f"{path}: OpenVINO cannot read it: {str(error).strip().splitlines()[-1]}") from None
         text = model.get_rt_info([KEY, "info"]).astype(str) if model.has_rt_info([KEY, "info"]) else None
         self.info = ExportInfo.from_json(text, source=path)
-        hint = "bf16" if self.info.precision == "bf16" else "f32"
+        hint = "bf16" if self.info.precision in ("bf16", "int8") else "f32"
         settings = {"INFERENCE_PRECISION_HINT": hint, "INFERENCE_NUM_THREADS": threads, "PERFORMANCE_HINT": "LATENCY"}
         self._compiled = core.compile_model(model, "CPU", settings)
 
