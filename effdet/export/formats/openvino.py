@@ -9,8 +9,8 @@ from effdet.export.formats import onnx as onnx_format
 from effdet.inference.exported import KEY
 
 IN_FLOAT = ("Sigmoid", "Mul")
-"""SiLU and channel attention in int8 files: OpenVINO joins SiLU, in float, with the convolution before it. In int8 a D0 takes 1.4
-times as long (measured), and its logits err by 1.8 times as much. ONNX Runtime joins nothing, and is faster with all in int8."""
+"""SiLU and channel attention in int8 files: OpenVINO joins SiLU, in float, with the convolution before it. In int8 a D0 takes
+1.4 times as long (measured), and its logits err by 1.8 times as much. ONNX Runtime is faster with all of it in int8."""
 
 
 def write(job: WriteJob) -> None:
