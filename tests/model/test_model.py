@@ -85,7 +85,7 @@ def test_each_part_can_be_overridden():
     ("arguments", "text"),
     [
         ({"task": "detecton", "backbone": "b0"}, "task='detecton' is unknown"),
-        ({"task": "detection"}, "one of backbone= and phi="),
+        ({"task": "detection"}, "one of backbone=, phi= and architecture.path="),
         ({"name": "tf_efficientdet_d0", "backbone": "b1"}, "fixes the backbone"),
         ({"name": "tf_efficientdet_d0", "task": "classification"}, "is a detector"),
         ({"task": "detection", "backbone": "b0", "neck": {"chanels": 3}}, "neck.chanels is unknown"),
