@@ -33,7 +33,7 @@ def real_logits(path: Path, coco: Path, weights: Path, *, pictures: int = 16) ->
     with torch.no_grad():
         for file in sorted((coco / "val2017").glob("*.jpg"))[:pictures]:
             canvas, _ = model.preprocess.geometry(read_image(file))
-            images = model.preprocess.normalise(torch.from_numpy(canvas).permute(2, 0, 1)[None])
+            images = model.preprocess.normalise(torch.tensor(canvas).permute(2, 0, 1)[None])
             out = folded(images)["detection"]
             logits.append(out.class_logits[0].numpy())
             deltas.append(out.box_deltas[0].numpy())
