@@ -111,8 +111,8 @@ def rows(work: Path, coco: str | None) -> dict[str, Row]:
             "the same with torch.compile", "–", "train_step", step | {"compiled": True}, step, close, rounds=7, weights=True
         ),
         "loader": Row(
-            "loader: default augmentation, one worker, a pass over 206 COCO pictures", "≤ 0.67", "loader", load, load, same_count, rounds=5,
-            needs=("coco",),
+            "loader: default augmentation, one worker, a pass over 206 COCO pictures", "≤ 0.67", "loader", load, load,
+            same_count, rounds=5, needs=("coco",),
         ),
         "loader-mosaic": Row(
             "the same with mosaic", "–", "loader", load | {"augment": "strong"}, load, same_count, rounds=5, needs=("coco",)

@@ -96,7 +96,7 @@ def model_spec(
     Args:
         architecture: taken instead of what the configuration chooses.
     """
-    choice = chosen_model(config) if architecture is None else {"architecture": architecture}
+    choice: dict[str, Any] = chosen_model(config) if architecture is None else {"architecture": architecture}
     neck = config.get("neck")
     heads = config.get("head")
     if "detection" in heads:

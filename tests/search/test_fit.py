@@ -8,6 +8,7 @@ from effdet.search.fit import STEP, fit_phi
 @pytest.mark.parametrize("budget", [0.07, 0.5, 1.0, 1.9, 2.0, 30.0])
 def test_the_largest_within_the_budget(budget):
     fit = fit_phi(lambda phi: 2.0**phi, budget)
+    assert fit.phi is not None
     assert 2.0**fit.phi <= budget < 2.0 ** (fit.phi + STEP)
     assert fit.chosen.fits and fit.chosen.value == 2.0**fit.phi
     assert len(fit.probes) <= 12 and len({probe.phi for probe in fit.probes}) == len(fit.probes)

@@ -225,9 +225,18 @@ def _at_best(curve: ClassCurve) -> list[str]:
 
 def _unit_chart(curves: Mapping[str, list[tuple[float, float]]], title: str, x_label: str, y_label: str) -> Html:
     """Curves of shares by shares."""
-    bounds = (0.0, 1.0)
-    labels = {"title": title, "x_label": x_label, "y_label": y_label}
-    return figure(line_chart(curves, **labels, x_bounds=bounds, y_bounds=bounds, width=560, height=380))
+    return figure(
+        line_chart(
+            curves,
+            title=title,
+            x_label=x_label,
+            y_label=y_label,
+            x_bounds=(0, 1),
+            y_bounds=(0, 1),
+            width=560,
+            height=380,
+        )
+    )
 
 
 def _mean_precision(curves: list[ClassCurve]) -> list[tuple[float, float]]:
