@@ -6,6 +6,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import numpy as np
+from PIL import Image
 
 from effdet.data.images import Policy
 from effdet.data.records import Record, RecordTable, Source, encode_names
@@ -75,7 +76,7 @@ class ArraySource(Source):
         super().__init__(table, classes, name=name, split=split, labelled=("category",), warnings=warnings)
         self._pixels = pixels
 
-    def read_image(
+    def open_picture(
         self, record: Record, *, policy: Policy = "error", at_least: tuple[int, int] | None = None
-    ) -> np.ndarray:
-        return np.ascontiguousarray(self._pixels[record.image_id - 1])
+    ) -> Image.Image:
+        return Image.fromarray(self._pixels[record.image_id - 1])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+from PIL import Image
 
 from effdet.data.array_source import category_table
 from effdet.data.checks import DataError
@@ -55,11 +56,9 @@ class CropSource(Source):
         source.annotation_ids = table.annotation_ids[chosen]
         return source
 
-    def read_image(
+    def open_picture(
         self, record: Record, *, policy: Policy = "error", at_least: tuple[int, int] | None = None
-    ) -> np.ndarray:
+    ) -> Image.Image:
         window = record.image_id - 1
         scene = self._scenes.records[int(self._owners[window])]
-        left, top, right, bottom = self._windows[window].tolist()
-        pixels = self._scenes.read_image(scene, policy=policy)
-        return np.ascontiguousarray(pixels[top:bottom, left:right])
+        return self._scenes.open_picture(scene, policy=policy).crop(self._windows[window].tolist())

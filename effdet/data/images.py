@@ -40,15 +40,20 @@ _ORIENTATION, _QUARTER_TURNS = 0x0112, (5, 6, 7, 8)
 _truncated_lock = threading.Lock()
 
 
-def read_image(
+def read_image(path: Path | str, *, size: tuple[int, int] | None = None, policy: Policy = "error") -> np.ndarray:
+    """(h, w, 3) uint8 RGB, contiguous: the pixels of :func:`open_picture`."""
+    return np.array(open_picture(path, size=size, policy=policy))
+
+
+def open_picture(
     path: Path | str,
     *,
     size: tuple[int, int] | None = None,
     policy: Policy = "error",
     at_least: tuple[int, int] | None = None,
     content: bytes | None = None,
-) -> np.ndarray:
-    """The pixels of a picture.
+) -> Image.Image:
+    """A picture, decoded.
 
     Args:
         path: the file.
@@ -61,7 +66,11 @@ def read_image(
             its size, which is several times faster. Training only: the result is smaller than `size`.
 
     Returns:
-        (h, w, 3) uint8 RGB, contiguous.
+        An RGB picture of Pillow's: an array of its pixels and back is a third of what decoding costs, and training
+        only stretches it.
+
+    Raises:
+        DataError: no such picture, or none that can be read.
     """
     try:
         with Image.open(path if content is None else io.BytesIO(content)) as image:
@@ -150,15 +159,15 @@ def _load_partly(path: Path | str, image: Image.Image) -> None:
             ImageFile.LOAD_TRUNCATED_IMAGES = before
 
 
-def _rgb(image: Image.Image) -> np.ndarray:
+def _rgb(image: Image.Image) -> Image.Image:
     if image.mode == "RGB":
-        return np.array(image)
+        return image
     if image.mode.startswith("I") or image.mode == "F":
-        return _from_deep(np.asarray(image))
+        return Image.fromarray(_from_deep(np.asarray(image)))
     if image.mode in ("P", "PA") or "transparency" in image.info:
         # Through RGBA, so that Pillow does not paint the palette's transparent entry by a rule of its own.
         image = image.convert("RGBA")
-    return np.array(image.convert("RGB"))
+    return image.convert("RGB")
 
 
 def _from_deep(values: np.ndarray) -> np.ndarray:

@@ -11,6 +11,7 @@ from dataclasses import fields, replace
 from typing import Any
 
 import numpy as np
+from PIL import Image
 
 from effdet.data.checks import DataError, Findings
 from effdet.data.images import Policy
@@ -50,10 +51,10 @@ class MixedSource(Source):
     def _part(self, record: Record) -> Source:
         return self.parts[self._part_of[record.image_id]]
 
-    def read_image(
+    def open_picture(
         self, record: Record, *, policy: Policy = "error", at_least: tuple[int, int] | None = None
-    ) -> np.ndarray:
-        return self._part(record).read_image(record, policy=policy, at_least=at_least)
+    ) -> Image.Image:
+        return self._part(record).open_picture(record, policy=policy, at_least=at_least)
 
     def read_mask(self, record: Record) -> np.ndarray | None:
         part = self._part(record)

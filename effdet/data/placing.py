@@ -57,24 +57,24 @@ class Window:
         clipped = np.clip(whole, [left, top, left, top], [right, bottom, right, bottom])
         return clipped.astype(np.float32), _area(clipped) / np.maximum(_area(whole), 1e-9)
 
-    def stretch(self, pixels: np.ndarray, size: tuple[int, int], method: Image.Resampling) -> np.ndarray:
+    def stretch(self, picture: Image.Image, size: tuple[int, int], method: Image.Resampling) -> np.ndarray:
         """The window's pixels in the target's size.
 
         Args:
-            pixels: (h, w[, 3]) uint8, the whole picture; it may have been decoded smaller than `size`.
+            picture: the whole picture, RGB or grey; it may have been decoded smaller than `size`.
             size: (height, width) of the record, in which `source` is counted.
             method: Pillow's filter.
         """
-        ratio_y, ratio_x = pixels.shape[0] / size[0], pixels.shape[1] / size[1]
+        ratio_y, ratio_x = picture.height / size[0], picture.width / size[1]
         x1, y1, x2, y2 = self.source
         box = (
             max(0.0, x1 * ratio_x),
             max(0.0, y1 * ratio_y),
-            min(float(pixels.shape[1]), x2 * ratio_x),
-            min(float(pixels.shape[0]), y2 * ratio_y),
+            min(float(picture.width), x2 * ratio_x),
+            min(float(picture.height), y2 * ratio_y),
         )
         left, top, right, bottom = self.target
-        patch = Image.fromarray(pixels).resize((right - left, bottom - top), method, box=box)
+        patch = picture.resize((right - left, bottom - top), method, box=box)
         return np.asarray(_mirrored(patch) if self.mirrored else patch)
 
     def turn(self, patch: np.ndarray) -> np.ndarray:

@@ -6,6 +6,7 @@ import warnings
 from dataclasses import dataclass, replace
 
 import numpy as np
+from PIL import Image
 
 from effdet.data.augment import AugmentSpec
 from effdet.data.checks import DataError
@@ -194,7 +195,7 @@ class TrainSet:
         scale_y, scale_x = window.scale
         reduced = None if exact else (int(np.ceil(record.height * scale_y)), int(np.ceil(record.width * scale_x)))
         try:
-            image = self.source.read_image(record, policy=self.policy, at_least=reduced)
+            picture = self.source.open_picture(record, policy=self.policy, at_least=reduced)
             mask = self.source.read_mask(record) if sample.semantic is not None else None
         except DataError as error:
             if self.policy == "error":
@@ -203,9 +204,9 @@ class TrainSet:
             return replace(sample, has_boxes=False, category=None if sample.category is None else -1)
         rows, columns = window.rows, window.columns
         if exact:
-            sample.image[rows, columns] = window.turn(self.preprocess.geometry(image)[0][rows, columns])
+            sample.image[rows, columns] = window.turn(self.preprocess.geometry(np.asarray(picture))[0][rows, columns])
         else:
-            sample.image[rows, columns] = window.stretch(image, record.size, FILTERS[self.preprocess.interpolation])
+            sample.image[rows, columns] = window.stretch(picture, record.size, FILTERS[self.preprocess.interpolation])
         if mask is not None and sample.semantic is not None:
             sample.semantic[rows, columns] = self._mask(mask, window, record, exact=exact)
         taught = ~record.crowd
@@ -220,7 +221,7 @@ class TrainSet:
 
     def _mask(self, mask: np.ndarray, window: Window, record: Record, *, exact: bool) -> np.ndarray:
         if not exact:
-            return window.stretch(mask, record.size, NEAREST)
+            return window.stretch(Image.fromarray(mask), record.size, NEAREST)
         return window.turn(self.preprocess.geometry_mask(mask, ignore=IGNORED)[window.rows, window.columns])
 
     def _kept(self, boxes: np.ndarray, visible: np.ndarray, *, moved: bool) -> np.ndarray:
