@@ -105,6 +105,15 @@ class TrainLoader:
         except DataError as error:
             raise DataError(own_words(error)) from None
 
+    def close(self) -> None:
+        """Ends the workers; iterating again starts new ones.
+
+        PyTorch has no public way to do so, and left to the garbage collector they hear of it five seconds late.
+        """
+        if (running := self._loader._iterator) is not None:  # type: ignore[attr-defined]
+            running._shutdown_workers()  # type: ignore[attr-defined]
+            self._loader._iterator = None
+
 
 def one_thread(worker: int) -> None:
     """Keeps a worker to one thread: the machine's cores go to workers, not to threads that fight over them."""

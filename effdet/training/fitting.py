@@ -42,6 +42,7 @@ FORMAT = 1
 """Version of the checkpoint's layout."""
 _NOISE = (
     "does not have many workers",
+    "Grad strides do not match bucket view strides",  # of 1x1 convolutions, whose strides can be told in two ways
     r"recommended to use `self\.log\(.*sync_dist=True",
     "in eval mode at the start of training",
     "is smaller than the logging interval",
@@ -188,6 +189,8 @@ def fit(
             ):  # the loader's workers were told too
                 raise interrupts.leave(f"after step {trainer.global_step}") from error
             raise
+        finally:
+            module.close()
     return FitResult(
         metrics=module.metrics,
         best_score=saver.best_score,

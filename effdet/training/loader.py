@@ -17,6 +17,8 @@ class TrainBatches(Protocol):
 
     def __iter__(self) -> Iterator[Batch]: ...
 
+    def close(self) -> None: ...
+
 
 class LoaderFactory(Protocol):
     """Builds the loader of one process."""
@@ -48,6 +50,10 @@ class ResumableLoader:
     def __iter__(self) -> Iterator[Batch]:
         self.batches.set_epoch(self.epoch, self.start)
         return iter(self.batches)
+
+    def close(self) -> None:
+        """Ends whatever processes load."""
+        self.batches.close()
 
     # Lightning asks for these two before it trusts a loader to resume in mid-epoch; `seek` does the work.
     def state_dict(self) -> dict[str, Any]:

@@ -201,6 +201,11 @@ class VisionModule(LightningModule):
             )
         return self._loader
 
+    def close(self) -> None:
+        """Ends the processes that load, if any were started."""
+        if self._loader is not None:
+            self._loader.close()
+
     def train_dataloader(self) -> ResumableLoader:
         loader = self.loader()
         loader.seek(self._start.epoch, self._start.batch)

@@ -10,7 +10,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-_GROUPS = 1 << 16  # groups at least, so that few entries share a group with one of the k largest
+_GROUPS = 1 << 15  # groups at least, so that few entries share a group with one of the k largest
 
 
 def largest(logits: Tensor, count: int, *, named: Tensor | None = None) -> tuple[Tensor, Tensor]:
@@ -34,7 +34,7 @@ def largest(logits: Tensor, count: int, *, named: Tensor | None = None) -> tuple
 def _largest(values: Tensor, count: int, *, period: int = 1, named: Tensor | None = None) -> tuple[Tensor, Tensor]:
     """The `count` largest of each row of `values` (B, N), with their places; `named` (period,) repeats along the row."""
     total = values.shape[1]
-    rows = total // max(_GROUPS, 8 * count)
+    rows = total // max(_GROUPS, 16 * count)
     if rows < 2:
         if named is not None:
             values = values.masked_fill(~named.repeat(total // period), float("-inf"))

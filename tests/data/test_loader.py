@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import time
 
 import pytest
 import torch
@@ -82,3 +83,16 @@ def test_an_error_in_a_worker_is_one_line(train_set):
 
 def test_own_words_of_a_plain_error():
     assert own_words(DataError("x: DataError: y")) == "x: DataError: y"
+
+
+def test_closing_ends_the_workers_at_once_and_iterating_starts_new_ones(train_set):
+    loader = TrainLoader(train_set, 3, workers=1)
+    before = trace(loader)
+    (worker,) = loader._loader._iterator._workers
+    start = time.monotonic()
+    loader.close()
+    assert not worker.is_alive() and time.monotonic() - start < 4  # the garbage collector's takes five seconds
+    loader.set_epoch(0)
+    assert trace(loader) == before
+    loader.close()
+    loader.close()

@@ -99,6 +99,9 @@ class FakeLoader:
         self.epoch = self.start = 0
         self.served: list[tuple[int, int]] = []
 
+    def close(self) -> None:
+        pass
+
     def set_epoch(self, epoch: int, start_batch: int = 0) -> None:
         self.epoch, self.start = epoch, start_batch
 

@@ -31,6 +31,9 @@ class Pictures:
     def __init__(self, batch_size: int) -> None:
         self.batch_size = batch_size
 
+    def close(self) -> None:
+        pass
+
     def set_epoch(self, epoch: int, start_batch: int = 0) -> None:
         self.epoch, self.start = epoch, start_batch
 
