@@ -31,6 +31,15 @@ def largest(logits: Tensor, count: int, *, named: Tensor | None = None) -> tuple
     return _largest(logits.flatten(1), count, period=classes if named is not None else 1, named=named)
 
 
+def _of_few(values: Tensor, count: int, bound: Tensor) -> tuple[Tensor, Tensor]:
+    """:func:`_largest` of `values` (B, N), of which at least `count` are `bound` (B,) or more in each row."""
+    if len(values) > 1 or values.device.type != "cpu":
+        return _largest(values, count)
+    place = (values[0] >= bound).nonzero()[:, 0]  # few more than are asked for
+    best, index = values[:, place].topk(count, dim=1)
+    return best, place[index]
+
+
 def _largest(values: Tensor, count: int, *, period: int = 1, named: Tensor | None = None) -> tuple[Tensor, Tensor]:
     """The `count` largest of each row of `values` (B, N), with their places; `named` (period,) repeats along the row."""
     total = values.shape[1]
@@ -52,7 +61,7 @@ def _largest(values: Tensor, count: int, *, period: int = 1, named: Tensor | Non
     if named is not None:
         found = found.masked_fill_(~named[group % period][:, None], float("-inf"))
         tail = tail.masked_fill(~named.repeat(tail.shape[1] // period), float("-inf"))
-    best, index = _largest(torch.cat([found.flatten(1), tail], dim=1), count)
+    best, index = _of_few(torch.cat([found.flatten(1), tail], dim=1), count, peaks.gather(1, group).amin(1))
     row, rank = index // count, index % count
     place = torch.where(
         index < rows * count, row * columns + group.gather(1, rank), index - rows * count + rows * columns

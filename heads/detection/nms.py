@@ -8,9 +8,14 @@ from __future__ import annotations
 
 import torch
 from torch import Tensor
+from torchvision.ops import nms
 
 from heads.detection.boxes import box_iou
 
+FAR = 2.0**20
+"""Pixels: one picture's boxes nearer to the origin than this can be set apart by class without loss in float64."""
+FEW = 2048
+"""Candidates that torchvision's kernel, which compares pair by pair and can't stop early, settles sooner than rounds do."""
 PAIRS_AT_ONCE = {"cpu": 1 << 17, "cuda": 1 << 24}
 """Pairs of boxes compared together: a CPU wants them in its cache, a GPU wants few launches."""
 _ROUND = 192  # candidates settled together: enough that one round often gives the usual 100 detections
@@ -34,6 +39,8 @@ def greedy_nms(boxes: Tensor, labels: Tensor | None, valid: Tensor, *, iou: floa
         True where a position is real.
     """
     batch, count = valid.shape
+    if batch == 1 and count <= FEW and boxes.device.type == "cpu" and bool((boxes.abs() < FAR).all()):
+        return _of_one(boxes[0], None if labels is None else labels[0], valid[0], iou=iou, limit=limit)
     order = torch.arange(count, device=boxes.device).expand(batch, -1)
     labels = torch.zeros_like(order) if labels is None else labels
     alive, kept_order, kept_flags, total = valid, [], [], 0
@@ -58,6 +65,20 @@ def greedy_nms(boxes: Tensor, labels: Tensor | None, valid: Tensor, *, iou: floa
     front = _front(flags)[:, :limit]
     flags = flags.gather(1, front)
     return positions.gather(1, front).masked_fill(~flags, 0), flags
+
+
+def _of_one(boxes: Tensor, labels: Tensor | None, valid: Tensor, *, iou: float, limit: int) -> tuple[Tensor, Tensor]:
+    """:func:`greedy_nms` of one picture, (N, 4), (N,), (N,), on a CPU: torchvision's kernel, each class in a place of its own.
+
+    In float64 the shift costs less than a millionth of a pixel for a thousand classes.
+    """
+    places = valid.nonzero()[:, 0]
+    chosen = boxes[places].double()
+    if labels is not None:
+        chosen += (4 * FAR * labels[places])[:, None]
+    falling = torch.arange(len(places), 0, -1, dtype=torch.float64)
+    kept = places[nms(chosen, falling, iou)[:limit]][None]
+    return kept, torch.ones_like(kept, dtype=torch.bool)
 
 
 @torch.no_grad()

@@ -21,7 +21,7 @@ from heads.detection.candidates import largest
 from heads.detection.nms import greedy_nms, soft_nms
 from heads.structures import Detections, UserError
 
-FIRST = 2048
+FIRST = 1536
 """Candidates that are tried before all of `pre_nms` are."""
 
 
@@ -142,7 +142,7 @@ def _detections(logits: Tensor, labels: Tensor, boxes: Tensor, settings: PostPro
 def _candidates(
     class_logits: Tensor, settings: PostProcess, named: Tensor | None, limit: int
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """The best `limit` candidates: logits (B, n) float32 falling, anchors (B, n), labels (B, n), and (B,) bool: there were more."""
+    """The best `limit` candidates: logits (B, n) falling, anchors (B, n), labels (B, n), and (B,) bool: there were more."""
     classes = class_logits.shape[2]
     if settings.multi_label:
         logits, place = largest(class_logits, limit + 1, named=named)

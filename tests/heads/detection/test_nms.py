@@ -40,13 +40,16 @@ def one_by_one(boxes, scores, labels, iou):
     st.sampled_from([1, 3, 90]),
     st.integers(0, 10**6),
     st.booleans(),
+    st.booleans(),
 )
-@settings(max_examples=40, deadline=None)
-def test_equals_nms_of_each_picture_and_class(batch, count, classes, seed, small_rounds):
+@settings(max_examples=60, deadline=None)
+def test_equals_nms_of_each_picture_and_class(batch, count, classes, seed, small_rounds, far):
     boxes, scores, labels = clusters(batch, count, classes, seed)
     before = nms._ROUND, dict(nms.PAIRS_AT_ONCE)
     if small_rounds:
         nms._ROUND, nms.PAIRS_AT_ONCE["cpu"] = 7, 100
+    if far and count:  # one box without bounds, which no class has room for
+        boxes[:, -1] = torch.tensor([-2e9, -2e9, 2e9, 2e9])
     try:
         valid = torch.rand(batch, count, generator=torch.Generator().manual_seed(seed)) < 0.9
         index, real = greedy_nms(boxes, labels, valid, iou=0.5, limit=1000)
@@ -87,6 +90,8 @@ def test_float32_is_not_rounded_by_offsets():
     labels = torch.full((8, 4), 89)
     index, real = greedy_nms(boxes, labels, torch.ones(8, 4, dtype=torch.bool), iou=0.5, limit=10)
     assert [index[p, real[p]].tolist() for p in range(8)] == [[0, 1, 2]] * 8
+    alone, _ = greedy_nms(boxes[:1], labels[:1], torch.ones(1, 4, dtype=torch.bool), iou=0.5, limit=10)
+    assert alone.tolist() == [[0, 1, 2]]
 
 
 def soft_rule(boxes, scores, labels, sigma, minimum):

@@ -1,5 +1,8 @@
 """From logits to detections: the fast way equals the plain one."""
 
+import sys
+from dataclasses import replace
+
 import pytest
 import torch
 import torchvision
@@ -40,12 +43,16 @@ def plain(logits, deltas, settings):
         PostProcess(max_detections=7),
         PostProcess(score=0.0),
         PostProcess(score=1.0),
+        PostProcess(per_class_nms=True, max_detections=60, score=0.02),
     ],
 )
-def test_as_the_plain_way(settings):
-    logits, deltas = example()
+@pytest.mark.parametrize("batch", [1, 2])
+@pytest.mark.parametrize("first", [3, 30, 90, 1536])  # enough at once, or not
+def test_as_the_plain_way(settings, batch, first, monkeypatch):
+    monkeypatch.setattr(sys.modules[PostProcess.__module__], "FIRST", first)
+    logits, deltas = example(batch)
     found = postprocess(logits, deltas, ANCHORS, settings)
-    for picture in range(2):
+    for picture in range(batch):
         boxes, scores, labels = plain(logits[picture], deltas[picture], settings)
         our_boxes, our_scores, our_labels = found.picture(picture)
         torch.testing.assert_close(our_boxes, boxes)
@@ -53,6 +60,10 @@ def test_as_the_plain_way(settings):
         assert torch.equal(our_labels, labels)
         assert (found.scores[picture, len(scores) :] == 0).all()
         assert (found.labels[picture, len(scores) :] == -1).all()
+        more = int((logits[picture].sigmoid() >= settings.score).sum()) > settings.pre_nms
+        unlimited = plain(logits[picture], deltas[picture], replace(settings, max_detections=10**6))[1]
+        assert found.capped is not None
+        assert bool(found.capped[picture]) == (more or len(unlimited) > settings.max_detections)
     assert found.boxes.dtype == found.scores.dtype == torch.float32
 
 
@@ -147,9 +158,10 @@ def test_bf16_outputs():
 
 @pytest.mark.parametrize("named", [None, torch.tensor([True, False, True, True, False, True, True])])
 @pytest.mark.parametrize("count", [1, 9, 100, 3000])
-def test_folding_finds_the_largest(count, named, monkeypatch):
+@pytest.mark.parametrize("batch", [1, 3])
+def test_folding_finds_the_largest(count, named, batch, monkeypatch):
     monkeypatch.setattr(candidates, "_GROUPS", 64)
-    logits = torch.randn(3, 1001, 7, generator=torch.Generator().manual_seed(0))
+    logits = torch.randn(batch, 1001, 7, generator=torch.Generator().manual_seed(0))
     allowed = logits if named is None else logits.masked_fill(~named, float("-inf"))
     values, place = largest(logits, count, named=named)
     torch.testing.assert_close(values, allowed.flatten(1).topk(count).values)
