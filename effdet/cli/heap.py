@@ -1,4 +1,4 @@
-"""Freed memory stays with the process: on a CPU, training asks for the same large tensors again at every step.
+"""Freed memory stays with the process: on a CPU, a model asks for the same large tensors again at every step.
 
 The C library of most Linux systems returns large blocks to the kernel as they are freed, and gets them back as pages that
 must be zeroed and mapped one by one: a seventh of a training step goes there (measured: a detector of phi = -2 at 256 px,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from itertools import islice
 from pathlib import Path
 from typing import Any, overload
@@ -85,7 +85,7 @@ class Predictor:
         """Predict one picture, or a list of them (see `as_array` for what a picture may be)."""
         if isinstance(pictures, (list, tuple)):
             return list(self.stream(pictures))
-        return next(self.stream([pictures]))
+        return next(self._batch([self._prepare(pictures)]))
 
     def stream(
         self,
@@ -104,26 +104,26 @@ class Predictor:
         """
         source = iter(pictures)
         with ThreadPoolExecutor(max_workers=min(self.batch_size, os.cpu_count() or 1, 8)) as pool:
-            waiting = [pool.submit(self._prepare, picture) for picture in islice(source, self.batch_size)]
-            while waiting:
-                upcoming = [pool.submit(self._prepare, picture) for picture in islice(source, self.batch_size)]
-                ready = [future.result() for future in waiting]
+            upcoming = [(picture, pool.submit(self._prepare, picture)) for picture in islice(source, self.batch_size)]
+            while upcoming:
                 waiting = upcoming
-                readable = [entry for entry in ready if not isinstance(entry, _Unreadable)]
-                for entry in ready:
-                    if isinstance(entry, _Unreadable):
+                upcoming = [
+                    (picture, pool.submit(self._prepare, picture)) for picture in islice(source, self.batch_size)
+                ]
+                readable = []
+                for picture, future in waiting:
+                    try:
+                        readable.append(future.result())
+                    except UserError as error:
                         if unreadable is None:
-                            raise entry.error
-                        unreadable(entry.picture, entry.error)
+                            raise
+                        unreadable(picture, error)
                 if readable:
                     yield from self._batch(readable)
 
-    def _prepare(self, picture: PictureLike) -> tuple[Prediction, np.ndarray, Geometry] | _Unreadable:
+    def _prepare(self, picture: PictureLike) -> tuple[Prediction, np.ndarray, Geometry]:
         """An empty prediction that holds the picture, its canvas, and how it lies there."""
-        try:
-            pixels = as_array(picture)
-        except UserError as error:
-            return _Unreadable(picture, error)
+        pixels = as_array(picture)
         canvas, geometry = self.preprocess.geometry(pixels)
         path = os.fspath(picture) if isinstance(picture, (str, Path)) else None
         return _empty(pixels, dict(self.model.classes), path), canvas, geometry  # type: ignore[arg-type]
@@ -139,12 +139,6 @@ class Predictor:
         outputs = self._predict(batch)
         for row, (prediction, _, _) in enumerate(prepared):
             yield _filled(prediction, outputs, row)
-
-
-@dataclass(frozen=True)
-class _Unreadable:
-    picture: PictureLike
-    error: UserError
 
 
 def _loaded(path: str | os.PathLike[str], threads: int | None) -> nn.Module:

@@ -104,8 +104,7 @@ class RuntimeModel(nn.Module):
         values = images.cpu().contiguous().numpy()
         found = [self.runtime(part) for part in _batches(values, self.info.batch)]
         outputs = {
-            name: torch.from_numpy(np.concatenate([part[name] for part in found])[: len(images)])
-            for name in self.info.outputs
+            name: torch.from_numpy(_joined([part[name] for part in found])[: len(images)]) for name in self.info.outputs
         }
         if HEAD not in self.classes:
             return outputs
@@ -168,6 +167,10 @@ def _batches(images: np.ndarray, size: int | None) -> list[np.ndarray]:
     if missing:
         images = np.concatenate([images, images[-1:].repeat(missing, axis=0)])
     return [images[start : start + size] for start in range(0, len(images), size)]
+
+
+def _joined(parts: list[np.ndarray]) -> np.ndarray:
+    return parts[0] if len(parts) == 1 else np.concatenate(parts)
 
 
 def _settings(info: ExportInfo, changes: Mapping[str, Any]) -> PostProcess:

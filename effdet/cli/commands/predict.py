@@ -8,6 +8,7 @@ from typing import Any
 
 from effdet.cli.config import Config
 from effdet.cli.errors import ConfigError
+from effdet.cli.heap import keep_freed_memory
 from effdet.cli.open_predictor import open_predictor
 from effdet.cli.results import RunResult
 from effdet.cli.words import Words
@@ -70,6 +71,8 @@ def _predictor(config: Config) -> tuple[Predictor | TiledPredictor, Any]:
     options = config.predict
     lowest = min(config.score, options.track_low) if options.track else config.score
     predict = open_predictor(config, score=lowest)
+    if config.device in ("cpu", "auto"):
+        keep_freed_memory()
     classes = predict.model.classes.get("detection")  # type: ignore[operator,union-attr]
     if classes is None and (options.track or options.tiles):
         key = "track" if options.track else "tiles"

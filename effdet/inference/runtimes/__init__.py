@@ -22,7 +22,10 @@ class Runtime(Protocol):
     info: ExportInfo
 
     def __call__(self, images: np.ndarray) -> dict[str, np.ndarray]:
-        """The outputs by name, of images (B, 3, H, W) uint8, or float32 where the file normalises not itself."""
+        """The outputs by name, of images (B, 3, H, W) uint8, or float32 where the file normalises not itself.
+
+        The arrays are the caller's: no later call writes into them.
+        """
         ...
 
 

@@ -29,10 +29,21 @@ class OpenVinoRuntime:
         hint = "bf16" if self.info.precision in ("bf16", "int8") else "f32"
         settings = {"INFERENCE_PRECISION_HINT": hint, "INFERENCE_NUM_THREADS": threads, "PERFORMANCE_HINT": "LATENCY"}
         self._compiled = core.compile_model(model, "CPU", settings)
+        self._request = self._compiled.create_infer_request()
 
     def __call__(self, images: np.ndarray) -> dict[str, np.ndarray]:
-        values = self._compiled({INPUT: images})
-        return {name: np.array(values[name]) for name in self.info.outputs}  # copies: the next call reuses the memory
+        outputs = {name: self._compiled.output(name) for name in self.info.outputs}
+        if any(output.partial_shape.is_dynamic for output in outputs.values()):
+            values = self._request.infer({INPUT: images}, share_inputs=True)  # copies its outputs
+            return {name: values[name] for name in outputs}
+        # The graph writes into arrays that the next call leaves alone: copies of all logits would take a sixth of the time.
+        found = {
+            name: np.empty(tuple(output.shape), output.element_type.to_dtype()) for name, output in outputs.items()
+        }
+        for name, output in outputs.items():
+            self._request.set_tensor(output, openvino.Tensor(found[name], shared_memory=True))
+        self._request.infer({INPUT: images}, share_inputs=True, share_outputs=True)
+        return found
 
 
 def load(path: Path, threads: int) -> OpenVinoRuntime:
