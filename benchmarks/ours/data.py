@@ -14,10 +14,11 @@ from effdet.data import AugmentSpec, DataSpec, TrainLoader, TrainSet, open_sourc
 from effdet.model import spec_for
 
 
-def loader(root: str, size: int, workers: int, augment: str = "default") -> Work:
-    """The training loader on COCO's val2017 pictures, under one of the named augmentations."""
+def loader(root: str, size: int, workers: int, mosaic: float | None = None) -> Work:
+    """The training loader on COCO's val2017 pictures, under the default augmentation; `mosaic` replaces its probability."""
     source = open_source(DataSpec(name="coco", root=Path(root), split="val"))
-    settings = AugmentSpec(**yaml.safe_load((conf_dir() / "augment" / f"{augment}.yaml").read_text(encoding="utf-8")))
+    chosen = yaml.safe_load((conf_dir() / "augment" / "default.yaml").read_text(encoding="utf-8"))
+    settings = AugmentSpec(**chosen | ({} if mosaic is None else {"mosaic": mosaic}))
     preprocess = spec_for("tf_efficientdet_d0", image_size=size).preprocess
     batches = TrainLoader(TrainSet(source, preprocess, augment=settings), 8, workers=workers)
     seen: list[int] = []
@@ -30,8 +31,9 @@ def loader(root: str, size: int, workers: int, augment: str = "default") -> Work
 
 
 def decode(root: str) -> Work:
-    """Bare JPEG decoding with Pillow."""
+    """Bare JPEG decoding with Pillow, of as many pictures as whole batches of 8 hold."""
     paths = sorted(Path(root, "val2017").glob("*.jpg"))
+    paths = paths[: len(paths) // 8 * 8]
     seen: list[int] = []
 
     def run() -> None:

@@ -191,7 +191,7 @@ def loader(root: str, size: int, workers: int) -> Work:
     dataset = create_dataset("coco2017", root, splits="val")
     dataset.transform = transforms_coco_train(size, use_prefetcher=True)
     batches = torch.utils.data.DataLoader(
-        dataset, batch_size=8, shuffle=True, num_workers=workers, collate_fn=DetectionFastCollate()
+        dataset, batch_size=8, shuffle=True, drop_last=True, num_workers=workers, collate_fn=DetectionFastCollate()
     )
     seen: list[int] = []
 
