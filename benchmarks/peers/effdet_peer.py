@@ -201,20 +201,7 @@ def loader(root: str, size: int, workers: int) -> Work:
     return Work(run, lambda: {"pictures": np.array(seen[:1])})
 
 
-def decode(root: str) -> Work:
-    """Bare JPEG decoding, as all loaders must."""
-    from PIL import Image
-
-    paths = sorted(Path(root, "val2017").glob("*.jpg"))
-    seen: list[int] = []
-
-    def run() -> None:
-        seen.append(sum(np.asarray(Image.open(path).convert("RGB")).ndim == 3 for path in paths))
-
-    return Work(run, lambda: {"pictures": np.array(seen[:1])})
-
-
 if __name__ == "__main__":
     torch.set_num_threads(int(sys.argv[1]))
-    functions = (forward, predict, postprocess, train_step, loader, decode)
+    functions = (forward, predict, postprocess, train_step, loader)
     serve({function.__name__: function for function in functions})

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 
 from effdet.cli.check import check, settled
 from effdet.cli.compose import compose
 from effdet.cli.config import Config
-from effdet.cli.errors import ConfigError
+from effdet.cli.errors import ConfigError, closest
 from effdet.cli.schema import Schema
 from effdet.cli.words import Words
 
@@ -17,11 +17,21 @@ TRAIN = "train"
 
 
 def split(command: str, words: Words) -> tuple[Words, Words]:
-    """(the command's own words, those of its trainings)."""
-    sections = {key.partition(".")[0] for key in Schema(command, words.config_dir).primary.keys}
-    own = tuple(word for word in words.words if word.key.partition(".")[0] in sections)
+    """(the command's own words, those of its trainings). A word of neither goes where it is most likely misspelt."""
+    sections = _sections(Schema(command, words.config_dir).primary.keys)
+    train = Schema(TRAIN, words.config_dir)
+    theirs = {*_sections(train.known(train.groups)), *train.groups} - sections
+
+    def is_own(section: str) -> bool:
+        return section in sections or (section not in theirs and closest(section, sorted(sections | theirs)) in sections)
+
+    own = tuple(word for word in words.words if is_own(word.key.partition(".")[0]))
     rest = tuple(word for word in words.words if word not in own)
     return replace(words, words=own), replace(words, words=rest, problems=())
+
+
+def _sections(keys: Iterable[str]) -> set[str]:
+    return {key.partition(".")[0] for key in keys}
 
 
 def compose_both(command: str, words: Words) -> Config:

@@ -38,6 +38,7 @@ def refused(*words: str) -> list[str]:
         (["phi=1", "base_phi=0"], "for one model write phi="),
         (["phi=9"], "phi=9"),
         (["phi=1", "trainer.max_epoch=2"], "did you mean trainer.max_epochs"),
+        (["fit_gmac=1"], "did you mean fit_gmacs"),
         (["phi=1", "task=detection", "data=cifar10"], "the task needs boxes"),
     ],
 )
