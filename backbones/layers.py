@@ -93,12 +93,15 @@ def _trains_in_halves_on_cpu(x: Tensor) -> bool:
 class Conv2d(nn.Conv2d, _Padded):
     """Convolution under a named padding rule. (B, in, H, W) -> (B, out, ceil(H / stride), ceil(W / stride)).
 
-    Padding copies the input only where it is asymmetric (stride 2 on an even size); else the kernel pads by itself.
+    Padding copies the input only where it is asymmetric (stride 2 on an even size); else the kernel pads by itself. See
+    also :meth:`widen`.
 
     Training in bfloat16 on a CPU: a depthwise convolution's gradient takes three times as long there as in float32
     (measured with torch 2.15), and eats up what the other layers gain. So it is computed in float32, between
     tensors that stay bfloat16.
     """
+
+    _wide: Tensor | None
 
     def __init__(
         self,
@@ -114,6 +117,7 @@ class Conv2d(nn.Conv2d, _Padded):
     ) -> None:
         super().__init__(in_channels, out_channels, kernel, stride=stride, groups=groups, bias=bias, dilation=dilation)
         self.padding_rule = padding
+        self.register_buffer("_wide", None, persistent=False)
 
     def forward(self, input: Tensor) -> Tensor:
         if self.groups > 1 and _trains_in_halves_on_cpu(input):
@@ -124,13 +128,26 @@ class Conv2d(nn.Conv2d, _Padded):
     def _convolved(self, input: Tensor) -> Tensor:
         if not self._from_size:
             return super().forward(input)
-        padding = (0, 0)
+        weight, padding = self.weight, (0, 0)
         left, right, top, bottom = pads = self._pads(input)
-        if _must_not_branch() or left != right or top != bottom:
+        if _must_not_branch():
             input = F.pad(input, pads)
-        else:
+        elif left == right and top == bottom:
             padding = (top, left)
-        return F.conv2d(input, self.weight, self.bias, self.stride, padding, self.dilation, self.groups)
+        elif self._wide is not None and (right - left, bottom - top) == (1, 1) and input.device.type == "cpu":
+            weight, padding = self._wide, (bottom, right)
+        else:
+            input = F.pad(input, pads)
+        return F.conv2d(input, weight, self.bias, self.stride, padding, self.dilation, self.groups)
+
+    def widen(self) -> None:
+        """For prediction on a CPU: no copy of the input to pad it, where a depthwise kernel strides over an even size.
+
+        TensorFlow's rule then pads a pixel more at the end than at the start. A kernel with a row and a column of zeros in
+        front, padded alike on both sides, gives the same numbers. (A GPU has no quick kernel of even size.)
+        """
+        if self.groups == self.in_channels and self._from_size and self.dilation == (1, 1):
+            self._wide = F.pad(self.weight.detach(), [1, 0, 1, 0])
 
     def extra_repr(self) -> str:
         return f"{super().extra_repr()}, padding_rule={self._rule}"

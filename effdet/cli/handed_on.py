@@ -23,7 +23,9 @@ def split(command: str, words: Words) -> tuple[Words, Words]:
     theirs = {*_sections(train.known(train.groups)), *train.groups} - sections
 
     def is_own(section: str) -> bool:
-        return section in sections or (section not in theirs and closest(section, sorted(sections | theirs)) in sections)
+        return section in sections or (
+            section not in theirs and closest(section, sorted(sections | theirs)) in sections
+        )
 
     own = tuple(word for word in words.words if is_own(word.key.partition(".")[0]))
     rest = tuple(word for word in words.words if word not in own)

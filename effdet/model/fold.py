@@ -84,6 +84,9 @@ def fold(model: VisionModel, *, autocast: torch.dtype | None = None) -> FoldedMo
     for head in folded.heads.values():
         if hasattr(head, "fold"):
             head.fold(fold_norm)  # type: ignore[operator]
+    for module in folded.modules():
+        if isinstance(module, Conv2d):
+            module.widen()
     if autocast is not None:
         for module in folded.modules():
             if isinstance(module, (nn.Conv2d, nn.Linear)):

@@ -6,6 +6,7 @@ import random
 
 import pytest
 import torch
+import torch.nn.functional as F
 from torch import nn
 
 from backbones.layers import (
@@ -193,3 +194,22 @@ def test_depthwise_in_bf16_on_a_cpu_is_float32_inside():
     assert torch.equal(out, layer(x.float()).bfloat16())
     out.float().sum().backward()
     assert layer.weight.grad.dtype == torch.float32
+
+
+@pytest.mark.parametrize("kernel", [3, 5])
+@pytest.mark.parametrize("size", [(8, 8), (9, 9), (8, 9), (2, 4), (64, 96)])
+def test_a_widened_kernel_gives_the_same(kernel, size):
+    conv = Conv2d(6, 6, kernel, stride=2, groups=6, bias=True).eval()
+    x = torch.randn(2, 6, *size).contiguous(memory_format=torch.channels_last)
+    with torch.no_grad():
+        expected = conv(x)
+        keys = set(conv.state_dict())
+        conv.widen()
+        assert torch.allclose(conv(x), expected, atol=1e-6) and set(conv.state_dict()) == keys
+
+
+def test_even_sizes_are_not_copied_after_widening(monkeypatch):
+    conv = Conv2d(6, 6, 3, stride=2, groups=6).eval()
+    conv.widen()
+    monkeypatch.setattr(F, "pad", lambda *_: pytest.fail("a copy"))
+    assert conv(torch.randn(1, 6, 8, 10)).shape == (1, 6, 4, 5)
