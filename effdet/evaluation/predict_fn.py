@@ -26,7 +26,7 @@ class ModelPredictFn:
             the mode it was in afterwards.
         device: where the model runs.
         precision: None or ``fp32``, ``bf16``, ``fp16`` (autocast).
-        channels_last: lay the pictures out with channels last, which convolutions like best.
+        channels_last: lay the pictures out with channels last, which convolutions like best; else they are left as they come.
         postprocess: settings of the detection head to replace, for example ``{"score": 0.3}``.
         semantic: windows, mirror images and scales for class maps; None takes one pass over the canvas.
     """
@@ -47,7 +47,7 @@ class ModelPredictFn:
         self.device = torch.device(device)
         self.model = model.to(self.device)
         self.dtype = PRECISIONS[precision]
-        self.memory_format = torch.channels_last if channels_last else torch.contiguous_format
+        self.memory_format = torch.channels_last if channels_last else torch.preserve_format
         self.postprocess = _settings(model, postprocess) if postprocess else None
         self.semantic = semantic or SemanticInference()
         heads: Mapping[str, Any] = getattr(model, "heads", {})
