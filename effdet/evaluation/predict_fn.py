@@ -16,6 +16,7 @@ from heads.semantic_inference import SemanticInference, probabilities
 from heads.structures import Detections, UserError
 
 PRECISIONS = {None: None, "fp32": None, "bf16": torch.bfloat16, "fp16": torch.float16}
+_FORMATS = {True: torch.channels_last, False: torch.contiguous_format, None: torch.preserve_format}
 
 
 class ModelPredictFn:
@@ -26,7 +27,8 @@ class ModelPredictFn:
             the mode it was in afterwards.
         device: where the model runs.
         precision: None or ``fp32``, ``bf16``, ``fp16`` (autocast).
-        channels_last: lay the pictures out with channels last, which convolutions like best; else they are left as they come.
+        channels_last: lay the pictures out with channels last, which convolutions like best; None leaves them as they
+            come.
         postprocess: settings of the detection head to replace, for example ``{"score": 0.3}``.
         semantic: windows, mirror images and scales for class maps; None takes one pass over the canvas.
     """
@@ -37,7 +39,7 @@ class ModelPredictFn:
         *,
         device: str | torch.device = "cpu",
         precision: str | None = None,
-        channels_last: bool = True,
+        channels_last: bool | None = True,
         postprocess: Mapping[str, Any] | None = None,
         semantic: SemanticInference | None = None,
     ) -> None:
@@ -47,7 +49,7 @@ class ModelPredictFn:
         self.device = torch.device(device)
         self.model = model.to(self.device)
         self.dtype = PRECISIONS[precision]
-        self.memory_format = torch.channels_last if channels_last else torch.preserve_format
+        self.memory_format = _FORMATS[channels_last]
         self.postprocess = _settings(model, postprocess) if postprocess else None
         self.semantic = semantic or SemanticInference()
         heads: Mapping[str, Any] = getattr(model, "heads", {})

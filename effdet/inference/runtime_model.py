@@ -157,7 +157,7 @@ def predict_function(
         raise UserError(
             f"precision={precision}: this file was exported with precision={model.info.precision}; export it anew"
         )
-    return ModelPredictFn(model.adjusted(postprocess), channels_last=False, semantic=semantic)
+    return ModelPredictFn(model.adjusted(postprocess), channels_last=None, semantic=semantic)
 
 
 def _batches(images: np.ndarray, size: int | None) -> list[np.ndarray]:
