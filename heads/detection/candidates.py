@@ -36,6 +36,8 @@ def _of_few(values: Tensor, count: int, bound: Tensor) -> tuple[Tensor, Tensor]:
     if len(values) > 1 or values.device.type != "cpu":
         return _largest(values, count)
     place = (values[0] >= bound).nonzero()[:, 0]  # few more than are asked for
+    if len(place) < count:  # a diverged network's NaN is above no bound
+        return _largest(values, count)
     best, index = values[:, place].topk(count, dim=1)
     return best, place[index]
 

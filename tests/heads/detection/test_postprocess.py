@@ -169,6 +169,15 @@ def test_folding_finds_the_largest(count, named, batch, monkeypatch):
     assert all(row.unique().numel() == count for row in place)
 
 
+@pytest.mark.parametrize("batch", [1, 2])
+def test_a_diverged_networks_logits_are_no_crash(batch, monkeypatch):
+    monkeypatch.setattr(candidates, "_GROUPS", 64)
+    logits = torch.randn(batch, 1001, 7, generator=torch.Generator().manual_seed(0))
+    logits[:, 5] = float("nan")
+    values, place = largest(logits, 9)
+    assert values.shape == place.shape == (batch, 9) and values[:, :7].isnan().all()
+
+
 def test_folding_with_fewer_than_asked_for(monkeypatch):
     monkeypatch.setattr(candidates, "_GROUPS", 16)
     logits = torch.randn(1, 50, 2, generator=torch.Generator().manual_seed(0))
