@@ -6,7 +6,6 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import numpy as np
-from PIL import Image
 
 from effdet.data.images import Policy
 from effdet.data.records import Record, RecordTable, Source, encode_names
@@ -76,7 +75,7 @@ class ArraySource(Source):
         super().__init__(table, classes, name=name, split=split, labelled=("category",), warnings=warnings)
         self._pixels = pixels
 
-    def open_picture(
+    def read_image(
         self, record: Record, *, policy: Policy = "error", at_least: tuple[int, int] | None = None
-    ) -> Image.Image:
-        return Image.fromarray(self._pixels[record.image_id - 1])
+    ) -> np.ndarray:
+        return np.array(self._pixels[record.image_id - 1], order="C")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import numpy as np
-from PIL import Image
 
 from effdet.data.array_source import category_table
 from effdet.data.checks import DataError
@@ -56,9 +55,10 @@ class CropSource(Source):
         source.annotation_ids = table.annotation_ids[chosen]
         return source
 
-    def open_picture(
+    def read_image(
         self, record: Record, *, policy: Policy = "error", at_least: tuple[int, int] | None = None
-    ) -> Image.Image:
+    ) -> np.ndarray:
         window = record.image_id - 1
         scene = self._scenes.records[int(self._owners[window])]
-        return self._scenes.open_picture(scene, policy=policy).crop(self._windows[window].tolist())
+        x1, y1, x2, y2 = self._windows[window].tolist()
+        return np.ascontiguousarray(self._scenes.read_image(scene, policy=policy)[y1:y2, x1:x2])

@@ -40,19 +40,14 @@ _ORIENTATION, _QUARTER_TURNS = 0x0112, (5, 6, 7, 8)
 _truncated_lock = threading.Lock()
 
 
-def read_image(path: Path | str, *, size: tuple[int, int] | None = None, policy: Policy = "error") -> np.ndarray:
-    """(h, w, 3) uint8 RGB, contiguous: the pixels of :func:`open_picture`."""
-    return np.array(open_picture(path, size=size, policy=policy))
-
-
-def open_picture(
+def read_image(
     path: Path | str,
     *,
     size: tuple[int, int] | None = None,
     policy: Policy = "error",
     at_least: tuple[int, int] | None = None,
     content: bytes | None = None,
-) -> Image.Image:
+) -> np.ndarray:
     """A picture, decoded.
 
     Args:
@@ -63,11 +58,10 @@ def open_picture(
         policy: what a cut-off file gives: ``error`` a :class:`DataError`, ``warn`` a warning and the part that is
             there.
         at_least: (height, width) below which the result need not go: a JPEG may then be decoded at 1/2, 1/4 or 1/8 of
-            its size, which is several times faster. Training only: the result is smaller than `size`.
+            its size, which is faster. Training only: the result is smaller than `size`.
 
     Returns:
-        An RGB picture of Pillow's: an array of its pixels and back is a third of what decoding costs, and training
-        only stretches it.
+        (h, w, 3) uint8 RGB, contiguous.
 
     Raises:
         DataError: no such picture, or none that can be read.
@@ -84,13 +78,14 @@ def open_picture(
                     f"{path}: the set says {size[1]}×{size[0]} (width × height), the file has {stored[0]}×{stored[1]}: "
                     "correct the size, or the picture"
                 )
+            turn = upright and orientation != 1
             if at_least is not None:
-                goal = at_least if upright and turned else (at_least[1], at_least[0])
+                if not turn and (pixels := _quickly(image, at_least, content)) is not None:
+                    return pixels
+                goal = at_least if turn and turned else (at_least[1], at_least[0])
                 image.draft("RGB", goal)
-            pixels = _load(image, path, policy)
-            if upright and orientation != 1:
-                pixels = ImageOps.exif_transpose(pixels)
-            return _rgb(pixels)
+            picture = _load(image, path, policy)
+            return np.array(_rgb(ImageOps.exif_transpose(picture) if turn else picture))
     except DataError:
         raise
     except FileNotFoundError:
@@ -134,6 +129,18 @@ def _bound(image: Image.Image, path: Path | str) -> None:
     width, height = image.size
     if width * height > MAX_PIXELS:
         raise DataError(f"{path}: {width}×{height} pixels are more than the bound of {MAX_PIXELS:,}: make it smaller")
+
+
+def _quickly(image: Image.Image, at_least: tuple[int, int], content: bytes | None) -> np.ndarray | None:
+    """The pixels of a JPEG in colour, or None where Pillow is to read it."""
+    if not isinstance(image, ImageFile.ImageFile) or (image.format, image.mode) != ("JPEG", "RGB"):
+        return None
+    from effdet.data.jpeg import decode_jpeg
+
+    if content is None and image.fp is not None:
+        image.fp.seek(0)
+        content = image.fp.read()
+    return None if content is None else decode_jpeg(content, (image.height, image.width), at_least)
 
 
 def _load(image: Image.Image, path: Path | str, policy: Policy) -> Image.Image:

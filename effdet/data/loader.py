@@ -3,7 +3,6 @@ batches."""
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Callable, Iterator, Sequence
 
 import numpy as np
@@ -119,9 +118,9 @@ def one_thread(worker: int) -> None:
     """Keeps a worker to one thread: the machine's cores go to workers, not to threads that fight over them."""
     quiet_worker(worker)
     torch.set_num_threads(1)
-    # Photometric augmentation loads OpenCV before the workers start; without it there is none to keep quiet.
-    if "cv2" in sys.modules:
-        sys.modules["cv2"].setNumThreads(0)
+    import cv2
+
+    cv2.setNumThreads(0)
 
 
 def own_words(error: Exception) -> str:

@@ -11,7 +11,6 @@ from dataclasses import fields, replace
 from typing import Any
 
 import numpy as np
-from PIL import Image
 
 from effdet.data.checks import DataError, Findings
 from effdet.data.images import Policy
@@ -51,10 +50,10 @@ class MixedSource(Source):
     def _part(self, record: Record) -> Source:
         return self.parts[self._part_of[record.image_id]]
 
-    def open_picture(
+    def read_image(
         self, record: Record, *, policy: Policy = "error", at_least: tuple[int, int] | None = None
-    ) -> Image.Image:
-        return self._part(record).open_picture(record, policy=policy, at_least=at_least)
+    ) -> np.ndarray:
+        return self._part(record).read_image(record, policy=policy, at_least=at_least)
 
     def read_mask(self, record: Record) -> np.ndarray | None:
         part = self._part(record)

@@ -1,16 +1,15 @@
-"""Laying a picture on a part of the canvas, at random or as evaluation does: pixels, boxes and mask by one rule."""
+"""Laying a picture on a part of the canvas, at random or as evaluation does: which part comes where, and its boxes.
+
+The pixels of a window are :mod:`effdet.data.stretching`'s.
+"""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
 import numpy as np
-from PIL import Image
 
 from effdet.preprocess import Preprocess
-
-FILTERS = {"bilinear": Image.Resampling.BILINEAR, "bicubic": Image.Resampling.BICUBIC}
-NEAREST = Image.Resampling.NEAREST
 
 
 @dataclass(frozen=True)
@@ -56,30 +55,6 @@ class Window:
             whole[:, [0, 2]] = left + right - whole[:, [2, 0]]
         clipped = np.clip(whole, [left, top, left, top], [right, bottom, right, bottom])
         return clipped.astype(np.float32), _area(clipped) / np.maximum(_area(whole), 1e-9)
-
-    def stretch(self, picture: Image.Image, size: tuple[int, int], method: Image.Resampling) -> np.ndarray:
-        """The window's pixels in the target's size.
-
-        Args:
-            picture: the whole picture, RGB or grey; it may have been decoded smaller than `size`.
-            size: (height, width) of the record, in which `source` is counted.
-            method: Pillow's filter.
-        """
-        ratio_y, ratio_x = picture.height / size[0], picture.width / size[1]
-        x1, y1, x2, y2 = self.source
-        box = (
-            max(0.0, x1 * ratio_x),
-            max(0.0, y1 * ratio_y),
-            min(float(picture.width), x2 * ratio_x),
-            min(float(picture.height), y2 * ratio_y),
-        )
-        left, top, right, bottom = self.target
-        patch = picture.resize((right - left, bottom - top), method, box=box)
-        return np.asarray(_mirrored(patch) if self.mirrored else patch)
-
-    def turn(self, patch: np.ndarray) -> np.ndarray:
-        """`patch`, which fills the target, mirrored if the window is."""
-        return np.asarray(_mirrored(Image.fromarray(np.ascontiguousarray(patch)))) if self.mirrored else patch
 
 
 def as_evaluated(size: tuple[int, int], preprocess: Preprocess) -> Window:
@@ -182,11 +157,6 @@ def _moved(
 
 def mirror(window: Window) -> Window:
     return replace(window, mirrored=not window.mirrored)
-
-
-def _mirrored(image: Image.Image) -> Image.Image:
-    # Pillow's is ten times faster than numpy's walk backwards over three-byte pixels.
-    return image.transpose(Image.Transpose.FLIP_LEFT_RIGHT)
 
 
 def _along(

@@ -14,9 +14,8 @@ from pathlib import Path
 from typing import Any, Self, overload
 
 import numpy as np
-from PIL import Image
 
-from effdet.data.images import Policy, open_picture
+from effdet.data.images import Policy, read_image
 from heads.structures import ClassTable, UserError
 
 IGNORED = 255
@@ -173,7 +172,7 @@ class RecordTable(Sequence[Record]):
 class Source:
     """A set's split: its records, its classes, and how its pictures are read.
 
-    Subclasses may override :meth:`open_picture` (pictures that are not files), :meth:`read_mask` and :meth:`read_instances`.
+    Subclasses may override :meth:`read_image` (pictures that are not files), :meth:`read_mask` and :meth:`read_instances`.
     """
 
     def __init__(
@@ -223,15 +222,11 @@ class Source:
         """The range of positions from which a mosaic takes the partners of the picture at `index`."""
         return 0, len(self)
 
-    def open_picture(
+    def read_image(
         self, record: Record, *, policy: Policy = "error", at_least: tuple[int, int] | None = None
-    ) -> Image.Image:
-        """The RGB picture in the record's frame; see :func:`effdet.data.images.open_picture`."""
-        return open_picture(record.image, size=record.size, policy=policy, at_least=at_least)
-
-    def read_image(self, record: Record) -> np.ndarray:
-        """(h, w, 3) uint8 RGB, contiguous: the pixels of :meth:`open_picture`."""
-        return np.array(self.open_picture(record))
+    ) -> np.ndarray:
+        """(h, w, 3) uint8 RGB in the record's frame, contiguous; see :func:`effdet.data.images.read_image`."""
+        return read_image(record.image, size=record.size, policy=policy, at_least=at_least)
 
     def read_mask(self, record: Record) -> np.ndarray | None:
         """(h, w) uint8 class map in 0…K-1 and 255, or None where the picture has none."""

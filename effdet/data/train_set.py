@@ -6,17 +6,17 @@ import warnings
 from dataclasses import dataclass, replace
 
 import numpy as np
-from PIL import Image
 
 from effdet.data.augment import AugmentSpec
 from effdet.data.checks import DataError
 from effdet.data.class_crop import ClassCrop
 from effdet.data.images import Policy
 from effdet.data.photometric import Photometric, erase
-from effdet.data.placing import FILTERS, NEAREST, Window, as_evaluated, mirror, random_area, random_scale, random_shift
+from effdet.data.placing import Window, as_evaluated, mirror, random_area, random_scale, random_shift
 from effdet.data.policies import Policy as AugmentPolicy
 from effdet.data.records import IGNORED, Record, Source
 from effdet.data.rng import generator
+from effdet.data.stretching import on_pixels, stretch, stretch_mask, turned
 from effdet.preprocess import Preprocess
 from heads.structures import UserError
 
@@ -121,11 +121,12 @@ class TrainSet:
         return self.augment.mosaic > 0 and epoch < ends
 
     def _single(self, index: int, rng: np.random.Generator) -> Sample:
-        sample = self._blank(index)
-        window = self._window(self.source.records[index], rng, self._centre(index, rng))
+        record = self.source.records[index]
+        window = self._window(record, rng, self._centre(index, rng))
         if rng.random() < self.augment.hflip:
             window = mirror(window)
-        sample = self._lay(sample, index, window, exact=not self.augment.moves and not self.augment.shift)
+        exact = not self.augment.moves and not self.augment.shift
+        sample = self._lay(self._blank(index, record), record, window, exact=exact)
         rows, columns = window.rows, window.columns
         # The padding keeps the colour that evaluation will show.
         sample.image[rows, columns] = self._tint(sample.image[rows, columns], rng)
@@ -160,20 +161,21 @@ class TrainSet:
             (across, down, width, height),
         ]
         members = rng.permutation([index, *rng.integers(*self.source.beside(index), 3)])
-        sample = self._blank(index)
+        sample = self._blank(index, self.source.records[index])
         for member, quarter in zip(members.tolist(), quarters, strict=True):
             if quarter[0] == quarter[2] or quarter[1] == quarter[3]:
                 continue
-            size = self.source.records[member].size
-            scale = self.augment.mosaic_scale
-            window = random_scale(rng, size, self.preprocess, scale=scale, aspect=self.augment.aspect, region=quarter)
+            record, scale = self.source.records[member], self.augment.mosaic_scale
+            window = random_scale(
+                rng, record.size, self.preprocess, scale=scale, aspect=self.augment.aspect, region=quarter
+            )
             if rng.random() < self.augment.hflip:
                 window = mirror(window)
-            sample = self._lay(sample, member, window)
+            sample = self._lay(sample, record, window)
         return self._erased(replace(sample, image=self._tint(sample.image, rng)), rng)
 
-    def _blank(self, index: int) -> Sample:
-        """An empty canvas for the picture at `index`."""
+    def _blank(self, index: int, record: Record) -> Sample:
+        """An empty canvas for the picture at `index`, which is `record`."""
         height, width = self.preprocess.size
         canvas = self._canvas.copy()
         masked = "semantic" in self.source.labelled
@@ -183,19 +185,18 @@ class TrainSet:
             labels=np.zeros(0, np.int64),
             index=index,
             semantic=np.full((height, width), IGNORED, np.uint8) if masked else None,
-            category=self.source.records[index].label,
+            category=record.label,
         )
 
-    def _lay(self, sample: Sample, index: int, window: Window, *, exact: bool = False) -> Sample:
-        """`sample` with the picture at `index` painted into its window, and that picture's boxes added.
+    def _lay(self, sample: Sample, record: Record, window: Window, *, exact: bool = False) -> Sample:
+        """`sample` with the picture of `record` painted into its window, and its boxes added.
 
         `exact` takes evaluation's own pixels, which resize before they crop.
         """
-        record = self.source.records[index]
         scale_y, scale_x = window.scale
         reduced = None if exact else (int(np.ceil(record.height * scale_y)), int(np.ceil(record.width * scale_x)))
         try:
-            picture = self.source.open_picture(record, policy=self.policy, at_least=reduced)
+            picture = self.source.read_image(record, policy=self.policy, at_least=reduced)
             mask = self.source.read_mask(record) if sample.semantic is not None else None
         except DataError as error:
             if self.policy == "error":
@@ -204,11 +205,13 @@ class TrainSet:
             return replace(sample, has_boxes=False, category=None if sample.category is None else -1)
         rows, columns = window.rows, window.columns
         if exact:
-            sample.image[rows, columns] = window.turn(self.preprocess.geometry(np.asarray(picture))[0][rows, columns])
+            patch = turned(self.preprocess.geometry(picture)[0][rows, columns], window)
         else:
-            sample.image[rows, columns] = window.stretch(picture, record.size, FILTERS[self.preprocess.interpolation])
+            window = on_pixels(window, picture.shape[:2], record.size)
+            patch = stretch(picture, window, record.size, self.preprocess.interpolation)
+        sample.image[rows, columns] = patch
         if mask is not None and sample.semantic is not None:
-            sample.semantic[rows, columns] = self._mask(mask, window, record, exact=exact)
+            sample.semantic[rows, columns] = self._mask(mask, window, exact=exact)
         taught = ~record.crowd
         boxes, visible = window.boxes(record.boxes[taught])
         kept = self._kept(boxes, visible, moved=not exact)
@@ -219,10 +222,10 @@ class TrainSet:
             has_boxes=sample.has_boxes and record.has_boxes,
         )
 
-    def _mask(self, mask: np.ndarray, window: Window, record: Record, *, exact: bool) -> np.ndarray:
+    def _mask(self, mask: np.ndarray, window: Window, *, exact: bool) -> np.ndarray:
         if not exact:
-            return window.stretch(Image.fromarray(mask), record.size, NEAREST)
-        return window.turn(self.preprocess.geometry_mask(mask, ignore=IGNORED)[window.rows, window.columns])
+            return stretch_mask(mask, window)
+        return turned(self.preprocess.geometry_mask(mask, ignore=IGNORED)[window.rows, window.columns], window)
 
     def _kept(self, boxes: np.ndarray, visible: np.ndarray, *, moved: bool) -> np.ndarray:
         """(N,) bool: boxes of which enough is left. Where evaluation's geometry is used, all that have an area stay."""

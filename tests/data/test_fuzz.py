@@ -139,8 +139,8 @@ def test_pictures(tmp_path, data, suffix):
     for _ in range(data.draw(st.integers(1, 8))):
         content[data.draw(st.integers(0, len(content) - 1))] = data.draw(st.integers(0, 255))
     path.write_bytes(content[: data.draw(st.integers(1, len(content)))])
-    for policy in ("error", "warn"):
+    for policy, at_least in (("error", None), ("warn", None), ("error", (10, 10)), ("warn", (24, 32))):
         try:
-            assert read_image(path, policy=policy).dtype == np.uint8
+            assert read_image(path, policy=policy, at_least=at_least).dtype == np.uint8
         except DataError as error:
             assert len(str(error).splitlines()) == 1

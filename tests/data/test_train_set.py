@@ -198,11 +198,11 @@ def test_large_jpegs_are_decoded_small_and_boxes_still_fit(coco_set):
     source = open_source(DataSpec("coco", root=root))
     source.records.bbox[0] = [300, 200, 500, 400]
     shapes = []
-    read = source.open_picture
-    source.open_picture = lambda *a, **k: shapes.append(read(*a, **k).size) or read(*a, **k)
+    read = source.read_image
+    source.read_image = lambda *a, **k: shapes.append(read(*a, **k).shape) or read(*a, **k)
     train = TrainSet(source, PREPROCESS, augment=AugmentSpec(scale=(1, 1)))
     sample = train[0, 0]
-    assert shapes == [(125, 100)]
+    assert shapes == [(100, 125, 3)]
     ys, xs = np.nonzero(sample.image[..., 0] > 190)
     np.testing.assert_allclose(sample.boxes[0], [xs.min(), ys.min(), xs.max() + 1, ys.max() + 1], atol=1.01)
 

@@ -125,7 +125,7 @@ def _look(task: Task) -> list[tuple[Facts, Matched]]:
     assert _work is not None
     position, start, stop = task
     source = _work.sources[position]
-    reads_files = type(source).open_picture is Source.open_picture
+    reads_files = type(source).read_image is Source.read_image
     rows = []
     for place in range(start, stop):
         record = source.records[place]

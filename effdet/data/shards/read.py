@@ -13,7 +13,7 @@ import numpy as np
 from PIL import Image
 
 from effdet.data.checks import DataError, Findings
-from effdet.data.images import DECODE_ERRORS, Policy, open_picture
+from effdet.data.images import DECODE_ERRORS, Policy, read_image
 from effdet.data.records import Record, Source
 from effdet.data.shards.index import ShardIndex, index_path, load_index
 from effdet.data.shards.store import FolderStore, RemoteStore, Store
@@ -46,12 +46,12 @@ class ShardSource(Source):
         self._index, self._store = index, store
         self._files: dict[int, int] = {}
 
-    def open_picture(
+    def read_image(
         self, record: Record, *, policy: Policy = "error", at_least: tuple[int, int] | None = None
-    ) -> Image.Image:
+    ) -> np.ndarray:
         row = self._row(record)
         content = self._read(row, self._index.offset, self._index.length)
-        return open_picture(record.image, size=record.size, policy=policy, at_least=at_least, content=content)
+        return read_image(record.image, size=record.size, policy=policy, at_least=at_least, content=content)
 
     def read_mask(self, record: Record) -> np.ndarray | None:
         row = self._row(record)

@@ -96,7 +96,7 @@ _Files = tuple[str, list[tuple[str, bytes]]]
 
 
 def _members(source: Source, advance: Callable[[int], None] | None) -> Iterator[_Files]:
-    as_file = type(source).open_picture is Source.open_picture
+    as_file = type(source).read_image is Source.read_image
     for position in range(len(source)):
         record = source.records[position]
         key = f"{position:09d}"

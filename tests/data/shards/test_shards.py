@@ -17,7 +17,6 @@ import pytest
 import torch
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from PIL import Image
 
 from effdet.data import AugmentSpec, DataError, DataSpec, EvalSet, Source, TrainLoader, TrainSet, open_source
 from effdet.data.sampling import EpochSampler, streamed_order
@@ -93,8 +92,8 @@ def test_shuffled_before_writing(coco: Source, tmp_path: Path) -> None:
 
 def test_masks_grey_pictures_and_pictures_that_are_no_files(tmp_path: Path) -> None:
     class Drawn(Source):
-        def open_picture(self, record: Any, **_: Any) -> Image.Image:
-            return Image.new("RGB", (8, 6), (record.image_id,) * 3)
+        def read_image(self, record: Any, **_: Any) -> np.ndarray:
+            return np.full((6, 8, 3), record.image_id, np.uint8)
 
         def read_mask(self, record: Any) -> np.ndarray | None:
             return np.full((6, 8), record.image_id % 2, np.uint8) if record.image_id != 2 else None
