@@ -158,7 +158,9 @@ def _candidates(
 
 def _at(values: Tensor, anchor: Tensor) -> Tensor:
     """(B, A, 4) at (B, n) -> (B, n, 4)."""
-    return values.gather(1, anchor[..., None].expand(-1, -1, 4))
+    pictures, total = values.shape[:2]
+    rows = anchor + torch.arange(0, pictures * total, total, device=anchor.device)[:, None]
+    return values.flatten(0, 1).index_select(0, rows.flatten()).view(*anchor.shape, 4)  # whole rows: faster than gather
 
 
 def _logit(score: float) -> float:

@@ -7,10 +7,8 @@ import pytest
 import torch
 import torchvision
 
-from heads.detection import candidates
 from heads.detection.anchors import AnchorSpec, anchors
 from heads.detection.boxes import decode, encode
-from heads.detection.candidates import largest
 from heads.detection.postprocess import PostProcess, postprocess
 from heads.structures import UserError
 
@@ -154,37 +152,6 @@ def test_bf16_outputs():
     expected = postprocess(logits.float(), deltas.float(), ANCHORS, PostProcess())
     assert found.boxes.dtype == found.scores.dtype == torch.float32
     torch.testing.assert_close(found.scores, expected.scores)
-
-
-@pytest.mark.parametrize("named", [None, torch.tensor([True, False, True, True, False, True, True])])
-@pytest.mark.parametrize("count", [1, 9, 100, 3000])
-@pytest.mark.parametrize("batch", [1, 3])
-def test_folding_finds_the_largest(count, named, batch, monkeypatch):
-    monkeypatch.setattr(candidates, "_GROUPS", 64)
-    logits = torch.randn(batch, 1001, 7, generator=torch.Generator().manual_seed(0))
-    allowed = logits if named is None else logits.masked_fill(~named, float("-inf"))
-    values, place = largest(logits, count, named=named)
-    torch.testing.assert_close(values, allowed.flatten(1).topk(count).values)
-    torch.testing.assert_close(allowed.flatten(1).gather(1, place), values)
-    assert all(row.unique().numel() == count for row in place)
-
-
-@pytest.mark.parametrize("batch", [1, 2])
-def test_a_diverged_networks_logits_are_no_crash(batch, monkeypatch):
-    monkeypatch.setattr(candidates, "_GROUPS", 64)
-    logits = torch.randn(batch, 1001, 7, generator=torch.Generator().manual_seed(0))
-    logits[:, 5] = float("nan")
-    values, place = largest(logits, 9)
-    assert values.shape == place.shape == (batch, 9) and values[:, :7].isnan().all()
-
-
-def test_folding_with_fewer_than_asked_for(monkeypatch):
-    monkeypatch.setattr(candidates, "_GROUPS", 16)
-    logits = torch.randn(1, 50, 2, generator=torch.Generator().manual_seed(0))
-    values, _ = largest(logits, 80, named=torch.tensor([True, False]))
-    assert values.shape == (1, 80)
-    assert values.isfinite().sum() == 50
-    assert largest(logits, 500)[0].shape == (1, 100)
 
 
 @pytest.mark.parametrize(
