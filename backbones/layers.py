@@ -29,6 +29,12 @@ _ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {
     "identity": lambda x: x,
 }
 ACTIVATIONS = tuple(_ACTIVATIONS)
+_IN_PLACE: dict[str, Callable[..., Tensor]] = {
+    "silu": F.silu,
+    "relu6": F.relu6,
+    "relu": F.relu,
+    "hard_swish": F.hardswish,
+}
 
 
 def check_padding_rule(rule: str) -> str:
@@ -184,7 +190,10 @@ class Activation(nn.Module):
             raise ValueError(f"activation must be one of {', '.join(ACTIVATIONS)}, got {name!r}")
         self.name = name
 
-    def forward(self, x: Tensor) -> Tensor:
+    def forward(self, x: Tensor, *, inplace: bool = False) -> Tensor:
+        """`inplace` allows that `x` is written over."""
+        if inplace and self.name in _IN_PLACE:
+            return _IN_PLACE[self.name](x, inplace=True)
         return _ACTIVATIONS[self.name](x)
 
     def extra_repr(self) -> str:

@@ -8,7 +8,6 @@ from torch import Tensor, nn
 from effdet.export.suppression import Suppression
 from effdet.inference.exported import ANCHORS, DETECTIONS, ExportInfo
 from effdet.model import FoldedModel
-from heads.detection.boxes import decode
 from heads.detection.head import DetectionOutput
 
 
@@ -38,9 +37,24 @@ class ExportGraph(nn.Module):
                 found.append(output.float())
                 continue
             logits, deltas = output.class_logits.float(), output.box_deltas.float()
-            boxes = decode(output.anchors, deltas)  # (B, A, 4), in float32 whatever the network computes in
+            boxes = decode_by_products(output.anchors, deltas)  # in float32 whatever the network computes in
             found += [logits, boxes] if self.suppression is None else self.suppression(logits, boxes)
         return tuple(found)
+
+
+def decode_by_products(anchors: Tensor, deltas: Tensor) -> Tensor:
+    """:func:`heads.detection.boxes.decode`, (A, 4) and (B, A, 4) -> (B, A, 4) xyxy, as runtimes like it.
+
+    They take columns of four apart and put them together one number at a time, which lasts longer than all the arithmetic.
+    So ``ty tx th tw`` come to their places by a product with zeros and ones, which changes none of them.
+    """
+    centres, sizes = (anchors[:, :2] + anchors[:, 2:]) / 2, anchors[:, 2:] - anchors[:, :2]
+    centres, sizes = torch.cat([centres, centres], 1), torch.cat([sizes, sizes], 1)  # x y x y, w h w h
+    nothing = [0.0, 0.0, 0.0, 0.0]
+    shift = deltas @ anchors.new_tensor([[0, 1, 0, 1], [1, 0, 1, 0], nothing, nothing])  # tx ty tx ty
+    growth = deltas @ anchors.new_tensor([nothing, nothing, [0, 1, 0, 1], [1, 0, 1, 0]])  # tw th tw th
+    halves = sizes * anchors.new_tensor([-0.5, -0.5, 0.5, 0.5])
+    return shift * sizes + centres + growth.exp() * halves
 
 
 def output_names(heads: tuple[str, ...], *, nms: bool) -> tuple[str, ...]:

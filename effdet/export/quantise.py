@@ -68,17 +68,19 @@ def inner_nodes(model: Any, *, in_float: Collection[str] = ()) -> list[str]:
     """Names of the nodes between the first layers and the last ones: those that have a layer before or at, and one after."""
     wanted = set(INNER) - set(in_float)
     nodes = list(model.graph.node)  # in topological order, as ONNX demands
+    movers = {item.name for item in model.graph.initializer if tuple(item.dims) == (4, 4)}  # they only move box deltas
+    layers = {node.name for node in nodes if node.op_type in LAYERS and movers.isdisjoint(node.input)}
     after_layer: set[str] = set()  # tensors behind a layer
     behind: set[str] = set()  # nodes at or behind a layer
     for node in nodes:
-        if node.op_type in LAYERS or any(name in after_layer for name in node.input):
+        if node.name in layers or any(name in after_layer for name in node.input):
             behind.add(node.name)
             after_layer.update(node.output)
     before_layer: set[str] = set()  # tensors that a layer is still to come behind
     inner = []
     for node in reversed(nodes):
         ahead = any(name in before_layer for name in node.output)
-        if node.op_type in LAYERS or ahead:
+        if node.name in layers or ahead:
             before_layer.update(node.input)
         if ahead and node.name in behind and node.op_type in wanted:
             inner.append(node.name)

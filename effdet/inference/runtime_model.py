@@ -101,9 +101,7 @@ class RuntimeModel(nn.Module):
     def forward(self, images: Tensor) -> dict[str, Any]:
         """(B, 3, H, W), uint8 or normalised as the file wants it -> {head name: its raw output}."""
         self._check(images)
-        # By numpy: after a parallel copy of PyTorch's, its threads spin for milliseconds on the cores the runtime needs.
-        values = np.ascontiguousarray(images.cpu().numpy())
-        found = [self.runtime(part) for part in _batches(values, self.info.batch)]
+        found = [self.runtime(part) for part in _batches(images.cpu().numpy(), self.info.batch)]
         outputs = {
             name: torch.from_numpy(_joined([part[name] for part in found])[: len(images)]) for name in self.info.outputs
         }

@@ -98,3 +98,18 @@ def test_what_is_stored():
         kept.clear()
         gate(x * 1, torch.randn(2, 4, 1, 1))
         assert sum(size == x.numel() for size in kept.values()) == 1  # the product, which the next convolution keeps
+
+
+@pytest.mark.parametrize("name", ["silu", "relu6", "relu", "hard_swish", "gelu", "identity"])
+def test_prediction_writes_over_a_convolutions_output(name):
+    """Only where BatchNorm is folded away and nobody wants a gradient."""
+    act, given = activation(name), torch.randn(2, 3, 4, 5)
+    expected = act(given)
+    for grad, folded in ((True, True), (False, False), (False, True)):
+        x = given.clone()
+        norm = nn.Identity() if folded else nn.BatchNorm2d(3, eps=0).eval()
+        with torch.set_grad_enabled(grad):
+            out = norm_act(norm, act, x)
+        torch.testing.assert_close(out, expected, rtol=0, atol=0)
+        written = folded and not grad and name not in ("gelu", "identity")
+        assert torch.equal(x, given) is not written

@@ -14,9 +14,11 @@ def test_only_what_lies_between_layers_is_quantised():
         helper.make_node("Add", ["b", "c"], ["d"], name="skip"),
         helper.make_node("MatMul", ["d", "w"], ["logits"], name="logits"),
         helper.make_node("Conv", ["d", "w"], ["f"], name="other head's last"),
-        helper.make_node("Mul", ["logits", "s"], ["y"], name="decode"),
+        helper.make_node("MatMul", ["f", "places"], ["g"], name="moves box deltas"),
+        helper.make_node("Mul", ["g", "s"], ["y"], name="decode"),
     ]
     value = helper.make_tensor_value_info("x", TensorProto.FLOAT, None)
-    model = helper.make_model(helper.make_graph(nodes, "g", [value], []))
+    places = helper.make_tensor("places", TensorProto.FLOAT, [4, 4], [0.0] * 16)
+    model = helper.make_model(helper.make_graph(nodes, "g", [value], [], [places]))
     assert inner_nodes(model) == ["stem", "relu6", "block", "skip"]
     assert inner_nodes(model, in_float=("Clip", "Mul")) == ["stem", "block", "skip"]

@@ -24,7 +24,9 @@ class Runtime(Protocol):
     def __call__(self, images: np.ndarray) -> dict[str, np.ndarray]:
         """The outputs by name, of images (B, 3, H, W) uint8, or float32 where the file normalises not itself.
 
-        The arrays are the caller's: no later call writes into them.
+        The images may lie in memory in any order: a runtime copies what it wants in another one, by numpy. (After a parallel
+        copy of PyTorch's, its threads spin for milliseconds on the cores that the runtime needs.) The arrays of the result are
+        the caller's: no later call writes into them.
         """
         ...
 

@@ -31,7 +31,7 @@ class OnnxRuntime:
         self.info = ExportInfo.from_json(metadata.get(KEY), source=path)
 
     def __call__(self, images: np.ndarray) -> dict[str, np.ndarray]:
-        values = self._session.run(list(self.info.outputs), {INPUT: images})
+        values = self._session.run(list(self.info.outputs), {INPUT: np.ascontiguousarray(images)})
         return {name: np.asarray(value) for name, value in zip(self.info.outputs, values, strict=True)}
 
 

@@ -29,7 +29,7 @@ class TorchScriptRuntime:
 
     @torch.no_grad()
     def __call__(self, images: np.ndarray) -> dict[str, np.ndarray]:
-        values = self._module(torch.from_numpy(images))
+        values = self._module(torch.from_numpy(np.ascontiguousarray(images)))
         return {name: value.numpy() for name, value in zip(self.info.outputs, values, strict=True)}
 
 
