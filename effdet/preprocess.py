@@ -87,13 +87,17 @@ class Preprocess:
         offset = (-((resized[0] - canvas_h) // 2), -((resized[1] - canvas_w) // 2))
         return _placement((height, width), resized, self.size, offset)
 
-    def normalise(self, images: Tensor) -> Tensor:
-        """(B, 3, H, W) uint8 RGB -> float32 of the same shape and memory format, mean and deviation taken out."""
+    def normalise(self, images: Tensor, *, channels_last: bool = False) -> Tensor:
+        """(B, 3, H, W) uint8 RGB -> float32 of the same shape and memory format, mean and deviation taken out.
+
+        With `channels_last` it is (B, H, W, 3) that is given, and comes back.
+        """
         import torch
 
-        scale = torch.tensor([1 / (255 * s) for s in self.std], device=images.device).view(3, 1, 1)
+        shape = (3,) if channels_last else (3, 1, 1)
+        scale = torch.tensor([1 / (255 * s) for s in self.std], device=images.device).view(shape)
         shift = torch.tensor([-m / s for m, s in zip(self.mean, self.std, strict=True)], device=images.device)
-        return torch.addcmul(shift.view(3, 1, 1), images.to(torch.float32), scale)
+        return torch.addcmul(shift.view(shape), images.to(torch.float32), scale)
 
     def fitted(self, size: int | tuple[int, int]) -> Self:
         """The same preprocessing on another canvas; an int means a square."""

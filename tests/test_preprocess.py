@@ -108,3 +108,10 @@ def test_plain_values_round_trip():
 def test_bad_settings(values, text):
     with pytest.raises(UserError, match=text):
         Preprocess(**({"size": (64, 64)} | values))
+
+
+def test_normalise_with_the_channels_last():
+    images = torch.randint(0, 256, (2, 3, 4, 5), dtype=torch.uint8)
+    preprocess = Preprocess((4, 5), mean=(0.1, 0.2, 0.3), std=(0.5, 0.25, 0.2))
+    last = preprocess.normalise(images.permute(0, 2, 3, 1), channels_last=True)
+    assert torch.equal(last.permute(0, 3, 1, 2), preprocess.normalise(images))

@@ -20,10 +20,8 @@ def restore_detections(detections: Detections, geometries: Sequence[Geometry]) -
     of `detections`, without a loop over pictures.
     """
     device = detections.boxes.device
-    frames = torch.tensor(
-        [(*g.offset[::-1], *g.scale[::-1], *g.original[::-1]) for g in geometries], dtype=torch.float32, device=device
-    ).reshape(-1, 1, 3, 2)  # (B, 1, [offset, scale, size], [x, y])
-    offset, scale, size = (frames[:, :, row].repeat(1, 1, 2) for row in range(3))  # each (B, 1, 4), xyxy
+    frames = [(*g.offset[::-1] * 2, *g.scale[::-1] * 2, *g.original[::-1] * 2) for g in geometries]  # x, y, x, y each
+    offset, scale, size = torch.tensor(frames, dtype=torch.float32, device=device).reshape(-1, 3, 1, 4).unbind(1)
     boxes = torch.minimum(((detections.boxes.float() - offset) / scale).clamp_(min=0), size)
     real = torch.arange(boxes.shape[1], device=device) < detections.counts[:, None]
     real &= (boxes[..., 2:] > boxes[..., :2]).all(-1)  # (B, N)

@@ -81,7 +81,12 @@ def export_model(
         postprocess={} if head is None else asdict(chosen),
     )
     suppression = _suppression(info, settings) if settings.nms else None
-    graph = ExportGraph(_folded(model, settings), normalise=settings.normalise, suppression=suppression).eval()
+    graph = ExportGraph(
+        _folded(model, settings),
+        normalise=settings.normalise,
+        suppression=suppression,
+        channels_last=settings.format == "openvino",
+    ).eval()
     target.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix=".export-", dir=target.parent) as folder:
         draft = Path(folder) / target.name

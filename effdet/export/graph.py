@@ -18,21 +18,24 @@ class ExportGraph(nn.Module):
         model: folded, in the number format that it shall compute in.
         normalise: take uint8 pixels and normalise them; else take normalised float32.
         suppression: what a detection head's raw output goes through; None leaves it raw, with its boxes decoded.
+        channels_last: normalise with the channels last, for a runtime that is handed its pictures so and convolves so.
     """
 
-    def __init__(self, model: FoldedModel, *, normalise: bool, suppression: Suppression | None) -> None:
+    def __init__(
+        self, model: FoldedModel, *, normalise: bool, suppression: Suppression | None, channels_last: bool = False
+    ) -> None:
         super().__init__()
         self.model = model
         self.normalise = normalise
+        self.channels_last = channels_last
         self.suppression = suppression
         self.dtype = next(model.parameters()).dtype
         self.outputs = output_names(tuple(model.heads), nms=suppression is not None)
 
     def forward(self, images: Tensor) -> tuple[Tensor, ...]:
         """(B, 3, H, W) uint8 or normalised float32 -> the tensors of `outputs`, float32 and int64."""
-        x = self.model.preprocess.normalise(images) if self.normalise else images
         found: list[Tensor] = []
-        for output in self.model(x.to(self.dtype)).values():
+        for output in self.model(self._normalised(images).to(self.dtype)).values():
             if not isinstance(output, DetectionOutput):
                 found.append(output.float())
                 continue
@@ -40,6 +43,13 @@ class ExportGraph(nn.Module):
             boxes = decode_by_products(output.anchors, deltas)  # in float32 whatever the network computes in
             found += [logits, boxes] if self.suppression is None else self.suppression(logits, boxes)
         return tuple(found)
+
+    def _normalised(self, images: Tensor) -> Tensor:
+        if not self.normalise:
+            return images
+        if not self.channels_last:
+            return self.model.preprocess.normalise(images)
+        return self.model.preprocess.normalise(images.permute(0, 2, 3, 1), channels_last=True).permute(0, 3, 1, 2)
 
 
 def decode_by_products(anchors: Tensor, deltas: Tensor) -> Tensor:

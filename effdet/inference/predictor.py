@@ -129,9 +129,8 @@ class Predictor:
         return _empty(pixels, dict(self.model.classes), path), canvas, geometry  # type: ignore[arg-type]
 
     def _batch(self, prepared: Sequence[tuple[Prediction, np.ndarray, Geometry]]) -> Iterator[Prediction]:
-        canvases = np.stack([canvas for _, canvas, _ in prepared])
         batch = EvalBatch(
-            images=torch.from_numpy(canvases).permute(0, 3, 1, 2),
+            images=torch.from_numpy(_stacked([canvas for _, canvas, _ in prepared])).permute(0, 3, 1, 2),
             geometries=tuple(geometry for _, _, geometry in prepared),
             records=(None,) * len(prepared),
             indices=tuple(range(len(prepared))),
@@ -147,6 +146,13 @@ def _loaded(path: str | os.PathLike[str], threads: int | None) -> nn.Module:
     from effdet.weights import load
 
     return load(os.fspath(path))
+
+
+def _stacked(canvases: list[np.ndarray]) -> np.ndarray:
+    """(B, H, W, 3). One canvas alone is not copied, unless it is read-only, as Pillow's are: tensors want to be written to."""
+    if len(canvases) == 1 and canvases[0].flags.writeable:
+        return canvases[0][None]
+    return np.stack(canvases)
 
 
 def _empty(pixels: np.ndarray, classes: dict[str, Any], path: str | None) -> Prediction:

@@ -29,7 +29,7 @@ HEAD = "detection"
 class RawPixels(Preprocess):
     """Preprocessing whose second half is in the graph."""
 
-    def normalise(self, images: Tensor) -> Tensor:
+    def normalise(self, images: Tensor, *, channels_last: bool = False) -> Tensor:
         return images
 
 
