@@ -18,7 +18,6 @@ from typing import Any
 
 import numpy as np
 
-
 TURN = 0.5
 """Seconds that a turn lasts at least: short work is repeated, as in a stream of pictures, with its data and threads at hand."""
 

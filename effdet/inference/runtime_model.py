@@ -165,7 +165,7 @@ def one_thread() -> Iterator[None]:
     """PyTorch on one thread inside. The setting is the calling thread's own.
 
     Between parallel pieces its threads wait by spinning, for milliseconds after the last, on the cores that the runtime's next
-    call needs; that costs it a quarter of its time. Post-processing gains nothing from a second thread.
+    call needs: a tenth of a picture's time with ONNX Runtime. Post-processing gains nothing from a second thread.
     """
     before = torch.get_num_threads()
     torch.set_num_threads(1)
