@@ -42,20 +42,14 @@ def _largest(values: Tensor, count: int, *, period: int = 1, named: Tensor | Non
     rows = math.prod(folds)
     columns = total // (rows * period) * period
     if not folds or columns < count:
-        if named is not None:
-            values = values.masked_fill(~named.repeat(total // period), float("-inf"))
-        return values.topk(min(count, total), dim=1)
+        return _allowed(values, named).topk(min(count, total), dim=1)
     # Group j holds entries j, j + columns, j + 2 columns, …: neighbours, which tend to be large together, are kept apart,
     # and the maximum runs along memory. All entries of a group are of one class, as `columns` is a multiple of `period`.
     levels = [values[:, : rows * columns]]
     for fold in folds:
         levels.append(levels[-1].unflatten(1, (fold, -1)).amax(1))
-    peaks = levels[-1]  # (B, columns)
-    if named is not None:
-        peaks.masked_fill_(~named.repeat(columns // period), float("-inf"))
-    tail = values[:, rows * columns :]  # too few for groups of their own: always looked at
-    if named is not None:
-        tail = tail.masked_fill(~named.repeat(tail.shape[1] // period), float("-inf"))
+    peaks = levels[-1] = _allowed(levels[-1], named)  # (B, columns)
+    tail = _allowed(values[:, rows * columns :], named)  # too few for groups of their own: always looked at
     if len(values) == 1 and values.device.type == "cpu":
         found = _descend([level[0] for level in levels], tail[0], count)
         if found is not None:
@@ -70,6 +64,14 @@ def _largest(values: Tensor, count: int, *, period: int = 1, named: Tensor | Non
         index < rows * count, row * columns + group.gather(1, rank), index - rows * count + rows * columns
     )
     return best, place
+
+
+def _allowed(values: Tensor, named: Tensor | None) -> Tensor:
+    """(B, N) with minus infinity at classes that are not named; they repeat along the row."""
+    if named is None:
+        return values
+    anchors = values.shape[1] // len(named)  # may be 0
+    return values.unflatten(1, (anchors, len(named))).masked_fill(~named, float("-inf")).flatten(1)
 
 
 def _folds(rows: int) -> list[int]:

@@ -1,6 +1,7 @@
 """The harness: turns, ratios, verdicts, the table, and one whole row between two processes of this project."""
 
 import json
+import time
 
 import numpy as np
 import pytest
@@ -8,6 +9,7 @@ import pytest
 from benchmarks import table
 from benchmarks.growth import Series, deviation, draw, measure
 from benchmarks.pairing import BenchmarkError, Paired, Side, interleave
+from benchmarks.peers import loop
 from benchmarks.rows import close, rows, same_detections, same_numbers
 from benchmarks.table import Line
 
@@ -33,6 +35,15 @@ def test_sides_take_turns_and_a_slow_spell_hits_both():
     assert turns[4:] == ["ours", "peer", "peer", "ours", "ours", "peer"]
     assert paired.ratios == [0.5, 0.5, 0.25] and paired.ratio == 0.5
     assert (paired.ours_bytes, paired.peer_bytes) == (200, 100)
+
+
+def test_short_work_is_repeated(monkeypatch):
+    monkeypatch.setattr(loop, "TURN", 0.05)
+    calls = []
+    seconds = loop.turn(lambda: calls.append(time.sleep(0.01)))
+    assert 2 <= len(calls) <= 5 and 0.01 <= seconds <= 0.05
+    calls.clear()
+    assert loop.turn(lambda: calls.append(time.sleep(0.06))) >= 0.06 and len(calls) == 1
 
 
 def test_verdicts():

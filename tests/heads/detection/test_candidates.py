@@ -101,6 +101,13 @@ def test_folding_with_fewer_than_asked_for(monkeypatch):
     assert largest(logits, 500)[0].shape == (1, 100)
 
 
+@pytest.mark.parametrize("batch", [1, 2])
+def test_nothing_left_over_after_folding(batch, monkeypatch):
+    monkeypatch.setattr(candidates, "_GROUPS", 64)  # 93 rows at most: 8 × 8, and 1920 × 7 = 64 × 210
+    logits = torch.randn(batch, 1920, 7, generator=torch.Generator().manual_seed(0))
+    check(logits, 9, torch.tensor([True, False, True, True, False, True, True]))
+
+
 def test_one_nan_counts_as_largest(monkeypatch):
     monkeypatch.setattr(candidates, "_GROUPS", 64)
     logits = torch.randn(2, 1001, 7, generator=torch.Generator().manual_seed(0))
