@@ -11,6 +11,10 @@ from effdet.model import FoldedModel
 from heads.detection.head import DetectionOutput
 
 
+COARSEST = 128
+"""Pixels to a cell of the coarsest level (P7)."""
+
+
 class ExportGraph(nn.Module):
     """The folded network between pixels and numbers; the order of its outputs is `outputs`.
 
@@ -76,7 +80,13 @@ def output_names(heads: tuple[str, ...], *, nms: bool) -> tuple[str, ...]:
 
 
 def example(info: ExportInfo) -> Tensor:
-    """Grey pictures of the shape that a file of `info` takes; any number is shown by two, as exporters specialise on one."""
-    shape = (2 if info.batch is None else info.batch, 3, *info.spec.preprocess.size)
+    """Grey pictures of the shape that a file of `info` takes; any number is shown by two, as exporters specialise on one.
+
+    So pictures of any size are large enough for two cells at the coarsest level.
+    """
+    size = info.spec.preprocess.size
+    if info.dynamic_size:
+        size = (max(size[0], 2 * COARSEST), max(size[1], 2 * COARSEST))
+    shape = (2 if info.batch is None else info.batch, 3, *size)
     grey = torch.full(shape, 114, dtype=torch.uint8)
     return grey if info.normalise else info.spec.preprocess.normalise(grey)

@@ -72,7 +72,7 @@ def test_two_processes_stop_together_and_resume_exactly(tmp_path: Path) -> None:
 @pytest.mark.timeout(900)
 def test_killed_again_and_again(tmp_path: Path) -> None:
     """kill -9 at 20 random moments, in saves too; the end is that of the run that was left alone, bit for bit."""
-    changes = {"checkpoint": {"every_steps": 1, "max_share": 1.0}, "trainer": {"max_epochs": 60}}
+    changes = {"checkpoint": {"every_steps": 1, "max_share": 1.0}, "trainer": {"max_epochs": 150}}
     whole = launch(tmp_path / "whole", changes=changes)
     assert whole.returncode == 0, whole.stderr[-2000:]
     torn = launch(tmp_path / "torn", changes=changes, kills=20, seconds=0.5)
