@@ -11,10 +11,14 @@ from torch.utils.data import DataLoader
 
 from effdet.data.checks import DataError
 from effdet.data.collate import collate
+from effdet.data.parcels import Packing, Parcel, Places
 from effdet.data.sampling import EpochSampler
 from effdet.data.train_set import Sample, TrainSet
 from effdet.workers import deaf_children, quiet_worker
 from heads.structures import Batch, UserError
+
+ROOM = 1 << 14
+"""Bytes of a picture's boxes and labels: 800 objects."""
 
 
 class TrainLoader:
@@ -64,11 +68,12 @@ class TrainLoader:
             groups=train_set.source.groups,
             window=train_set.source.window,
         )
+        self._places = _places(train_set, self.sampler.batch_size, workers, prefetch)
         self._loader = DataLoader(
             train_set,  # type: ignore[arg-type]  # its keys are tuples, which Dataset's type leaves open
             batch_sampler=self.sampler,  # type: ignore[arg-type]
             num_workers=workers,
-            collate_fn=collate,
+            collate_fn=collate if self._places is None else Packing(collate, self._places),
             persistent_workers=workers > 0,
             prefetch_factor=prefetch if workers > 0 else None,
             pin_memory=pin_memory,
@@ -100,7 +105,8 @@ class TrainLoader:
         try:
             with deaf_children():
                 batches = iter(self._loader)
-            yield from batches
+            for batch in batches:
+                yield batch.open() if isinstance(batch, Parcel) else batch
         except DataError as error:
             raise DataError(own_words(error)) from None
 
@@ -112,6 +118,17 @@ class TrainLoader:
         if (running := self._loader._iterator) is not None:  # type: ignore[attr-defined]
             running._shutdown_workers()  # type: ignore[attr-defined]
             self._loader._iterator = None
+
+
+def _places(train_set: TrainSet, batch_size: int, workers: int, prefetch: int) -> Places | None:
+    """Room for batches of the set's pictures, with a class map each; None where workers can't share it, or it can't be had."""
+    if workers == 0 or not Places.possible():
+        return None
+    height, width = train_set.preprocess.size
+    try:
+        return Places(workers, prefetch, batch_size * (4 * height * width + ROOM))
+    except OSError:  # a machine that promises no more memory than it has; PyTorch's way asks for it bit by bit
+        return None
 
 
 def one_thread(worker: int) -> None:

@@ -10,7 +10,6 @@ from effdet.inference.exported import ANCHORS, DETECTIONS, ExportInfo
 from effdet.model import FoldedModel
 from heads.detection.head import DetectionOutput
 
-
 COARSEST = 128
 """Pixels to a cell of the coarsest level (P7)."""
 
