@@ -190,11 +190,12 @@ class Activation(nn.Module):
             raise ValueError(f"activation must be one of {', '.join(ACTIVATIONS)}, got {name!r}")
         self.name = name
 
-    def forward(self, x: Tensor, *, inplace: bool = False) -> Tensor:
-        """`inplace` allows that `x` is written over."""
-        if inplace and self.name in _IN_PLACE:
-            return _IN_PLACE[self.name](x, inplace=True)
+    def forward(self, x: Tensor) -> Tensor:
         return _ACTIVATIONS[self.name](x)
+
+    def over(self, x: Tensor) -> Tensor:
+        """The same, which may be written over `x`."""
+        return _IN_PLACE[self.name](x, inplace=True) if self.name in _IN_PLACE else self(x)
 
     def extra_repr(self) -> str:
         return self.name

@@ -20,8 +20,8 @@ PIECE = {"cpu": 1 << 18}
 
 def norm_act(norm: nn.Module, act: nn.Module, x: Tensor) -> Tensor:
     """``act(norm(x))``. (B, C, H, W) -> the same; `x` is a convolution's output, which nobody else reads."""
-    if isinstance(norm, nn.Identity) and not torch.is_grad_enabled() and not _must_be_plain():
-        return act(x, inplace=True)  # folded: only predicts, and no hook is meant to look into it
+    if _is_folded(norm, act) and not torch.is_grad_enabled() and not _must_be_plain():
+        return act.over(x)  # type: ignore[operator]
     if not _is_lean(norm, act, x):
         return act(norm(x))
     if act.name == "relu6":
@@ -43,6 +43,12 @@ def gate(x: Tensor, weights: Tensor) -> Tensor:
 def _must_be_plain() -> bool:
     # A compiler chooses for itself what to compute again, and exported graphs hold no Python.
     return torch.compiler.is_compiling() or torch.jit.is_tracing()  # pyright: ignore[reportPrivateImportUsage]
+
+
+def _is_folded(norm: nn.Module, act: nn.Module) -> bool:
+    """BatchNorm has gone into the convolution, whose output may be written over; hooks would not be told."""
+    hooked = norm._forward_hooks or norm._forward_pre_hooks or act._forward_hooks or act._forward_pre_hooks
+    return isinstance(norm, nn.Identity) and hasattr(act, "over") and not hooked
 
 
 def _is_lean(norm: nn.Module, act: nn.Module, x: Tensor) -> bool:

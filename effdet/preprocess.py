@@ -88,9 +88,9 @@ class Preprocess:
         return _placement((height, width), resized, self.size, offset)
 
     def normalise(self, images: Tensor, *, channels_last: bool = False) -> Tensor:
-        """(B, 3, H, W) uint8 RGB -> float32 of the same shape and memory format, mean and deviation taken out.
+        """(B, 3, H, W) uint8 RGB, or (B, H, W, 3) with `channels_last` -> float32 of the same shape and memory format.
 
-        With `channels_last` it is (B, H, W, 3) that is given, and comes back.
+        Mean and deviation are taken out.
         """
         import torch
 

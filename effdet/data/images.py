@@ -58,7 +58,7 @@ def read_image(
         policy: what a cut-off file gives: ``error`` a :class:`DataError`, ``warn`` a warning and the part that is
             there.
         at_least: (height, width) below which the result need not go: a JPEG may then be decoded at 1/2, 1/4 or 1/8 of
-            its size, which is faster. Training only: the result is smaller than `size`.
+            its size, and by OpenCV, which is faster. Training only: the result is smaller than `size`.
 
     Returns:
         (h, w, 3) uint8 RGB, contiguous.

@@ -1,7 +1,8 @@
 """JPEG pixels for training, by OpenCV: a fifth sooner than by Pillow and the same, both being libjpeg-turbo's.
 
 Evaluation and prediction read by Pillow alone, so that their numbers hang on one library. What OpenCV would let pass
-without a word (a file that is cut off) or turn by itself (EXIF) is left to :mod:`effdet.data.images` too.
+without a word (a file that is cut off) or turn by itself (EXIF) is left to :mod:`effdet.data.images` too. Of stray bytes
+inside a file libjpeg may print a line of its own, where Pillow keeps quiet.
 """
 
 from __future__ import annotations

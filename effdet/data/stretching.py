@@ -1,8 +1,9 @@
 """Stretching a window of a picture over its part of the canvas: training's pixels, antialiased as evaluation's are.
 
 Pillow resizes any part of a picture; PyTorch does so in a quarter of the time, but only from whole pixels, by the same
-rule (triangle or cubic filter, rows and columns apart, 8 bits between them): one value in some hundred is off by one
-level of 255, by two at most. A random crop may as well begin at a whole pixel, so :func:`on_pixels` moves it there.
+rule (triangle or cubic filter, rows and columns apart, 8 bits between them). One value in some hundred is off by a level
+of 255; where the height shrinks and the width grows, Pillow begins with the other axis and it is one in ten (bilinear by
+two levels at most, bicubic by ten). A random crop may as well begin at a whole pixel, so :func:`on_pixels` moves it there.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from effdet.data.placing import Window
 
 _FILTERS = {"bilinear": Image.Resampling.BILINEAR, "bicubic": Image.Resampling.BICUBIC}
 SMALL = 100
-"""Pixels along a side below which a window keeps its fractions: there, half a pixel is much, and Pillow quick."""
+"""Decoded pixels along a side below which a window keeps its fractions: there, half a pixel is much, and Pillow quick."""
 
 
 def on_pixels(window: Window, decoded: tuple[int, int], size: tuple[int, int]) -> Window:
@@ -47,7 +48,7 @@ def stretch(picture: np.ndarray, window: Window, size: tuple[int, int], interpol
         interpolation: ``bilinear`` or ``bicubic``.
 
     Returns:
-        (h, w, 3) uint8.
+        (h, w, 3) uint8; it may be a view of `picture`.
     """
     exact = _box(window, picture.shape[:2], size)
     box = tuple(round(edge) for edge in exact)
@@ -55,7 +56,7 @@ def stretch(picture: np.ndarray, window: Window, size: tuple[int, int], interpol
     if max(abs(edge - whole) for edge, whole in zip(exact, box, strict=True)) > 1e-6:
         return _turned(Image.fromarray(picture).resize(target[::-1], _FILTERS[interpolation], box=exact), window)
     cut = np.ascontiguousarray(picture[box[1] : box[3], box[0] : box[2]])
-    pixels = torch.from_numpy(cut)[None].permute(0, 3, 1, 2)
+    pixels = torch.from_numpy(cut if cut.flags.writeable else cut.copy())[None].permute(0, 3, 1, 2)
     if pixels.shape[2:] != target:
         pixels = interpolate(pixels, target, mode=interpolation, antialias=True)
     return (pixels.flip(3) if window.mirrored else pixels)[0].permute(1, 2, 0).numpy()

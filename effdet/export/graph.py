@@ -59,7 +59,7 @@ def decode_by_products(anchors: Tensor, deltas: Tensor) -> Tensor:
     """:func:`heads.detection.boxes.decode`, (A, 4) and (B, A, 4) -> (B, A, 4) xyxy, as runtimes like it.
 
     They take columns of four apart and put them together one number at a time, which lasts longer than all the arithmetic.
-    So ``ty tx th tw`` come to their places by a product with zeros and ones, which changes none of them.
+    So ``ty tx th tw`` come to their places by a product with zeros and ones, which changes no finite number.
     """
     centres, sizes = (anchors[:, :2] + anchors[:, 2:]) / 2, anchors[:, 2:] - anchors[:, :2]
     centres, sizes = torch.cat([centres, centres], 1), torch.cat([sizes, sizes], 1)  # x y x y, w h w h

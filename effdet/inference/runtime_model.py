@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, fields, replace
+from functools import partial
 from typing import Any, Self
 
 import numpy as np
@@ -65,6 +66,7 @@ class RuntimeModel(nn.Module):
             self.__dict__["_heads"] = dict(build(self.info.spec).heads)
         table = self.info.spec.classes.get(HEAD)
         self._named = None if table is None else torch.tensor(table.named)
+        self._beside = one_threaded()
 
     @classmethod
     def open(cls, path: str | os.PathLike[str], *, threads: int | None = None) -> Self:
@@ -118,8 +120,8 @@ class RuntimeModel(nn.Module):
 
     def _answer(self, name: str, output: Any) -> Any:
         if isinstance(output, DecodedOutput):
-            with one_thread():
-                return postprocess_boxes(output.class_logits, output.boxes, self.settings, named=self._named)
+            work = partial(postprocess_boxes, output.class_logits, output.boxes, self.settings, named=self._named)
+            return self._beside.submit(work).result()
         if isinstance(output, Detections):
             return _cut(output, self.settings)
         return self.heads[name].predict(output)
@@ -160,19 +162,18 @@ def predict_function(
     return ModelPredictFn(model.adjusted(postprocess), channels_last=None, semantic=semantic)
 
 
-@contextmanager
-def one_thread() -> Iterator[None]:
-    """PyTorch on one thread inside. The setting is the calling thread's own.
+def one_threaded() -> ThreadPoolExecutor:
+    """A thread in which PyTorch works on itself alone, for post-processing, which gains nothing from a second one.
 
-    Between parallel pieces its threads wait by spinning, for milliseconds after the last, on the cores that the runtime's next
-    call needs: a tenth of a picture's time with ONNX Runtime. Post-processing gains nothing from a second thread.
+    PyTorch's threads wait by spinning, for milliseconds after each parallel piece, on the cores that the runtime's next call
+    needs: a tenth of a picture's time with ONNX Runtime. Their number is a setting of each thread, but one that threads born
+    later take over; so it is set once, here, and at once set back for them.
     """
     before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)
+    pool = ThreadPoolExecutor(1, thread_name_prefix="post-process", initializer=torch.set_num_threads, initargs=(1,))
+    pool.submit(torch.get_num_threads).result()
+    torch.set_num_threads(before)
+    return pool
 
 
 def _batches(images: np.ndarray, size: int | None) -> list[np.ndarray]:

@@ -14,7 +14,7 @@ from torch import Tensor
 
 _GROUPS = 1 << 15  # groups at least, so that few entries share a group with one of the k largest
 _FOLD = 8  # torch's maximum reads 8 places of memory at once at full speed, 50 at a third of it
-_SAMPLE = 7  # every seventh group is asked for a bound: no divisor of common numbers of classes
+_SAMPLE = 11  # one group in so many is asked for a bound; a prime, so that these are seldom all of the same classes
 
 
 def largest(logits: Tensor, count: int, *, named: Tensor | None = None) -> tuple[Tensor, Tensor]:
@@ -75,7 +75,7 @@ def _allowed(values: Tensor, named: Tensor | None) -> Tensor:
 
 
 def _folds(rows: int) -> list[int]:
-    """Factors of at most :data:`_FOLD` whose product is `rows` or not much less."""
+    """Factors of at most :data:`_FOLD` whose product is at most `rows`, and more than half of it."""
     folds = []
     while rows >= 2:
         folds.append(min(_FOLD, rows))
@@ -86,8 +86,8 @@ def _folds(rows: int) -> list[int]:
 def _descend(levels: list[Tensor], tail: Tensor, count: int) -> tuple[Tensor, Tensor] | None:
     """One picture's `count` largest entries, where a guess at the smallest of them comes near it, else None.
 
-    The guess is a bound that some more than `count` peaks reach, judged by a sample of them. As many entries reach it, so it
-    lies below no fewer than `count`; and what reaches it is found from each level in the finer one below.
+    The guess is a bound that some more than `count` peaks reach, judged by a sample of them. At least as many
+    entries reach it then, `count` or more; and what reaches it is found from each level in the finer one below.
 
     Args:
         levels: the entries, their maxima over each first fold, … to the peaks; each (n,).
@@ -95,7 +95,7 @@ def _descend(levels: list[Tensor], tail: Tensor, count: int) -> tuple[Tensor, Te
     """
     peaks = levels[-1]
     wanted = count // _SAMPLE
-    # A quarter more: three standard deviations where the wanted are 150 or more.
+    # A quarter more and 16: three standard deviations of what such a sample holds.
     bound = peaks[::_SAMPLE].topk(min(wanted + wanted // 4 + 16, len(peaks) // _SAMPLE), sorted=False).values.amin()
     place = _reaching(peaks, bound)
     if not count <= len(place) <= 4 * count:  # ties, or a sample unlike the rest

@@ -159,7 +159,7 @@ def _candidates(
 def _at(values: Tensor, anchor: Tensor) -> Tensor:
     """(B, A, 4) at (B, n) -> (B, n, 4)."""
     pictures, total = values.shape[:2]
-    rows = anchor + torch.arange(0, pictures * total, total, device=anchor.device)[:, None]
+    rows = anchor + torch.arange(pictures, device=anchor.device)[:, None] * total
     return values.flatten(0, 1).index_select(0, rows.flatten()).view(*anchor.shape, 4)  # whole rows: faster than gather
 
 

@@ -113,3 +113,13 @@ def test_prediction_writes_over_a_convolutions_output(name):
         torch.testing.assert_close(out, expected, rtol=0, atol=0)
         written = folded and not grad and name not in ("gelu", "identity")
         assert torch.equal(x, given) is not written
+
+
+def test_whoever_watches_an_activation_sees_its_input():
+    act, seen = activation("relu"), []
+    act.register_forward_pre_hook(lambda module, given: seen.append(given[0]))
+    x = torch.tensor([[[[-1.0, 2.0]]]])
+    with torch.no_grad():
+        assert norm_act(nn.Identity(), act, x).flatten().tolist() == [0, 2]
+        assert norm_act(nn.Identity(), nn.ReLU(), x).flatten().tolist() == [0, 2]  # anyone's own layer
+    assert seen[0].flatten().tolist() == [-1, 2] == x.flatten().tolist()

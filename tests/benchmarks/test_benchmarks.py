@@ -1,7 +1,6 @@
 """The harness: turns, ratios, verdicts, the table, and one whole row between two processes of this project."""
 
 import json
-import time
 
 import numpy as np
 import pytest
@@ -38,12 +37,16 @@ def test_sides_take_turns_and_a_slow_spell_hits_both():
 
 
 def test_short_work_is_repeated(monkeypatch):
-    monkeypatch.setattr(loop, "TURN", 0.05)
-    calls = []
-    seconds = loop.turn(lambda: calls.append(time.sleep(0.01)))
-    assert 2 <= len(calls) <= 5 and 0.01 <= seconds <= 0.05
+    clock, calls = [100.0], []
+
+    def work(seconds):
+        calls.append(seconds)
+        clock[0] += seconds
+
+    monkeypatch.setattr(loop.time, "perf_counter", lambda: clock[0])
+    assert loop.turn(lambda: work(0.125)) == 0.125 and len(calls) == 4  # half a second
     calls.clear()
-    assert loop.turn(lambda: calls.append(time.sleep(0.06))) >= 0.06 and len(calls) == 1
+    assert loop.turn(lambda: work(3.0)) == 3.0 and len(calls) == 1
 
 
 def test_verdicts():

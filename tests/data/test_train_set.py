@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -151,6 +153,35 @@ def test_masks_move_with_the_pixels(source):
     batch = collate(samples)
     assert batch.targets.semantic.shape == (24, 64, 64)
     assert batch.targets.semantic.dtype == torch.uint8
+
+
+class Striped(Source):
+    """One picture of 300 × 300 with a bright box, in a file or not: no matter."""
+
+    def read_image(self, record, **_):
+        pixels = np.zeros((300, 300, 3), np.uint8)
+        pixels[110:190, 105:195] = 255
+        return pixels
+
+    def read_mask(self, record):
+        return (self.read_image(record)[..., 0] > 127).astype(np.uint8)
+
+
+def test_magnified_five_times_box_and_mask_lie_on_the_pixels_to_less_than_a_source_pixel(source):
+    """A crop begins between pixels, and is moved to one of them: up to 2.5 input pixels that box and mask must go along."""
+    record = replace(source.records[0], width=300, height=300, boxes=np.array([[105, 110, 195, 190]], np.float32))
+    striped = Striped([record], source.classes, name="s", split="train", labelled=["boxes", "semantic"])
+    train = TrainSet(striped, Preprocess((600, 600)), augment=AugmentSpec(scale=(2.5, 2.5), hflip=0.5))
+    found = 0
+    for epoch in range(40):
+        sample = train[epoch, 0]
+        for bright in (sample.image[..., 0] > 127, sample.semantic == 1):
+            ys, xs = np.nonzero(bright)
+            if len(sample.boxes) and len(xs):
+                edges = [xs.min(), ys.min(), xs.max() + 1, ys.max() + 1]
+                np.testing.assert_allclose(sample.boxes[0], edges, atol=1.01)
+                found += 1
+    assert found > 40
 
 
 def test_categories(source):
