@@ -44,6 +44,7 @@ def run_peer(name: str, sizes: tuple[tuple[int, int], ...], folder: Path) -> lis
     if "EFFDET_PEER_PATH" in os.environ:
         command, environment["PYTHONPATH"] = [sys.executable, *words], os.environ["EFFDET_PEER_PATH"]
     elif shutil.which("uv"):
+        environment.pop("PYTHONPATH", None)  # this project has a package of the peer's name
         command = ["uv", "run", "--no-project", "--with", "effdet==0.4.1", "python", *words]
     else:
         pytest.skip("the peer needs EFFDET_PEER_PATH=FOLDER or uv")
