@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 HALF = (0.5, 0.5, 0.5)
 RESIZE_RULES = ("letterbox", "stretch", "center_crop")
-_FILTERS = {"bilinear": Image.Resampling.BILINEAR, "bicubic": Image.Resampling.BICUBIC}
+FILTERS = {"bilinear": Image.Resampling.BILINEAR, "bicubic": Image.Resampling.BICUBIC}
 
 
 @dataclass(frozen=True)
@@ -50,8 +50,8 @@ class Preprocess:
     def __post_init__(self) -> None:
         if self.resize not in RESIZE_RULES:
             raise UserError(f"resize rule {self.resize!r} is unknown; use one of {', '.join(RESIZE_RULES)}")
-        if self.interpolation not in _FILTERS:
-            raise UserError(f"interpolation {self.interpolation!r} is unknown; use one of {', '.join(_FILTERS)}")
+        if self.interpolation not in FILTERS:
+            raise UserError(f"interpolation {self.interpolation!r} is unknown; use one of {', '.join(FILTERS)}")
         if len(self.size) != 2 or min(self.size) < 1:
             raise UserError(f"image size {self.size!r} must be two positive numbers, height and width")
 
@@ -65,7 +65,7 @@ class Preprocess:
             The (H, W, 3) uint8 canvas, and how the picture lies on it.
         """
         place = self.place(image.shape[0], image.shape[1])
-        scaled = _resized(image, place.resized, _FILTERS[self.interpolation])
+        scaled = _resized(image, place.resized, FILTERS[self.interpolation])
         return _pasted(scaled, place, self.fill), place.geometry
 
     def geometry_mask(self, mask: np.ndarray, *, ignore: int = 255) -> np.ndarray:

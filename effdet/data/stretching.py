@@ -16,8 +16,8 @@ from PIL import Image
 from torch.nn.functional import interpolate
 
 from effdet.data.placing import Window
+from effdet.preprocess import FILTERS
 
-_FILTERS = {"bilinear": Image.Resampling.BILINEAR, "bicubic": Image.Resampling.BICUBIC}
 SMALL = 100
 """Decoded pixels along a side below which a window keeps its fractions: there, half a pixel is much, and Pillow quick."""
 
@@ -54,7 +54,7 @@ def stretch(picture: np.ndarray, window: Window, size: tuple[int, int], interpol
     box = tuple(round(edge) for edge in exact)
     target = (window.rows.stop - window.rows.start, window.columns.stop - window.columns.start)
     if max(abs(edge - whole) for edge, whole in zip(exact, box, strict=True)) > 1e-6:
-        return _turned(Image.fromarray(picture).resize(target[::-1], _FILTERS[interpolation], box=exact), window)
+        return _turned(Image.fromarray(picture).resize(target[::-1], FILTERS[interpolation], box=exact), window)
     cut = np.ascontiguousarray(picture[box[1] : box[3], box[0] : box[2]])
     pixels = torch.from_numpy(cut if cut.flags.writeable else cut.copy())[None].permute(0, 3, 1, 2)
     if pixels.shape[2:] != target:
