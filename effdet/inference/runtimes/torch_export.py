@@ -34,7 +34,7 @@ def _unguarded(program: torch.export.ExportedProgram) -> torch.nn.Module:
     """The program without the exporter's guess that a level never has a single cell: at one cell it computes the same."""
     try:
         return program.module(check_guards=False)
-    except TypeError:  # before torch 2.9 there were no such guards
+    except TypeError:  # an older torch, which has no such guards
         return program.module()
 
 
