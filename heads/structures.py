@@ -15,9 +15,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-
-class UserError(ValueError):
-    """A mistake that a user can make and mend. The text is one line: the value, the rule, the fix."""
+from heads.errors import UserError as UserError
 
 
 class _Movable:

@@ -62,10 +62,10 @@ def did_you_mean(word: str, choices: Iterable[str]) -> str:
 def is_user_error(error: BaseException) -> bool:
     """Whether `error` tells a user what to mend, and is to be printed without its traceback.
 
-    ``heads.structures`` pulls in torch: it is looked at only where a command has imported it already.
+    ``heads.errors`` is looked at only where a command has imported it already: an answer such as ``--help`` needs none of it.
     """
-    structures = sys.modules.get("heads.structures")
+    errors = sys.modules.get("heads.errors")
     kinds: tuple[type[BaseException], ...] = (ConfigError, FileNotFoundError, PermissionError, IsADirectoryError)
-    if structures is not None:
-        kinds += (structures.UserError,)
+    if errors is not None:
+        kinds += (errors.UserError,)
     return isinstance(error, kinds)

@@ -1,0 +1,100 @@
+"""Writing: a file is there whole or not at all, and nothing of the user's is ever overwritten."""
+
+from __future__ import annotations
+
+import os
+import secrets
+import stat
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+from effdet.files.names import shown
+from heads.errors import UserError
+
+PARTIAL = ".part"
+"""In the names of files that are being written; they begin with a dot, so that no listing finds them."""
+
+
+@contextmanager
+def replacing(path: str | os.PathLike[str]) -> Iterator[Path]:
+    """Gives the name of a file to be written in place of `path`, which it replaces at the end of the block.
+
+    The file lies in the same folder (made if need be) and has the same suffix, by which libraries choose a format. Its
+    bytes are on the disk before it takes the name, which it does in one step; permissions stay what they were. `path`
+    may be a link: what it points to is replaced. Whatever goes wrong, `path` stays as it was and nothing is left behind.
+    """
+    path = Path(os.path.realpath(path))
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_name(f".{os.getpid()}-{secrets.token_hex(4)}{PARTIAL}{path.suffix}")
+    try:
+        yield partial
+        with suppress(OSError):
+            os.chmod(partial, stat.S_IMODE(os.stat(path).st_mode))
+        _to_disk(partial)
+        os.replace(partial, path)
+    except BaseException:
+        with suppress(OSError):
+            partial.unlink()
+        raise
+    _to_disk(path.parent)
+
+
+def write_bytes(path: str | os.PathLike[str], content: bytes) -> Path:
+    """Writes `content` to `path`, whole or not at all; returns the path."""
+    with replacing(path) as partial:
+        partial.write_bytes(content)
+    return Path(path)
+
+
+def write_text(path: str | os.PathLike[str], text: str) -> Path:
+    r"""Writes `text` as UTF-8 with the line ends that it has, whole or not at all; returns the path.
+
+    Lone surrogates (of file names that are not UTF-8) are written as ``\udce9``: valid UTF-8 for every reader, and in JSON
+    the escape that reads back as the same name.
+    """
+    return write_bytes(path, text.encode("utf-8", "backslashreplace"))
+
+
+def refuse_overwriting(
+    targets: Iterable[str | os.PathLike[str]], sources: Iterable[str | os.PathLike[str]], *, key: str
+) -> None:
+    """Refuses to write over what is read.
+
+    Args:
+        targets: files that would be written.
+        sources: files of the user's.
+        key: what the user can change, as it is written on the command line (``out=DIR``).
+
+    Raises:
+        UserError: a target is one of the sources, by whatever path or link.
+    """
+    paths, files = set(), set()
+    for source in sources:
+        paths.add(os.path.realpath(source))
+        with suppress(OSError, ValueError):
+            files.add(_identity(source))
+    for target in targets:
+        clash = os.path.realpath(target) in paths
+        with suppress(OSError, ValueError):
+            clash = clash or _identity(target) in files
+        if clash:
+            raise UserError(f"{key}: {shown(target)} would be written over a file of the source; name another folder")
+
+
+def _identity(path: str | os.PathLike[str]) -> tuple[int, int]:
+    state = os.stat(path)
+    return state.st_dev, state.st_ino
+
+
+def _to_disk(path: Path) -> None:
+    """fsync of a file or folder, where the system can."""
+    try:
+        handle = os.open(path, os.O_RDONLY)
+    except OSError:
+        return
+    try:
+        with suppress(OSError):
+            os.fsync(handle)
+    finally:
+        os.close(handle)
