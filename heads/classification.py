@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from backbones.layers import initialise
 from heads.pooled import PooledHead
+from heads.prior import start_at_prior
 from heads.ranks import over_ranks
 from heads.structures import Targets
 
@@ -55,8 +56,7 @@ class ClassificationHead(PooledHead):
         self.classifier = nn.Linear(head_channels, num_classes)
         initialise(self)
         # The reference draws from ±1/√K, meant for 1,000 classes: ten of them would begin at a loss of 5 instead of ln 10.
-        bound = max(num_classes, head_channels) ** -0.5
-        nn.init.uniform_(self.classifier.weight, -bound, bound)
+        start_at_prior(self.classifier, "classification")
 
     def forward(self, features: Mapping[str, Tensor], image_size: tuple[int, int]) -> Tensor:
         """``features["C5"]``: (B, in, h, w) -> (B, K) logits. `image_size` is not used here."""

@@ -16,6 +16,7 @@ from torch import Tensor, nn
 
 from backbones.layers import initialise
 from heads.pooled import PooledHead
+from heads.prior import start_at_prior
 from heads.ranks import over_ranks
 from heads.structures import Targets, UserError
 
@@ -79,7 +80,7 @@ class EmbeddingHead(PooledHead):
         initialise(self)
         nn.init.normal_(self.project.weight, std=head_channels**-0.5)
         self.prototypes = nn.Linear(dim, num_classes, bias=False)  # (K, D); only their directions count
-        nn.init.normal_(self.prototypes.weight)
+        start_at_prior(self.prototypes, "embedding")
 
     def forward(self, features: Mapping[str, Tensor], image_size: tuple[int, int]) -> Tensor:
         """``features["C5"]``: (B, in, h, w) -> (B, D), of any length. `image_size` is not used here."""

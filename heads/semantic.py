@@ -21,6 +21,7 @@ from torch import Tensor, nn
 from backbones import layers
 from backbones.layers import BatchNorm2d, Conv2d, ConvNormAct, SeparableConv2d
 from backbones.lean import norm_act
+from heads.prior import start_at_prior
 from heads.semantic_losses import SemanticLoss, semantic_loss, upsampled
 from heads.semantic_maps import class_map
 from heads.structures import Geometry, Targets, UserError
@@ -201,11 +202,11 @@ class SemanticHead(nn.Module):
         self.reset_parameters()
 
     def reset_parameters(self) -> None:
-        """He's initialisation; the last convolution starts small, so that the first loss is ln K."""
+        """He's initialisation; the last convolution starts at its prior (:mod:`heads.prior`): the first loss is ln K."""
         layers.initialise(self)
-        nn.init.normal_(self.classifier.weight, std=0.01)
+        start_at_prior(self.classifier, "semantic")
         if self.auxiliary is not None:
-            nn.init.normal_(self.auxiliary.classifier.weight, std=0.01)
+            start_at_prior(self.auxiliary.classifier, "semantic")
 
     def forward(self, features: Mapping[str, Tensor], image_size: tuple[int, int]) -> Tensor:
         """Level name -> (B, in_channels, h, w) becomes (B, K, H', W') logits of the finest level's size."""

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from heads.detection.head import PRIOR
+from heads.prior import PRIOR
 from heads.structures import Targets
 
 

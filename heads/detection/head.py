@@ -6,7 +6,6 @@ levels share the convolutions and none share a BatchNorm, since their statistics
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -26,10 +25,8 @@ from heads.detection.losses import DetectionLoss, box_loss, normaliser
 from heads.detection.matcher import match_iou
 from heads.detection.postprocess import PostProcess, postprocess
 from heads.detection.tal import match_tal
+from heads.prior import start_at_prior
 from heads.structures import Detections, Targets, UserError
-
-PRIOR = 0.01
-"""Probability that every entry starts with, so that the many background entries don't drown the first steps (RetinaNet)."""
 
 
 @dataclass(frozen=True)
@@ -94,6 +91,13 @@ class PredictionNet(nn.Module):
         cells = torch.cat([_cells(self.predict.depthwise(x)) for x in levels], dim=1)  # (B, cells, C)
         pointwise = self.predict.pointwise
         return F.linear(cells, pointwise.weight.flatten(1), pointwise.bias)
+
+    @property
+    def last(self) -> nn.Conv2d:
+        """The convolution whose output channels are the predictions."""
+        predict = self.predict.pointwise if isinstance(self.predict, SeparableConv2d) else self.predict
+        assert isinstance(predict, nn.Conv2d)
+        return predict
 
     def layers(self, level: str) -> list[tuple[nn.Module, nn.Module]]:
         """What `level` passes through before each activation: the shared convolution and the level's own BatchNorm."""
@@ -193,17 +197,20 @@ class DetectionHead(nn.Module):
         self.reset_parameters()
 
     def reset_parameters(self) -> None:
-        """Draws the weights as the official code does: N(0, 1 / fan_in), or N(0, 0.01²) where not separable; prior bias."""
-        for name, module in self.named_modules():
+        """Draws the weights as the official code does: N(0, 1 / fan_in), or N(0, 0.01²) where not separable.
+
+        The layer that predicts classes starts at its prior instead (:mod:`heads.prior`).
+        """
+        for module in self.modules():
             if isinstance(module, nn.Conv2d):
                 fan_in = module.weight[0].numel()
                 separable = module.groups > 1 or module.kernel_size == (1, 1)
                 nn.init.normal_(module.weight, std=fan_in**-0.5 if separable else 0.01)
                 if module.bias is not None:
-                    prior = name.startswith("class_net.predict")
-                    nn.init.constant_(module.bias, -math.log((1 - PRIOR) / PRIOR) if prior else 0.0)
+                    nn.init.zeros_(module.bias)
             elif isinstance(module, nn.BatchNorm2d):
                 module.reset_parameters()
+        start_at_prior(self.class_net.last, "detection")
 
     def forward(self, features: Mapping[str, Tensor], image_size: Size) -> DetectionOutput:
         """Raw outputs for `features`, level name -> (B, channels, h, w), of images of `image_size` (height, width)."""
