@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
+from effdet.addresses import without_credentials_in
 from effdet.cli.errors import ConfigError, did_you_mean, is_user_error
 from effdet.cli.registry import COMMANDS, Command
 
@@ -37,7 +38,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if (
             code := getattr(error, "exit_code", None)
         ) is not None:  # effdet.training.Interrupted: saved, and told to stop
-            print(error, file=sys.stderr)
+            print(without_credentials_in(str(error)), file=sys.stderr)
             return int(code)
         if os.environ.get("EFFDET_TRACEBACK") == "1" or not is_user_error(error):
             raise
@@ -105,14 +106,14 @@ def _warn_of_collisions() -> None:
 def _one_line_warning(message: Warning | str, category: type[Warning], *place: Any) -> str:
     """For users: the text. Where in the code it was said matters to developers, who see other categories."""
     if issubclass(category, UserWarning):
-        return f"warning: {message}\n"
+        return f"warning: {without_credentials_in(str(message))}\n"
     return f"{place[0]}:{place[1]}: {category.__name__}: {message}\n"
 
 
 def _print_error(error: BaseException) -> None:
     lines = error.problems if isinstance(error, ConfigError) else [_text(error)]
     for line in lines:
-        print(f"error: {line}", file=sys.stderr)
+        print(f"error: {without_credentials_in(line)}", file=sys.stderr)
 
 
 def _text(error: BaseException) -> str:

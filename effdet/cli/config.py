@@ -9,6 +9,7 @@ from typing import Any
 
 import yaml
 
+from effdet.addresses import is_address, shown_values, without_credentials
 from effdet.cli.errors import ConfigError
 
 
@@ -78,11 +79,24 @@ class Config:
                     del nodes[depth - 1][path[depth - 1]]
         return Config(nested, self._choices)
 
+    @property
+    def has_addresses(self) -> bool:
+        return any(isinstance(value, str) and is_address(value) for value in self.flat().values())
+
+    def restored(self, asked: Config) -> Config:
+        """A copy of this saved configuration with the credentials that `asked` has for its addresses."""
+        own, given = self.flat(), asked.flat()
+        pairs = ((key, value, given.get(key)) for key, value in own.items())
+        return self.replacing(
+            {key: new for key, value, new in pairs if isinstance(new, str) and value == without_credentials(new) != new}
+        )
+
     def to_dict(self) -> dict[str, Any]:
         return copy.deepcopy(self._values)
 
     def to_yaml(self) -> str:
-        return yaml.safe_dump(self._values, sort_keys=False, allow_unicode=True, width=10_000)
+        """As it is shown and kept: addresses without their credentials."""
+        return yaml.safe_dump(shown_values(self._values), sort_keys=False, allow_unicode=True, width=10_000)
 
     @classmethod
     def from_yaml(cls, text: str, *, origin: str | Path = "config.yaml") -> Config:

@@ -37,7 +37,9 @@ def inherit(command: str, words: Words) -> Config:
 def _train(words: Words) -> Config:
     started = ranks.inherited()
     if started is not None:
-        return saved_config(started.run_dir)  # a process that the first one started: the same run, word for word
+        # A process that the first one started: the same run, word for word.
+        saved = saved_config(started.run_dir)
+        return saved.restored(compose("train", words)) if saved.has_addresses else saved
     config = compose("train", words)
     if config.resume is None and not ranks.is_first():
         return config  # the first process, beside this one, has claimed the folder already
@@ -46,7 +48,7 @@ def _train(words: Words) -> Config:
         return config
     default = compose("train", Words(config_dir=words.config_dir))
     explicit = asked(config, default, [word.key for word in words.words])
-    return continued(config, saved_config(folder.resume_from), explicit)
+    return continued(config, saved_config(folder.resume_from).restored(config), explicit)
 
 
 def resolve_run_dir(config: Config) -> rundir.RunDir:

@@ -1,12 +1,13 @@
 """Fetching named files: cache folder, resumable checked downloads, mirrors, offline mode."""
 
 from effdet.hub.cache import cache_folder, cached, is_offline, mirrors, sha256_of
-from effdet.hub.download import DownloadError, download
+from effdet.hub.download import DownloadError, below, download
 from effdet.hub.huggingface import HubFile, cached_hub_file, download_hub_file
 
 __all__ = [
     "DownloadError",
     "HubFile",
+    "below",
     "cache_folder",
     "cached",
     "cached_hub_file",

@@ -7,6 +7,7 @@ request; ``If-Range`` makes a server whose file has changed send the whole inste
 
 from __future__ import annotations
 
+import base64
 import hashlib
 import json
 import os
@@ -17,12 +18,13 @@ import urllib.error
 import urllib.request
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from http.client import HTTPException, HTTPMessage
+from http.client import HTTPException, HTTPMessage, InvalidURL
 from pathlib import Path
-from urllib.parse import unquote, urlsplit
+from urllib.parse import unquote, urlsplit, urlunsplit
 
 from filelock import FileLock
 
+from effdet.addresses import without_credentials, without_credentials_in
 from effdet.hub.cache import cache_folder, is_offline, mirrors, sha256_of
 from heads.structures import UserError
 
@@ -88,7 +90,7 @@ def download(
     with FileLock(f"{target}.lock"):
         if _good(target, sha256):  # another process fetched it while this one waited
             return target
-        sources = [f"{base}/{name}" for base in mirrors()] + addresses
+        sources = [below(base, name) for base in mirrors()] + addresses
         return _from_any(sources, target, sha256, _Transfer(retries, timeout, backoff), progress)
 
 
@@ -107,14 +109,14 @@ def _from_any(sources: Sequence[str], target: Path, sha256: str | None, how: _Tr
     failures: list[str] = []
     for address in sources:
         if urlsplit(address).scheme not in _SCHEMES:
-            failures.append(f"{address}: not an http, https or file address")
+            failures.append(f"{without_credentials(address)}: not an http, https or file address")
             continue
         try:
             with _Bar(target.name, address, enabled=progress) as bar:
                 _fetch(address, target, sha256, how, bar)
             return target
         except (_WrongSum, _BrokenOff, urllib.error.URLError, OSError, HTTPException) as error:
-            failures.append(f"{address}: {_reason(error)}")
+            failures.append(f"{without_credentials(address)}: {_reason(error)}")
     raise DownloadError(f"could not fetch {target.name}: " + "; ".join(failures))
 
 
@@ -155,7 +157,7 @@ def _stream(address: str, part: Path, *, trusted: bool, timeout: float, advance:
     `trusted`: a checksum will be compared, so that a tail may come from another server than the head did.
     """
     start = part.stat().st_size if part.exists() else 0
-    request = urllib.request.Request(address, headers={"User-Agent": "effdet-lightning", "Accept-Encoding": "identity"})
+    request = _request(address)
     if start:
         validator = _validator(part, address)
         if validator is not None:
@@ -181,6 +183,25 @@ def _stream(address: str, part: Path, *, trusted: bool, timeout: float, advance:
             os.fsync(file.fileno())
     if total is not None and done != total:
         raise _BrokenOff(f"broke off after {done} of {total} bytes")
+
+
+def below(address: str, name: str) -> str:
+    """The address of the file `name` in the folder at `address`, whose query (a signature) stays behind it."""
+    base, mark, query = address.partition("?")
+    return f"{base.rstrip('/')}/{name}{mark}{query}"
+
+
+def _request(address: str) -> urllib.request.Request:
+    """A user and a password in the address become a header, which is not sent on to where the server redirects to."""
+    parts = urlsplit(address)
+    user, at, host = parts.netloc.rpartition("@")
+    plain = urlunsplit(parts._replace(netloc=host))
+    request = urllib.request.Request(plain, headers={"User-Agent": "effdet-lightning", "Accept-Encoding": "identity"})
+    if at:
+        name, _, password = user.partition(":")
+        pair = f"{unquote(name)}:{unquote(password)}".encode()
+        request.add_unredirected_header("Authorization", f"Basic {base64.b64encode(pair).decode()}")
+    return request
 
 
 def _first_byte(headers: HTTPMessage) -> int | None:
@@ -236,11 +257,13 @@ def _sync_folder(folder: Path) -> None:
 
 
 def _reason(error: Exception) -> str:
+    if isinstance(error, InvalidURL):  # its text quotes the address
+        return "not a valid address; in a user or a password, / @ : and ? are written with percent signs"
     if isinstance(error, urllib.error.HTTPError):
         return f"the server answered {error.code} {error.reason}"
     if isinstance(error, urllib.error.URLError):
-        return f"no connection ({error.reason})"
-    return str(error) or type(error).__name__
+        return f"no connection ({without_credentials_in(str(error.reason))})"
+    return without_credentials_in(str(error)) or type(error).__name__
 
 
 class _Bar:
@@ -248,7 +271,7 @@ class _Bar:
 
     def __init__(self, name: str, address: str, *, enabled: bool) -> None:
         self._name, self._enabled = name, enabled
-        self._host = urlsplit(address).netloc or "a local file"
+        self._host = urlsplit(address).netloc.rpartition("@")[2] or "a local file"
         self._progress = None
         self._task = None
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
+from effdet.addresses import without_credentials_in
 from effdet.hub.cache import is_offline
 from effdet.hub.download import DownloadError
 from heads.structures import UserError
@@ -49,4 +50,6 @@ def download_hub_file(file: HubFile) -> Path:
         return Path(hf_hub_download(file.repository, file.file_name, revision=file.revision))
     except Exception as error:  # the client raises its own and its HTTP library's types, which differ between versions
         reason = str(error).strip().splitlines() or [type(error).__name__]
-        raise DownloadError(f"could not fetch {file} from the Hugging Face hub: {reason[0]}") from error
+        raise DownloadError(
+            f"could not fetch {file} from the Hugging Face hub: {without_credentials_in(reason[0])}"
+        ) from error

@@ -11,9 +11,10 @@ from typing import Protocol
 
 from filelock import FileLock
 
+from effdet.addresses import without_credentials
 from effdet.data.checks import DataError
 from effdet.data.shards.index import Shard, ShardIndex, index_path, load_index
-from effdet.hub import DownloadError, cache_folder, download
+from effdet.hub import DownloadError, below, cache_folder, download
 
 
 class Store(Protocol):
@@ -64,9 +65,9 @@ class RemoteStore:
 
     def _download(self, name: str, sha256: str | None, folder: Path) -> Path:
         try:
-            return download(f"{self.url}/{name}", file_name=name, sha256=sha256, folder=folder, progress=False)
+            return download(below(self.url, name), file_name=name, sha256=sha256, folder=folder, progress=False)
         except DownloadError as error:
-            raise DataError(f"data.url={self.url}: {error}") from None
+            raise DataError(f"data.url={without_credentials(self.url)}: {error}") from None
 
     def _trim(self, *, keep: Path) -> None:
         """Remove what was used longest ago, until the rest is within the bound."""

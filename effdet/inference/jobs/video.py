@@ -56,7 +56,7 @@ def predict_video(
                 else:
                     shown = prediction.tracked(tracker.update(prediction.boxes, prediction.scores, prediction.labels))
                 time = None if frame.time is None else float(frame.time)
-                entry = Entry.of(shown, source.source, frame=frame.index, time=time)
+                entry = Entry.of(shown, source.shown, frame=frame.index, time=time)
                 journal.add(entry)
                 entries.append(entry)
                 if writer is not None:

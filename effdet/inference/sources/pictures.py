@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import glob
 from pathlib import Path
 
+from effdet.addresses import is_pattern, matches, without_credentials
 from effdet.data.images import SUFFIXES
 from heads.structures import UserError
 
@@ -17,7 +17,8 @@ def find_pictures(source: str, *, leave_out: Path | None = None) -> list[Path]:
 
     Args:
         source: a picture; a folder, searched with all below it, hidden files left out; a pattern, ``**`` for folders of any
-            depth; or a list file: one path a line, relative to the list's folder or to the current one, ``#`` for remarks.
+            depth (what is there under that very name is no pattern); or a list file: one path a line, relative to the
+            list's folder or to the current one, ``#`` for remarks.
         leave_out: a folder whose pictures are our own results.
 
     Returns:
@@ -32,13 +33,13 @@ def find_pictures(source: str, *, leave_out: Path | None = None) -> list[Path]:
     if path.is_dir():
         found = [entry for entry in sorted(path.rglob("*")) if is_picture(entry) and not _hidden(entry, path)]
     else:
-        found = sorted(entry for name in glob.glob(source, recursive=True) if (entry := Path(name)).is_file())
+        found = [entry for entry in matches(source) if entry.is_file()] if is_pattern(source) else []
     ours = None if leave_out is None else leave_out.resolve()
     if ours is not None and ours != path.resolve():
         found = [entry for entry in found if ours not in entry.resolve().parents]
     if not found:
         what = "a folder without pictures" if path.is_dir() else "no such picture, folder, pattern or video"
-        raise UserError(f"source={source}: {what} (pictures end in {', '.join(sorted(SUFFIXES))})")
+        raise UserError(f"source={without_credentials(source)}: {what} (pictures end in {', '.join(sorted(SUFFIXES))})")
     return found
 
 

@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from effdet.addresses import is_address, is_pattern, without_credentials
 from heads.structures import UserError
 
 SUFFIXES = frozenset(
@@ -35,15 +36,14 @@ SUFFIXES = frozenset(
 )
 _TIMEOUT = 10.0
 """Seconds that a stream may take to open, or between two frames."""
-_URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+://")
 _CAMERA = re.compile(r"(?:camera:)?(\d+)|(/dev/video\d+)")
 
 
 def is_video(source: str) -> bool:
     """Whether `source` is a video's name, a URL, or a camera (``0``, ``camera:0``, ``/dev/video0``)."""
-    if Path(source).is_dir() or any(letter in source for letter in "*?[") and not _URL.match(source):
+    if Path(source).is_dir() or is_pattern(source):
         return False
-    return bool(_URL.match(source) or _CAMERA.fullmatch(source)) or Path(source).suffix.lower() in SUFFIXES
+    return is_address(source) or _CAMERA.fullmatch(source) is not None or Path(source).suffix.lower() in SUFFIXES
 
 
 @dataclass(frozen=True)
@@ -72,19 +72,23 @@ class VideoSource:
         self.source = source
         self._av = require_av()
         camera = _CAMERA.fullmatch(source)
-        self.live = bool(camera or _URL.match(source))
+        self.shown = without_credentials(source)
+        """The source as it may be printed and written."""
+        self.live = bool(camera or is_address(source))
         """Whether it may go on for ever."""
-        name, form = _device(camera) if camera else (source, None)
+        name, form = (
+            _device(camera) if camera else (source if self.live else f"file:{source}", None)
+        )  # "12:30.mp4" is a file
         if not self.live and not Path(source).is_file():
-            raise UserError(f"source={source}: no such video")
+            raise UserError(f"source={self.shown}: no such video")
         try:
             # Files know no timeouts; some of their readers refuse the option.
-            self._container: Any = self._av.open(name, format=form, timeout=_TIMEOUT if _URL.match(source) else None)
+            self._container: Any = self._av.open(name, format=form, timeout=_TIMEOUT if is_address(source) else None)
         except (OSError, ValueError, self._av.FFmpegError) as error:
-            raise UserError(f"source={source}: cannot be opened as a video ({reason(error)})") from None
+            raise UserError(f"source={self.shown}: cannot be opened as a video ({reason(error)})") from None
         if not self._container.streams.video:
             self._container.close()
-            raise UserError(f"source={source}: holds no video stream")
+            raise UserError(f"source={self.shown}: holds no video stream")
         self._stream = self._container.streams.video[0]
         self._stream.thread_type = "AUTO"
 
@@ -96,10 +100,12 @@ class VideoSource:
 
     @property
     def name(self) -> str:
-        """A name for files: the video's own without its ending, ``camera-0``, or the end of a URL's path."""
+        """A name for files: the video's own without its ending, ``camera-0``, or the end of a URL's path, else its host."""
         if camera := _CAMERA.fullmatch(self.source):
             return f"camera-{camera[1] or Path(camera[2]).name}"
-        stem = Path(re.sub(r"[?#].*", "", self.source)).stem if _URL.match(self.source) else Path(self.source).stem
+        host, *parts = self.shown.partition("://")[2].split("/") if is_address(self.source) else ["", self.source]
+        last = next((part for part in reversed(parts) if part), None)
+        stem = Path(last).stem if last is not None else host
         return re.sub(r"[^\w.-]+", "-", stem) or "stream"
 
     @property
@@ -127,10 +133,10 @@ class VideoSource:
         except (OSError, ValueError, self._av.FFmpegError) as error:
             if not self.live:  # a stream that ends is no fault
                 raise UserError(
-                    f"source={self.source}: cannot be decoded after frame {index} ({reason(error)})"
+                    f"source={self.shown}: cannot be decoded after frame {index} ({reason(error)})"
                 ) from None
         if index == 0:
-            raise UserError(f"source={self.source}: holds no frame that can be decoded")
+            raise UserError(f"source={self.shown}: holds no frame that can be decoded")
 
 
 def require_av() -> Any:

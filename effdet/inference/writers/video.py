@@ -88,7 +88,7 @@ class VideoWriter:
         known = self._av.codec.codecs_available
         name, options = next((name, options) for name, options in _CODECS if name in known)
         try:
-            self._container = self._av.open(str(self._part), "w", format="mp4")
+            self._container = self._av.open(f"file:{self._part}", "w", format="mp4")
             self._stream = self._container.add_stream(name, rate=self.rate, options=dict(options))
             self._stream.width, self._stream.height, self._stream.pix_fmt = width, height, "yuv420p"
             self._stream.time_base = self._stream.codec_context.time_base = Fraction(1, _TICKS)
