@@ -8,6 +8,7 @@ computes it again (SiLU), or lets the activation overwrite it (ReLU and ReLU6, w
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -73,6 +74,18 @@ def _norm_silu(norm: nn.BatchNorm2d, x: Tensor) -> Tensor:
     return _NormSilu.apply(x, norm.weight, norm.bias, *statistics, momentum or 0.0, norm.eps)  # type: ignore[no-any-return]
 
 
+def differentiable_gradients(
+    function: Callable[..., Tensor], inputs: tuple[Tensor, ...], gradient: Tensor
+) -> list[Tensor | None]:
+    """The gradient of `function` at each of `inputs`, as autograd's own graph: it can be differentiated again.
+
+    For the backward of a function whose quick way back can't; None for an input that needs no gradient.
+    """
+    needed = [value for value in inputs if value.requires_grad]
+    found = iter(torch.autograd.grad(function(*inputs), needed, gradient, create_graph=True))
+    return [next(found) if value.requires_grad else None for value in inputs]
+
+
 class _NormSilu(torch.autograd.Function):
     """SiLU of BatchNorm in training mode, by PyTorch's own kernels; between the two nothing is stored."""
 
@@ -90,6 +103,12 @@ class _NormSilu(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
         x, weight, bias, mean, var, batch_mean, scale, reserve = ctx.saved_tensors
+        if torch.is_grad_enabled():  # create_graph=True: the kernels below have no derivative, the plain layers have
+
+            def plain(x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
+                return F.silu(F.batch_norm(x, None, None, weight, bias, True, 0.0, ctx.eps))
+
+            return *differentiable_gradients(plain, (x, weight, bias), gradients[0]), None, None, None, None
         factor = weight * scale
         slope = _silu_slope(gradients[0], x, factor, bias - batch_mean * factor)
         grads = torch.ops.aten._batch_norm_impl_index_backward(
@@ -116,15 +135,16 @@ def _silu_slope(gradient: Tensor, x: Tensor, factor: Tensor, shift: Tensor) -> T
 class _Gate(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, x: Tensor, weights: Tensor) -> Tensor:
-        share = weights.sigmoid()
-        product = x * share
-        ctx.save_for_backward(product, share)
+        product = x * weights.sigmoid()
+        # Input and output: what autograd can differentiate once more. The share itself would be a constant to it.
+        ctx.save_for_backward(product, weights)
         return product
 
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, Tensor]:
         # With p = x s: dL/dw = s (1 - s) sum(g x) = (1 - s) sum(g p), which has no x in it, and no division.
-        product, share = ctx.saved_tensors
+        product, weights = ctx.saved_tensors
         (gradient,) = gradients
+        share = weights.sigmoid()
         total = (gradient * product).sum((2, 3), keepdim=True)
         return gradient * share, total * (1 - share)

@@ -13,7 +13,7 @@ from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LambdaLR
 
 from effdet.training.autobatch import largest_batch
-from effdet.training.freezing import freeze
+from effdet.training.freezing import Freezing
 from effdet.training.loader import LoaderFactory, OneItem, ResumableLoader
 from effdet.training.meter import LossMeter
 from effdet.training.monitor import with_mean
@@ -78,7 +78,7 @@ class VisionModule(LightningModule):
         self._train_batches = train_batches
         self._loader: ResumableLoader | None = None
         self._start = Position(0, 0)
-        self._held = freeze(model, settings.freeze)
+        self.freezing = Freezing(model, settings.freeze)
         if settings.grad_checkpointing:
             model.backbone.grad_checkpointing = True  # type: ignore[union-attr]
 
@@ -97,10 +97,9 @@ class VisionModule(LightningModule):
             print(f"batch_size=auto: {self.batch_size}", flush=True)
 
     def train(self, mode: bool = True) -> VisionModule:
-        """As usual, but frozen BatchNorm stays in evaluation mode."""
+        """As usual, but what is frozen stays in evaluation mode."""
         super().train(mode)
-        for layer in self._held:
-            layer.eval()
+        self.freezing.hold()
         return self
 
     def forward(self, images: Tensor) -> Any:

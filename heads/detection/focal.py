@@ -14,6 +14,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from backbones.lean import differentiable_gradients
+
 PIECE = {"cpu": 1 << 17, "cuda": 1 << 25}
 """Entries handled together: what stays in a CPU core's cache; on a GPU, few launches with bounded temporaries."""
 
@@ -65,6 +67,12 @@ class _Focal(torch.autograd.Function):
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
         logits, labels, weight = ctx.saved_tensors
         alpha, gamma, smoothing = ctx.settings
+        if torch.is_grad_enabled():  # create_graph=True: what is written in place below has no derivative
+
+            def plain(logits: Tensor) -> Tensor:
+                return _plain(logits, labels, weight, alpha, gamma, smoothing)
+
+            return *differentiable_gradients(plain, (logits,), gradients[0]), None, None, None, None, None
         scale = (gradients[0] * weight)[:, None]  # (B, 1)
         gradient = torch.empty_like(logits, memory_format=torch.contiguous_format)
         for piece, out in zip(_pieces(logits), _pieces(gradient), strict=True):
@@ -77,6 +85,15 @@ class _Focal(torch.autograd.Function):
             2, index, torch.where(positive, correct.to(gradient.dtype), gradient.gather(2, index)[..., 0])[..., None]
         )
         return gradient, None, None, None, None, None
+
+
+def _plain(logits: Tensor, labels: Tensor, weight: Tensor, alpha: float, gamma: float, smoothing: float) -> Tensor:
+    """The loss in operations that autograd follows; for derivatives of derivatives."""
+    x = _wide(logits)
+    fires = torch.arange(x.shape[2], device=x.device) == labels[..., None]  # (B, A, K)
+    x = torch.where(fires, -x, x)
+    losses = (gamma * F.logsigmoid(x)).exp() * (F.softplus(x) - smoothing / 2 * x)
+    return (torch.where(fires, alpha, 1 - alpha) * losses * weight[:, None, None]).sum()
 
 
 def _entry(x: Tensor, gamma: float, smoothing: float) -> Tensor:

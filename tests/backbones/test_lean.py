@@ -8,6 +8,7 @@ from torch import nn
 
 from backbones.layers import BatchNorm2d, ConvNormAct, activation
 from backbones.lean import PIECE, gate, norm_act
+from heads.detection.focal import focal_loss
 
 
 def norm_of(channels):
@@ -67,6 +68,33 @@ def test_gradcheck():
     assert torch.autograd.gradcheck(lambda x: norm_act(norm, act, x * 1), x, atol=1e-4)
     weights = torch.randn(2, 3, 1, 1, dtype=torch.float64, requires_grad=True)
     assert torch.autograd.gradcheck(gate, (x, weights))
+
+
+def test_second_derivatives():
+    torch.manual_seed(0)
+    x = torch.randn(2, 3, 3, 2, dtype=torch.float64, requires_grad=True)
+    weights = torch.randn(2, 3, 1, 1, dtype=torch.float64, requires_grad=True)
+    assert torch.autograd.gradgradcheck(gate, (x, weights))
+    norm, act = norm_of(3).double(), activation("silu")
+    assert torch.autograd.gradgradcheck(lambda x: norm_act(norm, act, x * 1), x, atol=1e-4)
+    logits, labels = torch.randn(2, 4, 3, dtype=torch.float64, requires_grad=True), torch.tensor([[0, -1, 2, 2]] * 2)
+    factor = torch.tensor([1.0, 0.5])
+    assert torch.autograd.gradgradcheck(lambda x: focal_loss(x, labels, label_smoothing=0.1, weight=factor), logits)
+    (quick,) = torch.autograd.grad(focal_loss(logits, labels), logits)
+    (slow,) = torch.autograd.grad(focal_loss(logits, labels), logits, create_graph=True)
+    torch.testing.assert_close(quick, slow)
+    ours = {kind.__name__ for kind in torch.autograd.Function.__subclasses__() if _is_ours(kind)}
+    assert ours == {"_Gate", "_NormSilu", "_Focal"}, "a new one is to be checked here"
+
+
+def test_a_frozen_scale_has_no_gradient_in_a_second_derivative():
+    norm = norm_of(3).double().requires_grad_(False)
+    x = torch.randn(2, 3, 3, 2, dtype=torch.float64, requires_grad=True)
+    assert torch.autograd.gradgradcheck(lambda x: norm_act(norm, activation("silu"), x * 1), x, atol=1e-4)
+
+
+def _is_ours(kind):
+    return kind.__module__.split(".")[0] in ("backbones", "heads", "effdet")
 
 
 def test_evaluation_frozen_statistics_and_hooks_take_the_plain_way():

@@ -106,14 +106,15 @@ def test_a_run_of_one_step_learns_at_the_full_rate() -> None:
 
 def test_freezing_holds_weights_and_statistics() -> None:
     model = FakeModel()
-    assert freeze(model, ["backbone"]) == (model.backbone.norm,)
+    assert freeze(model, ["backbone"]) == (model.backbone,)
     assert {name for name, parameter in model.named_parameters() if parameter.requires_grad} == {
         "heads.detection.classifier.weight",
         "heads.detection.classifier.bias",
     }
-    assert freeze(FakeModel(), ["detection"]) == ()
     model = FakeModel()
-    assert freeze(model, ["bn", "backbone.stem"]) == (model.backbone.norm,)
+    assert freeze(model, ["detection"]) == (model.heads["detection"],)
+    model = FakeModel()
+    assert freeze(model, ["bn", "backbone.stem"]) == (model.backbone.norm, model.backbone.stem)
     assert not model.backbone.norm.weight.requires_grad and not model.backbone.stem.weight.requires_grad
     with pytest.raises(UserError, match=r"freeze='bakbone' is no part.*backbone, heads, detection"):
         freeze(FakeModel(), ["bakbone"])

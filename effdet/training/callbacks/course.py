@@ -10,7 +10,25 @@ from torch import nn
 from heads.structures import UserError
 
 
-class DropoutCourse(Callback):
+class AtEpoch(Callback):
+    """Base of every callback that acts at the start of an epoch, as a function of the epoch's number.
+
+    Lightning leaves ``on_train_epoch_start`` out where a run is resumed in mid-epoch. :meth:`at_epoch` is called there too,
+    before the first batch.
+    """
+
+    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        self.at_epoch(trainer, pl_module, trainer.current_epoch)
+
+    def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        self.at_epoch(trainer, pl_module, trainer.current_epoch)
+
+    def at_epoch(self, trainer: Trainer, module: LightningModule, epoch: int) -> None:
+        """Set what `epoch` (from 0) wants. May be called more than once for an epoch."""
+        raise NotImplementedError
+
+
+class DropoutCourse(AtEpoch):
     """Sets the dropout of a head at the start of each epoch.
 
     Args:
@@ -21,15 +39,15 @@ class DropoutCourse(Callback):
     def __init__(self, head: str, rate: Callable[[int], float]) -> None:
         self.head, self.rate = head, rate
 
-    def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        heads: nn.ModuleDict = pl_module.model.heads  # type: ignore[union-attr,assignment]
+    def at_epoch(self, trainer: Trainer, module: LightningModule, epoch: int) -> None:
+        heads: nn.ModuleDict = module.model.heads  # type: ignore[union-attr,assignment]
         for layer in heads[self.head].modules():
-            if isinstance(layer, nn.Dropout):
-                layer.p = self.rate(trainer.current_epoch)
+            if isinstance(layer, nn.modules.dropout._DropoutNd):
+                layer.p = self.rate(epoch)
 
 
-class HeadsFirst(Callback):
-    """Trains the heads alone for the first `epochs`: the rest has no gradients, and its BatchNorm keeps its statistics.
+class HeadsFirst(AtEpoch):
+    """Trains only the heads for the first `epochs`: the rest is frozen (:mod:`effdet.training.freezing`), then it trains too.
 
     Random weights of a new head send back gradients that mean nothing; by the time the backbone learns, they mean something.
     The optimiser knows all parameters from the start; it passes over those without a gradient.
@@ -37,7 +55,6 @@ class HeadsFirst(Callback):
 
     def __init__(self, epochs: int) -> None:
         self.epochs = epochs
-        self._held: list[nn.Parameter] = []
 
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
         if trainer.world_size > 1:
@@ -46,18 +63,8 @@ class HeadsFirst(Callback):
                 "train the heads in a run of its own with freeze=[backbone,neck], and go on from its weights"
             )
 
-    def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        first = trainer.current_epoch < self.epochs
-        model = pl_module.model
-        parts = [part for part in (model.backbone, getattr(model, "neck", None)) if isinstance(part, nn.Module)]  # type: ignore[union-attr]
-        for parameter in self._held:
-            parameter.requires_grad_(True)
-        self._held = []
-        if not first:
-            return
-        for part in parts:
-            part.eval()
-            for parameter in part.parameters():
-                if parameter.requires_grad:
-                    parameter.requires_grad_(False)
-                    self._held.append(parameter)
+    def at_epoch(self, trainer: Trainer, module: LightningModule, epoch: int) -> None:
+        model = module.model
+        there = [part for part in ("backbone", "neck") if isinstance(getattr(model, part, None), nn.Module)]
+        module.freezing.during(there if epoch < self.epochs else ())  # type: ignore[union-attr,operator]
+        module.train()  # frozen parts stay in evaluation mode, those that are no longer frozen leave it

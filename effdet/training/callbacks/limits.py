@@ -6,6 +6,8 @@ from typing import Any
 
 from lightning.pytorch import Callback, LightningModule, Trainer
 
+from effdet.training.callbacks.course import AtEpoch
+
 
 class StepLimit(Callback):
     """Ends the run after `steps` optimiser steps.
@@ -24,14 +26,11 @@ class StepLimit(Callback):
             trainer.should_stop = True
 
 
-class LastEvaluation(Callback):
+class LastEvaluation(AtEpoch):
     """The last epoch, and a run that is stopped before its end, are evaluated whatever ``check_val_every_n_epoch`` says."""
 
-    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        self.on_train_epoch_start(trainer, pl_module)
-
-    def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        if trainer.current_epoch + 1 == trainer.max_epochs:
+    def at_epoch(self, trainer: Trainer, module: LightningModule, epoch: int) -> None:
+        if epoch + 1 == trainer.max_epochs:
             self._now(trainer)
 
     def on_train_batch_end(

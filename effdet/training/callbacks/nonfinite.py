@@ -150,7 +150,7 @@ class FiniteGuard(Callback):
             "precision": module.settings.precision,
             "loss_scale": 1.0 if scaler is None else float(scaler.get_scale()),
             "channels_last": module.settings.channels_last,
-            "freeze": list(module.settings.freeze),
+            "freeze": list(module.freezing.parts),
             "spec": module.record.get("spec"),
             "loss": float(seen.loss),
             "grad_norm": float(seen.norm),
