@@ -97,7 +97,9 @@ def box_loss(deltas: Tensor, anchors: Tensor, boxes: Tensor, positive: Tensor, s
         boxes: (B, A, 4) xyxy, input pixels: the box of each positive anchor; other rows are not read.
         positive: (B, A) bool.
     """
-    deltas = deltas.float()
+    # A loss that is not counted still has a slope, and 0 times one that is infinite is no number: background anchors, whose
+    # deltas nothing holds, are left out before the loss.
+    deltas = torch.where(positive[..., None], deltas.float(), 0.0)
     boxes = torch.where(positive[..., None], boxes, anchors)  # any valid box will do for the rest
     if settings.box == "huber":
         loss = F.huber_loss(deltas, encode(anchors, boxes), reduction="none", delta=settings.delta).mean(-1)

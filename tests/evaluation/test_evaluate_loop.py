@@ -1,12 +1,9 @@
-import pickle
 import warnings
 from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import torch
-import torch.distributed as dist
-from torch.multiprocessing.spawn import start_processes
 
 from effdet.evaluation import (
     ClassificationEvaluator,
@@ -21,6 +18,7 @@ from effdet.evaluation import (
 )
 from heads.structures import ClassTable, Detections, Geometry, UserError
 from tests.evaluation_fakes import CLASSES, FakeModel, FakeRecord, FakeSet
+from tests.processes import on_ranks
 
 EXACT = same_classes(CLASSES)
 
@@ -182,26 +180,16 @@ def test_classification_join():
     assert evaluator.metrics()["top1"] == 0.5  # dog is not a class of the data; the third has no label
 
 
-def _worker(rank, world, count, broken, port, folder):
-    torch.set_num_threads(1)
-    dist.init_process_group("gloo", init_method=f"tcp://127.0.0.1:{port}", rank=rank, world_size=world)
+def _worker(rank, world, count, broken):
     try:
         found = run(FakeSet(count, broken=broken), batch_size=2)
-        payload = (found.metrics, found.predictions, found.pictures)
+        return found.metrics, found.predictions, found.pictures
     except Exception as error:
-        payload = f"{type(error).__name__}: {error}"
-    (folder / f"{rank}.pkl").write_bytes(pickle.dumps(payload))
-    dist.destroy_process_group()
+        return f"{type(error).__name__}: {error}"
 
 
 def _two_processes(count, folder, *, broken=None):
-    import socket
-
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    start_processes(_worker, args=(2, count, broken, port, folder), nprocs=2, start_method="fork")
-    return [pickle.loads((folder / f"{rank}.pkl").read_bytes()) for rank in range(2)]
+    return on_ranks(_worker, folder, count, broken)
 
 
 @pytest.mark.slow

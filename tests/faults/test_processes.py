@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -15,6 +14,7 @@ import torch
 
 from effdet.training import read_checkpoint
 from tests.faults.kill_loop import write_pictures
+from tests.processes import unused_port
 
 ROOT = Path(__file__).parents[2]
 TORCHRUN = [sys.executable, "-m", "torch.distributed.run"]
@@ -81,12 +81,6 @@ def assert_same(two: Path, one: Path) -> None:
     assert moved > 1e-3, "weights that have not moved prove nothing"
 
 
-def free_port() -> int:
-    with socket.socket() as found:
-        found.bind(("127.0.0.1", 0))
-        return found.getsockname()[1]
-
-
 def test_devices(data: Path, alone: Path, tmp_path: Path) -> None:
     run([sys.executable, PROGRAM, *words(data, tmp_path / "run", batch=2), "trainer.devices=2"], tmp_path)
     assert_same(tmp_path / "run", alone)
@@ -116,7 +110,7 @@ def test_cpu_processes_from_python(data: Path, alone: Path, tmp_path: Path) -> N
 
 def test_two_nodes(data: Path, alone: Path, tmp_path: Path) -> None:
     """Two torchruns of one process each, which meet on loopback."""
-    common = ["--nnodes=2", "--nproc-per-node=1", "--rdzv-backend=c10d", f"--rdzv-endpoint=127.0.0.1:{free_port()}"]
+    common = ["--nnodes=2", "--nproc-per-node=1", "--rdzv-backend=c10d", f"--rdzv-endpoint=127.0.0.1:{unused_port()}"]
     program = [PROGRAM, *words(data, tmp_path / "run", batch=2), "trainer.num_nodes=2", "trainer.devices=1"]
     finish(*(start([*TORCHRUN, *common, *program], tmp_path) for _ in range(2)))
     assert_same(tmp_path / "run", alone)

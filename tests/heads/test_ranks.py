@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-import socket
 from pathlib import Path
 
 import pytest
 import torch
 import torch.distributed as dist
 from torch import Tensor
-from torch.multiprocessing.spawn import start_processes
 
 from heads.classification import ClassificationHead
 from heads.ranks import alone, over_ranks
 from heads.semantic_losses import IGNORED, SemanticLoss, cross_entropy
 from heads.structures import Targets
+from tests.processes import on_ranks
 
 
 def test_one_process_counts_for_itself() -> None:
@@ -59,26 +58,18 @@ def gradients(rows: slice) -> dict[str, Tensor]:
     return found
 
 
-def _rank(rank: int, world: int, port: int, folder: Path) -> None:
-    torch.set_num_threads(1)
-    dist.init_process_group("gloo", init_method=f"tcp://127.0.0.1:{port}", rank=rank, world_size=world)
+def _rank(rank: int, world: int) -> dict[str, Tensor]:
     found = gradients(slice(2 * rank, 2 * rank + 2))
     for value in found.values():
         dist.all_reduce(value)
         value /= world
-    torch.save(found, folder / f"{rank}.pt")
-    dist.destroy_process_group()
+    return found
 
 
 @pytest.mark.slow
 def test_two_processes_have_the_gradient_of_one(tmp_path: Path) -> None:
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    start_processes(_rank, args=(2, port, tmp_path), nprocs=2, start_method="fork")
     expected = gradients(slice(0, 4))
-    for rank in range(2):
-        found = torch.load(tmp_path / f"{rank}.pt")
+    for found in on_ranks(_rank, tmp_path):
         for name, value in expected.items():
             torch.testing.assert_close(found[name], value, rtol=1e-5, atol=1e-6, msg=name)
             assert value.abs().max() > 1e-3

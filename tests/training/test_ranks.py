@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-import socket
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 import torch.distributed as dist
-from torch.multiprocessing.spawn import start_processes
 
 from effdet.model import VisionModel, build, spec_for
 from effdet.training.callbacks.nonfinite import _everywhere
 from effdet.training.freezing import freeze
 from heads.structures import Targets
+from tests.processes import on_ranks
 
 SIZE, PICTURES = 64, 4
 
@@ -48,9 +47,7 @@ def gradients(images: torch.Tensor, targets: Targets) -> dict[str, torch.Tensor]
     return {name: value.grad for name, value in model.named_parameters() if value.grad is not None}
 
 
-def _rank(rank: int, world: int, boxes: int, port: int, folder: Path) -> None:
-    torch.set_num_threads(1)
-    dist.init_process_group("gloo", init_method=f"tcp://127.0.0.1:{port}", rank=rank, world_size=world)
+def _rank(rank: int, world: int, boxes: int) -> dict[str, Any]:
     images, targets = data(boxes)
     own = slice(rank * PICTURES // world, (rank + 1) * PICTURES // world)
     found = gradients(images[own], Targets(boxes=targets.boxes[own], labels=targets.labels[own]))
@@ -58,20 +55,15 @@ def _rank(rank: int, world: int, boxes: int, port: int, folder: Path) -> None:
         dist.all_reduce(value)
         value /= world
     agreed = [bool(_everywhere(torch.tensor(flag))) for flag in (True, rank == 0)]
-    torch.save({"gradients": found, "agreed": agreed}, folder / f"{rank}.pt")
-    dist.destroy_process_group()
+    return {"gradients": found, "agreed": agreed}
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("boxes", [3, 1, 0])
 def test_two_ranks_have_the_gradient_of_one(boxes: int, tmp_path: Path) -> None:
     """The second process has no box at all; with 1 and 0 boxes the normaliser's floor counts."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    start_processes(_rank, args=(2, boxes, port, tmp_path), nprocs=2, start_method="fork")
+    found = on_ranks(_rank, tmp_path, boxes)
     expected = gradients(*data(boxes))
-    found: list[Any] = [torch.load(tmp_path / f"{rank}.pt") for rank in range(2)]
     assert [item["agreed"] for item in found] == [[True, False]] * 2, "a step that is bad on one is bad on both"
     for name, value in expected.items():
         # Sums that cancel: single weights are known to some 1e-3 of the largest; a wrong normaliser is off by a factor.

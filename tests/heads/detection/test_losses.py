@@ -129,6 +129,20 @@ def test_rows_that_are_not_positive_are_not_read():
     assert box_loss(deltas, ANCHORS, dirty, positive, DetectionLoss()) == clean
 
 
+@pytest.mark.parametrize("box", ["huber", "giou", "ciou"])
+@pytest.mark.parametrize("value", [float("inf"), float("-inf"), float("nan"), 3e38])
+def test_deltas_of_background_that_are_not_finite_leave_the_gradient_alone(box, value):
+    """Half precision overflows first where nothing is learnt: an anchor that no box wants."""
+    deltas, boxes, positive = box_example()
+    assert not positive.all()
+    wild = torch.where(positive[..., None], deltas.detach(), value).requires_grad_()
+    settings = DetectionLoss(box=box)
+    loss = box_loss(wild, ANCHORS, boxes, positive, settings)
+    (gradient,) = torch.autograd.grad(loss, wild)
+    (expected,) = torch.autograd.grad(box_loss(deltas, ANCHORS, boxes, positive, settings), deltas)
+    assert torch.equal(gradient, expected) and (gradient[positive] != 0).any()
+
+
 def test_normaliser():
     assert normaliser(torch.tensor(0)) == 1
     assert normaliser(torch.tensor(7)) == 7
