@@ -7,7 +7,6 @@ three categories as neither found nor missed: here they are crowds, like what is
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,6 +17,7 @@ import numpy as np
 from effdet.data.checks import Findings
 from effdet.data.parsed_cache import Arrays, cached_arrays
 from effdet.data.records import encode_names
+from effdet.files import FileError, decode_name, read_json
 from heads.structures import ClassTable
 
 CLASSES = ClassTable.of(
@@ -59,15 +59,15 @@ def parse_frames(path: Path, findings: Findings) -> Frames:
         return arrays, len(findings.items) == before
 
     arrays = cached_arrays(path, parse)
-    names = [name.decode() for name in arrays.pop("names").tolist()]
+    names = [decode_name(name) for name in arrays.pop("names").tolist()]
     return Frames(names, **arrays)
 
 
 def _arrays(path: Path, findings: Findings) -> Arrays:
     try:
-        content = json.loads(path.read_bytes())
-    except (OSError, ValueError, RecursionError) as error:
-        findings.error("bad-json", path, f"cannot be parsed ({str(error).splitlines()[0]})")
+        content = read_json(path)
+    except FileError as error:
+        findings.error("bad-json", path, error.reason)
         content = []
     frames = content.get("frames") if isinstance(content, dict) else content
     if not isinstance(frames, list):

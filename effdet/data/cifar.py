@@ -18,6 +18,7 @@ import numpy as np
 
 from effdet.data.array_source import ArraySource
 from effdet.data.checks import DataError, Findings, MissingSplit
+from effdet.data.listing import lines_of
 from effdet.data.records import Source
 from effdet.data.safe_pickle import byte_array, load
 from effdet.data.spec import DataSpec
@@ -115,15 +116,11 @@ def _found(spec: DataSpec, forms: Sequence[Form]) -> tuple[Form, Path]:
 def _class_names(folder: Path, form: Form, level: str) -> list[str]:
     name, key = form.names[level]
     path = folder / name
-    try:
-        content = path.read_bytes()
-    except OSError as error:
-        raise DataError(f"{path}: the class names cannot be read ({error.strerror})") from None
     if key:
-        names = load(content, where=str(path)).get(key)
+        names = load(_bytes(path), where=str(path)).get(key)
         names = [entry.decode("latin1") if isinstance(entry, bytes) else entry for entry in _listed(names, path)]
     else:
-        names = [line.strip() for line in content.decode("utf-8", "replace").splitlines() if line.strip()]
+        names = lines_of(path)
     if not names or not all(isinstance(entry, str) for entry in names) or len(set(names)) < len(names):
         raise DataError(f"{path}: must list class names, each once")
     return names
@@ -132,7 +129,7 @@ def _class_names(folder: Path, form: Form, level: str) -> list[str]:
 def _read_binary(path: Path, form: Form, key: str) -> tuple[np.ndarray, np.ndarray]:
     """(P, 3072) uint8 and (P,) int64 of one file of records."""
     length = len(form.label_bytes) + PIXELS
-    content = np.fromfile(path, np.uint8)
+    content = np.frombuffer(_bytes(path), np.uint8)
     if len(content) == 0 or len(content) % length:
         raise DataError(f"{path}: {len(content):,} bytes are no whole number of records of {length:,}: cut off?")
     records = content.reshape(-1, length)
@@ -140,12 +137,19 @@ def _read_binary(path: Path, form: Form, key: str) -> tuple[np.ndarray, np.ndarr
 
 
 def _read_pickle(path: Path, form: Form, key: str) -> tuple[np.ndarray, np.ndarray]:
-    batch = load(path.read_bytes(), where=str(path))
+    batch = load(_bytes(path), where=str(path))
     labels = _listed(batch.get(key), path)
     if not labels or not all(type(label) is int and 0 <= label < 256 for label in labels):
         raise DataError(f"{path}: {key} must be a list of class numbers")
     pixels = byte_array(batch.get("data"), (len(labels), PIXELS), where=str(path))
     return pixels, np.array(labels, np.int64)
+
+
+def _bytes(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise DataError(f"{path}: cannot be read ({error.strerror})", file=path) from None
 
 
 def _listed(value: object, path: Path) -> list:

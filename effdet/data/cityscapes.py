@@ -16,11 +16,11 @@ import numpy as np
 
 from effdet.data import cityscapes_labels as table
 from effdet.data.checks import Findings
+from effdet.data.listing import listed as files_listed
 from effdet.data.mask_files import MaskValues
 from effdet.data.mask_scan import scan_instances
 from effdet.data.mask_table import Boxes, Pictures, build_table, noted
 from effdet.data.masked import NO_BOXES, InstanceValues, MaskedSource
-from effdet.data.pairs import files_below
 from effdet.data.records import Source
 from effdet.data.spec import DataSpec
 
@@ -54,8 +54,8 @@ def open_cityscapes(spec: DataSpec, findings: Findings) -> Source:
     """The split of Cityscapes, or of a set in its form, that `spec` names."""
     pictures, truth = _folders(spec)
     hidden = spec.split == "test"
-    names = files_below(pictures, (".png",))
-    names = [name for name in names if name.endswith(PICTURE)]
+    found = files_listed(pictures, lambda name: name.endswith(PICTURE), findings, what=f"NAME{PICTURE}")
+    names = sorted(path.relative_to(pictures).as_posix() for path in found)
     stems = [name.removesuffix(PICTURE) for name in names]
     if not hidden:
         _unpaired(truth, set(stems), pictures, findings)
@@ -97,8 +97,9 @@ def _folders(spec: DataSpec) -> tuple[Path, Path]:
 
 
 def _unpaired(truth: Path, stems: set[str], pictures: Path, findings: Findings) -> None:
-    for name in files_below(truth, (".png",)):
-        if name.endswith(LABELS) and name.removesuffix(LABELS) not in stems:
+    for path in files_listed(truth, lambda name: name.endswith(LABELS), Findings()):
+        name = path.relative_to(truth).as_posix()
+        if name.removesuffix(LABELS) not in stems:
             text = f"no picture {pictures / name.removesuffix(LABELS)}{PICTURE}"
             findings.error("missing-picture", truth / name, text)
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeGuard
@@ -10,8 +9,10 @@ from typing import Any, TypeGuard
 import numpy as np
 
 from effdet.data.checks import DataError, Findings
+from effdet.data.listing import json_of
 from effdet.data.parsed_cache import Arrays, cached_arrays
 from effdet.data.records import encode_names
+from effdet.files import decode_name
 from heads.structures import ClassTable
 
 
@@ -61,7 +62,7 @@ def parse_file(path: Path, findings: Findings) -> tuple[ClassTable, Pictures, Bo
         return arrays, len(findings.items) == before
 
     arrays = cached_arrays(path, parse)
-    names = {key: [name.decode() for name in arrays[key].tolist()] for key in ("class_names", "picture_names")}
+    names = {key: [decode_name(name) for name in arrays[key].tolist()] for key in ("class_names", "picture_names")}
     classes = ClassTable(tuple(names["class_names"]), tuple(arrays["class_ids"].tolist()))
     pictures = Pictures(arrays["picture_ids"], names["picture_names"], arrays["sizes"])
     prefix = "boxes_"
@@ -71,12 +72,7 @@ def parse_file(path: Path, findings: Findings) -> tuple[ClassTable, Pictures, Bo
 
 def load_json(path: Path) -> dict[str, list[Any]]:
     """The content of an annotation file: an object with the lists images, annotations and categories."""
-    try:
-        content = json.loads(path.read_bytes())
-    except (ValueError, RecursionError) as error:
-        raise DataError(f"{path}: not JSON ({str(error).splitlines()[0]})", kind="not-json", file=path) from None
-    except OSError as error:
-        raise DataError(f"{path}: cannot be read ({error.strerror})", kind="not-json", file=path) from None
+    content = json_of(path)
     if isinstance(content, list):
         raise DataError(
             f"{path}: holds a list, which looks like COCO results; annotations are an object with images, "

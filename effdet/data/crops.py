@@ -8,6 +8,7 @@ from effdet.data.array_source import category_table
 from effdet.data.checks import DataError
 from effdet.data.images import Policy
 from effdet.data.records import Record, Source, xyxy
+from effdet.files import decode_name
 
 MARGIN = 0.1
 """Share of the box's longer side that is left around it on each side, as far as the picture goes."""
@@ -45,9 +46,9 @@ class CropSource(Source):
         high = np.maximum(np.clip(np.ceil(boxes + margin), 0, limits)[:, 2:], low + 1)
         windows = np.concatenate([low, high], axis=1).astype(np.int64)
         files, numbers = table.file_names[owners].tolist(), table.annotation_ids[chosen].tolist()
-        names = [f"{file.decode()}#{number}" for file, number in zip(files, numbers, strict=True)]
+        names = [f"{decode_name(file)}#{number}" for file, number in zip(files, numbers, strict=True)]
         sizes = (windows[:, 2:] - windows[:, :2])[:, ::-1]
-        paths = [path.decode() for path in table.paths[owners].tolist()]
+        paths = [decode_name(path) for path in table.paths[owners].tolist()]
         records = category_table(names, table.labels[chosen], sizes, root=table.root, paths=paths)
         source = cls(records, scenes.classes, name=scenes.name, split=scenes.split, labelled=("category",))
         source.warnings = list(scenes.warnings)

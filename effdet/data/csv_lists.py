@@ -13,8 +13,10 @@ from pathlib import Path
 
 from effdet.data.checks import DataError, Findings
 from effdet.data.folders import picture_table
+from effdet.data.listing import text_of
 from effdet.data.records import Source
 from effdet.data.spec import DataSpec
+from effdet.files import text_lines
 from heads.structures import ClassTable
 
 PATH_COLUMNS = ("path", "image", "file", "filename", "file_name", "image_path")
@@ -85,14 +87,11 @@ def _labels(rows: list[Row]) -> list[str]:
 
 def _read(file: Path, findings: Findings) -> list[Row]:
     """The sound lines of a list; the others are noted."""
-    try:
-        text = file.read_text("utf-8-sig")
-    except (OSError, UnicodeDecodeError) as error:
-        raise DataError(f"{file}: cannot be read as text ({type(error).__name__})") from None
+    text = text_of(file)
     first = text.partition("\n")[0]
     delimiter = max(",;\t", key=first.count)
     try:
-        lines = list(csv.reader(text.splitlines(), delimiter=delimiter, strict=True))
+        lines = list(csv.reader(text_lines(text), delimiter=delimiter, strict=True))
     except csv.Error as error:
         raise DataError(f"{file}: not a CSV file ({error})") from None
     path_at, label_at, start = _columns(lines[0] if lines else [])

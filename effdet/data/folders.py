@@ -15,9 +15,10 @@ import numpy as np
 from effdet.data.array_source import category_table
 from effdet.data.boxes import check_pictures
 from effdet.data.checks import DataError, Findings, MissingSplit
-from effdet.data.images import SUFFIXES
+from effdet.data.listing import images_below
 from effdet.data.records import RecordTable, Source
 from effdet.data.spec import DataSpec
+from effdet.files import is_hidden
 from heads.structures import ClassTable
 
 SPLIT_NAMES = {"train": ("train",), "val": ("val", "valid", "validation"), "test": ("test",)}
@@ -31,7 +32,7 @@ def open_folder(spec: DataSpec, findings: Findings) -> Source:
     known = {name: label for label, name in enumerate(names)}
     for name in sorted(set(own) - set(known)):
         findings.error("unknown-category", folder / name, f"no class of train: there are {_some(names)}")
-    paths = [(path, known[name]) for name in own if name in known for path in _pictures(folder / name)]
+    paths = [(path, known[name]) for name in own if name in known for path in images_below(folder / name, findings)]
     for name in sorted(set(own) & set(known)):
         if not any(label == known[name] for _, label in paths):
             findings.warning("empty-class", folder / name, "holds no picture")
@@ -83,14 +84,10 @@ def _train_classes(spec: DataSpec, own: Sequence[str]) -> Sequence[str]:
 
 
 def _class_folders(folder: Path) -> list[str]:
-    names = sorted(path.name for path in folder.iterdir() if path.is_dir() and not path.name.startswith("."))
+    names = sorted(path.name for path in folder.iterdir() if path.is_dir() and not is_hidden(path.name))
     if not names:
         raise DataError(f"{folder}: must hold a folder for each class, and holds none")
     return names
-
-
-def _pictures(folder: Path) -> list[Path]:
-    return sorted(path for path in folder.rglob("*") if path.suffix.lower() in SUFFIXES)
 
 
 def _some(names: Sequence[str], most: int = 6) -> str:

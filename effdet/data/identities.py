@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import replace
 from pathlib import Path
 
@@ -10,6 +9,7 @@ import numpy as np
 
 from effdet.data.checks import DataError
 from effdet.data.crops import CropSource
+from effdet.data.listing import json_of
 from effdet.data.records import Source
 from effdet.data.split import held_out
 from heads.structures import ClassTable
@@ -73,7 +73,7 @@ def street_identities(scenes: Source, annotations: Path) -> Source:
         DataError: the file names no identities.
     """
     crops = CropSource.of(scenes)
-    content = json.loads(annotations.read_text("utf-8"))
+    content = json_of(annotations)
     owners = {row["id"]: row.get("identity") for row in content["annotations"]}
     who = [owners.get(number) for number in crops.annotation_ids.tolist()]
     if any(number is None for number in who):

@@ -25,10 +25,6 @@ from PIL import Image, ImageFile, ImageOps, UnidentifiedImageError
 from effdet.data.checks import DataError
 
 Policy = Literal["error", "warn"]
-SUFFIXES = frozenset(
-    {".jpg", ".jpeg", ".jpe", ".png", ".bmp", ".webp", ".tif", ".tiff", ".gif", ".mpo", ".ppm", ".pgm"}
-)
-"""File names that are taken for pictures when a folder is listed."""
 MAX_PIXELS = 178_956_970
 """Bound on decoded pixels (about 0.5 GB of RGB; Pillow's own bound): larger pictures are refused by their header."""
 DECODE_ERRORS = (

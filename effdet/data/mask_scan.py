@@ -22,6 +22,7 @@ from effdet.data.checks import DataError
 from effdet.data.mask_files import read_instances, read_values
 from effdet.data.parsed_cache import Arrays, load_arrays, store_arrays
 from effdet.data.records import encode_names
+from effdet.files import encode_name
 from effdet.hub import cache_folder
 
 VERSION = 1
@@ -163,7 +164,7 @@ def _key(what: str, paths: Sequence[Path]) -> str:
     for path in paths:
         try:
             state = path.stat()
-            digest.update(f"\n{path.absolute()} {state.st_size} {state.st_mtime_ns}".encode())
+            digest.update(encode_name(f"\n{path.absolute()} {state.st_size} {state.st_mtime_ns}"))
         except OSError:
-            digest.update(f"\n{path.absolute()} missing".encode())
+            digest.update(encode_name(f"\n{path.absolute()} missing"))
     return digest.hexdigest()[:32]

@@ -14,6 +14,7 @@ from effdet.data.images import image_sizes
 from effdet.data.mask_files import UNKNOWN, MaskValues
 from effdet.data.mask_scan import InstanceScan, MaskScan, scan_masks
 from effdet.data.records import RecordTable, encode_names
+from effdet.files import decode_name
 
 
 @dataclass(frozen=True, eq=False)
@@ -149,7 +150,7 @@ def _sound_masks(scan: MaskScan, present: Sequence[Path | None], values: MaskVal
     for row, mask in enumerate(present):
         if mask is None:
             continue
-        if fault := scan.faults[row].decode():
+        if fault := decode_name(scan.faults[row]):
             findings.error("unreadable-mask", mask, fault)
             continue
         unknown = values.unknown(scan.counts[row])
@@ -203,5 +204,5 @@ def noted(scan: InstanceScan, paths: Sequence[Path], findings: Findings) -> Inst
     """Notes the maps that could not be read."""
     for path, fault in zip(paths, scan.faults.tolist(), strict=True):
         if fault:
-            findings.error("unreadable-instances", path, fault.decode())
+            findings.error("unreadable-instances", path, decode_name(fault))
     return scan

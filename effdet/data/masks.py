@@ -10,6 +10,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from effdet.data.checks import DataError, Findings
+from effdet.data.listing import lines_of
 from effdet.data.mask_files import MaskValues, values_of
 from effdet.data.mask_table import Pictures, build_table
 from effdet.data.masked import NO_BOXES, MaskedSource
@@ -84,5 +85,5 @@ def _class_names(spec: DataSpec) -> list[str]:
         return list(spec.classes)
     listing = None if spec.root is None else spec.root / "classes.txt"
     if listing is not None and listing.is_file():
-        return [line.strip() for line in listing.read_text("utf-8").splitlines() if line.strip()]
+        return lines_of(listing)
     raise DataError(f"{spec.title}: no class names: give data.classes=[…] in the order of the ids, or classes.txt")

@@ -16,6 +16,7 @@ from effdet.data.checks import DataError, Findings
 from effdet.data.images import Policy
 from effdet.data.records import Record, RecordTable, Source, encode_names
 from effdet.data.spec import DataSpec
+from effdet.files import decode_name
 
 
 class MixedSource(Source):
@@ -126,7 +127,7 @@ def _joined(tables: Sequence[RecordTable], boxed: Sequence[bool]) -> RecordTable
     return RecordTable(
         root=type(first.root)(),
         image_ids=np.concatenate([table.image_ids for table in tables]),
-        file_names=encode_names([name.decode() for table in tables for name in table.file_names.tolist()]),
+        file_names=encode_names([decode_name(name) for table in tables for name in table.file_names.tolist()]),
         paths=_absolute(tables, [table.paths for table in tables]),
         sizes=np.concatenate([table.sizes for table in tables]),
         starts=np.concatenate([[0], np.cumsum(np.concatenate([np.diff(table.starts) for table in tables]))]),
@@ -151,6 +152,6 @@ def _absolute(tables: Sequence[RecordTable], columns: Sequence[np.ndarray | None
     """Paths of each table from its own root; empty ones stay empty."""
     found: list[str] = []
     for table, column in zip(tables, columns, strict=True):
-        names = [""] * len(table) if column is None else [name.decode() for name in column.tolist()]
+        names = [""] * len(table) if column is None else [decode_name(name) for name in column.tolist()]
         found += [str((table.root / name).absolute()) if name else "" for name in names]
     return encode_names(found)

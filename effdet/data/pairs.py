@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Sequence
 from pathlib import Path
 
 from effdet.data.checks import Findings
-from effdet.data.images import SUFFIXES
+from effdet.data.listing import files_below, images_below
 from effdet.data.mask_files import SUFFIXES as MASK_SUFFIXES
 
 
@@ -25,7 +25,7 @@ def paired(
     Returns:
         Pictures relative to their folder, sorted, and each one's mask or None.
     """
-    found = files_below(pictures, SUFFIXES)
+    found = _names(images_below(pictures, findings), pictures)
     names: dict[str, str] = {}
     for name in found:
         stem = name.rpartition(".")[0]
@@ -37,7 +37,7 @@ def paired(
             )
         names.setdefault(stem, name)
     by_stem: dict[str, Path] = {}
-    for name in files_below(masks, MASK_SUFFIXES):
+    for name in _names(files_below(masks, MASK_SUFFIXES, findings if masks != pictures else Findings()), masks):
         stem = name.rpartition(".")[0]
         if not stem.endswith(mask_suffix):
             continue
@@ -52,11 +52,6 @@ def paired(
     return list(names.values()), [by_stem.get(stem) for stem in names]
 
 
-def files_below(folder: Path, suffixes: Collection[str]) -> list[str]:
-    """Files with one of `suffixes` below `folder`, relative to it with forward slashes, sorted; hidden ones are left
-    out."""
-    return sorted(
-        path.relative_to(folder).as_posix()
-        for path in folder.rglob("*")
-        if path.suffix.lower() in suffixes and not path.name.startswith(".")
-    )
+def _names(paths: Sequence[Path], folder: Path) -> list[str]:
+    """Relative to `folder` with forward slashes, sorted."""
+    return sorted(path.relative_to(folder).as_posix() for path in paths)

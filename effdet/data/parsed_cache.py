@@ -15,6 +15,7 @@ from pathlib import Path
 
 import numpy as np
 
+from effdet.files import encode_name
 from effdet.hub import cache_folder
 
 SMALLEST = 32 * 2**20
@@ -36,7 +37,7 @@ def cached_arrays(path: Path, parse: Callable[[], tuple[Arrays, bool]]) -> Array
     if state.st_size < SMALLEST:
         return parse()[0]
     key = f"{VERSION} {path.resolve()} {state.st_size} {state.st_mtime_ns}"
-    target = cache_folder("annotations", f"{hashlib.sha256(key.encode()).hexdigest()[:32]}.npz")
+    target = cache_folder("annotations", f"{hashlib.sha256(encode_name(key)).hexdigest()[:32]}.npz")
     if (stored := load_arrays(target)) is not None:
         return stored
     arrays, sound = parse()

@@ -16,6 +16,7 @@ from typing import Any, Self, overload
 import numpy as np
 
 from effdet.data.images import Policy, read_image
+from effdet.files import decode_name, encode_name
 from heads.structures import ClassTable, UserError
 
 IGNORED = 255
@@ -130,12 +131,14 @@ class RecordTable(Sequence[Record]):
         index = range(len(self))[index]
         rows = slice(int(self.starts[index]), int(self.starts[index + 1]))
         height, width = (int(side) for side in self.sizes[index])
-        mask, instances = ("" if column is None else column[index].decode() for column in (self.masks, self.instances))
+        mask, instances = (
+            "" if column is None else decode_name(column[index]) for column in (self.masks, self.instances)
+        )
         label = -1 if self.categories is None else int(self.categories[index])
         return Record(
-            image=self.root / self.paths[index].decode(),
+            image=self.root / decode_name(self.paths[index]),
             image_id=int(self.image_ids[index]),
-            file_name=self.file_names[index].decode(),
+            file_name=decode_name(self.file_names[index]),
             width=width,
             height=height,
             boxes=clip_boxes(xyxy(self.bbox[rows]), height, width),
@@ -270,7 +273,7 @@ class Source:
         columns = (ids, owners, own_ids[table.labels], table.area, table.crowd, counted_boxes(table))
         return {
             "images": [
-                {"id": int(identity), "file_name": name.decode(), "height": int(size[0]), "width": int(size[1])}
+                {"id": int(identity), "file_name": decode_name(name), "height": int(size[0]), "width": int(size[1])}
                 for identity, name, size in zip(table.image_ids, table.file_names, table.sizes, strict=True)
             ],
             "annotations": [
@@ -327,8 +330,8 @@ def clip_boxes(boxes: np.ndarray, height: float, width: float) -> np.ndarray:
 
 
 def encode_names(names: Sequence[str]) -> np.ndarray:
-    """Strings -> one array of UTF-8 bytes, as long as its longest."""
-    return np.array([name.encode() for name in names], dtype=np.bytes_) if names else np.zeros(0, "S1")
+    """Names -> one array of bytes, as long as its longest; :func:`effdet.files.decode_name` is the way back."""
+    return np.array([encode_name(name) for name in names], dtype=np.bytes_) if names else np.zeros(0, "S1")
 
 
 def _rows_of(starts: np.ndarray, counts: np.ndarray) -> np.ndarray:

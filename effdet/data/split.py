@@ -9,6 +9,7 @@ import numpy as np
 
 from effdet.data.checks import DataError
 from effdet.data.records import Source
+from effdet.files import decode_name, encode_name
 
 
 def held_out(file_names: Iterable[str], fraction: float) -> np.ndarray:
@@ -18,13 +19,13 @@ def held_out(file_names: Iterable[str], fraction: float) -> np.ndarray:
     moves none, a larger fraction only adds to val, and the same name always falls on the same side.
     """
     names = [name.replace("\\", "/").removeprefix("./") for name in file_names]
-    hashes = [int.from_bytes(hashlib.sha256(name.encode()).digest()[:8]) / 2**64 for name in names]
+    hashes = [int.from_bytes(hashlib.sha256(encode_name(name)).digest()[:8]) / 2**64 for name in names]
     return np.array(hashes, np.float64) < fraction
 
 
 def split_train(source: Source, *, split: str, fraction: float) -> Source:
     """The part of a train `source` that is train or val under ``data.val_fraction``."""
-    held = held_out((name.decode() for name in source.records.file_names), fraction)
+    held = held_out((decode_name(name) for name in source.records.file_names), fraction)
     chosen = np.flatnonzero(held if split == "val" else ~held)
     if len(chosen) == 0:
         raise DataError(

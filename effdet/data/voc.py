@@ -18,7 +18,7 @@ import numpy as np
 
 from effdet.data.boxes import Parsed, assemble
 from effdet.data.checks import DataError, Findings
-from effdet.data.images import SUFFIXES
+from effdet.data.listing import files_below, images_below, lines_of
 from effdet.data.records import RecordTable, Source
 from effdet.data.spec import DataSpec
 from heads.structures import ClassTable
@@ -32,9 +32,7 @@ def open_voc(spec: DataSpec, findings: Findings) -> Source:
     parsed = {
         path.stem: _parse(path, findings if path.stem in stems else Findings())
         for path in (
-            sorted(annotations.glob("*.xml"))
-            if spec.classes is None
-            else (annotations / f"{stem}.xml" for stem in sorted(stems))
+            xml_files(annotations) if spec.classes is None else (annotations / f"{stem}.xml" for stem in sorted(stems))
         )
         if path.is_file()
     }
@@ -56,7 +54,7 @@ def layout(spec: DataSpec) -> tuple[Path, Path, set[str]]:
             key = f"data.{spec.file_split}_annotations"
             raise DataError(f"{spec.title}: {key}={spec.annotations} is not a folder of XML files")
         images = spec.images or spec.annotations.parent / "JPEGImages"
-        return spec.annotations, images, {path.stem for path in spec.annotations.glob("*.xml")}
+        return spec.annotations, images, {path.stem for path in xml_files(spec.annotations)}
     root = spec.need_root()
     bases = [
         root,
@@ -71,7 +69,7 @@ def layout(spec: DataSpec) -> tuple[Path, Path, set[str]]:
         return base / "Annotations", images, set(found[1])
     if spec.val_fraction is None or spec.file_split != "train":
         raise spec.lacks_split(f"ImageSets/Main/{spec.list_name}.txt")
-    return base / "Annotations", images, {path.stem for path in (base / "Annotations").glob("*.xml")}
+    return base / "Annotations", images, {path.stem for path in xml_files(base / "Annotations")}
 
 
 def listed(spec: DataSpec) -> tuple[Path, list[str]] | None:
@@ -84,8 +82,12 @@ def _list_of(base: Path, spec: DataSpec) -> tuple[Path, list[str]] | None:
     path = base / "ImageSets" / "Main" / f"{spec.list_name}.txt"
     if not path.is_file():
         return None
-    lines = path.read_text("utf-8", errors="replace").splitlines()
-    return path, [line.split()[0] for line in lines if line.strip()]
+    return path, [line.split()[0] for line in lines_of(path)]
+
+
+def xml_files(folder: Path) -> list[Path]:
+    """The annotation files of a folder, sorted."""
+    return files_below(folder, (".xml",), Findings(), deep=False)
 
 
 @dataclass(frozen=True)
@@ -154,7 +156,7 @@ def _table(
     difficult = np.array([flag for objects in pictures for flag in objects.difficult], np.bool_)
     parsed = Parsed(
         root=images,
-        names=_pictures_of(pictures, images),
+        names=_pictures_of(pictures, images, findings),
         image_ids=np.arange(1, len(pictures) + 1),
         sizes=np.array([objects.size for objects in pictures], np.int64).reshape(-1, 2),
         owner=owner,
@@ -165,11 +167,11 @@ def _table(
     return assemble(parsed, where, findings)
 
 
-def _pictures_of(pictures: Sequence[_Objects], images: Path) -> list[str]:
+def _pictures_of(pictures: Sequence[_Objects], images: Path, findings: Findings) -> list[str]:
     """The picture beside each annotation file: of its name, as VOC rules, else the one that its ``filename`` names."""
     by_stem: dict[str, str] = {}
     if images.is_dir():
-        by_stem = {path.stem: path.name for path in sorted(images.iterdir()) if path.suffix.lower() in SUFFIXES}
+        by_stem = {path.stem: path.name for path in images_below(images, findings, deep=False)}
     names = set(by_stem.values())
     chosen = []
     for objects in pictures:

@@ -19,9 +19,10 @@ import numpy as np
 
 from effdet.data.boxes import Parsed, assemble
 from effdet.data.checks import DataError, Findings
-from effdet.data.images import SUFFIXES
+from effdet.data.listing import files_below, images_below, lines_of, text_of
 from effdet.data.records import RecordTable, Source
 from effdet.data.spec import DataSpec
+from effdet.files import FileError, read_lines
 from heads.structures import ClassTable
 
 SPLIT_NAMES = {"train": ("train",), "val": ("val", "valid", "validation"), "test": ("test",)}
@@ -33,7 +34,7 @@ def open_yolo(spec: DataSpec, findings: Findings) -> Source:
     """The split of a YOLO set that `spec` names."""
     settings, base = _settings(spec)
     names = _names(spec, settings, base)
-    pictures = _listed(spec, settings, base)
+    pictures = _listed(spec, settings, base, findings)
     if not pictures:
         raise spec.lacks_split(f"picture of split {spec.file_split}")
     common = _common_folder(pictures)
@@ -61,8 +62,8 @@ def _settings(spec: DataSpec) -> tuple[dict[str, Any], Path]:
     if path is None:
         return {}, spec.root if spec.root is not None else Path()
     try:
-        content = yaml.safe_load(path.read_text("utf-8"))
-    except (OSError, ValueError, yaml.YAMLError, RecursionError) as error:
+        content = yaml.safe_load(text_of(path, kind="bad-yaml"))
+    except (yaml.YAMLError, RecursionError) as error:
         text = f"{spec.title}: {path} cannot be read ({str(error).splitlines()[0]})"
         raise DataError(text, kind="bad-yaml", file=path) from None
     if not isinstance(content, dict):
@@ -95,46 +96,45 @@ def _names(spec: DataSpec, settings: dict[str, Any], base: Path) -> list[str]:
         return [_word(name, "names", spec) for name in names]
     for path in (base / "classes.txt", base / "labels" / "classes.txt", base / "obj.names"):
         if path.is_file():
-            return [line.strip() for line in path.read_text("utf-8").splitlines() if line.strip()]
+            return lines_of(path)
     text = f"{spec.title}: no class names: give data.yaml with names, classes.txt, or data.classes=[…]"
     raise DataError(text, kind="no-class-names", file=base)
 
 
-def _listed(spec: DataSpec, settings: dict[str, Any], base: Path) -> list[Path]:
+def _listed(spec: DataSpec, settings: dict[str, Any], base: Path, findings: Findings) -> list[Path]:
     """The pictures of the split, sorted."""
     if spec.images is not None:
-        return _pictures_in(spec.images, spec)
+        return _pictures_in(spec.images, spec, findings)
     for key in SPLIT_NAMES[spec.file_split]:
         entries = settings.get(key)
         if entries:
             listed = entries if isinstance(entries, list) else [entries]
-            return sorted({path for entry in listed for path in _entry(_word(entry, key, spec), base, spec)})
+            return sorted({path for entry in listed for path in _entry(_word(entry, key, spec), base, spec, findings)})
     spec.need_root()
     for key in SPLIT_NAMES[spec.file_split]:
         for folder in (base / "images" / key, base / key / "images"):
             if folder.is_dir():
-                return _pictures_in(folder, spec)
+                return _pictures_in(folder, spec, findings)
     if spec.val_fraction is not None and (base / "images").is_dir():
-        return _pictures_in(base / "images", spec)
+        return _pictures_in(base / "images", spec, findings)
     raise spec.lacks_split(f"data.yaml, images/{spec.file_split} or {spec.file_split}/images")
 
 
-def _entry(entry: str, base: Path, spec: DataSpec) -> list[Path]:
+def _entry(entry: str, base: Path, spec: DataSpec, findings: Findings) -> list[Path]:
     """The pictures of one ``train:`` entry: a folder, a picture list, or a path that starts one folder too high."""
     for path in (base / entry, base / entry.removeprefix("../")):
         if path.is_dir():
-            return _pictures_in(path, spec)
-        if path.is_file() and path.suffix == ".txt":
-            lines = path.read_text("utf-8").splitlines()
-            return [(path.parent if line.startswith("./") else base) / line.strip() for line in lines if line.strip()]
+            return _pictures_in(path, spec, findings)
+        if path.is_file() and path.suffix.lower() == ".txt":
+            return [(path.parent if line.startswith("./") else base) / line for line in lines_of(path)]
     text = f"{spec.title}: data.yaml names {entry!r}, which is neither a folder nor a .txt list under {base}"
     raise DataError(text, kind="missing-pictures", file=base)
 
 
-def _pictures_in(folder: Path, spec: DataSpec) -> list[Path]:
+def _pictures_in(folder: Path, spec: DataSpec, findings: Findings) -> list[Path]:
     if not folder.is_dir():
         raise DataError(f"{spec.title}: picture folder {folder} is not a folder")
-    return sorted(path for path in folder.rglob("*") if path.suffix.lower() in SUFFIXES)
+    return images_below(folder, findings)
 
 
 def label_file(picture: Path, spec: DataSpec) -> Path:
@@ -153,9 +153,16 @@ def label_file(picture: Path, spec: DataSpec) -> Path:
 def _unpaired(labels: Sequence[Path], findings: Findings) -> None:
     expected = set(labels)
     for folder in sorted({path.parent for path in labels}):
-        for path in sorted(folder.glob("*.txt")):
+        for path in _texts(folder):
             if path not in expected and path.name not in ("classes.txt", "train.txt", "val.txt", "test.txt"):
                 findings.warning("label-without-picture", path, "no picture of that name: left out")
+
+
+def _texts(folder: Path) -> list[Path]:
+    """Label files of a folder; none where it does not exist."""
+    if not folder.is_dir():
+        return []
+    return files_below(folder, (".txt",), Findings(), deep=False)
 
 
 def _common_folder(pictures: Sequence[Path]) -> Path:
@@ -182,7 +189,7 @@ def _table(
     return assemble(
         Parsed(
             root=common,
-            names=[path.relative_to(common).as_posix() for path in pictures],
+            names=[(path.relative_to(common) if path.is_relative_to(common) else path).as_posix() for path in pictures],
             image_ids=np.arange(1, len(pictures) + 1),
             sizes=np.zeros((len(pictures), 2), np.int64),
             owner=owner,
@@ -198,12 +205,12 @@ def _table(
 
 def _parse(path: Path, classes: int, findings: Findings) -> tuple[np.ndarray, list[int]]:
     """(N, 5) class, cx, cy, w, h as shares, and the number of each line."""
+    if not path.exists() and not path.is_symlink():
+        return np.zeros((0, 5)), []  # nothing to see in this image; a link to nowhere is a fault
     try:
-        lines = path.read_text("utf-8").splitlines()
-    except FileNotFoundError:
-        return np.zeros((0, 5)), []
-    except (OSError, UnicodeDecodeError) as error:
-        findings.error("bad-annotation", path, f"cannot be read as text ({type(error).__name__})")
+        lines = read_lines(path)
+    except FileError as error:
+        findings.error("bad-text", path, error.reason)
         return np.zeros((0, 5)), []
     rows, numbers = [], []
     for number, line in enumerate(lines, start=1):

@@ -25,7 +25,7 @@ def is_hidden(name: str) -> bool:
     Args:
         name: the last part of a path.
     """
-    return name.startswith(".") or name.lower() in HIDDEN
+    return name.startswith(".") and name not in (".", "..") or name.lower() in HIDDEN
 
 
 def encode_name(name: str | os.PathLike[str]) -> bytes:

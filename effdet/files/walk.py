@@ -19,6 +19,10 @@ COMPANIONS = frozenset(
 """Suffixes of labels, lists and notes that lie beside images; nobody expects them to be read as images."""
 
 
+_Identity = tuple[int, int]
+"""Device and inode."""
+
+
 @dataclass
 class Listing:
     """The files found below a folder."""
@@ -35,17 +39,17 @@ class Listing:
         """Paths relative to the folder, with forward slashes."""
         return [path.relative_to(self.folder).as_posix() for path in self.paths]
 
-    def said(self) -> str:
-        """What was skipped, in one line; empty where nothing was."""
+    def said(self, what: str = "images") -> str:
+        """How many files were skipped, in one line; empty where none was. `what` was wanted."""
         if not self.skipped:
             return ""
         count = sum(self.skipped.values())
         often = sorted(self.skipped.items(), key=lambda entry: (-entry[1], entry[0]))
         parts = ", ".join(f"{suffix or 'no suffix'} × {number}" for suffix, number in often[:6])
-        return f"{count} {'file' if count == 1 else 'files'} skipped, not images by their names ({parts})"
+        return f"{count} {'file' if count == 1 else 'files'} skipped, not {what} by their names ({parts})"
 
 
-def walk(folder: Path, wanted: Callable[[str], bool], *, deep: bool = True) -> Listing:
+def walk(folder: Path, wanted: Callable[[str], bool], *, deep: bool = True, leave_out: Path | None = None) -> Listing:
     """Lists the files below `folder` whose names are `wanted`.
 
     Hidden files and folders below `folder` are skipped (`folder` itself may be hidden). Links to files and folders are
@@ -55,18 +59,27 @@ def walk(folder: Path, wanted: Callable[[str], bool], *, deep: bool = True) -> L
         folder: where to look.
         wanted: takes a bare name.
         deep: look into folders too.
+        leave_out: a folder below that is passed over, such as one of our own results.
 
     Raises:
         OSError: `folder` itself cannot be listed; one below that cannot be is left out.
     """
     found = Listing(folder)
-    found.paths.extend(_below(folder, wanted, deep, found, ()))
+    passed = None
+    if leave_out is not None and leave_out.is_dir() and _identity(leave_out) != _identity(folder):
+        passed = _identity(leave_out)
+    found.paths.extend(_below(folder, wanted, deep, found, (), passed))
     found.paths.sort()
     return found
 
 
 def _below(
-    folder: Path, wanted: Callable[[str], bool], deep: bool, found: Listing, around: tuple[tuple[int, int], ...]
+    folder: Path,
+    wanted: Callable[[str], bool],
+    deep: bool,
+    found: Listing,
+    around: tuple[_Identity, ...],
+    passed: _Identity | None,
 ) -> Iterator[Path]:
     try:
         state = os.stat(folder)
@@ -85,12 +98,13 @@ def _below(
         except OSError:
             continue
         if is_folder:
-            if deep:
-                path = folder / entry.name
-                if entry.is_symlink() and _identity(path) in around:
-                    found.loops.append(path)
-                else:
-                    yield from _below(path, wanted, deep, found, around)
+            path = folder / entry.name
+            if not deep or passed is not None and _identity(path) == passed:
+                continue
+            if entry.is_symlink() and _identity(path) in around:
+                found.loops.append(path)
+            else:
+                yield from _below(path, wanted, deep, found, around, passed)
         elif wanted(entry.name):
             if entry.is_symlink() or entry.is_file():  # a broken link is a file that is missing; a pipe is none
                 yield folder / entry.name
@@ -98,6 +112,6 @@ def _below(
             found.skipped[suffix] += 1
 
 
-def _identity(path: Path) -> tuple[int, int]:
+def _identity(path: Path) -> _Identity:
     state = os.stat(path)
     return state.st_dev, state.st_ino

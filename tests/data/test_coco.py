@@ -195,7 +195,8 @@ def test_findings_are_handed_out_instead_of_raised(coco_set):
         ('{"images": []}', "no list 'annotations', 'categories'"),
         ("3", "no list 'images'"),
         ("[" * 100_000, "not JSON"),
-        (b"\xff\xfe\x00", "not JSON"),
+        (b"\xff\xfe\x00", "is not UTF-16"),
+        (b'{"images": "\xdf"}', "0xdf at position 12 .* is not UTF-8"),
     ],
 )
 def test_files_that_are_no_annotations(coco_set, content, message):

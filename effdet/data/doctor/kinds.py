@@ -38,6 +38,13 @@ KINDS: dict[str, Kind] = {
     "damaged-shard": Kind("error", "shard of another size than its index says", "Copy it anew, or write it again."),
     "bad-json": Kind("error", "JSON that cannot be used", "Write it anew in the set's form."),
     "bad-frame": Kind("error", "malformed or repeated frame", "Give each frame one entry with its name."),
+    "bad-text": Kind(
+        "error", "text file in an unknown encoding", "Save the file as UTF-8.", "the objects of that file are left out"
+    ),
+    "skipped-file": Kind(
+        "note", "files that are not images by their names", "Convert them if they are meant to be read.", "not copied"
+    ),
+    "link-loop": Kind("note", "link that leads back to a folder around it", "Remove it; it is not followed."),
     "bad-yaml": Kind("error", "data.yaml that cannot be used", "Mend the file: names numbered from 0, and the splits."),
     "unreadable-set": Kind("error", "the split cannot be read", "Do what the message says."),
     "no-class-names": Kind("error", "no class names", "Add data.yaml with names, or classes.txt."),

@@ -13,9 +13,10 @@ from effdet.data.doctor.classes import Balance
 from effdet.data.doctor.examine import Diagnosis
 from effdet.data.doctor.issues import Issue
 from effdet.data.doctor.kinds import LEVELS
-from effdet.data.images import SUFFIXES, image_sizes, read_image
+from effdet.data.images import image_sizes, read_image
 from effdet.data.mask_files import read_values
 from effdet.drawing import draw
+from effdet.files import is_image
 from effdet.html import (
     Html,
     Page,
@@ -114,7 +115,7 @@ def _examples(kept: Sequence[Issue]) -> list[Html]:
         if len(drawn) >= EXAMPLES:
             break
         path = issue.picture or issue.file
-        if path in shown or Path(path).suffix.lower() not in SUFFIXES:
+        if path in shown or not is_image(path):
             continue
         shown.add(path)
         pictures = [_drawn(Path(path), issue) for path in (path, issue.other) if path]

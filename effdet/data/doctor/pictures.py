@@ -10,7 +10,7 @@ from effdet.data.doctor.facts import Facts
 from effdet.data.doctor.issues import Issues
 from effdet.data.doctor.passing import Seen
 from effdet.data.doctor.reading import Split
-from effdet.data.images import SUFFIXES
+from effdet.files import is_image, walk
 
 SMALL = 32
 """Pixels."""
@@ -115,9 +115,9 @@ def check_unlisted(splits: Sequence[Split], issues: Issues) -> None:
     """Pictures beside those that are listed, and in no list. One finding a folder."""
     listed = {split.path(place) for split in splits for place in range(len(split.source))}
     listed |= {Path(issue.file) for issue in issues} | {Path(issue.picture) for issue in issues if issue.picture}
-    for folder in sorted({path.parent for path in listed if path.suffix.lower() in SUFFIXES}):
+    for folder in sorted({path.parent for path in listed if is_image(path)}):
         try:
-            files = [path for path in folder.iterdir() if path.suffix.lower() in SUFFIXES]
+            files = walk(folder, is_image, deep=False).paths
         except OSError:
             continue
         spare = sorted(path for path in files if path not in listed)

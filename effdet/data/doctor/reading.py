@@ -16,6 +16,7 @@ from effdet.data.open import OPENERS, nothing_of, open_source
 from effdet.data.records import Source
 from effdet.data.spec import SPLITS, DataSpec
 from effdet.data.split import held_out
+from effdet.files import decode_name
 
 _SWAPPED = "the set says"
 
@@ -44,7 +45,7 @@ class Split:
     def path(self, picture: int) -> Path:
         """Where a picture lies."""
         records = self.source.records
-        return records.root / records.paths[picture].decode()
+        return records.root / decode_name(records.paths[picture])
 
 
 def open_splits(spec: DataSpec, splits: Sequence[str], issues: Issues) -> list[Split]:
@@ -90,7 +91,7 @@ def _open(spec: DataSpec, issues: Issues) -> Split:
         source = source.subset(range(min(spec.limit, len(source))))
     sides = np.full(len(source), spec.split)
     if spec.val_fraction is not None and spec.split == "train":
-        held = held_out((name.decode() for name in source.records.file_names), spec.val_fraction)
+        held = held_out((decode_name(name) for name in source.records.file_names), spec.val_fraction)
         sides = np.where(held, "val", "train")
     return Split(spec.split, source, spec, findings.where, sides)
 

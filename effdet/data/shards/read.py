@@ -18,6 +18,7 @@ from effdet.data.records import Record, Source
 from effdet.data.shards.index import ShardIndex, index_path, load_index
 from effdet.data.shards.store import FolderStore, RemoteStore, Store
 from effdet.data.spec import DataSpec
+from effdet.files import encode_name
 
 _OPEN_FILES = 16
 
@@ -94,7 +95,7 @@ class ShardSource(Source):
         """A member's name begins with its position in the index."""
         paths, stem = self._index.table.paths, record.image.name.partition(".")[0]
         row = int(stem) if stem.isascii() and stem.isdigit() else -1
-        name = f"{record.image.parent.name}/{record.image.name}".encode()
+        name = encode_name(f"{record.image.parent.name}/{record.image.name}")
         if not 0 <= row < len(paths) or paths[row] != name:
             raise DataError(f"{record.image}: the index names another picture by this number; write the shards anew")
         return row

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import os
+import warnings
+from collections.abc import Sequence
 from pathlib import Path
 
 from effdet.addresses import is_pattern, matches, without_credentials
-from effdet.data.images import SUFFIXES
+from effdet.files import FileError, image_suffixes, is_hidden, is_image, read_lines, shown, walk
 from heads.structures import UserError
 
 LISTS = (".txt", ".lst")
@@ -16,9 +19,10 @@ def find_pictures(source: str, *, leave_out: Path | None = None) -> list[Path]:
     """The pictures of `source`.
 
     Args:
-        source: a picture; a folder, searched with all below it, hidden files left out; a pattern, ``**`` for folders of any
-            depth (what is there under that very name is no pattern); or a list file: one path a line, relative to the
-            list's folder or to the current one, ``#`` for remarks.
+        source: a picture; a folder, searched with all below it; a pattern, ``**`` for folders of any depth (what is there
+            under that very name is no pattern); or a list file: one path a line, relative to the list's folder or to the
+            current one, ``#`` for remarks. Folders and patterns leave out hidden files and what is not an image by its
+            name, and warn of the latter; a pattern that names a suffix takes what has it.
         leave_out: a folder whose pictures are our own results.
 
     Returns:
@@ -31,41 +35,63 @@ def find_pictures(source: str, *, leave_out: Path | None = None) -> list[Path]:
     if path.is_file():
         return _listed(path) if path.suffix.lower() in LISTS else [path]
     if path.is_dir():
-        found = [entry for entry in sorted(path.rglob("*")) if is_picture(entry) and not _hidden(entry, path)]
+        listing = walk(path, is_image, leave_out=leave_out)
+        found = listing.paths
+        if said := listing.said():
+            warnings.warn(f"source={shown(source)}: {said}", stacklevel=2)
     else:
-        found = [entry for entry in matches(source) if entry.is_file()] if is_pattern(source) else []
-    ours = None if leave_out is None else leave_out.resolve()
-    if ours is not None and ours != path.resolve():
-        found = [entry for entry in found if ours not in entry.resolve().parents]
+        found = _matching(source, leave_out) if is_pattern(source) else []
     if not found:
         what = "a folder without pictures" if path.is_dir() else "no such picture, folder, pattern or video"
-        raise UserError(f"source={without_credentials(source)}: {what} (pictures end in {', '.join(sorted(SUFFIXES))})")
+        raise UserError(
+            f"source={without_credentials(source)}: {what} (pictures end in {', '.join(sorted(image_suffixes()))})"
+        )
     return found
 
 
-def is_picture(path: Path) -> bool:
-    """Whether the file's name is that of a picture."""
-    return path.suffix.lower() in SUFFIXES
+def _matching(pattern: str, leave_out: Path | None) -> list[Path]:
+    """The files that a pattern means: none that is hidden, but for what it names itself."""
+    ours = None if leave_out is None else leave_out.resolve()
+    named = set(Path(pattern).parts)
+    found = [
+        entry
+        for entry in matches(pattern)
+        if entry.is_file()
+        and not any(is_hidden(part) and part not in named for part in entry.parts)
+        and (ours is None or ours not in entry.resolve().parents)
+    ]
+    if not is_pattern(os.path.splitext(pattern)[1]) and os.path.splitext(pattern)[1]:
+        return found
+    images = [entry for entry in found if is_image(entry)]
+    _warn_of_others(pattern, found, images)
+    return images
 
 
-def _hidden(entry: Path, root: Path) -> bool:
-    return any(part.startswith(".") for part in entry.relative_to(root).parts)
+def _warn_of_others(pattern: str, found: Sequence[Path], images: Sequence[Path]) -> None:
+    if len(found) > len(images):
+        count = len(found) - len(images)
+        warnings.warn(f"source={shown(pattern)}: {count} files skipped, not images by their names", stacklevel=4)
 
 
 def _listed(path: Path) -> list[Path]:
     try:
-        lines = path.read_text(encoding="utf-8").splitlines()
-    except UnicodeDecodeError:
-        raise UserError(f"{path}: a list of pictures must be UTF-8 text with one path a line") from None
+        lines = read_lines(path)
+    except FileError as error:
+        raise UserError(f"{error} (a list of pictures holds one path a line)") from None
     found = []
     for number, line in enumerate(lines, start=1):
         name = line.strip()
-        if not name or name.startswith("#"):
+        if not name:
             continue
-        beside = path.parent / Path(name).expanduser()
-        picture = beside if beside.is_file() else Path(name)
-        if not picture.is_file():
-            raise UserError(f"{path}, line {number}: {name}: no such picture (relative to {path.parent}, or to here)")
+        # The line as it stands first: names may begin with # or end in a space.
+        tries = [folder / os.path.expanduser(text) for text in (line, name) for folder in (path.parent, Path())]
+        picture = next((entry for entry in tries if entry.is_file()), None)
+        if picture is None and name.startswith("#"):
+            continue
+        if picture is None:
+            raise UserError(
+                f"{shown(path)}, line {number}: {shown(name)}: no such picture (relative to {shown(path.parent)}, or to here)"
+            )
         found.append(picture)
     if not found:
         raise UserError(f"source={path}: the list names no picture; it takes one path a line")

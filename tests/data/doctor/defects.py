@@ -344,7 +344,7 @@ YOLO = [
     ("share-overhangs", "out-of-range", L1, "line 2", _line(2, "1 0.95 0.5 0.3 0.3"), "warning"),
     ("line-twice", "duplicate-box", L1, "line 5",
      lambda root: edit_lines(root / L1, lambda lines: lines.append(lines[0])), "warning"),
-    ("labels-binary", "bad-annotation", L1, "", lambda root: (root / L1).write_bytes(b"\xff\xfe\x00\x01")),
+    ("labels-binary", "bad-text", L1, "", lambda root: (root / L1).write_bytes(b"\xff\x00\x01")),
     ("label-without-picture", "label-without-picture", "labels/train/spare.txt", "",
      lambda root: (root / "labels/train/spare.txt").write_text("0 0.5 0.5 0.1 0.1\n"), "warning"),
     ("labels-gone", "no-labels", "labels/train", "", lambda root: shutil.rmtree(root / "labels/train"), "error", False),

@@ -43,7 +43,7 @@ def test_a_list_keeps_its_order(folder):
         ("empty", "a folder without pictures"),
         ("bad.txt", "bad.txt, line 2: gone.jpg: no such picture"),
         ("blank.txt", "names no picture"),
-        ("binary.txt", "must be UTF-8"),
+        ("binary.txt", "binary.txt: byte 0x00 at position 2 .* is not UTF-16-LE: save the file as UTF-8"),
     ],
 )
 def test_errors(folder, source, text):

@@ -17,6 +17,7 @@ from effdet.data.doctor.forms.coco import box_form, numbers
 from effdet.data.doctor.reading import Split
 from effdet.data.doctor.repair.verdict import Verdict, link, spellings
 from effdet.data.images import image_sizes
+from effdet.files import decode_name
 
 
 def repair_coco(splits: Sequence[Split], verdict: Verdict, out: Path) -> None:
@@ -61,7 +62,9 @@ def _images(
 ) -> tuple[dict[int, int], dict[int, dict[str, Any]]]:
     """Id in the file -> id in the copy, and the entries by id."""
     root = split.source.records.root
-    sides = {name.decode(): str(side) for name, side in zip(split.source.records.file_names, split.sides, strict=True)}
+    sides = {
+        decode_name(name): str(side) for name, side in zip(split.source.records.file_names, split.sides, strict=True)
+    }
     owners: dict[int, int] = {}
     kept: dict[int, dict[str, Any]] = {}
     first: dict[str, int] = {}

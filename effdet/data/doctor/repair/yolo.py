@@ -8,6 +8,7 @@ from pathlib import Path
 from effdet.data.doctor.reading import Split
 from effdet.data.doctor.repair.verdict import Verdict, link, spellings
 from effdet.data.yolo import label_file
+from effdet.files import decode_name
 
 
 def repair_yolo(splits: Sequence[Split], verdict: Verdict, out: Path) -> None:
@@ -18,7 +19,7 @@ def repair_yolo(splits: Sequence[Split], verdict: Verdict, out: Path) -> None:
     for split in splits:
         records = split.source.records
         for place, side in enumerate(split.sides.tolist()):
-            picture, name = split.path(place), records.file_names[place].decode()
+            picture, name = split.path(place), decode_name(records.file_names[place])
             if not verdict.keeps(picture, str(side)):
                 continue
             # Of "images/train/a/b.jpg" what follows the split; a flat name else.
