@@ -15,17 +15,18 @@ from pathlib import Path
 from typing import Any
 
 from lightning.pytorch import Callback, Trainer
-from lightning.pytorch.callbacks import EarlyStopping, Timer
 from torch import nn
 
+from effdet.training.callbacks.early_stopping import EarlyStopping
 from effdet.training.callbacks.interrupts import Interrupts
-from effdet.training.callbacks.limits import LastEvaluation, StepLimit
+from effdet.training.callbacks.limits import LastEvaluation, RunLimits
 from effdet.training.callbacks.metrics import MetricLog
 from effdet.training.callbacks.nonfinite import FiniteGuard
 from effdet.training.callbacks.pictures import DrawBatch, DrawPredictions, Pictures
 from effdet.training.callbacks.progress import ProgressDisplay
 from effdet.training.callbacks.saver import CheckpointSaver
 from effdet.training.ema import Ema
+from effdet.training.ending import Ended, ended
 from effdet.training.errors import memory_advice, out_of_memory
 from effdet.training.io import AtomicCheckpointIO
 from effdet.training.loader import LoaderFactory
@@ -118,8 +119,8 @@ def fit(
     )
     guard = FiniteGuard(settings.nonfinite, run_dir / "nonfinite", warn=_say) if settings.nonfinite.skip else None
     ema = Ema(settings.ema) if settings.ema.enabled else None
-    timer = Timer(arguments["max_time"], verbose=False) if arguments.get("max_time") else None
-    steps_limit = _steps_limit(arguments)
+    steps_limit = settings.max_steps
+    limits = RunLimits(steps=steps_limit, seconds=settings.max_seconds)
     early = _early_stopping(settings, monitor)
     ours: list[Callback | None] = [
         interrupts,
@@ -128,8 +129,7 @@ def fit(
         ema,
         MetricLog(*([progress.listen] if progress else [])),
         progress,
-        StepLimit(steps_limit) if steps_limit else None,
-        timer,
+        limits,
         early,
         LastEvaluation(),
         *callbacks,
@@ -168,6 +168,8 @@ def fit(
         module.record = _record(model, settings, trainer, data, record or {})
         if checkpoint is not None:
             check_same(checkpoint[FACTS], module.record[FACTS], str(resume))
+            if (end := ended(checkpoint, settings)) is not None:
+                return _over(model, checkpoint, end, saver, started)
             for name, value in (record or {}).items():
                 if value is None:  # such as the weights that it all began with
                     module.record[name] = checkpoint.get(name)
@@ -200,27 +202,43 @@ def fit(
         epochs=trainer.current_epoch,
         seconds=time.monotonic() - started,
         skipped=guard.skipped if guard is not None else 0,
-        reason=_reason(trainer, early, timer, steps_limit),
+        reason=_reason(trainer, early, limits),
     )
 
 
-def _steps_limit(arguments: Mapping[str, Any]) -> int | None:
-    steps = arguments.get("max_steps")
-    if steps in (None, -1):
-        return None
-    if not isinstance(steps, int) or steps < 1:
-        raise UserError(f"trainer.max_steps={steps!r} must be 1 or more, or -1 for no limit")
-    return steps
-
-
 def _early_stopping(settings: FitSettings, monitor: str | None) -> EarlyStopping | None:
-    patience = settings.early_stopping.patience
-    if patience is None:
-        return None
+    early = settings.early_stopping
     if monitor is None:
-        raise UserError("early_stopping.patience needs an evaluation; this run has none")
+        if early.patience is not None:
+            raise UserError(
+                f"early_stopping.patience={early.patience} needs an evaluation; this run has none (trainer.limit_val_batches=0?)"
+            )
+        return None
     return EarlyStopping(
-        f"val/{monitor}", patience=patience, min_delta=settings.early_stopping.min_delta, mode=settings.monitor_mode
+        monitor,
+        patience=early.patience,
+        min_delta=early.min_delta,
+        mode=settings.monitor_mode,
+        min_epochs=settings.trainer.get("min_epochs"),
+        min_steps=settings.trainer.get("min_steps"),
+    )
+
+
+def _over(
+    model: nn.Module, checkpoint: Mapping[str, Any], end: Ended, saver: CheckpointSaver, started: float
+) -> FitResult:
+    """The result of a run that was over before: its averaged weights are put into `model`, and nothing is written."""
+    model.load_state_dict(checkpoint["state_dict"])
+    return FitResult(
+        metrics=end.metrics,
+        best_score=end.best_score,
+        best_path=saver.best_path if saver.best_path.exists() else None,
+        last_path=saver.last_path if saver.last_path.exists() else None,
+        steps=end.steps,
+        epochs=end.epochs,
+        seconds=time.monotonic() - started,
+        skipped=0,
+        reason=end.reason,
     )
 
 
@@ -260,12 +278,10 @@ def _version(name: str) -> str | None:
         return None
 
 
-def _reason(trainer: Trainer, early: EarlyStopping | None, timer: Timer | None, steps: int | None) -> str:
-    if early is not None and early.wait_count >= early.patience:
+def _reason(trainer: Trainer, early: EarlyStopping | None, limits: RunLimits) -> str:
+    if early is not None and early.stopped:
         return "early stopping"
-    if timer is not None and (left := timer.time_remaining()) is not None and left <= 0:
-        return "time"
-    return "steps" if steps is not None and trainer.global_step >= steps else "finished"
+    return (limits.reached(trainer) if trainer.should_stop else None) or "finished"
 
 
 def _listed(value: Any) -> list[Any]:

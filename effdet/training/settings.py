@@ -7,6 +7,7 @@ from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any, Self
 
+from effdet.durations import seconds_of
 from heads.structures import UserError
 
 OPTIMIZERS = ("sgd", "adamw", "rmsprop")
@@ -167,6 +168,24 @@ class FitSettings:
         aliases = {"None": "32-true", "32": "32-true", "bf16": "bf16-mixed", "16": "16-mixed"}
         text = str(self.trainer.get("precision"))
         return aliases.get(text, text)
+
+    @property
+    def max_steps(self) -> int | None:
+        """Optimiser steps of the whole run; None for no limit."""
+        steps = self.trainer.get("max_steps")
+        if steps in (None, -1):
+            return None
+        if not isinstance(steps, int) or isinstance(steps, bool) or steps < 1:
+            raise UserError(f"trainer.max_steps={steps!r} must be 1 or more, or -1 for no limit")
+        return steps
+
+    @property
+    def max_seconds(self) -> float | None:
+        """Time budget of the whole run; None for no limit."""
+        try:
+            return seconds_of(self.trainer.get("max_time"), "trainer.max_time")
+        except ValueError as error:
+            raise UserError(str(error)) from None
 
     @classmethod
     def of(cls, config: Mapping[str, Any], run_dir: str | Path) -> Self:

@@ -121,6 +121,10 @@ class CheckpointSaver(Checkpoint):
         if final or self._affordable(trainer):
             self._save_last(trainer, place)
 
+    def save_evaluated(self, trainer: Trainer) -> None:
+        """After an evaluation that a resume made up for: the next one finds that it has been."""
+        self._save_last(trainer, Position(trainer.current_epoch, trainer.fit_loop.batch_idx + 1, evaluated=True))
+
     def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
         # A signal to the whole group also ends the loader's workers, and what we then see is an error of the loader.
         fled = self.interrupts.received is not None and not isinstance(exception, (Interrupted, CheckpointError))
