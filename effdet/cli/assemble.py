@@ -116,6 +116,17 @@ def model_spec(
     )
 
 
+def with_postprocess(spec: ModelSpec, config: Config) -> ModelSpec:
+    """`spec` with what `config` says of the making of detections, which a resume may ask to be otherwise."""
+    head = spec.heads.get("detection")
+    if head is None:
+        return spec
+    kept = {key: value for key, value in head.options.get("postprocess", {}).items() if key not in POSTPROCESS}
+    chosen = {key: config.get(key) for key in POSTPROCESS if config.get(key) is not None}
+    changed = replace(head, options={**head.options, "postprocess": kept | chosen})
+    return spec.replace(heads={**spec.heads, "detection": changed})
+
+
 def _balance(config: Config) -> BalanceSpec | None:
     """``task.balance``, of a task with several heads."""
     values = config.get("task.balance")

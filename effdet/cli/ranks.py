@@ -24,14 +24,16 @@ class Started:
     run_dir: Path
     checkpoint: Path | None = None
     """Where to go on from."""
+    over: bool = False
+    """The run has reached its end before: there is nothing to do."""
 
     def to_json(self) -> str:
-        return json.dumps([str(self.run_dir), None if self.checkpoint is None else str(self.checkpoint)])
+        return json.dumps([str(self.run_dir), None if self.checkpoint is None else str(self.checkpoint), self.over])
 
     @classmethod
     def from_json(cls, text: str) -> Started:
-        run_dir, checkpoint = json.loads(text)
-        return cls(Path(run_dir), None if checkpoint is None else Path(checkpoint))
+        run_dir, checkpoint, over = json.loads(text)
+        return cls(Path(run_dir), None if checkpoint is None else Path(checkpoint), over)
 
 
 def rank() -> int:
@@ -52,7 +54,7 @@ def under_torchrun() -> bool:
 
 
 def tell(started: Started) -> None:
-    """To be called by the first process, when the folder and its ``config.yaml`` are there."""
+    """To be called by the first process, when the folder is there. Its ``config.yaml`` follows before it starts others."""
     os.environ[_VARIABLE] = started.to_json()
     if under_torchrun():
         _store().set(_VARIABLE, started.to_json())

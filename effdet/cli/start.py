@@ -11,7 +11,14 @@ import torch
 from rich.console import Console
 from rich.panel import Panel
 
-from effdet.cli.assemble import EVAL_BATCH, class_tables, model_spec, oracle_evaluators, with_class_weights
+from effdet.cli.assemble import (
+    EVAL_BATCH,
+    class_tables,
+    model_spec,
+    oracle_evaluators,
+    with_class_weights,
+    with_postprocess,
+)
 from effdet.cli.config import Config
 from effdet.cli.ranks import is_first
 from effdet.data import EvalSet, Source
@@ -38,7 +45,8 @@ def first_model(config: Config, train: Source, checkpoint: Path | None) -> tuple
     """
     if checkpoint is not None:
         saved = read_checkpoint(checkpoint, mmap=True)
-        return build(ModelSpec.from_dict(json.loads(saved["spec"]))), saved.get("weights") or {"source": None}
+        spec = with_postprocess(ModelSpec.from_dict(json.loads(saved["spec"])), config)
+        return build(spec), saved.get("weights") or {"source": None}
     model = build(with_class_weights(model_spec(config, classes=class_tables(train, config.task.name)), train))
     weights = first_weights(model, config)
     chosen = {key: value for key, value in (config.get("preprocess") or {}).items() if value is not None}

@@ -57,4 +57,3 @@ def ended(checkpoint: Mapping[str, Any], settings: FitSettings) -> Ended | None:
         return None
     best = states.get(CheckpointSaver.__name__, {}).get("best_score")
     return Ended(reason, steps, epochs + (place.batch > 0), dict(checkpoint.get("metrics", {})), best, advice)
-

@@ -7,7 +7,7 @@ import logging
 import platform
 import time
 import warnings
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from importlib import metadata
@@ -49,6 +49,8 @@ _NOISE = (
     "is smaller than the logging interval",
     r"isinstance\(treespec, LeafSpec\)",
 )
+_EPOCH_LIMITS = {"limit_train_batches": 1.0, "overfit_batches": 0}
+"""The trainer's arguments that say how many batches an epoch has, and what they are by default."""
 _OURS = ("logger", "callbacks", "plugins", "max_steps", "max_time", "enable_progress_bar", "default_root_dir")
 
 
@@ -82,6 +84,7 @@ def fit(
     draw_batch: DrawBatch | None = draw_training_batch,
     draw_predictions: DrawPredictions | None = None,
     callbacks: Sequence[Callback] = (),
+    ready: Callable[[], object] | None = None,
 ) -> FitResult:
     """Train `model` in place; afterwards it holds the averaged weights.
 
@@ -99,6 +102,8 @@ def fit(
         draw_predictions: draws predictions after each evaluation, ``draw_predictions(model, path)``; such as
             :class:`effdet.training.sheets.PredictionSheet`.
         callbacks: more of Lightning's.
+        ready: called once all is known to fit, before the first step and before other processes are started; what the caller
+            writes of the run belongs here, since a resume that is refused must leave the run as it was.
 
     Raises:
         UserError: the memory is too small, the disk is full, the run to resume is another one, and the like.
@@ -165,7 +170,7 @@ def fit(
             steps_limit=steps_limit,
         )
         module.inspect = guard.inspect if guard is not None else None
-        module.record = _record(model, settings, trainer, data, record or {})
+        module.record = _record(model, settings, trainer, data, record or {}, deciding)
         if checkpoint is not None:
             check_same(checkpoint[FACTS], module.record[FACTS], str(resume))
             if (end := ended(checkpoint, settings)) is not None:
@@ -180,6 +185,8 @@ def fit(
                     logger.cut(checkpoint["global_step"], evaluated=evaluated)
             del checkpoint
         module.train()
+        if ready is not None:
+            ready()
         try:
             trainer.fit(module, ckpt_path=None if resume is None else str(resume))
         except BaseException as error:
@@ -243,7 +250,12 @@ def _over(
 
 
 def _record(
-    model: nn.Module, settings: FitSettings, trainer: Trainer, data: Any, record: Mapping[str, Any]
+    model: nn.Module,
+    settings: FitSettings,
+    trainer: Trainer,
+    data: Any,
+    record: Mapping[str, Any],
+    monitor: Sequence[str],
 ) -> dict[str, Any]:
     """What decides a result, for the checkpoint."""
     spec: dict[str, Any] = model.spec.to_dict()  # type: ignore[union-attr,operator]
@@ -256,6 +268,9 @@ def _record(
         processes=trainer.num_devices * trainer.num_nodes,
         optimizer=as_plain(settings.optimizer),
         ema=as_plain(settings.ema),
+        freeze=settings.freeze,
+        monitor=monitor,
+        limits={name: settings.trainer.get(name, usual) for name, usual in _EPOCH_LIMITS.items()},
     )
     names = ("effdet-lightning", "torch", "torchvision", "lightning", "numpy", "albumentations")
     versions = {"python": platform.python_version()} | {name: _version(name) for name in names}

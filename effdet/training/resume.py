@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -24,10 +24,29 @@ def run_facts(
     processes: int,
     optimizer: Mapping[str, Any],
     ema: Mapping[str, Any],
+    freeze: Sequence[str] = (),
+    monitor: Sequence[str] = (),
+    limits: Mapping[str, Any] | None = None,
 ) -> dict[str, Any]:
-    """What must be equal when a run is resumed, as plain values: each of these changes every step that follows."""
+    """What must be equal when a run is resumed, as plain values: each of these changes every step that follows.
+
+    All else counts from the resume on, as the settings say it: precision, clipping, the momentum of norms, limits, patience.
+
+    Args:
+        spec: of the model. How predictions are made of its outputs is no part of training, and not compared.
+        data: fingerprint of the data and its augmentation.
+        seed: of every random choice.
+        batch_size: images of a batch on each process.
+        accumulate: batches of an optimiser step.
+        processes: that share a step.
+        optimizer: its settings, the schedule's among them.
+        ema: settings of the average.
+        freeze: parts that do not learn; they are not in the optimiser's state.
+        monitor: metrics that decide the best.
+        limits: of the batches in an epoch, by the trainer's argument.
+    """
     facts = {
-        "model": spec,
+        "model": _trained(spec),
         "data": data,
         "seed": seed,
         "batch_size": batch_size,
@@ -35,8 +54,25 @@ def run_facts(
         "processes": processes,
         "optimizer": optimizer,
         "ema": ema,
+        "freeze": sorted(freeze),
+        "monitor": list(monitor),
+        **{f"trainer.{name}": value for name, value in (limits or {}).items()},
     }
     return json.loads(json.dumps(facts, default=str))  # lists for tuples, as a file gives them back
+
+
+def _trained(spec: Mapping[str, Any]) -> dict[str, Any]:
+    """`spec` without the heads' post-processing."""
+    heads = spec.get("heads")
+    if not isinstance(heads, Mapping):
+        return dict(spec)
+    kept = {}
+    for name, head in heads.items():
+        options = head.get("options") if isinstance(head, Mapping) else None
+        if isinstance(options, Mapping):
+            head = {**head, "options": {key: value for key, value in options.items() if key != "postprocess"}}
+        kept[name] = head
+    return {**spec, "heads": kept}
 
 
 def open_resume(path: str | Path) -> dict[str, Any]:
@@ -52,8 +88,10 @@ def open_resume(path: str | Path) -> dict[str, Any]:
 
 
 def check_same(saved: Mapping[str, Any], current: Mapping[str, Any], path: str | Path) -> None:
-    """Raises UserError with the differences between two :func:`run_facts`."""
-    found = list(differences(saved, current))
+    """Raises UserError with the differences between two :func:`run_facts`; what an older file does not state is not compared."""
+    if "model" in saved:
+        saved = {**saved, "model": _trained(saved["model"])}
+    found = list(differences(saved, {name: value for name, value in current.items() if name in saved}))
     if not found:
         return
     shown = "; ".join(found[:_SHOWN]) + (f"; and {len(found) - _SHOWN} more" if len(found) > _SHOWN else "")

@@ -7,6 +7,7 @@ from effdet.cli.config import Config
 from effdet.cli.errors import ConfigError
 from effdet.cli.inherit import run_prefix
 from effdet.cli.registry import COMMANDS
+from effdet.cli.resume import RULES, Rule, changed, continued, rule
 from effdet.cli.rundir import write_config
 from effdet.cli.words import split_words
 from tests.cli.conftest import composed
@@ -120,3 +121,55 @@ def test_a_configuration_does_not_change():
     with pytest.raises(AttributeError, match="no key 'nothing'"):
         _ = config.nothing
     assert config.replacing({"seed": 3, "data.name": "y"}).data.name == "y"
+
+
+PLAIN = composed("train")
+"""Every key of a detector's training, with its default."""
+
+
+def test_every_key_has_a_rule():
+    sections = ("task=driving", "data=coco", "optimizer=adamw")
+    keys = {key for section in sections for key in composed("train", section).flat()} | PLAIN.flat().keys()
+    unnamed = [key for key in keys if not any(key == name or key.startswith(f"{name}.") for name in RULES)]
+    assert unnamed == []
+    known = {name for key in keys for name in (key, *(key[:at] for at, letter in enumerate(key) if letter == "."))}
+    assert [name for name in RULES if name not in known] == []
+
+
+@pytest.mark.parametrize("key", PLAIN.flat())
+def test_another_value_counts_or_is_refused(key):
+    value = "another value"
+    saved = PLAIN.replacing({"trainer.min_epochs": 7})
+    asked_for = PLAIN.replacing({key: value})
+    if rule(key) is Rule.FIXED:
+        with pytest.raises(ConfigError, match="the run to resume has other values") as caught:
+            continued(asked_for, saved, {key})
+        assert caught.value.problems[1].startswith(f"{key}={value}: the run has ")
+        return
+    config = continued(asked_for, saved, {key})
+    assert config.get(key) == value
+    assert key == "trainer.min_epochs" or config.trainer.min_epochs == 7
+    lines = [line.partition(":")[0] for line in changed(config, saved)]
+    assert lines == ([key] if rule(key) is Rule.COUNTS else [])
+
+
+@pytest.mark.parametrize(
+    ("override", "line"),
+    [
+        ("optimizer.lr=1.0", "optimizer.lr=1.0: the run has 0.08"),
+        ("freeze=backbone", "freeze=backbone: the run has null"),
+        ("weights=none", "weights=none: the run has auto-cached"),
+        ("augment=strong", "augment.name=strong: the run has default"),
+        ("trainer.limit_train_batches=0.5", "trainer.limit_train_batches=0.5: the run has 1.0"),
+    ],
+)
+def test_what_every_step_depends_on_is_refused(override, line, run_of):
+    run_of()
+    with pytest.raises(ConfigError) as caught:
+        prepared("train", "resume=x", override)
+    assert line in caught.value.problems
+
+
+def test_an_image_that_cannot_be_read_has_a_way_out(run_of, tmp_path):
+    run_of("data=coco", f"data.root={tmp_path}")
+    assert prepared("train", "resume=x", "data.unreadable=warn").data.unreadable == "warn"

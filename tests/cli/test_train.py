@@ -174,3 +174,59 @@ def test_two_processes_share_a_folder(launcher, small_coco, tmp_path):
     assert [path.name for path in (tmp_path / "runs").iterdir()] == ["detection-coco-phi-4-1"]
     assert result.stdout.count("AP50") >= 1
     assert "AP50" in metrics_of(tmp_path / "runs" / "detection-coco-phi-4-1")
+
+
+def contents(folder: Path) -> dict[str, tuple[int, bytes]]:
+    """Every file below `folder`: when it was written, and what it holds."""
+    files = sorted(path for path in folder.rglob("*") if path.is_file())
+    return {str(path): (path.stat().st_mtime_ns, path.read_bytes()) for path in files}
+
+
+@pytest.fixture(scope="module")
+def short(small_coco, tmp_path_factory):
+    """The overrides of a run of three steps, which has been run to its end."""
+    folder = tmp_path_factory.mktemp("short") / "x"
+    words = ["data=coco", f"data.root={small_coco}", *SMALL, f"run_dir={folder}", "resume=auto"]
+    assert app.main(["train", *words, "trainer.max_steps=3", "early_stopping.patience=2"]) == 0
+    return folder, words
+
+
+def test_a_restart_of_a_run_that_is_over_trains_and_replaces_nothing(short, capsys):
+    folder, words = short
+    before = contents(folder)
+    for _ in range(2):
+        assert app.main(["train", *words, "trainer.max_steps=3", "early_stopping.patience=2"]) == 0
+        out = capsys.readouterr().out
+        assert "this run is over after 2 epochs, 3 steps: nothing to do" in out
+        assert "raise trainer.max_steps (now 3)" in out
+        assert out.strip().splitlines()[-1] == str(folder)
+    assert contents(folder) == before
+    run = effdet.train([*words, "trainer.max_steps=3", "early_stopping.patience=2"])
+    assert run.run_dir == folder
+    assert run.metrics == json.loads((folder / "metrics.json").read_text())
+
+
+def test_a_resume_that_is_refused_leaves_the_run_as_it_was(short, capsys):
+    folder, words = short
+    before = contents(folder)
+    assert app.main(["train", *words, "trainer.max_steps=9", "optimizer.lr=0.5"]) == 2
+    assert "optimizer.lr=0.5: the run has" in capsys.readouterr().err
+    words = [word for word in words if not word.startswith("batch_size=")]
+    assert app.main(["train", *words, "trainer.max_steps=9", "batch_size=1"]) == 2  # known once the trainer is made
+    assert "batch_size: 2 -> 1" in capsys.readouterr().err
+    assert contents(folder) == before
+
+
+def test_what_a_resume_asks_for_counts_and_is_said(short, capsys):
+    folder, words = short
+    more = ["trainer.max_steps=4", "early_stopping.patience=12", "max_detections=7", "trainer.precision=bf16-mixed"]
+    assert app.main(["train", *words, *more]) == 0
+    out = capsys.readouterr().out
+    for line in ("early_stopping.patience: 2 -> 12", "trainer.max_steps: 3 -> 4", "max_detections: null -> 7"):
+        assert f"from here on {line}" in out
+    saved = yaml.safe_load((folder / "config.yaml").read_text())
+    assert (saved["early_stopping"]["patience"], saved["max_detections"]) == (12, 7)
+    model = effdet.load(folder / "checkpoints" / "last.ckpt")
+    assert model.heads["detection"].postprocess.max_detections == 7
+    found = [row["image_id"] for row in json.loads((folder / "predictions.json").read_text())]
+    assert max(map(found.count, found)) <= 7

@@ -189,9 +189,7 @@ def test_the_patience_that_is_asked_for_counts(tmp_path: Path) -> None:
 
 def test_patience_brought_by_a_resume_counts_from_the_best(tmp_path: Path) -> None:
     run(tmp_path, Scores([0.5, 0.4, 0.4]), trainer={"max_epochs": 3})
-    result = run(
-        tmp_path, Scores([0.4]), trainer={"max_epochs": 10}, early_stopping=EarlyStoppingSettings(patience=4)
-    )
+    result = run(tmp_path, Scores([0.4]), trainer={"max_epochs": 10}, early_stopping=EarlyStoppingSettings(patience=4))
     assert (result.reason, result.epochs) == ("early stopping", 5)
 
 

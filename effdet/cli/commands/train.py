@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -26,13 +27,15 @@ from effdet.cli.own_process import run_command
 from effdet.cli.ranks import Started, is_first
 from effdet.cli.report import write_report
 from effdet.cli.results import RunResult
+from effdet.cli.resume import changed, saved_config
 from effdet.cli.start import check_flight, first_model
 from effdet.cli.words import Words
 from effdet.data import EvalSet, Source
 from effdet.evaluation import EvaluationResult, Evaluator, ModelPredictFn, evaluate, print_metrics, write_results
 from effdet.evaluation.report import Gallery
 from effdet.model import VisionModel
-from effdet.training import FitResult, FitSettings, fit, newest_sound, seed_all
+from effdet.training import FitResult, FitSettings, fit, newest_sound, read_checkpoint, seed_all
+from effdet.training.ending import Ended, ended
 from effdet.training.sheets import PredictionSheet
 from effdet.weights import load
 from heads.structures import UserError
@@ -68,11 +71,19 @@ def run(config: Config, words: Words) -> RunResult:
     settings = fit_settings(config, Path(), device)  # here, since it may complain
     if _processes(settings) > 1 and not words.from_shell:
         return run_command("train", words)  # Lightning starts the others by this process's own command line
+    folder = resolve_run_dir(config) if is_first() else None
+    checkpoint = None if folder is None else _checkpoint(folder)
+    if folder is not None and checkpoint is not None and (end := _ended(checkpoint, settings)) is not None:
+        return _leave_alone(folder.path.absolute(), checkpoint, end)
+    if folder is not None and folder.resume_from is not None:
+        for line in changed(config, saved_config(folder.resume_from)):
+            print(f"from here on {line}")
     train, val = open_splits(config, "train", "val", wanted=config.task.needs)
     _describe(train, val)
     seed_all(config.seed)
-    folder = resolve_run_dir(config) if is_first() else None
-    started = Started(folder.path, _checkpoint(folder)) if folder is not None else _joined()
+    started = Started(folder.path, checkpoint) if folder is not None else _joined()
+    if started.over:
+        return RunResult(started.run_dir, {})
     model, weights = first_model(config, train, started.checkpoint)
     dataset = EvalSet(val, model.preprocess)
     workers = worker_count(config.workers, cuda=device == "cuda")
@@ -86,6 +97,7 @@ def run(config: Config, words: Words) -> RunResult:
     if folder is not None:
         started = _prepared(config, folder, started.checkpoint)
         _announce(model, device, started.run_dir)
+    first = folder is not None
     try:
         result = fit(
             model,
@@ -102,6 +114,7 @@ def run(config: Config, words: Words) -> RunResult:
             record={"config": config.to_yaml(), "weights": weights},
             draw_predictions=PredictionSheet(dataset),
             callbacks=course(config, model),
+            ready=(lambda: rundir.write_config(started.run_dir, config.to_yaml())) if first else None,
         )
     finally:
         ranks.forget()
@@ -179,6 +192,24 @@ def _checkpoint(folder: rundir.RunDir) -> Path | None:
     return found
 
 
+def _ended(checkpoint: Path, settings: FitSettings) -> Ended | None:
+    return ended(read_checkpoint(checkpoint, mmap=True), settings)
+
+
+def _leave_alone(run_dir: Path, checkpoint: Path, end: Ended) -> RunResult:
+    """Says that the run is over. Nothing is trained, and no file of the run is touched."""
+    ranks.tell(Started(run_dir, checkpoint, over=True))
+    ranks.forget()
+    print(f"{end.reason}: this run is over after {end.epochs} epochs, {end.steps} steps: nothing to do")
+    print(f"to go on, raise {end.advice}; its weights start a new run by weights={checkpoint}")
+    if not (run_dir / "metrics.json").is_file():
+        print(f"it was stopped before its results were written: effdet evaluate model={run_dir} writes them")
+        print(run_dir)
+        return RunResult(run_dir, end.metrics)
+    print(run_dir)
+    return RunResult(run_dir, json.loads((run_dir / "metrics.json").read_text(encoding="utf-8")))
+
+
 def _joined() -> Started:
     started = ranks.hear()
     if started is None:
@@ -189,9 +220,8 @@ def _joined() -> Started:
 
 
 def _prepared(config: Config, folder: rundir.RunDir, checkpoint: Path | None) -> Started:
-    """The run folder with its ``config.yaml``; other processes are told of it."""
+    """The run folder; other processes are told of it."""
     run_dir = rundir.make(folder, overwrite=config.overwrite)
-    rundir.write_config(run_dir, config.to_yaml())
     started = Started(run_dir, checkpoint)
     ranks.tell(started)
     return started
