@@ -217,9 +217,7 @@ def _early_stopping(settings: FitSettings, monitor: str | None) -> EarlyStopping
     early = settings.early_stopping
     if monitor is None:
         if early.patience is not None:
-            raise UserError(
-                f"early_stopping.patience={early.patience} needs an evaluation; this run has none (trainer.limit_val_batches=0?)"
-            )
+            raise UserError(f"early_stopping.patience={early.patience} needs an evaluation; this run has none")
         return None
     return EarlyStopping(
         monitor,

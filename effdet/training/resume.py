@@ -88,7 +88,10 @@ def open_resume(path: str | Path) -> dict[str, Any]:
 
 
 def check_same(saved: Mapping[str, Any], current: Mapping[str, Any], path: str | Path) -> None:
-    """Raises UserError with the differences between two :func:`run_facts`; what an older file does not state is not compared."""
+    """Raises UserError with the differences between two :func:`run_facts`.
+
+    What an older file does not state is not compared.
+    """
     if "model" in saved:
         saved = {**saved, "model": _trained(saved["model"])}
     found = list(differences(saved, {name: value for name, value in current.items() if name in saved}))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -151,10 +152,8 @@ def cosine(step: int, *, steps: int, warmup: int) -> float:
 @pytest.mark.parametrize("after", [{"max_epochs": 4}, {"max_epochs": 9, "max_steps": 24}])
 def test_a_resumed_schedule_is_that_of_the_longer_run(stop: int | None, after: dict[str, Any], tmp_path: Path) -> None:
     extra = () if stop is None else (StopAt("on_train_batch_end", stop),)
-    try:
+    with suppress(Stop):
         run(tmp_path, extra=extra, trainer={"max_epochs": 2}, **EVERY)
-    except Stop:
-        pass
     done, seen = last(tmp_path)["global_step"], Steps()
     run(tmp_path, extra=(seen,), trainer=after, **EVERY)
     assert seen.rates == pytest.approx([0.1 * cosine(step, steps=24, warmup=2) for step in range(done, 24)])
