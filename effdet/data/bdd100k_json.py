@@ -7,6 +7,7 @@ three categories as neither found nor missed: here they are crowds, like what is
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,6 +18,7 @@ import numpy as np
 from effdet.data.checks import Findings
 from effdet.data.parsed_cache import Arrays, cached_arrays
 from effdet.data.records import encode_names
+from effdet.data.scalars import flag, number, truth
 from effdet.files import FileError, decode_name, read_json
 from heads.structures import ClassTable
 
@@ -113,10 +115,14 @@ def _row(label: Any, path: Path, item: str, findings: Findings) -> tuple[int, fl
     if name not in CLASSES.names:
         findings.error("unknown-category", path, f"category {category!r} is not among BDD100K's", item=item)
         return None
-    try:
-        x1, y1, x2, y2 = (float(box[corner]) for corner in CORNERS)
-    except (KeyError, TypeError, ValueError):
+    corners = [number(box.get(corner)) if isinstance(box, dict) else None for corner in CORNERS]
+    x1, y1, x2, y2 = (math.nan if corner is None else float(corner) for corner in corners)
+    if None in corners:
         findings.error("bad-annotation", path, "box2d needs the numbers x1, y1, x2, y2", item=item)
         return None
-    crowd = category in IGNORED or bool((label.get("attributes") or {}).get("crowd"))
+    attributes = label.get("attributes")
+    marked = attributes.get("crowd") if isinstance(attributes, dict) else None
+    if truth(marked) is None:
+        findings.warning("bad-crowd", path, f"crowd is {marked!r:.40}: read as {int(flag(marked))}", item=item)
+    crowd = category in IGNORED or flag(marked)
     return CLASSES.names.index(name), x1, y1, x2 - x1 + 1, y2 - y1 + 1, crowd

@@ -48,11 +48,14 @@ class Parsed:
     annotation_ids: np.ndarray | None = None
     """(N,) int64; None numbers the boxes that are kept."""
     shares: bool = False
+    paths: Sequence[str] | None = None
+    """(P,) where the images lie relative to `root`, if not where their names say."""
 
 
 def assemble(parsed: Parsed, where: Where, findings: Findings) -> RecordTable:
     """Checks pictures and boxes, and keeps the sound ones, ordered by picture."""
-    paths = [parsed.root / name for name in parsed.names]
+    relative = parsed.names if parsed.paths is None else parsed.paths
+    paths = [parsed.root / path for path in relative]
     usable, sizes = check_pictures(paths, parsed.sizes, findings=findings)
     known = np.flatnonzero((parsed.owner >= 0) & (parsed.labels >= 0))
     known = known[usable[parsed.owner[known]]]
@@ -76,7 +79,7 @@ def assemble(parsed: Parsed, where: Where, findings: Findings) -> RecordTable:
         root=parsed.root,
         image_ids=np.asarray(parsed.image_ids, np.int64),
         file_names=encode_names(parsed.names),
-        paths=encode_names(parsed.names),
+        paths=encode_names(relative),
         sizes=sizes,
         starts=np.concatenate([[0], np.cumsum(counts)]).astype(np.int64),
         bbox=bbox[rows],

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeGuard
@@ -11,7 +12,10 @@ import numpy as np
 from effdet.data.checks import DataError, Findings
 from effdet.data.listing import json_of
 from effdet.data.parsed_cache import Arrays, cached_arrays
+from effdet.data.placeholders import without_placeholders
 from effdet.data.records import encode_names
+from effdet.data.rle import hull
+from effdet.data.scalars import flag, number, truth, whole
 from effdet.files import decode_name
 from heads.structures import ClassTable
 
@@ -46,13 +50,22 @@ class Boxes:
         return f"annotation {identity}" if identity != 0 else f"annotations[{self.places[row]}]"
 
 
-def parse_file(path: Path, findings: Findings) -> tuple[ClassTable, Pictures, Boxes]:
-    """The three lists of a file; a large one without faults is parsed once and cached as arrays."""
+def parse_file(
+    path: Path, findings: Findings, *, siblings: Callable[[], Collection[Path]] = tuple
+) -> tuple[ClassTable, Pictures, Boxes]:
+    """The three lists of a file; a large one without faults is parsed once and cached as arrays.
+
+    Args:
+        path: the file.
+        findings: takes what is wrong.
+        siblings: the annotation files of the set's other splits, asked for only where a category may be a placeholder.
+    """
 
     def parse() -> tuple[Arrays, bool]:
         before = len(findings.items)
         content = load_json(path)
-        classes = parse_classes(content["categories"], path, findings)
+        categories = without_placeholders(content, path, siblings, findings)
+        classes = parse_classes(categories, path, findings)
         pictures = parse_pictures(content["images"], path, findings)
         boxes = parse_annotations(content["annotations"], path, findings)
         arrays = {f"boxes_{name}": values for name, values in vars(boxes).items()}
@@ -88,25 +101,44 @@ def load_json(path: Path) -> dict[str, list[Any]]:
     return content
 
 
-def parse_classes(categories: list[Any], path: Path, findings: Findings) -> ClassTable:
-    """The categories sorted by id; faulty ones are noted and left out."""
+def parse_classes(categories: list[tuple[int, Any]], path: Path, findings: Findings) -> ClassTable:
+    """The categories sorted by id; faulty ones are noted and left out. Names that differ in case are different classes.
+
+    Args:
+        categories: entries with their places in the file's list.
+        path: the file.
+        findings: takes what is wrong.
+    """
     names: dict[int, str] = {}
     seen: dict[str, int] = {}
-    for position, category in enumerate(categories):
+    for position, category in categories:
         item = f"categories[{position}]"
-        identity, name = (category.get("id"), category.get("name")) if isinstance(category, dict) else (None, None)
-        if not _is_int(identity) or not _is_text(name) or not name.strip():
+        identity, name = (
+            (whole(category.get("id")), category_name(category)) if isinstance(category, dict) else (None, "")
+        )
+        if identity is None or not name:
             findings.error("bad-category", path, f"needs a whole-number id and a name, got {category!r:.80}", item=item)
         elif identity in names:
             findings.error("duplicate-category", path, f"id {identity} is taken by {names[identity]!r}", item=item)
-        elif name.strip().lower() in seen:
-            text = f"{name!r} is also the name of category {seen[name.strip().lower()]}: rename one"
+        elif name in seen:
+            text = (
+                f"{name!r} is also the name of category {seen[name]}: rename one, or let effdet doctor join them "
+                "(doctor.fix=true)"
+            )
             findings.error("duplicate-category", path, text, item=item)
         else:
-            names[identity], seen[name.strip().lower()] = name, identity
-    if not categories:
+            names[identity], seen[name] = name, identity
+    if not names and not findings.errors:
         findings.error("no-categories", path, "'categories' is empty")
     return ClassTable(tuple(names[identity] for identity in sorted(names)), tuple(sorted(names)))
+
+
+def category_name(category: dict[str, Any]) -> str:
+    """The name of an entry of ``categories`` without blanks at its ends, "" where it has none; a number is its digits."""
+    name = category.get("name")
+    if type(name) in (int, float):
+        return str(name)
+    return name.strip() if _is_text(name) else ""
 
 
 def parse_pictures(images: list[Any], path: Path, findings: Findings) -> Pictures:
@@ -115,8 +147,8 @@ def parse_pictures(images: list[Any], path: Path, findings: Findings) -> Picture
     files: set[str] = set()
     for position, image in enumerate(images):
         item = f"images[{position}]"
-        identity, name = (image.get("id"), image.get("file_name")) if isinstance(image, dict) else (None, None)
-        if not _is_int(identity) or not _is_text(name) or not name or "\0" in name:
+        identity, name = (whole(image.get("id")), image.get("file_name")) if isinstance(image, dict) else (None, None)
+        if identity is None or not _is_text(name) or not name or "\0" in name:
             text = f"needs a whole-number id and a file_name, got {image!r:.80}"
             findings.error("bad-image", path, text, item=item)
             continue
@@ -127,13 +159,34 @@ def parse_pictures(images: list[Any], path: Path, findings: Findings) -> Picture
         if name in files:
             findings.warning("duplicate-image", path, f"{name!r} is listed twice, with different ids", item=item)
         files.add(name)
-        height, width = image.get("height"), image.get("width")
-        if not (_is_int(height) and _is_int(width) and height > 0 and width > 0):
-            height = width = 0
-        rows[identity] = (name, height, width)
+        rows[identity] = (name, *stated_size(image))
     ids = sorted(rows)
     sizes = np.array([rows[identity][1:] for identity in ids], np.int64).reshape(-1, 2)
     return Pictures(np.array(ids, np.int64), [rows[identity][0] for identity in ids], sizes)
+
+
+def stated_size(image: dict[str, Any]) -> tuple[int, int]:
+    """(height, width) of an entry of ``images``; zeros where it does not state both."""
+    height, width = whole(image.get("height")), whole(image.get("width"))
+    if height is None or width is None or height <= 0 or width <= 0:
+        return 0, 0
+    return height, width
+
+
+def box_of(annotation: dict[str, Any]) -> tuple[list[float] | None, bool]:
+    """The x, y, width, height of an annotation, and whether they are its segmentation's: that stands in where ``bbox`` is
+    missing, empty or all zeros. (None, False) where there is no box."""
+    given = annotation.get("bbox")
+    if isinstance(given, list) and len(given) == 4:
+        box = [value for entry in given if (value := number(entry)) is not None]
+        if len(box) == 4:
+            if any(box) or (around := hull(annotation.get("segmentation"))) is None:
+                return box, False
+            return list(around), True
+    if given is None or given == [] or given == [None] * 4:
+        around = hull(annotation.get("segmentation"))
+        return (None, False) if around is None else (list(around), True)
+    return None, False
 
 
 def parse_annotations(annotations: list[Any], path: Path, findings: Findings) -> Boxes:
@@ -143,24 +196,32 @@ def parse_annotations(annotations: list[Any], path: Path, findings: Findings) ->
         if not isinstance(annotation, dict):
             findings.error("bad-annotation", path, f"is no object: {annotation!r:.40}", item=f"annotations[{position}]")
             continue
-        box = annotation.get("bbox")
-        good_box = isinstance(box, list) and len(box) == 4 and all(_is_number(value) for value in box)
-        image_id, category_id = annotation.get("image_id"), annotation.get("category_id")
-        if not (good_box and _is_int(image_id) and _is_int(category_id)):
-            key, value = ("bbox", box) if not good_box else ("image_id", image_id)
-            if good_box and _is_int(image_id):
-                key, value = "category_id", category_id
+        box, from_mask = box_of(annotation)
+        image_id, category_id = whole(annotation.get("image_id")), whole(annotation.get("category_id"))
+        if box is None or image_id is None or category_id is None:
+            key = "bbox" if box is None else "image_id" if image_id is None else "category_id"
             wanted = "4 numbers [x, y, width, height]" if key == "bbox" else "a whole number"
-            item = f"annotation {annotation.get('id', f'[{position}]')}"
-            findings.error("bad-annotation", path, f"{key} must be {wanted}, got {value!r:.60}", item=item)
+            text = f"{key} must be {wanted}, got {annotation.get(key)!r:.60}"
+            findings.error("bad-annotation", path, text, item=called(annotation, position))
             continue
-        identity, given_area = annotation.get("id"), annotation.get("area")
-        ids.append(identity if _is_int(identity) else 0)
+        identity, area_given, group = (
+            whole(annotation.get("id")),
+            number(annotation.get("area")),
+            annotation.get("iscrowd"),
+        )
+        if from_mask:
+            shown = ", ".join(f"{value:.6g}" for value in box)
+            text = f"bbox is {annotation.get('bbox')!r:.40}: the box of its segmentation is taken, [{shown}]"
+            findings.warning("box-from-mask", path, text, item=called(annotation, position))
+        if truth(group) is None:
+            text = f"iscrowd is {group!r:.40}: read as {int(flag(group))}"
+            findings.warning("bad-crowd", path, text, item=called(annotation, position))
+        ids.append(identity or 0)
         image_ids.append(image_id)
         category_ids.append(category_id)
         bbox.append(box)
-        area.append(given_area if _is_number(given_area) else 0.0)
-        crowd.append(bool(annotation.get("iscrowd")))
+        area.append(area_given or 0.0)
+        crowd.append(flag(group))
         places.append(position)
     identities = np.array(ids, np.int64)
     _identified(identities, places, path, findings)
@@ -173,6 +234,12 @@ def parse_annotations(annotations: list[Any], path: Path, findings: Findings) ->
         np.array(crowd, np.bool_),
         np.array(places, np.int64),
     )
+
+
+def called(annotation: dict[str, Any], position: int) -> str:
+    """How messages call an annotation: by its id, or by its place where the id says nothing."""
+    identity = whole(annotation.get("id"))
+    return f"annotation {identity}" if identity else f"annotations[{position}]"
 
 
 def _is_text(value: Any) -> TypeGuard[str]:
@@ -197,11 +264,3 @@ def _identified(ids: np.ndarray, places: list[int], path: Path, findings: Findin
             f"id occurs {counts[worst]} times, first at annotations[{places[first[worst]]}]{more}: all are renumbered"
         )
         findings.warning("duplicate-annotation", path, text, item=f"annotation {values[worst]}")
-
-
-def _is_int(value: Any) -> TypeGuard[int]:
-    return type(value) is int and -(2**63) <= value < 2**63
-
-
-def _is_number(value: Any) -> TypeGuard[float]:
-    return type(value) is int and abs(value) < 2**63 or type(value) is float

@@ -20,7 +20,7 @@ from effdet.hub import cache_folder
 
 SMALLEST = 32 * 2**20
 """Bytes from which a file is worth caching."""
-VERSION = 3
+VERSION = 4
 """Of what the arrays mean; another one makes older files unread."""
 
 Arrays = dict[str, np.ndarray]

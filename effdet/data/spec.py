@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,6 +11,17 @@ from typing import Any
 from effdet.data.checks import DataError, MissingSplit
 
 SPLITS = ("train", "val", "test")
+SPLIT_FOLDERS = {
+    "train": ("train", "training"),
+    "val": ("val", "valid", "validation"),
+    "test": ("test", "testing"),
+}
+"""How tools call the folders, files and lists of each split."""
+
+
+def inside(path: Path, folder: Path) -> bool:
+    """Whether `path` lies below `folder` as it is written: ``..`` counts, links are not followed."""
+    return Path(os.path.normpath(path.absolute())).is_relative_to(os.path.normpath(folder.absolute()))
 
 
 @dataclass(frozen=True)
@@ -124,14 +136,21 @@ class DataSpec:
         """`root`, which must be there."""
         if self.root is None:
             keys = f"data.{self.file_split}_images and data.{self.file_split}_annotations"
-            raise DataError(f"{self.title}: say where it lies, with data.root=DIR or with {keys}")
+            raise MissingSplit(f"{self.title}: say where it lies, with data.root=DIR or with {keys}")
         if not self.root.is_dir():
             raise DataError(f"{self.title}: data.root={self.root} is not a folder")
         return self.root
 
-    def lacks_split(self, looked_for: str) -> MissingSplit:
-        """The error for files that are not there."""
-        fix = f"data.{self.file_split}_annotations=PATH"
+    def lacks_split(self, looked_for: str, *, part: str = "annotations", what: str = "PATH") -> MissingSplit:
+        """The error for files that are not there.
+
+        Args:
+            looked_for: what would be read.
+            part: ``images`` or ``annotations``: the key that names it elsewhere; "" where there is no such key.
+            what: what that key takes: a ``FILE``, a ``DIR``, or either (``PATH``).
+        """
+        fixes = [f"name it with data.{self.file_split}_{part}={what}"] if part else []
         if self.file_split == "val":
-            fix += ", or hold out a part of train with data.val_fraction=0.1"
-        return MissingSplit(f"{self.title}: no {looked_for} under data.root={self.root}; name it with {fix}")
+            fixes.append("hold out a part of train with data.val_fraction=0.1")
+        where = "" if self.root is None else f" under data.root={self.root}"
+        return MissingSplit(f"{self.title}: no {looked_for}{where}; {', or '.join(fixes)}".removesuffix("; "))

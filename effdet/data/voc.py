@@ -20,6 +20,7 @@ from effdet.data.boxes import Parsed, assemble
 from effdet.data.checks import DataError, Findings
 from effdet.data.listing import files_below, images_below, lines_of
 from effdet.data.records import RecordTable, Source
+from effdet.data.scalars import flag, number, truth, whole
 from effdet.data.spec import DataSpec
 from heads.structures import ClassTable
 
@@ -114,7 +115,7 @@ def _parse(path: Path, findings: Findings) -> _Objects:
     except (ElementTree.ParseError, LookupError, ValueError, OSError, RecursionError) as error:
         findings.error("bad-xml", path, f"cannot be parsed ({str(error).splitlines()[0]})")
         return empty
-    height, width = (_whole(root.findtext(f"size/{side}")) for side in ("height", "width"))
+    height, width = (_side(root.findtext(f"size/{side}")) for side in ("height", "width"))
     names, numbers, corners, difficult = [], [], [], []
     for position, node in enumerate(root.findall("object"), start=1):
         name = (node.findtext("name") or "").strip()
@@ -126,7 +127,11 @@ def _parse(path: Path, findings: Findings) -> _Objects:
         names.append(name)
         numbers.append(position)
         corners.append(values)
-        difficult.append((node.findtext("difficult") or "0").strip() not in ("0", ""))
+        marked = node.findtext("difficult")
+        if truth(marked) is None:
+            text = f"difficult is {(marked or '').strip()!r:.40}: read as {int(flag(marked))}"
+            findings.warning("bad-difficult", path, text, item=f"object {position} ({name})")
+        difficult.append(flag(marked))
     file_name = (root.findtext("filename") or "").strip()
     array = np.array(corners, np.float64).reshape(-1, 4)
     return _Objects(path, file_name, (height, width), tuple(names), tuple(numbers), array, tuple(difficult))
@@ -182,13 +187,11 @@ def _pictures_of(pictures: Sequence[_Objects], images: Path, findings: Findings)
 
 
 def _number(text: str | None) -> float:
-    try:
-        value = float(text or "")
-    except ValueError:
-        return math.nan
-    return value if math.isfinite(value) else math.nan
+    value = number(text)
+    return math.nan if value is None else float(value)
 
 
-def _whole(text: str | None) -> int:
-    value = _number(text)
-    return int(value) if 0 < value < 2**31 else 0
+def _side(text: str | None) -> int:
+    """A width or height; 0 where none is stated."""
+    value = whole(text)
+    return value if value is not None and 0 < value < 2**31 else 0

@@ -80,22 +80,27 @@ class ClassJoin:
 def join(model_classes: ClassTable, data_classes: ClassTable) -> ClassJoin:
     """Join two class tables by name; an equal spelling goes before a normalised one.
 
+    Two classes of the data whose names are one after normalising (``a`` and ``A``) are two classes: each is joined by its
+    exact name, and a class of the model that has neither name exactly is joined with the one that no other class has, if
+    that is only one. A class of the data that has its exact name in the model is joined with that one alone.
+
     Raises:
-        UserError: no class in common, or two classes of the data whose names are one after normalising.
+        UserError: no class in common.
     """
     exact = {name: index for index, name in enumerate(data_classes.names) if name is not None}
-    loose: dict[str, int] = {}
+    known = {name for name in model_classes.names if name is not None}
+    loose: dict[str, list[int]] = {}
     for name, index in exact.items():
-        other = loose.setdefault(normalised(name), index)
-        if other != index:
-            raise UserError(
-                f"the data's classes {data_classes.names[other]!r} and {name!r} are one name to the join: rename one of them"
-            )
+        if name not in known:
+            loose.setdefault(normalised(name), []).append(index)
 
     def find(name: str | None) -> int:
         if name is None:
             return -1
-        return exact.get(name, loose.get(normalised(name), -1))
+        if name in exact:
+            return exact[name]
+        near = loose.get(normalised(name), [])
+        return near[0] if len(near) == 1 else -1
 
     result = ClassJoin(model_classes, data_classes, tuple(find(name) for name in model_classes.names))
     if set(result.to_data) <= {-1}:

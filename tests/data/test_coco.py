@@ -211,7 +211,10 @@ def test_files_that_are_no_annotations(coco_set, content, message):
     ("edit", "message"),
     [
         (lambda content: content["categories"][1].update(id=3), "id 3 is taken by 'car'"),
-        (lambda content: content["categories"][1].update(name=" Car"), "is also the name of category 3"),
+        (
+            lambda content: content["categories"][1].update(name=" car"),
+            "'car' is also the name of category 3: rename one",
+        ),
         (lambda content: content["categories"][1].pop("name"), "needs a whole-number id and a name"),
         (lambda content: content["images"][1].update(id=10), "id 10 is taken by '000.png'"),
         (lambda content: content["images"][1].update(id="x"), "needs a whole-number id and a file_name"),
@@ -279,7 +282,7 @@ def test_what_is_not_there(coco_set, tmp_path):
     with pytest.raises(DataError, match="say where it lies"):
         open_source(DataSpec("coco"))
     (root / "train2017").rename(root / "elsewhere")
-    with pytest.raises(DataError, match=r"no picture of .* found, such as '000.png'"):
+    with pytest.raises(DataError, match=r"no image of .* found, such as '000.png'"):
         opened(root)
 
 

@@ -42,9 +42,9 @@ def test_empty_join_is_refused_with_both_sides():
         join(ClassTable.unnamed(2), ClassTable.of(["car"]))
 
 
-def test_ambiguous_data_is_refused():
-    with pytest.raises(UserError, match="'sofa' and 'couch' are one name"):
-        join(ClassTable.of(["sofa"]), ClassTable.of(["sofa", "couch"]))
+def test_two_names_of_one_thing_in_the_data_stay_two_classes():
+    joined = join(ClassTable.of(["sofa"]), ClassTable.of(["sofa", "couch"]))
+    assert (joined.to_data, joined.missing) == ((0,), ("couch",))
 
 
 def test_table_and_text():
@@ -57,3 +57,14 @@ def test_table_and_text():
         "1 of the data's 2 classes are known to the model; it lacks rider (scores 0); "
         "1 of its classes are not in the data and are dropped: zebra"
     )
+
+
+def test_two_classes_of_the_data_that_differ_in_case_stay_two():
+    letters = ClassTable.of(["a", "A", "b"])
+    assert join(letters, letters).to_data == (0, 1, 2)
+    assert join(ClassTable.of(["A", "a"]), letters).to_data == (1, 0)
+    # "B" has no exact partner and only one near one; a near name never takes a class that has its exact one.
+    assert join(ClassTable.of(["a", "B"]), letters).to_data == (0, 2)
+    assert join(ClassTable.of(["a", "A"]), ClassTable.of(["a"])).to_data == (0, -1)
+    # Neither of two near ones is meant without doubt.
+    assert join(ClassTable.of(["Car", "b"]), ClassTable.of(["car", "CAR", "b"])).to_data == (-1, 2)

@@ -25,7 +25,7 @@ class Balance:
 
 
 def check_classes(splits: Sequence[Split], issues: Issues) -> Balance | None:
-    """Counts the classes, and notes those that are missing, rare, or spelt in two ways."""
+    """Counts the classes, and notes those that are missing, rare, or of nearly the same name."""
     for split in splits:
         _similar([str(name) for name in split.source.classes.names if name is not None], split, issues)
     balances = [balance for split in splits if (balance := _count(split)) is not None]

@@ -75,10 +75,21 @@ KINDS: dict[str, Kind] = {
         "error", "category twice", "Give each class one id and one name.", "merged with the first"
     ),
     "similar-classes": Kind(
-        "error",
+        "warning",
         "class names that differ in case or spaces alone",
-        "Use one spelling: else one class is learnt as two.",
-        "spelt as the first",
+        "They are different classes (letters of a plate may be); if one is meant, use one spelling.",
+    ),
+    "placeholder-category": Kind(
+        "warning",
+        "category that a tool added and no annotation uses",
+        "Nothing: it is left out of the classes.",
+        "the entry is left out",
+    ),
+    "odd-number": Kind(
+        "note",
+        "whole number written as text, or as 1.0",
+        "Nothing here; other tools want plain numbers.",
+        "written as a number",
     ),
     "category-gap": Kind("note", "category ids with gaps", "Nothing: classes are numbered 0…K-1 inside."),
     "bad-image": Kind(
@@ -104,7 +115,18 @@ KINDS: dict[str, Kind] = {
     "bad-segmentation": Kind(
         "warning", "malformed polygon or mask", "Boxes are not affected; mend it before training masks."
     ),
-    "bad-crowd": Kind("warning", "iscrowd is neither 0 nor 1", "1 marks a group, 0 a single object.", "set to 1"),
+    "bad-crowd": Kind(
+        "warning", "iscrowd is neither 0 nor 1", "1 marks a group, 0 a single object.", "numbers are set to 0 or 1"
+    ),
+    "bad-difficult": Kind(
+        "warning", "difficult is neither 0 nor 1", "1 marks an object that is not counted; it is read as 0."
+    ),
+    "box-from-mask": Kind(
+        "warning",
+        "object without a bbox, but with a polygon or mask",
+        "The box around it is taken; write it into bbox.",
+        "written",
+    ),
     "wrong-area": Kind(
         "warning",
         "area that does not fit its box",

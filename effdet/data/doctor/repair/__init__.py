@@ -62,6 +62,7 @@ def repair(found: Diagnosis, folder: Path) -> Repair:
     shutil.rmtree(partial, ignore_errors=True)
     try:
         REPAIRERS[found.spec.name](found.splits, verdict, partial)
+        done = +done  # without what was counted zero times
         (partial / "repairs.json").write_text(json.dumps(dict(done), indent=1, ensure_ascii=False) + "\n", "utf-8")
         if folder.is_dir():
             folder.rmdir()

@@ -11,87 +11,104 @@ import numpy as np
 
 from effdet.data.boxes import sound_boxes
 from effdet.data.checks import DataError, Findings
-from effdet.data.coco import find_annotations
-from effdet.data.coco_json import load_json
-from effdet.data.doctor.forms.coco import box_form, numbers
+from effdet.data.coco_json import box_of, category_name, load_json, stated_size
+from effdet.data.coco_layout import annotation_files, find_annotations, find_images
+from effdet.data.doctor.forms.coco import box_form, is_odd, numbers
 from effdet.data.doctor.reading import Split
-from effdet.data.doctor.repair.verdict import Verdict, link, spellings
+from effdet.data.doctor.repair.verdict import Verdict, link
 from effdet.data.images import image_sizes
+from effdet.data.placeholders import without_placeholders
+from effdet.data.scalars import flag, number, truth, whole
 from effdet.files import decode_name
 
 
 def repair_coco(splits: Sequence[Split], verdict: Verdict, out: Path) -> None:
-    """Writes ``annotations/instances_SPLIT.json`` beside folders of linked pictures."""
+    """Writes ``annotations/instances_SPLIT.json`` beside folders of linked images; a file without faults is copied."""
     for split in splits:
-        content = load_json(split.spec.annotations or find_annotations(split.spec))
+        source = split.spec.annotations or find_annotations(split.spec)
+        content = load_json(source)
         form = box_form(content)
-        classes, kept_categories = _categories(content["categories"], verdict)
-        owners, kept_images = _images(content["images"], split, verdict, out)
+        classes, kept_categories = _categories(content, source, split, verdict)
+        owners, kept_images = _images(content["images"], source, split, verdict, out)
         annotations = _annotations(content["annotations"], form, classes, owners, kept_images, verdict)
-        others = {key: value for key, value in content.items() if key not in ("images", "annotations", "categories")}
         lists = {"images": list(kept_images.values()), "annotations": annotations, "categories": kept_categories}
         path = out / "annotations" / f"instances_{split.name}.json"
         path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(json.dumps(others | lists), encoding="utf-8")
-
-
-def _categories(categories: list[Any], verdict: Verdict) -> tuple[dict[int, int], list[dict[str, Any]]]:
-    """Id in the file -> id in the copy, and the entries."""
-    sound, ids = [], set()
-    for entry in categories:
-        good = isinstance(entry, dict) and type(entry.get("id")) is int and isinstance(entry.get("name"), str)
-        if good and entry["name"].strip() and entry["id"] not in ids:
-            ids.add(entry["id"])
-            sound.append(entry)
+        written = json.dumps(content | lists)
+        if written == json.dumps(content):
+            path.write_bytes(source.read_bytes())
         else:
-            verdict.done["categories left out"] += 1
-    spelt = spellings([entry["name"] for entry in sound])
+            path.write_text(written, encoding="utf-8")
+
+
+def _categories(
+    content: dict[str, Any], source: Path, split: Split, verdict: Verdict
+) -> tuple[dict[int, int], list[dict[str, Any]]]:
+    """Id in the file -> id in the copy, and the entries. Equal names are joined; those that differ in case are not."""
+    entries = without_placeholders(content, source, lambda: annotation_files(split.spec), Findings())
+    if lacking := len(content["categories"]) - len(entries):
+        verdict.done["placeholder categories left out"] += lacking
+    ids: dict[int, int] = {}
     first: dict[str, int] = {}
     kept = []
-    for entry in sound:
-        if spelt[entry["name"]] not in first:
-            first[spelt[entry["name"]]] = entry["id"]
-            kept.append(entry)
-        else:
+    for _, entry in entries:
+        identity, name = (whole(entry.get("id")), category_name(entry)) if isinstance(entry, dict) else (None, "")
+        if identity is None or not name or identity in ids:
+            verdict.done["categories left out"] += 1
+        elif name in first:
+            ids[identity] = first[name]
             verdict.done["categories merged"] += 1
-    return {entry["id"]: first[spelt[entry["name"]]] for entry in sound}, kept
+        else:
+            ids[identity] = first[name] = identity
+            kept.append(_plain(entry, ("id",), verdict))
+    return ids, kept
+
+
+def _plain(entry: dict[str, Any], keys: Sequence[str], verdict: Verdict) -> dict[str, Any]:
+    """The entry with whole numbers in place of what stands there for them, such as ``"1"`` and ``1.0``."""
+    odd = {key: whole(entry[key]) for key in keys if is_odd(entry.get(key), key)}
+    verdict.done["numbers rewritten"] += len(odd)
+    return entry | odd
 
 
 def _images(
-    images: list[Any], split: Split, verdict: Verdict, out: Path
+    images: list[Any], source: Path, split: Split, verdict: Verdict, out: Path
 ) -> tuple[dict[int, int], dict[int, dict[str, Any]]]:
     """Id in the file -> id in the copy, and the entries by id."""
-    root = split.source.records.root
     sides = {
         decode_name(name): str(side) for name, side in zip(split.source.records.file_names, split.sides, strict=True)
     }
     owners: dict[int, int] = {}
     kept: dict[int, dict[str, Any]] = {}
     first: dict[str, int] = {}
+    taken: set[str] = set()
+    named: list[tuple[int, str, dict[str, Any]]] = []
     for entry in images:
         name = entry.get("file_name") if isinstance(entry, dict) else None
-        if (
-            not isinstance(name, str)
-            or not name
-            or "\0" in name
-            or type(entry.get("id")) is not int
-            or entry["id"] in owners
-        ):
+        identity = whole(entry.get("id")) if isinstance(entry, dict) else None
+        if not isinstance(name, str) or not name or "\0" in name or identity is None or identity in owners:
             verdict.done["image entries left out"] += 1
             continue
-        name = name.replace("\\", "/")
-        picture = root / name
+        owners[identity] = identity
+        named.append((identity, name.replace("\\", "/"), entry))
+    owners.clear()
+    root, paths = find_images(split.spec, source, [name for _, name, _ in named])
+    for (identity, name, entry), path in zip(named, paths, strict=True):
+        picture = root / path
         if name in first:
-            owners[entry["id"]] = first[name]
+            owners[identity] = first[name]
             verdict.done["image entries merged"] += 1
             continue
         size = _size(picture, entry, verdict)
         if size is None or not verdict.keeps(picture, sides.get(name, split.name)):
             continue
-        inside = _inside(name)
+        inside = _inside(path, taken)
         link(picture, out / split.name / inside)
-        owners[entry["id"]] = first[name] = entry["id"]
-        kept[entry["id"]] = {**entry, "file_name": inside, "height": size[0], "width": size[1]}
+        owners[identity] = first[name] = identity
+        entry = _plain(entry, ("id", "height", "width"), verdict)
+        if inside != entry["file_name"]:
+            verdict.done["image paths rewritten"] += 1
+        kept[identity] = {**entry, "file_name": inside, "height": size[0], "width": size[1]}
     return owners, kept
 
 
@@ -102,23 +119,29 @@ def _size(picture: Path, entry: dict[str, Any], verdict: Verdict) -> tuple[int, 
     except DataError:
         verdict.done["pictures left out: unusable"] += 1
         return None
-    stated = entry.get("height"), entry.get("width")
+    stated = stated_size(entry)
     if picture in verdict.stored:
         verdict.done["sizes set to those as stored"] += 1
         return stored
     if stated in (upright, stored):
         return stored if stated == stored else upright
-    if not all(type(side) is int and side > 0 for side in stated) or stated[::-1] == upright:
+    if not all(stated) or stated[::-1] == upright:
         verdict.done["sizes corrected"] += 1
         return upright
     verdict.done["pictures left out: unusable"] += 1  # the boxes belong to some other size
     return None
 
 
-def _inside(name: str) -> str:
-    """A name below the folder, whatever the entry says."""
+def _inside(name: str, taken: set[str]) -> str:
+    """A name below the folder, whatever the entry says, and another one for each image."""
     parts = [part for part in PurePosixPath(name).parts if part not in ("..", "/") and not part.endswith(":")]
-    return "/".join(parts)
+    path = PurePosixPath(*parts)
+    found, copy = path.as_posix(), 1
+    while found in taken:
+        copy += 1
+        found = path.with_stem(f"{path.stem}_{copy}").as_posix()
+    taken.add(found)
+    return found
 
 
 def _annotations(
@@ -131,15 +154,22 @@ def _annotations(
 ) -> list[dict[str, Any]]:
     kept, boxes, sizes = [], [], []
     for entry in annotations:
-        box = numbers(entry.get("bbox")) if isinstance(entry, dict) else None
-        owner = owners.get(_key(entry.get("image_id"))) if isinstance(entry, dict) else None
-        label = classes.get(_key(entry.get("category_id"))) if isinstance(entry, dict) else None
+        given, from_mask = box_of(entry) if isinstance(entry, dict) else (None, False)
+        box = numbers(given)
+        owner = _of(owners, entry.get("image_id")) if isinstance(entry, dict) else None
+        label = _of(classes, entry.get("category_id")) if isinstance(entry, dict) else None
         if box is None or owner is None or label is None:
             verdict.done["objects left out"] += 1
             continue
         size = images[owner]["height"], images[owner]["width"]
+        entry = _plain(entry, ("id", "image_id", "category_id"), verdict)
+        if from_mask:
+            verdict.done["boxes taken from segmentations"] += 1
+        if from_mask or any(isinstance(value, str) for value in entry["bbox"]):
+            entry = {**entry, "bbox": box}
         kept.append({**entry, "image_id": owner, "category_id": label})
-        boxes.append(_as_xywh(box, form, size))
+        # A box of a segmentation is x, y, width, height whatever the others are.
+        boxes.append(box if from_mask else _as_xywh(box, form, size))
         sizes.append(size)
     if not kept:
         return []
@@ -158,7 +188,7 @@ def _annotations(
     ids = [entry.get("id") for entry in written]
     if any(type(value) is not int or value <= 0 for value in ids) or len(set(map(str, ids))) < len(ids):
         verdict.done["annotations renumbered"] += len(written)
-        written = [{**entry, "id": number} for number, entry in enumerate(written, start=1)]
+        written = [{**entry, "id": place} for place, entry in enumerate(written, start=1)]
     return written
 
 
@@ -173,13 +203,20 @@ def _written(
         width, height = right - x, bottom - y
         verdict.done["boxes clipped"] += 1
     entry = {**entry, "bbox": [x, y, width, height] if changed else entry["bbox"]}
-    area = entry.get("area")
-    good = type(area) in (int, float) and 0 < area <= 1.05 * width * height + 2 * (width + height) + 4  # type: ignore[operator]
-    if not good:
+    area = number(entry.get("area"))
+    if area is None or not 0 < area <= 1.05 * width * height + 2 * (width + height) + 4:
         entry["area"] = width * height
         verdict.done["areas set"] += 1
-    if entry.get("iscrowd", 0) not in (0, 1):
-        entry["iscrowd"] = 1 if entry["iscrowd"] else 0
+    elif isinstance(entry["area"], str):
+        entry["area"] = area
+        verdict.done["numbers rewritten"] += 1
+    group = entry.get("iscrowd")
+    if is_odd(group, "iscrowd"):
+        entry["iscrowd"] = int(flag(group))
+        verdict.done["numbers rewritten"] += 1
+    elif truth(group) is None and number(group) is not None:
+        # Words that say neither are left as they are: what they mean is not in the file.
+        entry["iscrowd"] = int(flag(group))
         verdict.done["crowd flags set"] += 1
     return entry
 
@@ -205,5 +242,6 @@ def _as_xywh(box: list[float], form: str, size: tuple[int, int]) -> list[float]:
     return box
 
 
-def _key(value: Any) -> int:
-    return value if type(value) is int else -1
+def _of(ids: dict[int, int], value: Any) -> int | None:
+    identity = whole(value)
+    return None if identity is None else ids.get(identity)

@@ -75,9 +75,3 @@ def link(picture: Path, target: Path) -> None:
         os.symlink(picture.resolve(), target)
     except OSError:
         shutil.copy2(picture, target)
-
-
-def spellings(names: list[str]) -> dict[str, str]:
-    """Each class name -> the first that differs in case, spaces or dashes alone."""
-    first: dict[str, str] = {}
-    return {name: first.setdefault(" ".join(re.sub(r"[_-]", " ", name.casefold()).split()), name) for name in names}

@@ -7,15 +7,14 @@ from pathlib import Path
 from xml.etree import ElementTree
 
 from effdet.data.doctor.reading import Split
-from effdet.data.doctor.repair.verdict import Verdict, link, spellings
+from effdet.data.doctor.repair.verdict import Verdict, link
 from effdet.data.images import image_sizes
+from effdet.data.scalars import number, whole
 from effdet.data.voc import layout
 
 
 def repair_voc(splits: Sequence[Split], verdict: Verdict, out: Path) -> None:
     """Writes ``Annotations/``, ``ImageSets/Main/`` and linked ``JPEGImages/``."""
-    names = list(dict.fromkeys(str(name) for split in splits for name in split.source.classes.names))
-    spelt = spellings(names)
     for split in splits:
         annotations, _, _ = layout(split.spec)
         stems: dict[str, list[str]] = {}
@@ -25,10 +24,14 @@ def repair_voc(splits: Sequence[Split], verdict: Verdict, out: Path) -> None:
             source = annotations / f"{picture.stem}.xml"
             if source in verdict.pictures or not source.is_file() or not verdict.keeps(picture, side):
                 continue
-            root = _mended(source, picture, spelt, verdict)
             target = out / "Annotations" / source.name
             target.parent.mkdir(parents=True, exist_ok=True)
-            ElementTree.ElementTree(root).write(target, encoding="utf-8")
+            before = verdict.done.total()
+            root = _mended(source, picture, verdict)
+            if verdict.done.total() > before:
+                ElementTree.ElementTree(root).write(target, encoding="utf-8")
+            else:
+                target.write_bytes(source.read_bytes())
             link(picture, out / "JPEGImages" / picture.name)
             stems.setdefault(split.name, []).append(source.stem)
         listing = out / "ImageSets" / "Main" / f"{split.spec.list_name}.txt"
@@ -36,7 +39,7 @@ def repair_voc(splits: Sequence[Split], verdict: Verdict, out: Path) -> None:
         listing.write_text("".join(f"{stem}\n" for stem in stems.get(split.name, [])), "utf-8")
 
 
-def _mended(source: Path, picture: Path, spelt: dict[str, str], verdict: Verdict) -> ElementTree.Element:
+def _mended(source: Path, picture: Path, verdict: Verdict) -> ElementTree.Element:
     root = ElementTree.fromstring(source.read_bytes())
     faulty = verdict.rows.get(str(source), frozenset())
     height, width = _stated(root, picture, verdict)
@@ -45,11 +48,6 @@ def _mended(source: Path, picture: Path, spelt: dict[str, str], verdict: Verdict
             root.remove(node)
             verdict.done["objects left out"] += 1
             continue
-        name = node.find("name")
-        plain = (name.text or "").strip() if name is not None else ""
-        if name is not None and spelt.get(plain, plain) != plain:
-            name.text = spelt[plain]
-            verdict.done["class names changed"] += 1
         _clip(node, height, width, verdict)
     named = root.find("filename")
     if named is not None and (named.text or "").strip() != picture.name:
@@ -64,10 +62,7 @@ def _stated(root: ElementTree.Element, picture: Path, verdict: Verdict) -> tuple
     size = root.find("size")
     if size is None:
         size = ElementTree.SubElement(root, "size")
-    try:
-        stated = int(float(size.findtext("height") or 0)), int(float(size.findtext("width") or 0))
-    except (ValueError, OverflowError):
-        stated = (0, 0)
+    stated = whole(size.findtext("height")), whole(size.findtext("width"))
     right = stored if picture in verdict.stored or stated == stored else upright
     if stated != right:
         verdict.done["sizes corrected"] += 1
@@ -84,10 +79,7 @@ def _clip(node: ElementTree.Element, height: int, width: int, verdict: Verdict) 
         found = node.find(f"bndbox/{corner}")
         if found is None:
             continue
-        try:
-            value = float(found.text or "")
-        except ValueError:
-            continue
-        if not low - 1 <= value <= high + 1:
+        value = number(found.text)
+        if value is not None and not low - 1 <= value <= high + 1:
             found.text = str(min(max(1, int(value)), high))
             verdict.done["corners clipped"] += 1

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from effdet.data.doctor.reading import Split
-from effdet.data.doctor.repair.verdict import Verdict, link, spellings
+from effdet.data.doctor.repair.verdict import Verdict, link
 from effdet.data.yolo import label_file
 from effdet.files import decode_name
 
@@ -14,8 +14,7 @@ from effdet.files import decode_name
 def repair_yolo(splits: Sequence[Split], verdict: Verdict, out: Path) -> None:
     """Writes ``labels/SPLIT/``, linked ``images/SPLIT/`` and ``data.yaml``."""
     names = [str(name) for name in splits[0].source.classes.names]
-    spelt = spellings(names)
-    kept = list(dict.fromkeys(spelt[name] for name in names))
+    kept = list(dict.fromkeys(names))
     for split in splits:
         records = split.source.records
         for place, side in enumerate(split.sides.tolist()):
@@ -28,12 +27,12 @@ def repair_yolo(splits: Sequence[Split], verdict: Verdict, out: Path) -> None:
             source = label_file(picture, split.spec)
             target = (out / "labels" / split.name / below).with_suffix(".txt")
             target.parent.mkdir(parents=True, exist_ok=True)
-            lines = _lines(source, names, spelt, kept, verdict) if source.is_file() else []
+            lines = _lines(source, names, kept, verdict) if source.is_file() else []
             target.write_text("".join(f"{line}\n" for line in lines), "utf-8")
     _write_settings(out, [split.name for split in splits], kept)
 
 
-def _lines(source: Path, names: list[str], spelt: dict[str, str], kept: list[str], verdict: Verdict) -> list[str]:
+def _lines(source: Path, names: list[str], kept: list[str], verdict: Verdict) -> list[str]:
     faulty = verdict.rows.get(str(source), frozenset())
     try:
         written = source.read_text("utf-8").splitlines()
@@ -50,9 +49,7 @@ def _lines(source: Path, names: list[str], spelt: dict[str, str], kept: list[str
         values = [float(value) for value in rest]
         if len(values) == 4:
             values = _clipped(values, verdict)
-        lines.append(
-            " ".join([str(kept.index(spelt[names[int(float(label))]])), *(f"{value:.10g}" for value in values)])
-        )
+        lines.append(" ".join([str(kept.index(names[int(float(label))])), *(f"{value:.10g}" for value in values)]))
     return lines
 
 
