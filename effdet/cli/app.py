@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import io
 import os
 import sys
 import warnings
@@ -26,6 +27,10 @@ A run that a signal stopped, and that saved itself first, ends with 128 + the si
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; `arguments` are those behind the program's name (None takes the shell's)."""
     arguments = list(sys.argv[1:] if arguments is None else arguments)
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            # File names are bytes: one that is not UTF-8, or that a terminal's encoding lacks, is printed with escapes.
+            stream.reconfigure(errors="backslashreplace")
     try:
         return _main(arguments)
     except KeyboardInterrupt:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path, PurePosixPath
 from typing import Any
 
 import numpy as np
 from PIL import Image
 
+from effdet.files import replacing
 from heads.structures import ClassTable, UserError
 
 
@@ -29,6 +29,7 @@ class ClassMapWriter:
             raise UserError(f"class maps have 8 bits a pixel, and the data's ids go from {min(ids)} to {max(ids)}")
         self.folder = folder
         self._ids = np.array(ids, np.uint8)
+        self._names: dict[str, str] = {}
 
     def __call__(self, record: Any, labels: np.ndarray) -> None:
         """
@@ -36,8 +37,15 @@ class ClassMapWriter:
             record: the picture's; its `file_name` names the file.
             labels: (H, W) integers in 0…K, K for none of the classes.
         """
-        path = self.folder / PurePosixPath(record.file_name).with_suffix(".png")
-        path.parent.mkdir(parents=True, exist_ok=True)
-        partial = path.with_name(f".{path.name}.{os.getpid()}.part")
-        Image.fromarray(self._ids[labels]).save(partial, format="PNG")
-        os.replace(partial, path)
+        with replacing(self.folder / self._name(record.file_name)) as partial:
+            Image.fromarray(self._ids[labels]).save(partial, format="PNG")
+
+    def _name(self, file_name: str) -> str:
+        """Below the folder, whatever the set calls the picture, and another one for each: ``a.jpg`` and ``a.png`` are two."""
+        parts = [part for part in PurePosixPath(file_name).parts if part not in ("..", "/") and not part.endswith(":")]
+        path = PurePosixPath(*parts)
+        name, number = path.with_suffix(".png"), 1
+        while self._names.setdefault(str(name).casefold(), file_name) != file_name:
+            number += 1
+            name = path.with_name(f"{path.stem}_{number}.png")
+        return str(name)

@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from rich.table import Table
+from rich.text import Text
 
 from heads.structures import ClassTable, UserError
 
@@ -66,14 +67,16 @@ class ClassJoin:
 
     def table(self) -> Table:
         """One row a class: the data's name and id, the model's name, or what becomes of it."""
-        table = Table("data", "id", "model", title="classes joined by name", caption=str(self), title_style="bold")
+        table = Table(
+            "data", "id", "model", title="classes joined by name", caption=Text(str(self)), title_style="bold"
+        )
         table.columns[1].justify = "right"
         source: dict[int, list[str]] = {}
         for name, index in zip(self.model.names, self.to_data, strict=True):
             source.setdefault(index, []).append(str(name))
         for index, (name, own) in enumerate(zip(self.data.names, self.data.ids, strict=True)):
-            found = ", ".join(source[index]) if index in source else "[red]— (scores 0)[/red]"
-            table.add_row(str(name), str(own), found)
+            found = Text(", ".join(source[index])) if index in source else Text("— (scores 0)", "red")
+            table.add_row(Text(str(name)), str(own), found)
         return table
 
 

@@ -8,6 +8,7 @@ from typing import Any
 
 from rich.console import Console, Group, RenderableType
 from rich.table import Table
+from rich.text import Text
 
 _MEANINGS = {
     "AP": "IoU .50:.95",
@@ -55,7 +56,7 @@ def print_metrics(metrics: Mapping[str, Any], *, title: str = "", console: Conso
 
 def _boxes(metrics: Mapping[str, Any], title: str) -> Table:
     """The 12 numbers, precision beside recall."""
-    table = Table("", "", "", "", "", "", title=title, title_style="bold", show_header=False)
+    table = Table("", "", "", "", "", "", title=Text(title, "bold"), show_header=False)
     for column in (1, 4):
         table.columns[column].justify = "right"
         table.columns[column].style = "bold"
@@ -73,7 +74,7 @@ def _box_classes(per_class: Mapping[str, Mapping[str, Any]]) -> Table:
     table = _numbers("class", "boxes", "AP", "AP50", "AR100")
     shown = {name: row for name, row in per_class.items() if row["boxes"] > 0}
     for name, row in shown.items():
-        table.add_row(name, f"{row['boxes']:,}", *(number(row[key]) for key in ("AP", "AP50", "AR100")))
+        table.add_row(Text(name), f"{row['boxes']:,}", *(number(row[key]) for key in ("AP", "AP50", "AR100")))
     if absent := len(per_class) - len(shown):
         table.add_row(f"{absent} more", "0", *[number(None)] * 3, style="dim")
     return table
@@ -90,12 +91,12 @@ def _class_maps(metrics: Mapping[str, Any], title: str) -> Table:
 
     for name, value in metrics["IoU"].items():
         share = f"{100 * metrics['pixels'][name] / total:.2f} %"
-        table.add_row(name, share, *cells(value, metrics.get("iIoU", {}).get(name)))
+        table.add_row(Text(name), share, *cells(value, metrics.get("iIoU", {}).get(name)))
     if "category_IoU" in metrics:
         table.add_section()
         for name, value in metrics["category_IoU"].items():
             table.add_row(
-                f"category {name}", "", *cells(value, metrics.get("category_iIoU", {}).get(name)), style="dim"
+                Text(f"category {name}"), "", *cells(value, metrics.get("category_iIoU", {}).get(name)), style="dim"
             )
     table.add_section()
     means = cells(metrics["mIoU"], metrics.get("miIoU"))
@@ -122,7 +123,7 @@ def _confusion(metrics: Mapping[str, Any], most: int = 20) -> Table:
         total = sum(row)
         shares = [100 * value / total if total else math.nan for value in row]
         texts = [_share(value, right=column == place) for column, value in enumerate(shares[: len(names)])]
-        table.add_row(f"{place + 1} {name}", *texts, *([_share(shares[-1], right=False)] if none else []))
+        table.add_row(Text(f"{place + 1} {name}"), *texts, *([_share(shares[-1], right=False)] if none else []))
     return table
 
 
@@ -144,7 +145,7 @@ def _mistakes(names: list[str], rows: list[list[int]], most: int) -> Table:
     for value, row, column in sorted(pairs, reverse=True)[:most]:
         if value:
             share = 100 * value / sum(rows[row])
-            table.add_row(names[row], others[column], f"{share:.1f}", f"{100 * value / total:.2f}")
+            table.add_row(Text(names[row]), Text(others[column]), f"{share:.1f}", f"{100 * value / total:.2f}")
     return table
 
 
@@ -154,7 +155,8 @@ def _pictures(metrics: Mapping[str, Any], title: str, most: int = 40) -> Table:
     confused = _confused(metrics)
     precision = metrics.get("precision", {})
     for name in names[:most]:
-        table.add_row(name, number(metrics["accuracy"][name]), number(precision.get(name)), confused.get(name, ""))
+        cells = number(metrics["accuracy"][name]), number(precision.get(name))
+        table.add_row(Text(name), *cells, Text(confused.get(name, "")))
     if len(names) > most:
         table.add_row(f"… {len(names) - most} more", "", "", "", style="dim")
     table.add_section()
@@ -193,7 +195,7 @@ def _confused(metrics: Mapping[str, Any]) -> dict[str, str]:
 
 
 def _numbers(first: str, *others: str, title: str | None = None) -> Table:
-    table = Table(first, *others, title=title, title_style="bold")
+    table = Table(first, *others, title=None if title is None else Text(title, "bold"))
     for column in table.columns[1:]:
         column.justify = "right"
     return table

@@ -67,3 +67,18 @@ def test_objects_are_gathered_over_processes():
     parts[0].merge([part.state() for part in reversed(parts)])
     assert parts[0].metrics() == whole.metrics()
     assert 0 < whole.metrics()["iIoU"]["car"] < 1
+
+
+def test_two_images_of_one_name_and_names_that_leave_the_folder(tmp_path):
+    """The user's own files are not written over, and no map replaces another image's."""
+    source = tmp_path / "set" / "a.png"
+    source.parent.mkdir()
+    source.write_bytes(b"the user's image")
+    write = ClassMapWriter(tmp_path / "out/maps", DATA, void=0)
+    names = ["a/x.jpg", "a/x.png", "b/x.jpg", "../../set/a.png", str(source), "a/x.jpg"]
+    for value, name in enumerate(names):
+        write(SimpleNamespace(file_name=name), np.array([[value % 2]]))
+    assert source.read_bytes() == b"the user's image"
+    written = sorted(path.relative_to(tmp_path / "out/maps").as_posix() for path in tmp_path.rglob("maps/**/*.png"))
+    inside = str(source).lstrip("/")
+    assert written == sorted(["a/x.png", "a/x_2.png", "b/x.png", "set/a.png", inside])

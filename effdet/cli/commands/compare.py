@@ -8,6 +8,7 @@ from pathlib import Path
 from rich import box
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
 from effdet.cli.config import Config
 from effdet.cli.results import RunResult
@@ -93,9 +94,8 @@ def shared_heads(first: Recorded, second: Recorded, names: tuple[str, str]) -> l
 
 def _table(differences: dict[str, Difference], split: str, names: tuple[str, str]) -> Table:
     table = Table(
-        title=f"B − A on {split}",
-        title_style="bold",
-        caption=f"A: {names[0]}\nB: {names[1]}",
+        title=Text(f"B − A on {split}", "bold"),
+        caption=Text(f"A: {names[0]}\nB: {names[1]}"),
         box=box.SIMPLE_HEAD,
         pad_edge=False,
         padding=(0, 1, 0, 0),
@@ -107,7 +107,7 @@ def _table(differences: dict[str, Difference], split: str, names: tuple[str, str
     for name in [*main, *surest[:5]]:
         value = differences[name]
         table.add_row(
-            name,
+            Text(name),
             written(value.first),
             written(value.second),
             signed(value.value),

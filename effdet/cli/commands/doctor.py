@@ -46,9 +46,13 @@ def run(config: Config, words: Words) -> int:
         for what, count in made.done.items():
             console.print(f"repaired: {count:,} {what}", highlight=False)
         console.print(
-            f"{made.folder}: check it with effdet doctor data={spec.name} data.root={made.folder}", soft_wrap=True
+            f"{made.folder}: check it with effdet doctor data={spec.name} data.root={made.folder}",
+            soft_wrap=True,
+            markup=False,
+            emoji=False,
+            highlight=False,
         )
-    console.print(str(page), soft_wrap=True, highlight=False)
+    console.print(str(page), soft_wrap=True, highlight=False, markup=False, emoji=False)
     return int(found.fails(config.doctor.fail_on))
 
 

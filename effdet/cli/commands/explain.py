@@ -11,6 +11,7 @@ from effdet.cli.config import Config
 from effdet.cli.open_model import open_network
 from effdet.cli.results import RunResult
 from effdet.cli.words import Words
+from effdet.files import distinct_names, refuse_overwriting, replacing
 from effdet.inference.explain import explain
 from effdet.inference.fusion import fusion_page, fusion_shares
 from heads.structures import UserError
@@ -30,7 +31,7 @@ def run(config: Config, words: Words) -> RunResult:
     if weighs:
         print(fusion_page(model, title=f"Fusion weights of {Path(config.model).name}").write(out / FUSION))
     drawn = 0
-    for path in pictures:
+    for path, stem in zip(pictures, distinct_names(pictures, ""), strict=True):
         found = explain(
             model,
             path,
@@ -42,7 +43,10 @@ def run(config: Config, words: Words) -> RunResult:
         )
         for number, seen in enumerate(found, start=1):
             plain = re.sub(r"[^\w]+", "_", seen.name)
-            seen.draw().save(out / f"{path.stem}-{seen.head}-{number}-{plain}.jpg")
+            target = out / f"{stem}-{seen.head}-{number}-{plain}.jpg"
+            refuse_overwriting([target], pictures, key=f"out={config.out}")
+            with replacing(target) as partial:
+                seen.draw().save(partial)
         drawn += len(found)
     if pictures:
         print(f"{drawn} things in {len(pictures)} pictures")

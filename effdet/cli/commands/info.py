@@ -7,6 +7,7 @@ from pathlib import Path
 from rich import box
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
 from effdet.cli.assemble import described, model_spec
 from effdet.cli.config import Config
@@ -40,7 +41,7 @@ def run(config: Config, words: Words) -> None:
 def describe(spec: ModelSpec) -> Table:
     """One model in numbers."""
     info = model_info(spec)
-    table = Table(title=spec.name, show_header=False, title_style="bold")
+    table = Table(title=Text(spec.name, "bold"), show_header=False)
     table.add_row("cost", f"{info.cost.parameters:,} parameters, {info.cost.gmacs:.2f} GMACs a picture")
     table.add_row("input", f"{_sides(info.size)}, {spec.preprocess.resize}")
     backbone = spec.backbone
@@ -49,7 +50,7 @@ def describe(spec: ModelSpec) -> Table:
         levels = f"{neck.levels[0]}–{neck.levels[-1]}"
         table.add_row("neck", f"{neck.kind} {neck.channels} × {neck.repeats}, {neck.fusion} fusion, {levels}")
     for name, classes in spec.classes.items():
-        table.add_row(f"classes of {name}", _named(classes))
+        table.add_row(f"classes of {name}", Text(_named(classes)))
     for row in info.weights:
         result = f"{row.result.metric} {row.result.value:g}, " if row.result is not None else ""
         here = "on this disk" if row.cached() is not None else "not fetched"
@@ -69,7 +70,7 @@ def _model_file(config: Config) -> Table:
     """A model file, as the model of ``task=``, and how it was made."""
     table = describe(model_spec(config.replacing({"model": None, "architecture.path": config.model})))
     for key, value in read_model_file(config.model).made_by.items():
-        table.add_row(f"made by: {key}", str(value))
+        table.add_row(Text(f"made by: {key}"), Text(str(value)))
     return table
 
 
@@ -106,7 +107,7 @@ def _models() -> Table:
 def _environment() -> Table:
     table = Table(title="environment", show_header=False, title_style="bold")
     for name, value in environment().items():
-        table.add_row(name, value)
+        table.add_row(name, Text(value))
     return table
 
 

@@ -37,12 +37,17 @@ def run(config: Config, words: Words) -> RunResult:
         try:
             trials = found.run()
         except KeyboardInterrupt:
-            console.print(f"stopped; the same words with run_dir={folder} resume=auto go on", highlight=False)
+            console.print(
+                f"stopped; the same words with run_dir={folder} resume=auto go on",
+                highlight=False,
+                markup=False,
+                emoji=False,
+            )
             raise
         path = found.write(trials)
         console.print(found.table.terminal(pareto_front(trials), best_trial(trials)))
         console.print(summary(trials), highlight=False, soft_wrap=True)
-        console.print(str(folder / "pareto.png"), highlight=False, soft_wrap=True)
+        console.print(str(folder / "pareto.png"), highlight=False, soft_wrap=True, markup=False, emoji=False)
         print(path)
     top = best_trial(trials)
     return RunResult(folder, {"reward": top and top.reward, found.metric: top and top.accuracy})

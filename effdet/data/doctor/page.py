@@ -120,7 +120,7 @@ def _examples(kept: Sequence[Issue]) -> list[Html]:
         shown.add(path)
         pictures = [_drawn(Path(path), issue) for path in (path, issue.other) if path]
         if all(picture is not None for picture in pictures):
-            caption = f"{Path(path).name}{f', {issue.item}' if issue.item else ''}"
+            caption = f"{_short(path)}{f', {issue.item}' if issue.item else ''}"
             drawn.append(figure(join(pictures), caption))
     return drawn
 

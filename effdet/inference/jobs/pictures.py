@@ -8,6 +8,7 @@ from pathlib import Path
 
 from PIL import Image
 
+from effdet.files import distinct_names, shown
 from effdet.inference.jobs.output import JOURNAL, Output, StreamPredictor, Summary, progress
 from effdet.inference.picture import PictureLike
 from effdet.inference.prediction import Prediction
@@ -44,8 +45,8 @@ def predict_pictures(
         UserError: nothing could be read; with `skip_unreadable` false, anything could not.
     """
     files = [str(path) for path in pictures]
-    drawings = dict(zip(files, drawing_names(pictures, output.folder), strict=True))
-    ids = {file: output.image_id(file, number) for number, file in enumerate(files, start=1)}
+    drawings = dict(zip(files, distinct_names(pictures, ".jpg"), strict=True))
+    ids = _ids(files, output)
     _refuse_overwriting(pictures, drawings, output)
     output.folder.mkdir(parents=True, exist_ok=True)
     unreadable: dict[str, str] = {}
@@ -93,18 +94,22 @@ def predict_pictures(
     return Summary(len(found), boxes, tuple(unreadable.values()), resumed=resumed, tracks=tracks)
 
 
-def drawing_names(pictures: Sequence[Path], folder: Path) -> list[str]:
-    """``STEM.jpg`` for each picture, with a number behind it where that name is taken."""
-    taken: set[str] = set()
-    names = []
-    for path in pictures:
-        number, name = 1, f"{path.stem}.jpg"
-        while name.casefold() in taken:  # some file systems take A.jpg for a.jpg
-            number += 1
-            name = f"{path.stem}_{number}.jpg"
-        taken.add(name.casefold())
-        names.append(name)
-    return names
+def _ids(files: Sequence[str], output: Output) -> dict[str, int]:
+    """Each picture's id.
+
+    Raises:
+        UserError: two pictures would have the same.
+    """
+    ids: dict[str, int] = {}
+    first: dict[int, str] = {}
+    for number, file in enumerate(files, start=1):
+        ids[file] = output.image_id(file, number)
+        if (other := first.setdefault(ids[file], file)) != file:
+            raise UserError(
+                f"ids=name: {shown(other)} and {shown(file)} both have the number {ids[file]}: take ids=running, which "
+                "numbers them by their paths"
+            )
+    return ids
 
 
 def _todo(files: Sequence[str], journal: Journal, output: Output, batch_size: int) -> list[str]:

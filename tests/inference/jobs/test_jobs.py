@@ -175,3 +175,27 @@ def test_ctrl_c_in_a_video_leaves_whole_files(tmp_path):
 def test_tracking_a_folder_of_frames(folder, tmp_path):
     summary = job(folder, tmp_path / "out", tracker=Tracker())
     assert summary.tracks == 1 and len((tmp_path / "out/tracks.txt").read_text().splitlines()) == 7
+
+
+def test_two_folders_with_files_of_one_name(tmp_path):
+    """Every image has its own drawing, its own row in each table, and its own id."""
+    pictures = FakeSet(7)
+    names = ["a/0.png", "b/0.png", "b/0.bmp", "b/0_2.png"]
+    for index, name in enumerate(names):
+        path = tmp_path / "in" / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(pictures.picture(index)).save(path)
+    job(tmp_path / "in", tmp_path / "out")
+    drawings = sorted(path.name for path in (tmp_path / "out").glob("*.jpg"))
+    assert drawings == ["0.jpg", "0_2.jpg", "0_3.jpg", "0_4.jpg"]
+    written = json.loads((tmp_path / "out/predictions.json").read_text())
+    files = [str(tmp_path / "in" / name) for name in sorted(names)]
+    assert [image["file_name"] for image in written["images"]] == files
+    assert {image["file_name"]: image["drawing"] for image in written["images"]}[
+        str(tmp_path / "in/b/0_2.png")
+    ] == "0_2.jpg"
+    with (tmp_path / "out/predictions.csv").open(newline="") as file:
+        assert {row["file"] for row in csv.DictReader(file)} == set(files)
+    with pytest.raises(UserError, match="ids=name: .*0.png and .*0.* both have the number 0: take ids=running"):
+        job(tmp_path / "in", tmp_path / "other", ids="name")
+    assert not (tmp_path / "other").exists()
