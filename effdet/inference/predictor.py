@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import copy
 import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from functools import partial
 from itertools import islice
 from pathlib import Path
 from typing import Any, overload
@@ -18,7 +20,7 @@ from effdet.evaluation import EvalBatch
 from effdet.evaluation.predict_fn import PRECISIONS
 from effdet.inference.picture import PictureLike, as_array
 from effdet.inference.prediction import Prediction
-from effdet.inference.runtime_model import RuntimeModel, predict_function
+from effdet.inference.runtime_model import RuntimeModel, own_postprocess, predict_function
 from effdet.inference.runtimes import is_exported
 from effdet.model import VisionModel, fold
 from heads.semantic_inference import SemanticInference
@@ -73,9 +75,30 @@ class Predictor:
         self.model: nn.Module = network
         self.batch_size = batch_size
         self.preprocess = network.preprocess if image_size is None else network.preprocess.fitted(image_size)
-        self._predict = predict_function(
-            network, device=device, precision=precision, postprocess=overrides, semantic=semantic
-        )
+        self._overrides = overrides
+        self._function = partial(predict_function, device=device, precision=precision, semantic=semantic)
+        self._predict = self._function(network, postprocess=overrides)
+
+    @property
+    def max_detections(self) -> int | None:
+        """Most boxes of a picture; None where the model sets no bound."""
+        return self._overrides.get("max_detections", getattr(own_postprocess(self.model), "max_detections", None))
+
+    def keeping(self, most: int | None) -> Predictor:
+        """The same predictor, sharing the network, which leaves at least `most` boxes of a picture where it can.
+
+        It never leaves fewer than the model does by itself, and never more than an exported file with its NMS inside holds.
+        """
+        own = getattr(own_postprocess(self.model), "max_detections", None)
+        wanted = own if own is None or most is None else max(own, most)
+        if isinstance(self.model, RuntimeModel) and self.model.info.nms:
+            wanted = own
+        if wanted is None or wanted == self.max_detections:
+            return self
+        other = copy.copy(self)
+        other._overrides = self._overrides | {"max_detections": wanted}
+        other._predict = self._function(self.model, postprocess=other._overrides)
+        return other
 
     @overload
     def __call__(self, pictures: PictureLike) -> Prediction: ...

@@ -51,12 +51,19 @@ class RuntimeModel(nn.Module):
     Args:
         runtime: the loaded file.
         postprocess: settings of the detection head to replace, for example ``{"score": 0.3}``.
+        beside: the thread of post-processing, of another model of the same file; None starts one.
 
     Raises:
         UserError: a setting that the graph has fixed.
     """
 
-    def __init__(self, runtime: Runtime, postprocess: Mapping[str, Any] | None = None) -> None:
+    def __init__(
+        self,
+        runtime: Runtime,
+        postprocess: Mapping[str, Any] | None = None,
+        *,
+        beside: ThreadPoolExecutor | None = None,
+    ) -> None:
         super().__init__()
         self.runtime = runtime
         self.info: ExportInfo = runtime.info
@@ -66,7 +73,7 @@ class RuntimeModel(nn.Module):
             self.__dict__["_heads"] = dict(build(self.info.spec).heads)
         table = self.info.spec.classes.get(HEAD)
         self._named = None if table is None else torch.tensor(table.named)
-        self._beside = one_threaded()
+        self._beside = beside or one_threaded()
 
     @classmethod
     def open(cls, path: str | os.PathLike[str], *, threads: int | None = None) -> Self:
@@ -99,7 +106,7 @@ class RuntimeModel(nn.Module):
 
     def adjusted(self, postprocess: Mapping[str, Any] | None) -> RuntimeModel:
         """The same file with other settings of its detection head."""
-        return RuntimeModel(self.runtime, postprocess) if postprocess else self
+        return RuntimeModel(self.runtime, postprocess, beside=self._beside) if postprocess else self
 
     def forward(self, images: Tensor) -> dict[str, Any]:
         """(B, 3, H, W), uint8 or normalised as the file wants it -> {head name: its raw output}."""
@@ -160,6 +167,13 @@ def predict_function(
             f"precision={precision}: this file was exported with precision={model.info.precision}; export it anew"
         )
     return ModelPredictFn(model.adjusted(postprocess), channels_last=None, semantic=semantic)
+
+
+def own_postprocess(model: nn.Module) -> PostProcess | None:
+    """The model's own settings of its detection head; None where it has none."""
+    if isinstance(model, RuntimeModel):
+        return model.settings if HEAD in model.classes else None
+    return getattr(dict(getattr(model, "heads", {}).items()).get(HEAD), "postprocess", None)
 
 
 def one_threaded() -> ThreadPoolExecutor:

@@ -19,6 +19,8 @@ from heads.structures import UserError
 
 _AT_EDGE = 2.0
 """Pixels: a box that comes this near to a tile's inner edge is taken for a part of something larger."""
+_HELD = 0.5
+"""A part goes where a kept box holds more than this share of the part's own area: most of it."""
 
 
 @dataclass(frozen=True)
@@ -47,13 +49,18 @@ class TiledPredictor:
     Args:
         predictor: what predicts a tile.
         settings: see `TileSettings`.
-        max_detections: kept of a picture.
+        max_detections: kept of a picture, after merging; None keeps what the predictor keeps of a picture.
     """
 
     def __init__(
-        self, predictor: Predictor, settings: TileSettings | None = None, *, max_detections: int = 300
+        self, predictor: Predictor, settings: TileSettings | None = None, *, max_detections: int | None = None
     ) -> None:
-        self.predictor, self.settings, self.max_detections = predictor, settings or TileSettings(), max_detections
+        if max_detections is not None and max_detections < 1:
+            raise UserError(f"max_detections (={max_detections}) must be 1 or more")
+        self.settings = settings or TileSettings()
+        self.max_detections = predictor.max_detections if max_detections is None else max_detections
+        # A tile's best may be parts that others hold: the cap is for what is left after merging.
+        self.predictor = predictor.keeping(self.max_detections)
         size = self.settings.size
         self._tile = predictor.preprocess.size if size is None else (size, size)
 
@@ -88,7 +95,8 @@ class TiledPredictor:
             # A picture of a single tile has no inner edges: its tile is the whole.
             merged = merge(whole, parts, frames, nms_iou=self.settings.nms_iou) if len(frames) else whole
             path = None if not isinstance(picture, str) and not hasattr(picture, "__fspath__") else str(picture)
-            yield replace(merged.rows(np.arange(min(len(merged), self.max_detections))), path=path)
+            most = len(merged) if self.max_detections is None else min(len(merged), self.max_detections)
+            yield replace(merged.rows(np.arange(most)), path=path)
 
 
 def tile_frames(height: int, width: int, tile: tuple[int, int], overlap: float) -> np.ndarray:
@@ -109,7 +117,9 @@ def merge(whole: Prediction, parts: list[Prediction], frames: np.ndarray, *, nms
     """The boxes of the whole picture and of its tiles, each thing once.
 
     NMS by class. A box cut off by a tile's inner edge is likely a part: it comes last whatever its score, and goes where
-    a kept box holds most of it (by the share of its own area, not by IoU, which is small for a part and its whole).
+    a kept box holds most of *it* (by the share of the part's own area, not by IoU, which is small for a part and its
+    whole). Of parts the larger comes first, since it may hold the smaller. What merely lies inside of a part takes nothing
+    from it: something small before something large of the same class leaves both.
 
     Args:
         whole: of the whole picture.
@@ -139,8 +149,9 @@ def _suppressed(
     boxes: np.ndarray, scores: np.ndarray, labels: np.ndarray, cut: np.ndarray, nms_iou: float
 ) -> np.ndarray:
     """Indices that stay."""
-    order = np.lexsort((-scores, cut))
+    boxes = boxes.astype(np.float64)
     area = (boxes[:, 2:] - boxes[:, :2]).clip(0).prod(1)
+    order = np.lexsort((np.where(cut, -area, -scores), cut))
     alive, kept = np.ones(len(boxes), bool), []
     for index in order.tolist():
         if not alive[index]:
@@ -148,8 +159,9 @@ def _suppressed(
         kept.append(index)
         low, high = np.maximum(boxes[index, :2], boxes[:, :2]), np.minimum(boxes[index, 2:], boxes[:, 2:])
         shared = (high - low).clip(0).prod(1)
-        against = np.where(cut, np.minimum(area, area[index]), area + area[index] - shared)
-        alive &= (labels != labels[index]) | (shared <= nms_iou * against)
+        same = shared > nms_iou * (area + area[index] - shared)
+        held = cut & (shared > _HELD * area)
+        alive &= (labels != labels[index]) | ~(same | held)
     return np.array(kept, np.int64)
 
 

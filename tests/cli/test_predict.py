@@ -111,3 +111,12 @@ def test_no_credential_of_a_stream_is_printed_or_written(model, tmp_path, server
     assert len(written) >= 5
     for path in written:
         assert "s3cret" not in str(path) and b"s3cret" not in path.read_bytes(), path
+
+
+@pytest.mark.parametrize("tiles", ["predict.tiles=false", "predict.tiles=true"])
+def test_max_detections_holds_with_and_without_tiles(model, tmp_path, tiles):
+    Image.fromarray(np.random.default_rng(0).integers(0, 256, (90, 120, 3), dtype=np.uint8)).save(tmp_path / "a.png")
+    for most, expected in ((5, 5), ("null", 100), (150, 150)):
+        words = [f"source={tmp_path}/a.png", f"out={tmp_path}/{most}", tiles, "predict.draw=false", "nms_iou=0.9"]
+        assert main(["predict", f"model={model}", "score=0", "device=cpu", f"max_detections={most}", *words]) == 0
+        assert len(json.loads((tmp_path / str(most) / "predictions.json").read_text())["annotations"]) == expected

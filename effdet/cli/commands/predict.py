@@ -14,6 +14,7 @@ from effdet.cli.results import RunResult
 from effdet.cli.words import Words
 from effdet.inference import Predictor
 from effdet.inference.jobs import Output, Summary, predict_pictures, predict_video
+from effdet.inference.runtime_model import own_postprocess
 from effdet.inference.sources import VideoSource, find_pictures, is_video
 from effdet.inference.tiles import TiledPredictor, TileSettings
 from effdet.inference.tracking import Tracker, TrackerSettings
@@ -76,10 +77,17 @@ def _predictor(config: Config) -> tuple[Predictor | TiledPredictor, Any]:
     classes = predict.model.classes.get("detection")  # type: ignore[operator,union-attr]
     if classes is None and (options.track or options.tiles):
         key = "track" if options.track else "tiles"
-        raise UserError(f"predict.{key}=true: model={config.model} detects nothing; leave it out")
+        maps = (
+            "; semantic.sliding=[512,512] with image_size= looks at segmentation maps by windows"
+            if options.tiles
+            else ""
+        )
+        raise UserError(f"predict.{key}=true: model={config.model} detects nothing; leave it out{maps}")
     if not options.tiles:
         return predict, classes
-    settings = TileSettings(options.tile_size, options.tile_overlap, nms_iou=config.nms_iou or 0.5)
+    own = own_postprocess(predict.model)
+    nms_iou = config.nms_iou if config.nms_iou is not None else 0.5 if own is None else own.nms_iou
+    settings = TileSettings(options.tile_size, options.tile_overlap, nms_iou=nms_iou)
     return TiledPredictor(predict, settings), classes
 
 
