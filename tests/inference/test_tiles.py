@@ -213,7 +213,7 @@ def test_a_box_goes_only_where_a_kept_one_holds_most_of_it(seed):
             inner = ((x1, x1 > 0), (y1, y1 > 0), (x2, x2 < 400), (y2, y2 < 300))
             if any(side and abs(value - edge) < 2 for value, (edge, side) in zip(box, inner, strict=True)):
                 cut.append((*box, kind))
-        every += [(*box, label) for box, kind in zip(moved.tolist(), part.labels.tolist(), strict=True)]
+        every += [(*box, kind) for box, kind in zip(moved.tolist(), part.labels.tolist(), strict=True)]
     assert len(kept) < len(every)
     for box in every:
         held = max((share_of(box, other) for other in kept if other[4] == box[4] and other != box), default=0)
