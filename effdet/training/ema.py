@@ -1,7 +1,8 @@
 """The exponential moving average of the weights.
 
 ``average += (1 - d) * (weights - average)`` after each optimiser step, with ``d = min(decay, (1 + n) / (10 + n))`` after
-n updates (the rule of TensorFlow's ExponentialMovingAverage), so that the first weights are soon forgotten.
+n updates (the rule of TensorFlow's ExponentialMovingAverage), so that the first weights are soon forgotten. A step that is
+skipped (:mod:`effdet.training.callbacks.nonfinite`) is no update: neither the average nor n moves.
 
 Floating buffers, the running statistics of BatchNorm, are averaged like weights: they then belong to the averaged
 weights as well as the current ones belong to the current weights. Other buffers (counters, masks) are copied.
@@ -31,9 +32,18 @@ class Ema(WeightAveraging):
         super().__init__(use_buffers=True)
         self.settings = settings
         self.updates = 0
-        """Counted on the host: a counter on the device would have to be waited for."""
         self.swapped = False
         self._pairs: _Pairs | None = None
+
+    @property
+    def updates(self) -> int:
+        """Steps that have been averaged. Counted on the device where only it knows whether a step was skipped."""
+        return self._updates + (0 if self._more is None else int(self._more))
+
+    @updates.setter
+    def updates(self, count: int) -> None:
+        self._updates = count
+        self._more: Tensor | None = None
 
     def decay(self) -> float:
         """Of the next update."""
@@ -57,9 +67,22 @@ class Ema(WeightAveraging):
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
         if trainer.global_step > self._latest_update_step:
-            self._tensors(pl_module).blend(1 - self.decay())
             self._latest_update_step = trainer.global_step
-            self.updates += 1
+            taken: Tensor | bool = pl_module.step_taken  # type: ignore[assignment]
+            self.update(pl_module, taken)
+
+    def update(self, pl_module: LightningModule, taken: Tensor | bool) -> None:
+        """Averages the weights of a step that was `taken`; a () bool tensor is not waited for."""
+        pairs = self._tensors(pl_module)
+        if isinstance(taken, Tensor):
+            self._more = taken.new_zeros((), dtype=torch.int64) if self._more is None else self._more
+            n = (self._more + self._updates).double()
+            share = 1 - ((1 + n) / (10 + n)).clamp(max=self.settings.decay)
+            pairs.blend((share * taken).float())
+            self._more += taken
+        elif taken:
+            pairs.blend(1 - self.decay())
+            self._updates += 1
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         pass  # the parent's would offer an update per epoch
@@ -115,8 +138,14 @@ class _Pairs:
         self.other_average, self.other_current = [a for a, _ in other], [c for _, c in other]
 
     @torch.no_grad()
-    def blend(self, share: float) -> None:
-        torch._foreach_lerp_(self.average, self.current, share)  # type: ignore[attr-defined]
+    def blend(self, share: float | Tensor) -> None:
+        """``average += share * (current - average)``; a share on the device, () float32, is not waited for."""
+        if isinstance(share, Tensor):  # lerp takes a number of the host only
+            moves = torch._foreach_sub(self.current, self.average)  # type: ignore[attr-defined]
+            torch._foreach_mul_(moves, share)  # type: ignore[attr-defined]
+            torch._foreach_add_(self.average, moves)  # type: ignore[attr-defined]
+        else:
+            torch._foreach_lerp_(self.average, self.current, share)  # type: ignore[attr-defined]
         _copy(self.other_average, self.other_current)
 
     @torch.no_grad()

@@ -47,6 +47,7 @@ _NOISE = (
     r"recommended to use `self\.log\(.*sync_dist=True",
     "in eval mode at the start of training",
     "is smaller than the logging interval",
+    r"Detected call of `lr_scheduler\.step\(\)` before",  # fp16's scaler has skipped the first step
     r"isinstance\(treespec, LeafSpec\)",
 )
 _EPOCH_LIMITS = {"limit_train_batches": 1.0, "overfit_batches": 0}

@@ -28,8 +28,8 @@ from heads.structures import Batch
 
 Evaluate = Callable[[nn.Module], Mapping[str, Any]]
 """Judges a model (in evaluation mode, on its device): numbers are logged as ``val/NAME``, all else is ignored."""
-Inspect = Callable[[Tensor, Tensor, Optimizer], bool]
-"""Sees (gradient norm, loss, optimiser) before an optimiser step; False where the step is skipped."""
+Inspect = Callable[[Tensor, Tensor, Optimizer], Tensor | bool]
+"""Sees (gradient norm, loss, optimiser) before an optimiser step; whether it is taken, as ``VisionModule.step_taken``."""
 
 
 class VisionModule(LightningModule):
@@ -72,6 +72,8 @@ class VisionModule(LightningModule):
         self.grad_norm: Tensor | None = None
         """Of the last optimiser step, before clipping."""
         self.last_loss: Tensor | None = None
+        self.step_taken: Tensor | bool = True
+        """Whether the last optimiser step was taken, and not skipped; a () bool tensor where only the device knows yet."""
         self.inspect: Inspect | None = None
         self.save_at: Position | None = None
         """Where the checkpoint that is being saved stands; set by the callback that saves."""
@@ -155,11 +157,17 @@ class VisionModule(LightningModule):
         parameters = [parameter for group in optimizer.param_groups for parameter in group["params"]]
         gradients = [parameter.grad for parameter in parameters if parameter.grad is not None]
         by_value = gradient_clip_algorithm == "value"
-        if not gradients or (self.inspect is None and not gradient_clip_val):
+        scaled = self.is_scaled
+        self.step_taken = True
+        if not gradients or (self.inspect is None and not gradient_clip_val and not scaled):
             return
         self.grad_norm = torch.nn.utils.get_total_norm(gradients)
         assert self.last_loss is not None
-        if self.inspect is not None and not self.inspect(self.grad_norm, self.last_loss, optimizer):
+        if self.inspect is not None:
+            self.step_taken = self.inspect(self.grad_norm, self.last_loss, optimizer)
+        elif scaled:  # fp16's scaler skips a step whose gradient overflows, with or without us
+            self.step_taken = torch.isfinite(self.grad_norm)
+        if self.step_taken is False:
             return
         if gradient_clip_val and by_value:
             torch.nn.utils.clip_grad_value_(parameters, gradient_clip_val)
@@ -168,7 +176,7 @@ class VisionModule(LightningModule):
 
     def configure_optimizers(self) -> Any:
         # fp16's scaler unscales before clipping, which a fused optimiser would do too late.
-        fused = self.device.type in ("cpu", "cuda") and self.settings.precision != "16-mixed"
+        fused = self.device.type in ("cpu", "cuda") and not self.is_scaled
         optimizer = build_optimizer(self.model, self.settings.optimizer, step_pictures=self.step_pictures, fused=fused)
         share = multiplier(self.settings.optimizer, steps=self.total_steps, steps_per_epoch=self.steps_per_epoch)
         return {
@@ -176,6 +184,11 @@ class VisionModule(LightningModule):
             # A bare function: LambdaLR saves the state of callables, and a resume would bring back an old one's.
             "lr_scheduler": {"scheduler": LambdaLR(optimizer, share), "interval": "step"},
         }
+
+    @property
+    def is_scaled(self) -> bool:
+        """Whether the loss is scaled before its gradient, as fp16 needs it."""
+        return getattr(self.trainer.precision_plugin, "scaler", None) is not None
 
     @property
     def step_pictures(self) -> int:

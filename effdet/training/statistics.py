@@ -24,19 +24,26 @@ class RunningStatistics:
         self._live = [
             value for layer in layers for value in (layer.running_mean, layer.running_var) if value is not None
         ]
+        self._counters = [layer.num_batches_tracked for layer in layers if layer.num_batches_tracked is not None]
         self._sizes = [value.numel() for value in self._live]
-        self._sound = self._flat()
+        self._sound, self._counted = self._flat(), self._counts()
 
     @torch.no_grad()
     def settle(self, finite: Tensor) -> None:
         """Keep what the step has written where it was `finite`, () bool; else go back.
 
-        Three kernels and no wait for the device.
+        A few kernels and no wait for the device.
         """
         if not self._live:
             return
         self._sound = torch.where(finite, self._flat(), self._sound)
         torch._foreach_copy_(self._live, list(self._sound.split(self._sizes)))  # type: ignore[attr-defined]
+        if self._counters:
+            self._counted = torch.where(finite, self._counts(), self._counted)
+            torch._foreach_copy_(self._counters, list(self._counted.unbind()))  # type: ignore[attr-defined]
+
+    def _counts(self) -> Tensor:
+        return torch.stack(self._counters) if self._counters else torch.empty(0, dtype=torch.int64)
 
     def _flat(self) -> Tensor:
         return torch.cat([value.detach().flatten() for value in self._live]) if self._live else torch.empty(0)

@@ -12,13 +12,12 @@ from typing import Any
 import pytest
 import torch
 import yaml
-from lightning.pytorch import Callback
 
 from effdet.training import fit, read_checkpoint
 from effdet.training.autobatch import CPU_LIMIT, largest_batch
 from effdet.training.callbacks.progress import ProgressDisplay, clock
 from effdet.training.meter import LossMeter
-from effdet.training.settings import EarlyStoppingSettings, EmaSettings, NonFiniteSettings, OptimizerSettings
+from effdet.training.settings import EarlyStoppingSettings, EmaSettings, OptimizerSettings
 from heads.structures import Batch, Targets, UserError
 from tests.training.fakes import FakeLoader, FakeModel, equal, factory, judge, settings
 
@@ -158,43 +157,6 @@ def test_accumulation_is_one_larger_batch(tmp_path: Path) -> None:
     go(tmp_path / "b", model=b, batch_size=4, trainer={"accumulate_grad_batches": 2}, **plain)
     for x, y in zip(a.parameters(), b.parameters(), strict=True):
         torch.testing.assert_close(x, y, rtol=1e-4, atol=1e-6)
-
-
-class Poison(FakeModel):
-    """Gives a loss that is not finite for the batches of some steps."""
-
-    def __init__(self, bad: range) -> None:
-        super().__init__()
-        self.bad, self.calls = bad, 0
-
-    def loss(self, outputs: Any, targets: Targets) -> dict[str, torch.Tensor]:
-        terms = super().loss(outputs, targets)
-        self.calls += 1
-        return {name: term * float("nan") for name, term in terms.items()} if self.calls in self.bad else terms
-
-
-def test_a_step_that_is_not_finite_is_skipped_and_kept(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    states: list[Any] = []
-
-    class Weights(Callback):
-        def on_train_batch_end(self, trainer: Any, module: Any, *args: Any) -> None:
-            parameters = dict(module.model.named_parameters())
-            states.append({name: parameter.detach().clone() for name, parameter in parameters.items()})
-
-    result = go(tmp_path, model=Poison(range(3, 5)), callbacks=[Weights()])
-    assert result.skipped == 2
-    assert equal(states[1], states[2]) and equal(states[1], states[3]) and not equal(states[3], states[4])
-    kept = read_checkpoint(tmp_path / "nonfinite" / "step_00000003.pt")
-    assert kept["batches"][0]["images"].shape == (4, 3, 8, 8) and kept["step"] == 3
-    assert equal(kept["batches"][0]["targets"]["category"].shape, (4,))
-    assert {name: kept["raw_state_dict"][name] for name in states[1]}.keys() == states[1].keys()
-    assert "step 3: loss or gradient is not finite, the step is skipped; its batch is in" in capsys.readouterr().out
-
-
-def test_too_many_such_steps_end_the_run(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match=r"4 steps in a row were not finite, the last was step 8; lower optimizer\.lr"):
-        go(tmp_path, model=Poison(range(5, 99)), nonfinite=NonFiniteSettings(patience=4))
-    assert len(list((tmp_path / "nonfinite").iterdir())) == 3
 
 
 def test_out_of_memory_names_the_fix(tmp_path: Path) -> None:

@@ -1,11 +1,18 @@
 """Steps whose loss or gradient is not a finite number: skipped, kept for replay, and after too many in a row the end.
 
+A skipped step moves nothing: neither weights, nor the optimiser's state, nor the average and its counter, nor BatchNorm's
+running statistics, which the forward pass has already written and which are put back. Only the count of steps goes on, and
+with it the learning-rate schedule, which is a function of that count: the run ends where it was planned to end.
+
 On the CPU the norm is looked at before the step, and a bad step's gradients are dropped: optimisers pass over parameters
-without a gradient, so weights, momentum and decay stay as they were. On CUDA looking would make the host wait for the
-device at every step. There a fused optimiser is told on the device to skip (``found_inf``, the protocol of the gradient
-scaler), and the host hears of it one step later, when the answer has long arrived. With fp16 the scaler does the skipping.
-BatchNorm's running statistics, which the forward pass has already written, are put back on either device. Several
-processes agree: a step that is bad on one is skipped on all.
+without a gradient. On CUDA looking makes the host wait for the device at every step. There a fused optimiser is told on the
+device to skip (``found_inf``, the protocol of the gradient scaler), and the host receives the result one step later, when it
+has long arrived. An optimiser without a fused kernel (rmsprop; any with fp16, whose scaler waits too) is looked at as on the
+CPU. Several processes agree: a step that is bad on one is skipped on all.
+
+fp16 multiplies the loss by a scale that it finds by trying: where the gradient overflows it skips the step and halves the
+scale, 16 times at most from its start. Such a step has a finite loss. It is skipped, but neither counted nor kept, unless the
+scale is down to 1, where nothing was multiplied.
 """
 
 from __future__ import annotations
@@ -31,7 +38,7 @@ from heads.structures import Batch
 
 @dataclass
 class _Answer:
-    """A verdict that is on its way from the device."""
+    """A result that is on its way from the device."""
 
     finite: Tensor
     """() bool on the host."""
@@ -71,6 +78,7 @@ class FiniteGuard(Callback):
         self._statistics: RunningStatistics | None = None
 
     def state_dict(self) -> dict[str, Any]:
+        self._hear()  # a checkpoint holds what has happened, also what the host has not received yet
         return {"in_a_row": self.in_a_row, "skipped": self.skipped}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
@@ -86,41 +94,49 @@ class FiniteGuard(Callback):
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         self._hear()
 
-    def inspect(self, norm: Tensor, loss: Tensor, optimizer: Optimizer) -> bool:
-        """False where the step is skipped by us (its gradients are gone)."""
+    def inspect(self, norm: Tensor, loss: Tensor, optimizer: Optimizer) -> Tensor | bool:
+        """Whether the step is taken; where it is not, its gradients are gone.
+
+        A () bool tensor on the device where the host does not know yet: the optimiser skips by itself then.
+        """
         assert self._trainer is not None and self._statistics is not None
         window, self._window = self._window, []
         seen = _Seen(self._trainer.global_step + 1, window, norm, loss)
         finite = _everywhere(torch.isfinite(norm) & torch.isfinite(loss))
         self._statistics.settle(finite)
-        if norm.device.type != "cuda":
-            return self._judge(bool(finite), seen, optimizer)
         self._hear()
-        if optimizer.param_groups[0].get("fused"):
-            optimizer.found_inf = (~finite).float()  # type: ignore[attr-defined]
+        if norm.device.type != "cuda" or not optimizer.param_groups[0].get("fused"):
+            overflowed = self._scale() > 1 and bool(_everywhere(torch.isfinite(loss)))
+            if not (taken := bool(finite)):
+                _drop_gradients(optimizer)
+            if taken or not overflowed:
+                self._count(taken, seen)
+            return taken
+        optimizer.found_inf = (~finite).float()  # type: ignore[attr-defined]
         answer = torch.empty((), dtype=torch.bool, pin_memory=True)
         answer.copy_(finite, non_blocking=True)
         arrived = torch.cuda.Event()
         arrived.record()
         self._pending = _Answer(answer, arrived, seen)
-        return True
+        return finite
+
+    def _scale(self) -> float:
+        """By which fp16 multiplies the loss; 1 in any other precision."""
+        scaler = getattr(getattr(self._trainer, "precision_plugin", None), "scaler", None)
+        return 1.0 if scaler is None else float(scaler.get_scale())
 
     def _hear(self) -> None:
         if self._pending is not None:
             answer, self._pending = self._pending, None
             answer.arrived.synchronize()
-            self._judge(bool(answer.finite), answer.seen, None)
+            self._count(bool(answer.finite), answer.seen)
 
-    def _judge(self, finite: bool, seen: _Seen, optimizer: Optimizer | None) -> bool:
+    def _count(self, finite: bool, seen: _Seen) -> None:
         if finite:
             self.in_a_row = 0
-            return True
+            return
         self.in_a_row += 1
         self.skipped += 1
-        if optimizer is not None:
-            for group in optimizer.param_groups:
-                for parameter in group["params"]:
-                    parameter.grad = None
         step, path = seen.step, self._keep(seen)
         kept = f"; its batch is in {path}, look with `effdet replay {path}`" if path else ""
         self.warn(f"step {step}: loss or gradient is not finite, the step is skipped{kept}")
@@ -130,7 +146,6 @@ class FiniteGuard(Callback):
                 "trainer.gradient_clip_val, train with trainer.precision=32, or look at the batches kept in "
                 f"{self.folder} with `effdet replay`"
             )
-        return False
 
     def _keep(self, seen: _Seen) -> Path | None:
         """Everything that it takes to run the step again: weights, batches, seeds (:mod:`effdet.training.replay`)."""
@@ -140,7 +155,6 @@ class FiniteGuard(Callback):
             return None
         module: Any = trainer.lightning_module
         rank = trainer.global_rank
-        scaler = getattr(trainer.precision_plugin, "scaler", None)
         values = {
             "kind": KIND,
             "step": seen.step,
@@ -148,7 +162,7 @@ class FiniteGuard(Callback):
             "processes": trainer.world_size,
             "seed": module.settings.seed,
             "precision": module.settings.precision,
-            "loss_scale": 1.0 if scaler is None else float(scaler.get_scale()),
+            "loss_scale": self._scale(),
             "channels_last": module.settings.channels_last,
             "freeze": list(module.freezing.parts),
             "spec": module.record.get("spec"),
@@ -164,6 +178,12 @@ class FiniteGuard(Callback):
         path = write_checkpoint(self.folder / name, values)
         self.written.append(path)
         return path
+
+
+def _drop_gradients(optimizer: Optimizer) -> None:
+    for group in optimizer.param_groups:
+        for parameter in group["params"]:
+            parameter.grad = None
 
 
 def _everywhere(finite: Tensor) -> Tensor:
