@@ -31,7 +31,7 @@ _BIAS = {
 """By kind of head."""
 
 
-def initial_rows(kind: str, like: Tensor) -> Tensor:
+def initial_rows(kind: str, like: Tensor, *, loaded: bool = False) -> Tensor:
     """New initial values for rows of the last class layer of a head.
 
     Rows of a fresh layer and rows of classes that a weight file lacks both start with these.
@@ -39,6 +39,8 @@ def initial_rows(kind: str, like: Tensor) -> Tensor:
     Args:
         kind: of the head: ``detection``, ``semantic``, ``classification`` or ``embedding``.
         like: (rows, …) weights, or (rows,) biases, of the layer: they give shape, dtype and device.
+        loaded: the layers before this one come from a file: their features may be of any size, and need no gradient from
+            these rows in the first step. The weights are zero then, and the logits are the prior's whatever the features.
 
     Returns:
         A tensor like `like`. Weights are drawn from torch's default generator.
@@ -52,6 +54,8 @@ def initial_rows(kind: str, like: Tensor) -> Tensor:
         raise ValueError(f"kind={kind!r} must be embedding or one of {', '.join(_BIAS)}")
     if like.dim() == 1:
         return torch.full_like(like, _BIAS[kind])
+    if loaded:
+        return torch.zeros_like(like)
     return torch.randn_like(like).mul_(SPREAD * like[0].numel() ** -0.5)
 
 

@@ -19,6 +19,7 @@ from effdet.cli.assemble import (
     with_class_weights,
     with_postprocess,
 )
+from effdet.cli.calibrate import training_images
 from effdet.cli.config import Config
 from effdet.cli.ranks import is_first
 from effdet.data import EvalSet, Source
@@ -48,21 +49,19 @@ def first_model(config: Config, train: Source, checkpoint: Path | None) -> tuple
         spec = with_postprocess(ModelSpec.from_dict(json.loads(saved["spec"])), config)
         return build(spec), saved.get("weights") or {"source": None}
     model = build(with_class_weights(model_spec(config, classes=class_tables(train, config.task.name)), train))
-    weights = first_weights(model, config)
+    return model, first_weights(model, config, train)
+
+
+def first_weights(model: VisionModel, config: Config, train: Source) -> Record:
+    """Load what ``weights=`` says into `model`, and say so. What the user says of preprocessing goes before the weights'."""
     chosen = {key: value for key, value in (config.get("preprocess") or {}).items() if value is not None}
-    if chosen:  # the user's word goes before the weights'
-        model.spec = model.spec.replace(preprocess=replace(model.preprocess, **chosen))
-    return model, weights
-
-
-def first_weights(model: VisionModel, config: Config) -> Record:
-    """Load what ``weights=`` says into `model`, and say so."""
     resolved = resolve(model.spec, config.weights, cached_only=config.weights != "auto")
     if resolved is None:
         if is_first() and config.weights not in (None, "none"):
             Console(stderr=True).print(
                 Panel(random_warning(model.spec), title="warning: random weights", style="yellow")
             )
+        model.spec = model.spec.replace(preprocess=replace(model.preprocess, **chosen))
         return {"source": None}
     report = load_weights(
         model,
@@ -70,6 +69,8 @@ def first_weights(model: VisionModel, config: Config) -> Record:
         strict=config.strict,
         trust=config.trust,
         conventions=config.conventions,
+        images=training_images(train, model.preprocess.size, seed=config.seed),
+        preprocess=chosen,
     )
     if is_first():
         print(report)

@@ -1,34 +1,18 @@
 """Which class of the model is which class of the data: joined by name, never by number.
 
 Two tables of the same 80 classes rarely agree in ids, and evaluating across that difference silently gives an AP near zero.
-So names decide, compared without case, spaces, ``_`` and ``-``; a few pairs of names that old sets use for one thing are
-listed in `ALIASES`. An empty join is refused.
+So names decide, by the rule of :mod:`heads.class_names`. An empty join is refused.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 
 from rich.table import Table
 from rich.text import Text
 
+from heads.class_names import same_names
 from heads.structures import ClassTable, UserError
-
-ALIASES: Mapping[str, str] = {
-    # Pascal VOC's and Cityscapes' words on the left, COCO's on the right, as `normalised` leaves them.
-    "motorbike": "motorcycle",
-    "aeroplane": "airplane",
-    "sofa": "couch",
-    "tvmonitor": "tv",
-}
-
-
-def normalised(name: str) -> str:
-    """A name without case, spaces, ``_`` and ``-``, after aliases: ``Potted_Plant`` and ``pottedplant`` are one."""
-    plain = "".join(letter for letter in name.casefold() if letter not in " _-")
-    return ALIASES.get(plain, plain)
-
 
 @dataclass(frozen=True)
 class ClassJoin:
@@ -81,31 +65,12 @@ class ClassJoin:
 
 
 def join(model_classes: ClassTable, data_classes: ClassTable) -> ClassJoin:
-    """Join two class tables by name; an equal spelling goes before a normalised one.
-
-    Two classes of the data whose names are one after normalising (``a`` and ``A``) are two classes: each is joined by its
-    exact name, and a class of the model that has neither name exactly is joined with the one that no other class has, if
-    that is only one. A class of the data that has its exact name in the model is joined with that one alone.
+    """Join two class tables by name (:func:`heads.class_names.same_names`).
 
     Raises:
         UserError: no class in common.
     """
-    exact = {name: index for index, name in enumerate(data_classes.names) if name is not None}
-    known = {name for name in model_classes.names if name is not None}
-    loose: dict[str, list[int]] = {}
-    for name, index in exact.items():
-        if name not in known:
-            loose.setdefault(normalised(name), []).append(index)
-
-    def find(name: str | None) -> int:
-        if name is None:
-            return -1
-        if name in exact:
-            return exact[name]
-        near = loose.get(normalised(name), [])
-        return near[0] if len(near) == 1 else -1
-
-    result = ClassJoin(model_classes, data_classes, tuple(find(name) for name in model_classes.names))
+    result = ClassJoin(model_classes, data_classes, same_names(model_classes.names, data_classes.names))
     if set(result.to_data) <= {-1}:
         raise UserError(
             f"model and data have no class in common: the model knows {_some(result.dropped)}, "

@@ -31,7 +31,7 @@ class Fusion(nn.Module):
             raise UserError(f"fusion {rule!r} is unknown; use one of {', '.join(FUSIONS)}")
         self.rule = rule
         self.weights = None if rule == "sum" else nn.Parameter(torch.ones(inputs))
-        self.register_buffer("constant", None, persistent=False)
+        self.register_buffer("constant", None)
 
     def shares(self) -> Tensor | None:
         """(inputs,) float32 share of each input, or None for a plain sum."""

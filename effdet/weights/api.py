@@ -12,6 +12,7 @@ from backbones.scaling import BackboneSpec
 from effdet.model import BalanceSpec, VisionModel, build, spec_for
 from effdet.weights import names
 from effdet.weights.bounds import build_described
+from effdet.weights.calibration import Images
 from effdet.weights.decide import Stated
 from effdet.weights.detect import detect_layout
 from effdet.weights.loading import Source, load_file, load_weights, locate
@@ -39,6 +40,7 @@ def create_model(
     conventions: Stated = None,
     strict: bool = True,
     trust: bool = False,
+    images: Images | None = None,
 ) -> VisionModel:
     """Build a model, by a published name or from a task and a backbone.
 
@@ -47,7 +49,7 @@ def create_model(
             :func:`effdet.model.spec_for` takes them.
         weights: None for fresh ones; True for the published ones of `name`; else as :func:`load_weights` takes them. A
             name that is not cached is fetched.
-        conventions, strict, trust: As :func:`load_weights` takes them.
+        conventions, strict, trust, images: As :func:`load_weights` takes them.
 
     Returns:
         The model in training mode. With published weights of its own it has their classes and, unless `image_size` is
@@ -75,7 +77,7 @@ def create_model(
         weights = name
     path, row = locate(weights) if isinstance(weights, (str, Path)) else (weights, None)
     file = read_weights(path, trust=trust)
-    report = load_file(model, file, row=row, strict=strict, conventions=conventions)
+    report = load_file(model, file, row=row, strict=strict, conventions=conventions, images=images)
     row = row or (names.recognise(file.path.name, file.sha256) if file.path else None)
     if row is not None and report.scope == "model" and image_size is None:
         model.spec = model.spec.replace(preprocess=model.spec.preprocess.fitted(row.size))
@@ -102,7 +104,7 @@ def load(
     file = read_weights(path, trust=trust, raw=raw)
     if "spec" in file.metadata:
         model = build_described(file.metadata["spec"], file.tensors, file.source)
-        load_file(model, file)
+        load_file(model, file, statistics=False)
     else:
         model = _published(file, row)
     return model.to(device).eval()

@@ -9,18 +9,19 @@ import torch
 from torch import Tensor
 
 from effdet.model import VisionModel
-from effdet.weights.class_tables import is_unnamed, matching_rows, normalised
+from effdet.weights.class_tables import is_unnamed, matching_rows
 from effdet.weights.report import CarriedOver
 from heads.detection import DetectionHead
+from heads.prior import initial_rows
 from heads.structures import ClassTable
 
-_LAYERS = {
-    "detection": "class_net.predict",
-    "classification": "classifier",
-    "semantic": "classifier",
-    "embedding": "prototypes",
+_LAYERS: Mapping[str, tuple[str, ...]] = {
+    "detection": ("class_net.predict",),
+    "classification": ("classifier",),
+    "semantic": ("classifier", "auxiliary.classifier"),
+    "embedding": ("prototypes",),
 }
-"""By kind of head: the module whose output channels are classes."""
+"""By kind of head: the modules whose output channels are classes."""
 
 
 @dataclass
@@ -38,7 +39,8 @@ def fit_class_layers(
     """Bring the file's class rows to the model's classes.
 
     Where the tables agree, or one of them only counts and both have the same number, the rows stay as they are. Else each
-    class of the model that the file also names gets the file's rows and the others keep the model's.
+    class of the model that the file also names gets the file's rows. The others start at the head's prior
+    (:func:`heads.prior.initial_rows`), whatever the size of the file's features.
 
     Args:
         state: The file's tensors under our names.
@@ -47,28 +49,28 @@ def fit_class_layers(
     """
     result = ClassRows()
     for head, spec in model.spec.heads.items():
-        layer = _LAYERS.get(spec.kind)
-        prefix = f"heads.{head}.{layer}."
-        keys = [key for key in _last_keys(own, prefix) if key in state]
-        if layer is None or not keys:
-            continue
         module = model.heads[head]
         per_cell = module.anchor_spec.per_cell if isinstance(module, DetectionHead) else 1
         target, source = model.spec.classes[head], tables.get(head)
-        if _aligned(target, source, state[keys[0]], own[keys[0]]):
-            if source is None and not is_unnamed(target):
-                result.notes.append(
-                    f"the file names no classes; its {len(target)} rows were taken in the model's order"
-                )
-            continue
-        rows = matching_rows(target, source) if source is not None else {}
-        count = len(source) if source is not None else state[keys[0]].shape[0] // per_cell
-        for key in keys:
-            result.tensors[key] = _carried(state[key], own[key], rows, count, len(target), per_cell)
-        named = [row for row, name in enumerate(target.names) if name is not None]
-        taken = tuple(str(target.names[row]) for row in named if row in rows)
-        fresh = tuple(str(target.names[row]) for row in named if row not in rows)
-        result.carried.append(CarriedOver(prefix.rstrip("."), taken, fresh))
+        for layer in _LAYERS.get(spec.kind, ()):
+            prefix = f"heads.{head}.{layer}."
+            keys = [key for key in _last_keys(own, prefix) if key in state]
+            if not keys:
+                continue
+            if _aligned(target, source, state[keys[0]], own[keys[0]]):
+                if source is None and not is_unnamed(target):
+                    result.notes.append(
+                        f"the file names no classes; its {len(target)} rows were taken in the model's order"
+                    )
+                continue
+            rows = matching_rows(target, source) if source is not None else {}
+            count = len(source) if source is not None else state[keys[0]].shape[0] // per_cell
+            for key in keys:
+                result.tensors[key] = _carried(state[key], own[key], rows, count, len(target), per_cell, spec.kind)
+            named = [row for row, name in enumerate(target.names) if name is not None]
+            taken = tuple(str(target.names[row]) for row in named if row in rows)
+            fresh = tuple(str(target.names[row]) for row in named if row not in rows)
+            result.carried.append(CarriedOver(prefix.rstrip("."), taken, fresh))
     return result
 
 
@@ -83,20 +85,29 @@ def _aligned(target: ClassTable, source: ClassTable | None, theirs: Tensor, ours
         return False
     if source is None or is_unnamed(target) or is_unnamed(source):
         return True
-    return [name and normalised(name) for name in target.names] == [name and normalised(name) for name in source.names]
+    if len(target) != len(source) or target.named != source.named:
+        return False
+    return matching_rows(target, source) == {row: row for row, named in enumerate(target.named) if named}
 
 
 def _carried(
-    theirs: Tensor, ours: Tensor, rows: Mapping[int, int], file_classes: int, model_classes: int, per_cell: int
+    theirs: Tensor,
+    ours: Tensor,
+    rows: Mapping[int, int],
+    file_classes: int,
+    model_classes: int,
+    per_cell: int,
+    kind: str,
 ) -> Tensor:
-    """Rows of `theirs` (per_cell * file classes, …) put where the model has these classes; the rest from `ours`.
+    """Rows of `theirs` (per_cell * file classes, …) put where the model has these classes; the rest at the prior.
 
     Output channel = anchor * classes + class.
     """
+    result = initial_rows(kind, ours.detach(), loaded=True)
     fits = theirs.shape[1:] == ours.shape[1:] and theirs.shape[0] == per_cell * file_classes
     if not rows or not fits:
-        return ours.clone()
-    result = ours.detach().clone().reshape(per_cell, model_classes, *ours.shape[1:])
+        return result
+    result = result.reshape(per_cell, model_classes, *ours.shape[1:])
     source = theirs.reshape(per_cell, file_classes, *theirs.shape[1:]).to(result)
     to = torch.tensor(list(rows), device=result.device)
     result[:, to] = source[:, torch.tensor(list(rows.values()), device=result.device)]

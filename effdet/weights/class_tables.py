@@ -6,6 +6,7 @@ used. Names: COCO 2017 ``categories``, PASCAL VOC 2012, Cityscapes' label table 
 
 from __future__ import annotations
 
+from heads.class_names import same_names
 from heads.structures import ClassTable, UserError
 
 _COCO = (
@@ -61,18 +62,11 @@ def is_unnamed(table: ClassTable) -> bool:
     return table.names == ClassTable.unnamed(len(table)).names
 
 
-def normalised(name: str) -> str:
-    """The form in which class names are compared: lower case, single spaces, no underscores or hyphens."""
-    return " ".join(name.lower().replace("_", " ").replace("-", " ").split())
-
-
 def matching_rows(target: ClassTable, source: ClassTable) -> dict[int, int]:
-    """For each row of `target` that `source` also names: its row there. Unnamed and merely counted rows never match."""
+    """For each row of `target` that `source` also names: its row there. Unnamed and merely counted rows never match.
+
+    Names are compared as evaluation compares them (:mod:`heads.class_names`).
+    """
     if is_unnamed(target) or is_unnamed(source):
         return {row: row for row in range(len(target))} if target == source else {}
-    where = {normalised(name): row for row, name in reversed(list(enumerate(source.names))) if name is not None}
-    return {
-        row: where[normalised(name)]
-        for row, name in enumerate(target.names)
-        if name is not None and normalised(name) in where
-    }
+    return {row: found for row, found in enumerate(same_names(target.names, source.names)) if found >= 0}

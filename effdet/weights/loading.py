@@ -8,20 +8,24 @@ from pathlib import Path
 from typing import Any, cast
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from backbones.efficientnet import EfficientNet
 from effdet.model import VisionModel
+from effdet.preprocess import Preprocess
 from effdet.weights import names
+from effdet.weights.calibration import Images, calibration_batches
 from effdet.weights.class_layers import ClassRows, fit_class_layers
 from effdet.weights.conventions import Conventions, apply_conventions
 from effdet.weights.decide import Stated, decide
 from effdet.weights.detect import detect_layout, to_ours
+from effdet.weights.folded import unfold, without_statistics
 from effdet.weights.layouts.effdet import fit_biases
 from effdet.weights.layouts.modules import BACKBONE
 from effdet.weights.names import NamedWeights
 from effdet.weights.read import WeightFile, WeightsError, read_weights
 from effdet.weights.report import LoadReport
+from effdet.weights.statistics import put_back
 from effdet.weights.wider import fresh_parts
 from heads.detection import DetectionHead, anchors
 
@@ -45,6 +49,8 @@ def load_weights(
     trust: bool = False,
     conventions: Stated = None,
     raw: bool = False,
+    images: Images | None = None,
+    preprocess: Mapping[str, Any] | None = None,
 ) -> LoadReport:
     """Load a file's weights and bring the model to the file's conventions.
 
@@ -59,12 +65,17 @@ def load_weights(
         conventions: Needed where file and name leave them open: the name of weights that the file is like, a family
             (``tf``, ``timm``, …), ``model`` for the model's own, or a mapping such as ``{"padding": "same", "mean": […]}``.
         raw: Of our own checkpoints, the raw weights and not their average.
+        images: What the model will be trained on, for a file whose BatchNorms are folded away: their statistics are measured
+            on it. Paths, PIL images or (h, w, 3) uint8 RGB arrays, some 64 to 200, or a function that gives them, which is
+            called only if they are needed. None takes generated images, which give training a rougher start.
+        preprocess: Fields of :class:`effdet.preprocess.Preprocess` that the model shall have whatever the file's conventions.
 
     Raises:
         UserError: the file can't be read, its conventions are open, or it does not fit.
     """
     path, row = locate(source) if isinstance(source, (str, Path)) else (source, None)
-    return load_file(model, read_weights(path, trust=trust, raw=raw), row=row, strict=strict, conventions=conventions)
+    file = read_weights(path, trust=trust, raw=raw)
+    return load_file(model, file, row=row, strict=strict, conventions=conventions, images=images, preprocess=preprocess)
 
 
 def locate(source: str | Path) -> tuple[Path, NamedWeights | None]:
@@ -87,8 +98,11 @@ def load_file(
     row: NamedWeights | None = None,
     strict: bool = True,
     conventions: Stated = None,
+    images: Images | None = None,
+    preprocess: Mapping[str, Any] | None = None,
+    statistics: bool = True,
 ) -> LoadReport:
-    """:func:`load_weights` for a file that has been read already."""
+    """:func:`load_weights` for a file that has been read already; without `statistics`, bit by bit as it is."""
     whole = model if isinstance(model, VisionModel) else None
     backbone = model.backbone if isinstance(model, VisionModel) else model
     layout = detect_layout(file.tensors)
@@ -105,7 +119,9 @@ def load_file(
         stated=conventions,
         row=row,
     )
-    notes = list(file.notes)
+    unfolded = unfold(state, own)
+    state = dict(unfolded.tensors)
+    notes = [*file.notes, *unfolded.notes]
     if layout == "effdet" and scope == "model":
         state, more = fit_biases(state, own)
         notes += more
@@ -119,7 +135,36 @@ def load_file(
     with torch.no_grad():
         for key, value in usable.items():
             own[key].copy_(value)
-    return replace(report, changes=apply_conventions(model, settled, scope=scope))
+    changes = apply_conventions(model, settled, scope=scope)
+    if preprocess and isinstance(model, VisionModel):
+        model.spec = model.spec.replace(preprocess=replace(model.preprocess, **preprocess))
+    norms = _norms(model)
+    for name in unfolded.norms:
+        cast(Tensor, norms[name].running_var).fill_(1 - norms[name].eps)  # an identity under the model's epsilon
+    loaded = {name: norms[name] for name in norms if f"{name}.weight" in usable}
+    bare = without_statistics(state, loaded) if statistics else ()
+    if bare:
+        pixels = model.preprocess if isinstance(model, VisionModel) else _bare_preprocess(settled)
+        count = put_back(model, {name: norms[name] for name in bare}, calibration_batches(images, pixels))
+        report = replace(report, measured=_measured(len(bare), count, images), without_statistics=bare)
+    return replace(report, changes=changes)
+
+
+def _norms(model: VisionModel | EfficientNet) -> dict[str, nn.BatchNorm2d]:
+    """Every BatchNorm under the names of a model's state; a bare backbone's begin with ``backbone.``."""
+    prefix = "" if isinstance(model, VisionModel) else BACKBONE
+    return {prefix + name: layer for name, layer in model.named_modules() if isinstance(layer, nn.BatchNorm2d)}
+
+
+def _bare_preprocess(conventions: Conventions) -> Preprocess:
+    """Pixels for a bare backbone, which carries none."""
+    known = {name: value for name in ("mean", "std") if (value := getattr(conventions, name)) is not None}
+    return Preprocess(size=conventions.size or (224, 224), resize="stretch", **known)
+
+
+def _measured(norms: int, count: int, images: Images | None) -> str:
+    where = f"{count} generated images" if images is None else f"{count} images of yours"
+    return f"{norms} BatchNorms were folded away; their statistics were measured on {where}"
 
 
 def _scope(state: Mapping[str, Tensor], model: VisionModel | None) -> str:

@@ -41,6 +41,10 @@ class LoadReport:
     """(key, shape in the file, shape in the model); not loaded."""
     changes: tuple[str, ...] = ()
     """What the file's conventions changed in the model."""
+    measured: str = ""
+    """For a file whose BatchNorms are folded away: where their statistics come from."""
+    without_statistics: tuple[str, ...] = ()
+    """The model's BatchNorms of which the file has no statistics."""
     notes: tuple[str, ...] = ()
     sha256: str | None = None
 
@@ -69,6 +73,8 @@ class LoadReport:
         for key, file_shape, model_shape in self.changed_shape:
             lines.append(f"  changed shape  {key}: {list(file_shape)} in the file, {list(model_shape)} in the model")
         lines += [f"  changed        {change}" for change in self.changes]
+        if self.measured:
+            lines.append(f"  statistics     {self.measured}")
         lines += [f"  note           {note}" for note in self.notes]
         return "\n".join(lines)
 

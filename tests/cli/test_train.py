@@ -128,17 +128,25 @@ def test_a_model_that_is_not_there(words, text, small_coco, monkeypatch, tmp_pat
         effdet.evaluate([*words, "data=coco", f"data.root={small_coco}"])
 
 
+def training_set(root: Path):
+    from effdet.cli.assemble import open_splits
+
+    config = composed("train", "data=coco", f"data.root={root}")
+    return open_splits(config, "train", wanted=config.task.needs)[0]
+
+
 def test_random_weights_are_said_aloud(small_coco, tmp_path, monkeypatch, capsys):
     from effdet.cli.start import first_weights
     from effdet.model import build, spec_for
 
     monkeypatch.setenv("EFFDET_CACHE", str(tmp_path))
     model = build(spec_for(task="detection", backbone="lite0", num_classes=2))
-    assert first_weights(model, composed("train")) == {"source": None}
+    train = training_set(small_coco)
+    assert first_weights(model, composed("train"), train) == {"source": None}
     text = " ".join(capsys.readouterr().err.split())
     assert "random weights" in text
     assert "weights=auto would fetch" in text
-    assert first_weights(model, composed("train", "weights=none")) == {"source": None}
+    assert first_weights(model, composed("train", "weights=none"), train) == {"source": None}
     assert capsys.readouterr().err == ""
 
 
@@ -151,10 +159,11 @@ def test_a_backbones_file_is_loaded_and_recorded(data_root, small_coco, tmp_path
     if not path.is_file():
         pytest.skip(f"no {path}")
     model = build(spec_for(task="detection", backbone="lite0", num_classes=2))
-    record = first_weights(model, composed("train", "backbone=lite0", f"weights={path}"))
+    record = first_weights(model, composed("train", "backbone=lite0", f"weights={path}"), training_set(small_coco))
     assert record["scope"] == "model"
     assert len(record["sha256"]) == 64
-    assert "matched" in capsys.readouterr().out
+    text = capsys.readouterr().out
+    assert "matched" in text and "folded away; their statistics were measured on" in text and "images of yours" in text
 
 
 @pytest.mark.slow

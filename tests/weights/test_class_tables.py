@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from effdet.weights.class_tables import NAMES, class_table, is_unnamed, matching_rows, normalised
+from effdet.evaluation import join
+from effdet.weights.class_tables import NAMES, class_table, is_unnamed, matching_rows
 from heads.structures import ClassTable, UserError
 
 
@@ -41,9 +42,42 @@ def test_an_unknown_table_lists_the_known() -> None:
 
 
 def test_names_match_whatever_their_spelling() -> None:
-    assert normalised(" Traffic_Light ") == normalised("traffic-light") == "traffic light"
     target = ClassTable.of(["Person", "tram", "traffic_light"])
     assert matching_rows(target, class_table("coco90")) == {0: 0, 2: 9}
+
+
+def test_all_classes_of_voc_are_found_in_coco_and_back() -> None:
+    voc, coco = class_table("voc"), class_table("coco80")
+    rows = matching_rows(voc, coco)
+    words = {
+        "aeroplane": "airplane",
+        "diningtable": "dining table",
+        "motorbike": "motorcycle",
+        "pottedplant": "potted plant",
+        "sofa": "couch",
+        "tvmonitor": "tv",
+    }
+    assert [coco.names[rows[row]] for row in range(20)] == [words.get(str(name), name) for name in voc.names]
+    assert join(coco, voc).missing == ()
+    back = matching_rows(coco, voc)
+    assert {target: source for source, target in back.items()} == rows
+    assert join(voc, coco).dropped == ()
+
+
+@pytest.mark.parametrize(
+    ("wanted", "known"),
+    [("voc", "coco90"), ("coco90", "voc"), ("cityscapes", "coco80"), ("cityscapes_things", "cityscapes")],
+)
+def test_rows_are_found_as_evaluation_finds_them(wanted: str, known: str) -> None:
+    target, source = class_table(wanted), class_table(known)
+    expected = {data: model for model, data in enumerate(join(source, target).to_data) if data >= 0}
+    assert matching_rows(target, source) == expected
+
+
+def test_an_equal_spelling_goes_before_others() -> None:
+    plates = ClassTable.of(["a", "A", "Sofa", "couch"])
+    assert matching_rows(plates, plates) == {0: 0, 1: 1, 2: 2, 3: 3}
+    assert matching_rows(ClassTable.of(["A", "sofa"]), plates) == {0: 1, 1: 2}
 
 
 def test_tables_that_only_count_match_nothing_but_themselves() -> None:

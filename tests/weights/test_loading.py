@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -15,7 +17,7 @@ from effdet.weights import WeightsError, class_table, create_model, load_weights
 from effdet.weights.layouts import effdet as effdet_layout
 from effdet.weights.layouts import timm as timm_layout
 from effdet.weights.loading import MisfitError
-from heads.structures import ClassTable
+from heads.structures import ClassTable, Targets
 
 DETECTOR = "tf_efficientdet_lite0"
 CLASS_ROWS = "heads.detection.class_net.predict.pointwise.weight"
@@ -120,7 +122,6 @@ def test_rows_are_carried_over_by_class_name() -> None:
     source = create_model(DETECTOR, classes=class_table("coco90"), image_size=64)
     torch.nn.init.normal_(source.get_parameter(CLASS_ROWS.replace("weight", "bias")))
     target = create_model(DETECTOR, classes=ClassTable.of(["unicorn", "Traffic_Light", "person"]), image_size=64)
-    fresh = target.get_parameter(CLASS_ROWS).detach().clone().reshape(9, 3, -1)
     report = load_weights(target, peer_state(source), conventions="google/efficientdet-lite0")
     (carried,) = report.carried_over
     assert carried.taken == ("Traffic_Light", "person") and carried.fresh == ("unicorn",)
@@ -130,7 +131,8 @@ def test_rows_are_carried_over_by_class_name() -> None:
     assert torch.equal(ours[:, 1], theirs[:, 9]) and torch.equal(
         ours[:, 2], theirs[:, 0]
     )  # channel = anchor * K + class
-    assert torch.equal(ours[:, 0], fresh[:, 0])
+    bias = target.get_parameter(CLASS_ROWS.replace("weight", "bias")).reshape(9, 3)
+    assert not ours[:, 0].any() and torch.allclose(bias[:, 0].sigmoid(), torch.tensor(0.01))
     box = CLASS_ROWS.replace("class_net", "box_net")
     assert torch.equal(target.get_parameter(box), source.get_parameter(box))
     assert target.classes["detection"].names == ("unicorn", "Traffic_Light", "person")
@@ -138,10 +140,36 @@ def test_rows_are_carried_over_by_class_name() -> None:
 
 def test_classes_that_only_count_carry_nothing_into_another_number() -> None:
     target = create_model(DETECTOR, num_classes=5, image_size=64)
-    before = target.get_parameter(CLASS_ROWS).detach().clone()
     report = load_weights(target, peer_state(detector()), conventions="google/efficientdet-lite0")
     assert report.complete and report.carried_over[0].taken == ()
-    assert torch.equal(before, target.get_parameter(CLASS_ROWS))
+    assert not target.get_parameter(CLASS_ROWS).any()
+
+
+@pytest.mark.parametrize(
+    ("classes", "taken"), [(["unicorn"], 0), (["person", "griffin", "unicorn"], 1)], ids=["all new", "two new"]
+)
+@pytest.mark.parametrize("objects", [0, 1, 60])
+def test_rows_of_new_classes_start_at_the_focal_prior(classes: list[str], taken: int, objects: int) -> None:
+    """Whatever was carried over: here the depthwise part before them answers a hundred times too loud."""
+    source = create_model(DETECTOR, classes=class_table("coco90"), image_size=64)
+    source.get_parameter("heads.detection.class_net.predict.depthwise.weight").data.mul_(100)
+    target = create_model(DETECTOR, classes=ClassTable.of(classes), image_size=64)
+    report = load_weights(target, peer_state(source), conventions="google/efficientdet-lite0")
+    assert len(report.carried_over[0].taken) == taken
+    head, images = target.heads["detection"], torch.randn(2, 3, 64, 64)
+    with torch.no_grad():
+        output = target.train()(images)["detection"]
+    output = replace(output, class_logits=output.class_logits[..., taken:])  # the new ones
+    corner = torch.rand(2, objects, 2) * 32
+    boxes = torch.cat([corner, corner + 8 + torch.rand(2, objects, 2) * 24], 2)
+    labels = torch.randint(0, len(classes) - taken, (2, objects))
+    matches = head.match(output, boxes, labels)
+    positives = int((matches >= 0).sum())
+    entries = output.class_logits.numel()
+    # Focal loss at p = 0.01, alpha 0.25, gamma 1.5: alpha (1 - p)^1.5 ln(1 / p) and (1 - alpha) p^1.5 ln(1 / (1 - p)).
+    prior = positives * 0.25 * 0.99**1.5 * math.log(100) - (entries - positives) * 0.75 * 0.01**1.5 * math.log(0.99)
+    loss = head.loss(output, Targets(boxes=boxes, labels=labels))["class"]
+    assert float(loss) == pytest.approx(prior / max(positives, 1), rel=1e-4)
 
 
 def test_a_model_that_only_counts_gets_the_files_class_names() -> None:

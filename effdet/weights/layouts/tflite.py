@@ -22,6 +22,7 @@ import torch
 from torch import Tensor
 
 from effdet.weights.flatbuffer import FlatbufferError, LiteGraph, LiteOperator, LiteTensor, read_graph
+from effdet.weights.folded import shared_over_levels
 
 _EPS = 1e-3
 _LEVEL_SHIFT = 3  # Google counts levels from 3
@@ -198,17 +199,8 @@ def _shared(state: dict[str, np.ndarray], net: str, repeat: int, levels: dict[in
     ordered = [levels[level] for level in range(count)]
     steps = np.stack([item.steps for item in ordered], axis=1).astype(np.float64)  # (out, levels)
     weights = np.stack([item.weight[:, :, 0, 0] for item in ordered], axis=1).astype(np.float64)  # (out, levels, in)
-    integers = weights / steps[:, :, None]
-    left, size, right = np.linalg.svd(integers, full_matrices=False)
-    shared, gamma = right[:, 0] * size[:, :1], left[:, :, 0] * steps  # (out, in), (out, levels)
-    misfit = float(np.abs(integers - left[:, :, :1] * (right[:, 0] * size[:, :1])[:, None]).max())
-    # Only the product is known; let the mean of |gamma| be one, which leaves the weights at their usual size.
-    scale = np.abs(gamma).mean(axis=1)
-    dead = size[:, 0] == 0
-    scale[dead] = 1.0
-    gamma[dead] = 1.0
-    sign = np.where(gamma.sum(axis=1) < 0, -1.0, 1.0) * scale
-    gamma, shared = gamma / sign[:, None], shared * sign[:, None]
+    solved, gains, misfit = shared_over_levels(torch.from_numpy(weights), torch.from_numpy(steps))
+    shared, gamma = solved.numpy(), gains.numpy()
     channels = shared.shape[0]
     state[f"{net}.conv_rep.{repeat}.conv_pw.weight"] = shared.astype(np.float32)[:, :, None, None]
     state[f"{net}.conv_rep.{repeat}.conv_pw.bias"] = np.zeros(channels, np.float32)
