@@ -29,8 +29,9 @@ class _Moments:
         self.mean: Tensor | None = None
         self.squares: Tensor | None = None
 
-    def add(self, x: Tensor) -> None:
-        """`x`: (B, C, H, W)."""
+    def __call__(self, module: nn.Module, inputs: tuple[Tensor, ...]) -> None:
+        """A forward pre-hook of the layer, whose one input is (B, C, H, W)."""
+        x = inputs[0]
         count = x.numel() // x.shape[1]
         variance, mean = torch.var_mean(x.float(), dim=(0, 2, 3), correction=0)
         mean, squares = mean.double().cpu(), variance.double().cpu() * count
@@ -70,8 +71,7 @@ def put_back(model: VisionModel | EfficientNet, norms: Mapping[str, nn.BatchNorm
     images = 0
     with ExitStack() as stack:
         for name, norm in norms.items():
-            hook = norm.register_forward_pre_hook(lambda _, inputs, seen=moments[name]: seen.add(inputs[0]))
-            stack.callback(hook.remove)
+            stack.callback(norm.register_forward_pre_hook(moments[name]).remove)
         try:
             model.eval()
             with torch.autocast(parameter.device.type, enabled=False):

@@ -53,7 +53,8 @@ def folded_identities(model: VisionModel) -> dict[str, torch.Tensor]:
     state = {key: value.clone() for key, value in model.state_dict().items()}
     for name, layer in model.named_modules():
         if isinstance(layer, ConvNormAct):
-            gain = layer.norm.weight / (layer.norm.running_var + layer.norm.eps).sqrt()
+            variance = layer.norm.get_buffer("running_var")
+            gain = layer.norm.weight / (variance + layer.norm.eps).sqrt()
             state[f"{name}.conv.weight"] *= gain.detach().view(-1, 1, 1, 1)
             state[f"{name}.norm.bias"] -= (gain * layer.norm.running_mean).detach()
             state[f"{name}.norm.weight"].fill_(1)
