@@ -14,6 +14,7 @@ from rich.text import Text
 from heads.class_names import same_names
 from heads.structures import ClassTable, UserError
 
+
 @dataclass(frozen=True)
 class ClassJoin:
     """For each class of the model its class in the data."""
