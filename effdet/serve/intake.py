@@ -21,6 +21,7 @@ from effdet.data.images import DECODE_ERRORS
 from effdet.inference import as_array
 from effdet.serve.refusal import Refusal
 from effdet.serve.settings import ServeSettings
+from heads.structures import UserError
 
 FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "GIF")
 """What is decoded; each further format would be a further decoder to attack."""
@@ -77,6 +78,8 @@ def decode(data: bytes, settings: ServeSettings) -> np.ndarray:
     try:
         image.load()
         return as_array(image)
+    except UserError as error:
+        raise Refusal(422, f"the picture cannot be decoded ({str(error)[:200]})") from None
     except DECODE_ERRORS as error:
         reason = (str(error).splitlines() or [type(error).__name__])[0]
         raise Refusal(422, f"the picture cannot be decoded ({reason[:200]})") from None
