@@ -16,8 +16,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from backbones.layers import DropPath
 from effdet.training.first_loss import FIRST_LOSSES
+from effdet.training.randomness import without_dropout
 from heads.structures import Batch, Targets, UserError
 
 PERFECT = 0.999
@@ -168,23 +168,13 @@ def _stepped(model: nn.Module, batch: Batch, loss: Tensor) -> float:
 
 @contextmanager
 def _unchanged(model: nn.Module) -> Iterator[None]:
-    """Put weights, statistics, gradients, modes and random state back; chance (drop-path, dropout) is off inside."""
+    """Put weights, statistics, gradients, modes and random state back; dropout of every kind is off inside."""
     state = {name: value.detach().clone() for name, value in model.state_dict().items()}
     modes = [(module, module.training) for module in model.modules()]
-    rates = [(module, module.rate) for module in model.modules() if isinstance(module, DropPath)]
-    dropouts = [(module, module.p) for module in model.modules() if isinstance(module, nn.Dropout)]
     try:
-        with torch.random.fork_rng():
-            for layer, _ in rates:
-                layer.rate = 0.0
-            for layer, _ in dropouts:
-                layer.p = 0.0
+        with torch.random.fork_rng(), without_dropout(model):
             yield
     finally:
-        for layer, rate in rates:
-            layer.rate = rate
-        for layer, p in dropouts:
-            layer.p = p
         model.load_state_dict(state)
         model.zero_grad(set_to_none=True)
         for module, training in modes:

@@ -29,8 +29,9 @@ def small_model(**options) -> VisionModel:
             elif name.endswith("running_var"):
                 value.uniform_(0.5, 1.5)
         if "detection" in model.heads:
-            model.heads["detection"].class_net.predict.pointwise.weight.mul_(30)
-            model.heads["detection"].class_net.predict.pointwise.bias.add_(2)
+            last = model.heads["detection"].class_net.last
+            last.weight.normal_(std=30 * last.in_channels**-0.5)
+            last.bias.add_(2)
     return model
 
 

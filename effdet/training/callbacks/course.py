@@ -7,6 +7,7 @@ from collections.abc import Callable
 from lightning.pytorch import Callback, LightningModule, Trainer
 from torch import nn
 
+from effdet.training.randomness import dropouts
 from heads.structures import UserError
 
 
@@ -41,9 +42,8 @@ class DropoutCourse(AtEpoch):
 
     def at_epoch(self, trainer: Trainer, module: LightningModule, epoch: int) -> None:
         heads: nn.ModuleDict = module.model.heads  # type: ignore[union-attr,assignment]
-        for layer in heads[self.head].modules():
-            if isinstance(layer, nn.modules.dropout._DropoutNd):
-                layer.p = self.rate(epoch)
+        for layer in dropouts(heads[self.head]):
+            layer.p = self.rate(epoch)
 
 
 class HeadsFirst(AtEpoch):
