@@ -136,7 +136,11 @@ class DataSpec:
         """`root`, which must be there."""
         if self.root is None:
             keys = f"data.{self.file_split}_images and data.{self.file_split}_annotations"
-            raise MissingSplit(f"{self.title}: say where it lies, with data.root=DIR or with {keys}")
+            text = f"{self.title}: say where it lies, with data.root=DIR or with {keys}"
+            others = any(
+                getattr(self, f"{split}_{part}") is not None for split in SPLITS for part in ("images", "annotations")
+            )
+            raise MissingSplit(text, kind="missing-split") if others else DataError(text)
         if not self.root.is_dir():
             raise DataError(f"{self.title}: data.root={self.root} is not a folder")
         return self.root

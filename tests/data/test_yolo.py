@@ -62,7 +62,7 @@ def test_flat_folder_with_val_fraction(yolo_set):
     names = [{record.file_name for record in part.records} for part in parts]
     assert len(names[0] | names[1]) == 12
     assert not names[0] & names[1]
-    with pytest.raises(DataError, match=r"images/val or val/images.*data.val_fraction=0.1"):
+    with pytest.raises(DataError, match=r"images/val or val/images.*data.val_images=DIR.*data.val_fraction=0.1"):
         opened(root, split="val")
 
 
@@ -78,7 +78,8 @@ def test_split_folders_and_lists(yolo_set, tmp_path):
     ("line", "message"),
     [
         ("0 0.5 0.5 0.2", "3 numbers after the class"),
-        ("0 0.5 0.5 0.2 0.2 0.9", "5 numbers after the class"),
+        ("0 0.5 0.5 0.2 0.2 1.1", "5 numbers after the class"),
+        ("0 0.5 0.5 0.2 0.2 0.4 0.4 2", "7 numbers after the class.*keypoints need kpt_shape"),
         ("a 0.5 0.5 0.2 0.2", "must be numbers"),
         ("2 0.5 0.5 0.2 0.2", "class 2 must be a whole number from 0 to 1"),
         ("-1 0.5 0.5 0.2 0.2", "class -1 must be"),
@@ -110,7 +111,7 @@ def test_broken_yaml(yolo_set, yaml):
 
 
 def test_no_labels_at_all(yolo_set):
-    with pytest.raises(DataError, match="none of 2 pictures has a label file, such as a.txt"):
+    with pytest.raises(DataError, match="none of 2 images has a label file, such as a.txt"):
         opened(yolo_set({"train/a": None, "train/b": None}))
 
 

@@ -47,6 +47,17 @@ KINDS: dict[str, Kind] = {
     "link-loop": Kind("note", "link that leads back to a folder around it", "Remove it; it is not followed."),
     "bad-yaml": Kind("error", "data.yaml that cannot be used", "Mend the file: names numbered from 0, and the splits."),
     "unreadable-set": Kind("error", "the split cannot be read", "Do what the message says."),
+    "missing-split": Kind("note", "split that is not there", "Nothing, if the set is not to have it."),
+    "outside-root": Kind(
+        "warning",
+        "path that leads out of data.root",
+        "What lies inside data.root is read where it is there; correct the path.",
+    ),
+    "label-confidence": Kind(
+        "warning",
+        "label that ends with a confidence",
+        "It is left aside: check that these are labels, not predictions.",
+    ),
     "no-class-names": Kind("error", "no class names", "Add data.yaml with names, or classes.txt."),
     "missing-annotation": Kind(
         "error", "listed, but no annotation file", "Restore the file, or take the name off the list.", _DROP_PICTURE

@@ -66,6 +66,8 @@ def open_splits(spec: DataSpec, splits: Sequence[str], issues: Issues) -> list[S
             opened.append(_open(replace(spec, split=name), issues))
         except MissingSplit as error:
             lacking.append(error)
+            if error.kind:
+                issues.note(error.kind, error.file or replace(spec, split=name).title, str(error), split=name)
         except DataError as error:
             issues.note(error.kind or "unreadable-set", error.file or spec.title, str(error), split=name)
             failed = True

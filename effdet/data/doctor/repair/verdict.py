@@ -40,6 +40,7 @@ class Verdict:
     @classmethod
     def of(cls, issues: Issues, done: Counter[str]) -> Self:
         """What the findings of a set ask for."""
+        done["label files without an image left out"] += issues.counts["label-without-picture"]
         rows: dict[str, set[int]] = {}
         for issue in issues:
             known = issues.kind(issue.kind)

@@ -1,0 +1,259 @@
+"""What a YOLO set says of itself: ``data.yaml`` (or darknet's ``obj.data``), its splits, its names, its label files.
+
+Scalars of the YAML are read as text, so that a class may be called ``no`` or ``007``. Paths follow
+:mod:`effdet.data.places`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from effdet.data.checks import DataError, Findings, MissingSplit
+from effdet.data.listing import images_below, lines_of, text_of
+from effdet.data.places import ImageFinder, find
+from effdet.data.scalars import whole
+from effdet.data.spec import SPLIT_FOLDERS, DataSpec, inside
+
+YAMLS = ("data.yaml", "data.yml", "dataset.yaml", "dataset.yml")
+NOTHING = ("", "~", "null", "none")
+
+
+@dataclass(frozen=True)
+class Settings:
+    """The content of ``data.yaml``."""
+
+    values: dict[str, Any]
+    """Keys with texts, lists and mappings of texts; empty where there is no file."""
+    root: Path
+    """``data.root``, else the folder of the YAML."""
+    file: Path | None = None
+
+    @property
+    def bases(self) -> list[Path]:
+        """Folders from which paths count: the YAML's key ``path``, its folder, ``data.root``."""
+        folders = [self.root] if self.file is None else [self.file.parent, self.root]
+        stated = self.values.get("path")
+        if isinstance(stated, str) and stated.lower() not in NOTHING:
+            within, outside = find(stated, self.root, folders, Path.is_dir)
+            folders = [*([within] if within else []), *folders, *([outside] if outside else [])]
+        return list(dict.fromkeys(folders))
+
+    @property
+    def where(self) -> str:
+        """How messages call the file."""
+        return "data.yaml" if self.file is None else self.file.name
+
+
+def read_settings(spec: DataSpec) -> Settings:
+    """The settings of a set; those without values where it has no file of them."""
+    given = spec.annotations
+    path = given if given is not None and given.suffix.lower() in (".yaml", ".yml", ".data") else None
+    if path is None and spec.root is not None:
+        root = spec.need_root()
+        path = next((root / name for name in (*YAMLS, "obj.data") if (root / name).is_file()), None)
+        if path is None:
+            others = sorted(
+                entry for entry in root.glob("*.y*ml") if entry.is_file() and not entry.name.startswith(".")
+            )
+            others = [entry for entry in others if "names" in _content(entry, spec)]
+            path = others[0] if len(others) == 1 else None
+    if path is None:
+        named = [folder.parent for folder in (given, spec.images) if folder is not None]
+        return Settings({}, spec.root or (named[0] if named else Path()))
+    content = _darknet(path) if path.suffix.lower() == ".data" else _content(path, spec)
+    return Settings(content, spec.root or path.parent, path)
+
+
+def _content(path: Path, spec: DataSpec) -> dict[str, Any]:
+    import yaml
+
+    try:
+        content = yaml.load(text_of(path, kind="bad-yaml"), yaml.BaseLoader)  # scalars stay text
+    except (yaml.YAMLError, RecursionError) as error:
+        text = f"{spec.title}: {path} cannot be read ({str(error).splitlines()[0]})"
+        raise DataError(text, kind="bad-yaml", file=path) from None
+    if not isinstance(content, dict):
+        raise DataError(f"{spec.title}: {path} must hold keys such as names, train and val", kind="bad-yaml", file=path)
+    return content
+
+
+def _darknet(path: Path) -> dict[str, str]:
+    """Lines ``key = value`` of darknet's ``obj.data``."""
+    pairs = (line.partition("=") for line in lines_of(path))
+    return {key.strip(): value.strip() for key, _, value in pairs}
+
+
+def text_at(settings: Settings, key: str, value: Any, spec: DataSpec) -> str:
+    """A scalar of the YAML. (The text of lists of aliases of lists of aliases would fill the memory.)"""
+    if not isinstance(value, str):
+        text = f"{spec.title}: {key} in {settings.where} must hold words, got a {type(value).__name__}"
+        raise DataError(text, kind="bad-yaml", file=settings.file or settings.root)
+    return value
+
+
+def class_names(spec: DataSpec, settings: Settings, findings: Findings) -> list[str]:
+    """The names of the classes in the order of their numbers; a name that occurs twice is noted."""
+    names, file = _names(spec, settings)
+    first: dict[str, int] = {}
+    for label, name in enumerate(names):
+        if name in first:
+            text = (
+                f"{name!r} is the name of class {first[name]} and of class {label}: rename one, or let effdet doctor join "
+                "them (doctor.fix=true)"
+            )
+            findings.error("duplicate-category", file, text, item=f"class {label}")
+        first.setdefault(name, label)
+    return names
+
+
+def _names(spec: DataSpec, settings: Settings) -> tuple[list[str], Path | str]:
+    names, file = settings.values.get("names"), settings.file or settings.root
+    if spec.classes:
+        return list(spec.classes), "data.classes"
+    if isinstance(names, dict):
+        labels = {whole(label): name for label, name in names.items()}
+        if set(labels) != set(range(len(names))):
+            raise DataError(
+                f"{spec.title}: names in {settings.where} must be numbered 0 … {len(names) - 1}, "
+                f"got {sorted(map(str, names))[:8]}",
+                kind="bad-yaml",
+                file=file,
+            )
+        return [text_at(settings, "names", labels[label], spec).strip() for label in range(len(names))], file
+    if isinstance(names, list) and names:
+        return [text_at(settings, "names", name, spec).strip() for name in names], file
+    listed = [base / name for base in settings.bases for name in ("classes.txt", "labels/classes.txt", "obj.names")]
+    if spec.annotations is not None and spec.annotations.is_dir():
+        listed.insert(0, spec.annotations / "classes.txt")
+    if isinstance(names, str) and names.lower() not in NOTHING:
+        within, outside = find(names, settings.root, settings.bases, Path.is_file)
+        listed = [path for path in (within, outside) if path] + listed
+    for path in listed:
+        if path.is_file():
+            return lines_of(path), path
+    text = f"{spec.title}: no class names: give data.yaml with names, classes.txt, or data.classes=[…]"
+    raise DataError(text, kind="no-class-names", file=file)
+
+
+def keypoint_numbers(spec: DataSpec, settings: Settings) -> int:
+    """Numbers of a line that follow its box: K · D of ``kpt_shape: [K, D]``, keypoints of 2 or 3 numbers; 0 without."""
+    shape = settings.values.get("kpt_shape")
+    if shape is None or isinstance(shape, str) and shape.lower() in NOTHING:
+        return 0
+    sides = [whole(side) for side in shape] if isinstance(shape, list) and len(shape) == 2 else [None, None]
+    count, dimensions = sides
+    if count is None or count < 1 or dimensions not in (2, 3):
+        text = f"{spec.title}: kpt_shape={shape!r:.40} in {settings.where} must be [keypoints, 2 or 3]"
+        raise DataError(text, kind="bad-yaml", file=settings.file or settings.root)
+    return count * dimensions
+
+
+def split_images(spec: DataSpec, settings: Settings, findings: Findings) -> list[Path]:
+    """The images of the split, sorted.
+
+    Raises:
+        MissingSplit: it has none, or a folder of test that ``data.yaml`` names is not there.
+        DataError: a folder that is named is not there.
+    """
+    if spec.images is not None:
+        if not spec.images.is_dir():
+            key = f"data.{spec.file_split}_images"
+            raise DataError(f"{spec.title}: {key}={spec.images} is not a folder")
+        return images_below(spec.images, findings)
+    if spec.annotations is not None and spec.annotations.suffix.lower() == ".txt":
+        return _in_list(spec.annotations, settings)
+    for key in SPLIT_FOLDERS[spec.file_split]:
+        entries = settings.values.get(key)
+        entries = [
+            text_at(settings, key, entry, spec) for entry in (entries if isinstance(entries, list) else [entries or ""])
+        ]
+        entries = [entry for entry in entries if entry.lower() not in NOTHING]
+        if entries:
+            return _in_entries(entries, key, spec, settings, findings)
+    return _in_folders(spec, settings, findings)
+
+
+def _in_entries(entries: Sequence[str], key: str, spec: DataSpec, settings: Settings, findings: Findings) -> list[Path]:
+    """The images of a key such as ``train: [a/images, b.txt]``."""
+    there = lambda path: path.is_dir() or (path.is_file() and path.suffix.lower() == ".txt")
+    found = [find(entry, settings.root, settings.bases, there) for entry in entries]
+    # An entry that leads elsewhere by what it says is not taken for a place inside that another entry means.
+    meant = {within for within, outside in found if within is not None and outside is None}
+    images: set[Path] = set()
+    for entry, (within, outside) in zip(entries, found, strict=True):
+        place = outside if within is None or (outside is not None and within in meant) else within
+        if place is None:
+            bases = ", ".join(map(str, settings.bases))
+            said = f"{settings.where} names {key}: {entry}"
+            text = f"{spec.title}: {said}, which is neither a folder nor a .txt list under {bases}"
+            if spec.file_split == "test":
+                raise MissingSplit(text, kind="missing-split", file=settings.file or settings.root)
+            raise DataError(text, kind="missing-pictures", file=settings.file or settings.root)
+        if place == outside:
+            findings.warning(
+                "outside-root", settings.file or settings.root, f"{key}: {entry} leads out of data.root, to {place}"
+            )
+        elif outside is not None:
+            text = f"{key}: {entry} is read as {place}, inside data.root, and not as {outside}"
+            findings.warning("outside-root", settings.file or settings.root, text)
+        images.update(images_below(place, findings) if place.is_dir() else _in_list(place, settings))
+    return sorted(images)
+
+
+def _in_list(path: Path, settings: Settings) -> list[Path]:
+    """The images of a list: ``./`` counts from its folder, other paths from that of the set."""
+    lines = lines_of(path)
+    own = [line for line in lines if line.startswith("./")]
+    from_list = ImageFinder(settings.root, [path.parent, *settings.bases])
+    from_set = ImageFinder(settings.root, [*settings.bases, path.parent])
+    return sorted({*map(from_list, own), *(from_set(line) for line in lines if not line.startswith("./"))})
+
+
+def _in_folders(spec: DataSpec, settings: Settings, findings: Findings) -> list[Path]:
+    """The images of the split's folder; a set without any split's folder is train."""
+    if spec.root is None:
+        spec.need_root()
+    bases = settings.bases
+    for key in SPLIT_FOLDERS[spec.file_split]:
+        for base in bases:
+            for folder in (base / "images" / key, base / key / "images"):
+                if folder.is_dir():
+                    return images_below(folder, findings)
+    names = [name for split in SPLIT_FOLDERS.values() for name in split]
+    divided = any(
+        (base / "images" / name).is_dir() or (base / name / "images").is_dir() for base in bases for name in names
+    )
+    if spec.file_split == "train" and not divided:
+        for base in bases:
+            for folder in (base / "images", base / "obj_train_data", base):
+                if folder.is_dir() and (images := images_below(folder, findings, deep=folder != base)):
+                    return images
+    raise spec.lacks_split(
+        f"data.yaml, images/{spec.file_split} or {spec.file_split}/images", part="images", what="DIR"
+    )
+
+
+def label_file(image: Path, spec: DataSpec) -> Path:
+    """The labels of an image.
+
+    ``…/images/a/b.jpg`` has ``…/labels/a/b.txt`` (the last ``images`` counts), or the file beside it where that is there and
+    the other is not. In a folder that the user named with ``data.SPLIT_annotations`` labels lie as the images lie below
+    ``data.SPLIT_images``, else below their folder ``images`` or that folder's split.
+    """
+    parts = list(image.parts)
+    at = next((place for place in reversed(range(len(parts) - 1)) if parts[place] == "images"), None)
+    given = spec.annotations
+    if given is not None and given.is_dir():
+        if spec.images is not None and inside(image, spec.images):
+            return (given / image.relative_to(spec.images)).with_suffix(".txt")
+        start = len(parts) - 1 if at is None else at + 1
+        below = [given.joinpath(*parts[cut:]).with_suffix(".txt") for cut in range(start, min(start + 2, len(parts)))]
+        return next((path for path in below if path.is_file()), below[0])
+    if at is None:
+        return image.with_suffix(".txt")
+    labels = Path(*parts[:at], "labels", *parts[at + 1 :]).with_suffix(".txt")
+    beside = image.with_suffix(".txt")
+    return beside if not labels.is_file() and beside.is_file() else labels
