@@ -88,6 +88,11 @@ class TrainLoader:
         return self.sampler.batch_size
 
     @property
+    def largest_epoch(self) -> int:
+        """An epoch whose canvas is the largest of the run."""
+        return self.train_set.largest_epoch
+
+    @property
     def steps_per_epoch(self) -> int:
         """Batches of a whole epoch."""
         return self.sampler.steps

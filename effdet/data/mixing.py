@@ -64,14 +64,15 @@ def mixed(images: Tensor, weights: Tensor, augment: AugmentSpec, rng: np.random.
         rng: for this batch alone.
 
     Returns:
-        The same shapes and types; the classes' weights are those of the pixels.
+        The same shapes and types; the classes' weights are those of the pixels. An image without class (a row of zeros)
+        and its partner stay as they are: what is in half of the pixels would be unknown.
     """
     kinds = [name for name in ("mixup", "cutmix") if getattr(augment, name) > 0]
     if not kinds or rng.random() >= augment.mix:
         return images, weights
     kind = kinds[int(rng.integers(len(kinds)))]
     share = float(rng.beta(getattr(augment, kind), getattr(augment, kind)))
-    other = images.roll(1, 0)
+    before, other = images, images.roll(1, 0)
     if kind == "mixup":
         blend = images.float().mul_(share).add_(other.float(), alpha=1 - share)
         images = blend.round_().to(torch.uint8)
@@ -80,7 +81,13 @@ def mixed(images: Tensor, weights: Tensor, augment: AugmentSpec, rng: np.random.
         images = images.clone()  # keeps the memory format
         images[:, :, top:bottom, left:right] = other[:, :, top:bottom, left:right]
         share = 1 - (bottom - top) * (right - left) / (images.shape[2] * images.shape[3])
-    return images, weights * share + weights.roll(1, 0) * (1 - share)
+    known = weights.any(1)
+    both = known & known.roll(1, 0)
+    blended = weights * share + weights.roll(1, 0) * (1 - share)
+    if not both.all():
+        images = torch.where(both[:, None, None, None], images, before)
+        blended = torch.where(both[:, None], blended, weights)
+    return images, blended
 
 
 def rectangle(height: int, width: int, area: float, rng: np.random.Generator) -> tuple[int, int, int, int]:

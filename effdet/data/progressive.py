@@ -12,6 +12,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, fields, replace
 from typing import Any, Self
 
+import numpy as np
+
 from effdet.data.augment import AugmentSpec
 from effdet.data.checks import DataError
 from effdet.data.images import Policy
@@ -130,6 +132,14 @@ class StagedTrainSet(TrainSet):
     def augment_at(self, epoch: int) -> AugmentSpec:
         """The augmentation of `epoch`."""
         return self._stage(epoch).augment
+
+    @property
+    def largest_epoch(self) -> int:
+        stages, epochs = self.progression.stages, self.epochs
+        if stages == 1 or epochs is None:
+            return 0
+        begins = {self.progression.stage(epoch, epochs): epoch for epoch in reversed(range(epochs))}
+        return max(begins.values(), key=lambda epoch: int(np.prod(self._stage(epoch).preprocess.size)))
 
     def warm_up(self) -> None:
         for stage in self._stages:

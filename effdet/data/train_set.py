@@ -90,6 +90,9 @@ class TrainSet:
         self.epochs = epochs
         self.policy: Policy = policy
         self._photometric: Photometric | None = None
+        boxed = source.records.has_boxes
+        boxed = np.ones(len(source), np.bool_) if boxed is None else boxed
+        self._boxed, self._unboxed = np.flatnonzero(boxed), np.flatnonzero(~boxed)
         self._class_crop = ClassCrop(source) if self.augment.class_crop > 0 else None
         self._policy: AugmentPolicy | None = None
         self._canvas = np.empty((*preprocess.size, 3), np.uint8)
@@ -98,6 +101,11 @@ class TrainSet:
 
     def __len__(self) -> int:
         return len(self.source)
+
+    @property
+    def largest_epoch(self) -> int:
+        """An epoch whose canvas is the largest of the run: what its batches need is enough for every other's."""
+        return 0
 
     def warm_up(self) -> None:
         """Builds what is slow to build; called before worker processes are forked, so that they share it."""
@@ -126,7 +134,8 @@ class TrainSet:
         if rng.random() < self.augment.hflip:
             window = mirror(window)
         exact = not self.augment.moves and not self.augment.shift
-        sample = self._lay(self._blank(index, record), record, window, exact=exact)
+        blank = self._blank(index, record)
+        sample = self._laid(blank, record, window, exact=exact) or _nothing(blank)
         rows, columns = window.rows, window.columns
         # The padding keeps the colour that evaluation will show.
         sample.image[rows, columns] = self._tint(sample.image[rows, columns], rng)
@@ -160,8 +169,8 @@ class TrainSet:
             (0, down, across, height),
             (across, down, width, height),
         ]
-        members = rng.permutation([index, *rng.integers(*self.source.beside(index), 3)])
-        sample = self._blank(index, self.source.records[index])
+        members = rng.permutation([index, *self._partners(index, rng)])
+        blank = sample = self._blank(index, self.source.records[index])
         for member, quarter in zip(members.tolist(), quarters, strict=True):
             if quarter[0] == quarter[2] or quarter[1] == quarter[3]:
                 continue
@@ -171,8 +180,24 @@ class TrainSet:
             )
             if rng.random() < self.augment.hflip:
                 window = mirror(window)
-            sample = self._lay(sample, record, window)
+            # One that can't be read leaves its quarter blank, as padding is: what the others teach stays.
+            sample = self._laid(sample, record, window) or sample
+        if sample is blank:
+            sample = _nothing(blank)
         return self._erased(replace(sample, image=self._tint(sample.image, rng)), rng)
+
+    def _partners(self, index: int, rng: np.random.Generator) -> np.ndarray:
+        """Three positions (3,) int64 of images that label what the one at `index` labels.
+
+        Boxes can't be ignored by quarter: one image of a set without boxes would discard those of all four. Masks can.
+        """
+        low, high = self.source.beside(index)
+        boxed = self.source.records.has_boxes
+        if boxed is None or (boxed[low:high] == boxed[index]).all():
+            return rng.integers(low, high, 3)
+        alike = self._boxed if boxed[index] else self._unboxed
+        first, last = np.searchsorted(alike, [low, high])
+        return alike[rng.integers(first, last, 3)]
 
     def _blank(self, index: int, record: Record) -> Sample:
         """An empty canvas for the picture at `index`, which is `record`."""
@@ -188,8 +213,8 @@ class TrainSet:
             category=record.label,
         )
 
-    def _lay(self, sample: Sample, record: Record, window: Window, *, exact: bool = False) -> Sample:
-        """`sample` with the picture of `record` painted into its window, and its boxes added.
+    def _laid(self, sample: Sample, record: Record, window: Window, *, exact: bool = False) -> Sample | None:
+        """`sample` with the picture of `record` painted into its window, and its boxes added; None where it can't be read.
 
         `exact` takes evaluation's own pixels, which resize before they crop.
         """
@@ -202,7 +227,7 @@ class TrainSet:
             if self.policy == "error":
                 raise
             warnings.warn(f"{error}: left blank", stacklevel=2)
-            return replace(sample, has_boxes=False, category=None if sample.category is None else -1)
+            return None
         rows, columns = window.rows, window.columns
         if exact:
             patch = turned(self.preprocess.geometry(picture)[0][rows, columns], window)
@@ -253,3 +278,8 @@ class TrainSet:
         whole = (sample.boxes[:, 2:] - sample.boxes[:, :2]).prod(axis=1)
         kept = covered <= (1 - self.augment.min_visibility) * whole
         return replace(sample, image=image, boxes=sample.boxes[kept], labels=sample.labels[kept])
+
+
+def _nothing(blank: Sample) -> Sample:
+    """A blank canvas that adds no loss."""
+    return replace(blank, has_boxes=False, category=None if blank.category is None else -1)

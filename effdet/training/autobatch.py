@@ -30,7 +30,9 @@ CUDA_LIMIT, CUDA_SHARE = 512, 0.9
 def largest_batch(
     model: nn.Module, train_batches: LoaderFactory, *, device: torch.device, precision: str = "32-true", states: int = 2
 ) -> int:
-    """Pictures of one batch that fit on `device`; the model is not changed.
+    """Pictures of one batch that fit on `device`, never more than the set holds; the model is not changed.
+
+    What is measured is a picture of the run's largest canvas: with progressive learning, the last stage's.
 
     Args:
         model: on the CPU or on `device`.
@@ -39,7 +41,9 @@ def largest_batch(
         precision: the trainer's.
         states: tensors that the optimiser, the gradient and EMA keep for each weight.
     """
-    sample = next(iter(train_batches(batch_size=1, rank=0, world=1)))
+    loader = train_batches(batch_size=1, rank=0, world=1)
+    loader.set_epoch(getattr(loader, "largest_epoch", 0))
+    pictures, sample = len(loader), next(iter(loader))
     trial = copy.deepcopy(model).to(device).train()
     dtype = {"bf16-mixed": torch.bfloat16, "16-mixed": torch.float16}.get(precision)
     autocast = torch.autocast(device.type, dtype) if dtype else nullcontext()
@@ -49,7 +53,7 @@ def largest_batch(
         raise UserError(
             "batch_size=auto: not even one picture fits; use a smaller image_size or backbone, or grad_checkpointing=true"
         )
-    return size
+    return min(size, pictures)
 
 
 def _on_cpu(model: nn.Module, sample: Batch, states: int) -> int:

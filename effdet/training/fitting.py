@@ -193,7 +193,9 @@ def fit(
         except BaseException as error:
             if out_of_memory(error):
                 size: Any = model.preprocess.size  # type: ignore[union-attr]
-                raise memory_advice(module.batch_size, size, settings.precision, settings.grad_checkpointing) from None
+                raise memory_advice(
+                    module.real_batch_size, size, settings.precision, settings.grad_checkpointing
+                ) from None
             if interrupts.received is not None and isinstance(
                 error, RuntimeError
             ):  # the loader's workers were told too

@@ -9,7 +9,11 @@ from heads.structures import Batch
 
 
 class TrainBatches(Protocol):
-    """What `effdet.data.TrainLoader` offers: the batches of an epoch, from any of them on."""
+    """What `effdet.data.TrainLoader` offers: the batches of an epoch, from any of them on.
+
+    It may also say ``batch_size``, the images that its batches really hold, and ``largest_epoch``, an epoch with the largest
+    canvas; else they are taken to be what was asked for, and 0.
+    """
 
     def set_epoch(self, epoch: int, start_batch: int = 0) -> None: ...
 
@@ -38,6 +42,10 @@ class ResumableLoader:
         self.batches.set_epoch(0, 0)
         self._length = len(batches)
         self.epoch = self.start = 0
+
+    def batch_size(self, asked: int) -> int:
+        """Images of a batch, for a loader that was asked for `asked`: fewer where the set is smaller than that."""
+        return getattr(self.batches, "batch_size", asked)
 
     def seek(self, epoch: int, batch: int = 0) -> None:
         """The next iteration gives the batches of `epoch` from number `batch` on."""

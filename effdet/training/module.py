@@ -192,8 +192,14 @@ class VisionModule(LightningModule):
 
     @property
     def step_pictures(self) -> int:
-        """Pictures that one optimiser step averages over."""
-        return self.batch_size * self.trainer.accumulate_grad_batches * self.trainer.world_size
+        """Pictures that one optimiser step averages over: those that it really has, in a set smaller than what was asked."""
+        batches = min(self.trainer.accumulate_grad_batches, self.epoch_batches)
+        return self.real_batch_size * batches * self.trainer.world_size
+
+    @property
+    def real_batch_size(self) -> int:
+        """Images that a batch has, which are fewer than `batch_size` where the set is smaller than that."""
+        return self.loader().batch_size(self.batch_size) if self.batch_size else 0
 
     @property
     def epoch_batches(self) -> int:
@@ -237,6 +243,13 @@ class VisionModule(LightningModule):
         return OneItem()
 
     def on_fit_start(self) -> None:
+        real = self.real_batch_size
+        if real < self.batch_size and self.trainer.is_global_zero:
+            print(
+                f"batch_size={self.batch_size}: the train split is smaller than that, a batch has {real} images, and the "
+                "learning rate is that of such batches",
+                flush=True,
+            )
         set_norm_momentum(self.model, momentum=self.settings.norm_momentum, batches=self.epoch_batches)
         if self.settings.compile:
             self.model.compile()  # in place, so that the keys of the weights stay; here, after EMA has copied the model

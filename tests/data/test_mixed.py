@@ -3,7 +3,8 @@
 import numpy as np
 import pytest
 
-from effdet.data import DataError, DataSpec, EvalSet, TrainSet, collate, open_source
+from effdet.data import AugmentSpec, DataError, DataSpec, EvalSet, TrainSet, collate, open_source
+from effdet.data.rng import generator
 from effdet.preprocess import Preprocess
 
 
@@ -35,6 +36,25 @@ def test_each_picture_adds_what_it_labels(mixed):
     assert (batch.targets.semantic[0] == 255).all()
     assert set(batch.targets.semantic[1].unique().tolist()) == {0, 1, 255}
     assert (batch.targets.labels[1] == -1).all()
+
+
+@pytest.mark.parametrize("probability", [0.25, 1.0])
+def test_a_mosaic_takes_partners_that_label_the_same(mixed, probability):
+    """One image without boxes would take those of all four away; so boxes meet boxes, and masks meet masks."""
+    train = TrainSet(mixed, Preprocess((32, 32)), augment=AugmentSpec(mosaic=probability, scale=(0.8, 1.2)))
+    samples = [train[epoch, index] for epoch in range(10) for index in range(6)]
+    for sample in samples:
+        boxed = mixed.records[sample.index].has_boxes
+        assert sample.has_boxes == boxed
+        assert boxed or len(sample.boxes) == 0
+        assert (sample.semantic == 255).all() == boxed
+    assert max(len(sample.boxes) for sample in samples) > 1, "mosaics of several boxes"
+
+
+def test_a_set_whose_images_label_the_same_draws_partners_as_ever(coco_set):
+    source = open_source(DataSpec("coco", root=coco_set(4)))
+    train = TrainSet(source, Preprocess((32, 32)), augment=AugmentSpec(mosaic=1.0))
+    assert np.array_equal(train._partners(2, generator(5)), generator(5).integers(0, 4, 3))
 
 
 def test_evaluation_has_the_truth_of_each(mixed):

@@ -22,6 +22,7 @@ from effdet.data import (
 from effdet.data.mixing import mixed, one_hot, rectangle
 from effdet.data.placing import as_evaluated, random_shift
 from effdet.preprocess import Preprocess
+from effdet.training.autobatch import largest_batch
 from heads.structures import ClassTable
 
 SQUARE = Preprocess(size=(16, 16), resize="stretch")
@@ -57,6 +58,17 @@ def test_cutmix_counts_its_pixels():
         own = (found[row, 0] == row).double().mean().item()
         assert classes[row, row].item() == pytest.approx(own)
         assert classes[row, (row - 1) % 3].item() == pytest.approx(1 - own)
+
+
+@pytest.mark.parametrize("kind", ["mixup", "cutmix"])
+def test_an_image_without_class_is_not_mixed(kind):
+    """Row 1 has no class: neither it nor row 2, which would take pixels of it, changes; all weights are whole or none."""
+    images = torch.arange(4, dtype=torch.uint8)[:, None, None, None].mul(50).repeat(1, 3, 10, 12)
+    weights = one_hot(torch.tensor([0, -1, 2, 1]), 3)
+    found, classes = mixed(images, weights, AugmentSpec(**{kind: 1.0}), generator(3))
+    assert classes.sum(1).tolist() == pytest.approx([1, 0, 1, 1])
+    assert torch.equal(found[1:3], images[1:3]) and torch.equal(classes[1:3], weights[1:3])
+    assert not torch.equal(found[0], images[0]) and not torch.equal(found[3], images[3])
 
 
 def test_rectangles_stay_inside():
@@ -147,6 +159,33 @@ def test_stages_grow_to_what_the_run_is_set_to():
     assert [train.augment_at(epoch).mixup for epoch in (0, 7)] == [0, 0.4]
     assert [growth.dropout_at(0.4, stage) for stage in range(4)] == pytest.approx([0.1, 0.2, 0.3, 0.4])
     assert train.augment_at(7) == final and growth.preprocess(large, 3) == large
+
+
+def test_the_largest_epoch_is_the_one_to_measure(monkeypatch):
+    """``batch_size=auto`` measures the canvas that takes most memory, which the run ends with."""
+    growth, large = Progression(stages=4, size=32), SQUARE.fitted(64)
+    train = StagedTrainSet(small_set(), large, progression=growth, augment=AugmentSpec(), epochs=8)
+    assert (train.largest_epoch, TrainLoader(train, 2).largest_epoch, TrainSet(small_set(), large).largest_epoch) == (
+        6,
+        6,
+        0,
+    )
+    plain = StagedTrainSet(small_set(), large, progression=Progression(), augment=AugmentSpec(), epochs=8)
+    assert plain.largest_epoch == 0
+    measured = []
+
+    def measure(model, sample, states):
+        measured.append(tuple(sample.images.shape))
+        return 99
+
+    monkeypatch.setattr("effdet.training.autobatch._on_cpu", measure)
+    size = largest_batch(
+        torch.nn.Linear(1, 1),
+        lambda *, batch_size, rank, world: TrainLoader(train, batch_size),
+        device=torch.device("cpu"),
+    )
+    assert measured == [(1, 3, 64, 64)]
+    assert size == 6, "no more than the set holds"
 
 
 def test_one_stage_is_the_plain_set():

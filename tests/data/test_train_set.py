@@ -263,3 +263,18 @@ def test_real_pictures_keep_their_boxes(data_root):
     train = TrainSet(source, Preprocess((128, 128)))
     boxes = sum(len(train[0, index].boxes) for index in epoch_order(20, seed=0, epoch=0)[:, 0])
     assert boxes == sum((~record.crowd).sum() for record in source.records)
+
+
+def test_a_partner_that_cannot_be_read_leaves_its_quarter_blank_and_the_others_boxes(coco_set):
+    root = coco_set(4)
+    source = open_source(DataSpec("coco", root=root))
+    (root / "train2017" / "001.png").write_bytes(b"no image")
+    train = TrainSet(source, PREPROCESS, augment=AugmentSpec(mosaic=1.0), policy="warn")
+    with pytest.warns(UserWarning, match="001.png.*left blank"):
+        samples = [train[epoch, 0] for epoch in range(12)]
+    assert all(sample.has_boxes for sample in samples)
+    for path in (root / "train2017").glob("*.png"):
+        path.write_bytes(b"no image")
+    with pytest.warns(UserWarning, match="left blank"):
+        nothing = train[0, 0]
+    assert not nothing.has_boxes and len(nothing.boxes) == 0

@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 import torch
 import yaml
+from lightning.pytorch import Callback
 
 from effdet.training import fit, read_checkpoint
 from effdet.training.autobatch import CPU_LIMIT, largest_batch
@@ -168,6 +169,41 @@ def test_out_of_memory_names_the_fix(tmp_path: Path) -> None:
         UserError, match=r"out of memory.*batch_size \(now 4.*grad_checkpointing=true.*image_size \(now \[8, 8\]\)"
     ):
         go(tmp_path, model=Hungry())
+
+
+class Small(FakeLoader):
+    """Makes smaller batches than it is asked for, as the real loader does where the set is smaller."""
+
+    def __init__(self, pictures: int, *, batch_size: int, **options: Any) -> None:
+        super().__init__(pictures, batch_size=min(batch_size, pictures), **options)
+
+
+@pytest.mark.parametrize(
+    "asked, pictures, accumulate, step",
+    [(128, 16, 1, 16), (8, 16, 1, 8), (8, 16, 8, 16), (8, 24, 2, 16), (128, 16, 4, 16), ("auto", 4, 1, 4)],
+)
+def test_the_rate_is_that_of_the_step_that_is_really_made(
+    asked: Any, pictures: int, accumulate: int, step: int, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A set smaller than a batch, and an epoch shorter than an accumulation, make smaller steps: 0.08 is for 64 images."""
+    rates: list[float] = []
+
+    class Rates(Callback):
+        def on_train_start(self, trainer: Any, module: Any) -> None:
+            rates.append(trainer.optimizers[0].param_groups[0]["initial_lr"])
+
+    go(
+        tmp_path,
+        loader=lambda **options: Small(pictures, **options),
+        batch_size=asked,
+        callbacks=[Rates()],
+        optimizer=OptimizerSettings(lr=0.08, lr_per=64),
+        trainer={"accumulate_grad_batches": accumulate, "max_epochs": 1},
+        evaluate=None,
+    )
+    assert rates == [pytest.approx(0.08 * step / 64)]
+    said = "batch_size=128: the train split is smaller than that, a batch has 16 images" in capsys.readouterr().out
+    assert said == (asked == 128)
 
 
 def test_batch_size_auto(tmp_path: Path) -> None:
