@@ -108,6 +108,11 @@ class DetectionEvaluator:
         self._rows = {index: row for state in states for index, row in state.items()}
 
     @property
+    def known(self) -> tuple[bool, ...]:
+        """For each logit of the model whether the data has its class."""
+        return tuple(self._joined.tolist())
+
+    @property
     def judged(self) -> int:
         """Number of pictures gathered."""
         return len(self._rows)

@@ -75,6 +75,7 @@ def evaluate(
     if not evaluators:
         raise UserError("evaluate needs an evaluator for at least one head")
 
+    predict_fn = _among_known(predict_fn, evaluators)
     rank, world = _rank_and_world()
     shard = _Shard(dataset, range(rank, total, world))
     started = time.perf_counter()
@@ -89,6 +90,13 @@ def evaluate(
     seconds = time.perf_counter() - started
     metrics, predictions = _on_first(lambda: _judge(evaluators))
     return EvaluationResult(metrics, predictions, total, seconds)
+
+
+def _among_known(predict_fn: PredictFn, evaluators: Mapping[str, Evaluator]) -> PredictFn:
+    """Only classes that the data knows compete for the detections of a picture: the others are dropped anyway."""
+    known = {head: evaluator.known for head, evaluator in evaluators.items() if hasattr(evaluator, "known")}
+    among = getattr(predict_fn, "among", None)
+    return predict_fn if among is None or not known else among(known)
 
 
 def _predict_all(

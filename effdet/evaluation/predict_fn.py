@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+import copy
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import fields, replace
 from typing import Any
@@ -31,6 +32,8 @@ class ModelPredictFn:
             come.
         postprocess: settings of the detection head to replace, for example ``{"score": 0.3}``.
         semantic: windows, mirror images and scales for class maps; None takes one pass over the canvas.
+        all_compete: every class that the model names competes for `pre_nms` and `max_detections`, whatever the data knows:
+            for a comparison with a file that holds its NMS.
     """
 
     def __init__(
@@ -42,6 +45,7 @@ class ModelPredictFn:
         channels_last: bool | None = True,
         postprocess: Mapping[str, Any] | None = None,
         semantic: SemanticInference | None = None,
+        all_compete: bool = False,
     ) -> None:
         if precision not in PRECISIONS:
             known = ", ".join(str(name) for name in PRECISIONS if name)
@@ -53,9 +57,36 @@ class ModelPredictFn:
         self.postprocess = _settings(model, postprocess) if postprocess else None
         self.semantic = semantic or SemanticInference()
         heads: Mapping[str, Any] = getattr(model, "heads", {})
+        self.all_compete = all_compete
+        self._known: dict[str, Tensor] = {}
+        """By detection head: (K,) bool, which logits may detect; heads that are not named here decide by themselves."""
         self._maps = {name: head for name, head in heads.items() if hasattr(head, "class_maps")}
         if not self.semantic.plain and not self._maps:
             raise UserError("semantic.*: this model has no semantic head, whose maps these settings are for")
+
+    def among(self, known: Mapping[str, Sequence[bool]]) -> ModelPredictFn:
+        """The same function whose detections are of known classes alone: no other takes a place of `pre_nms` and
+        `max_detections`, or suppresses.
+
+        Args:
+            known: by head, for each logit whether the data has its class.
+        """
+        if self.all_compete:
+            return self
+        restricted = getattr(self.model, "among", None)
+        other = copy.copy(self)
+        if restricted is not None:  # an exported file does its own post-processing
+            other.model = restricted(known)
+            return other
+        heads: Mapping[str, Any] = getattr(self.model, "heads", {})
+        for name, wanted in known.items():
+            named = getattr(heads[name], "named_classes", None) if name in heads else None
+            if named is None:
+                continue
+            allowed = named.cpu() & torch.tensor(wanted)
+            if not torch.equal(allowed, named.cpu()):
+                other._known = other._known | {name: allowed.to(self.device)}
+        return other
 
     @torch.no_grad()
     def __call__(self, batch: EvalBatch) -> dict[str, Any]:
@@ -81,7 +112,7 @@ class ModelPredictFn:
         return probabilities(lambda part: self.model(part)[name], images, self.semantic)
 
     def _predict(self, outputs: Mapping[str, Any]) -> dict[str, Any]:
-        if self.postprocess is None:
+        if self.postprocess is None and not self._known:
             return self.model.predict(outputs)  # type: ignore[operator]
         from heads.detection.postprocess import postprocess
 
@@ -89,11 +120,16 @@ class ModelPredictFn:
         predictions = {}
         for name in outputs:
             head = heads[name]
-            out, settings = outputs[name], self.postprocess.get(name)
-            predictions[name] = (
-                head.predict(out)
-                if settings is None
-                else postprocess(out.class_logits, out.box_deltas, out.anchors, settings, named=head.named_classes)
+            out, settings = outputs[name], (self.postprocess or {}).get(name)
+            if settings is None and name not in self._known:
+                predictions[name] = head.predict(out)
+                continue
+            predictions[name] = postprocess(
+                out.class_logits,
+                out.box_deltas,
+                out.anchors,
+                settings or head.postprocess,
+                named=self._known.get(name, head.named_classes),
             )
         return predictions
 

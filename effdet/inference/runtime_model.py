@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import copy
 import os
-from collections.abc import Mapping
+import warnings
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, fields, replace
 from functools import partial
@@ -108,6 +110,28 @@ class RuntimeModel(nn.Module):
         """The same file with other settings of its detection head."""
         return RuntimeModel(self.runtime, postprocess, beside=self._beside) if postprocess else self
 
+    def among(self, known: Mapping[str, Sequence[bool]]) -> RuntimeModel:
+        """The same file, whose detections are of known classes alone, see :meth:`effdet.evaluation.ModelPredictFn.among`.
+
+        A file that holds its NMS has filled its `max_detections` with classes of all kinds: that is said, once.
+        """
+        if self._named is None or HEAD not in known:
+            return self
+        allowed = self._named & torch.tensor(known[HEAD])
+        if torch.equal(allowed, self._named):
+            return self
+        if self.info.nms:
+            foreign = int(self._named.sum() - allowed.sum())
+            warnings.warn(
+                f"this file has its NMS inside: {foreign} classes that the data lacks take places of its "
+                f"max_detections={self.settings.max_detections}; export it with nms=false to evaluate it without them",
+                stacklevel=2,
+            )
+            return self
+        other = copy.copy(self)
+        other._named = allowed
+        return other
+
     def forward(self, images: Tensor) -> dict[str, Any]:
         """(B, 3, H, W), uint8 or normalised as the file wants it -> {head name: its raw output}."""
         self._check(images)
@@ -149,16 +173,22 @@ def predict_function(
     precision: str | None = None,
     postprocess: Mapping[str, Any] | None = None,
     semantic: SemanticInference | None = None,
+    all_compete: bool = False,
 ) -> ModelPredictFn:
     """What the evaluation loop and `Predictor` call: for a model of ours, or for an exported one.
 
     Args:
-        model, device, precision, postprocess, semantic: as :class:`effdet.evaluation.ModelPredictFn` takes them. An
-            exported file runs on the CPU, in the precision that it was exported with.
+        model, device, precision, postprocess, semantic, all_compete: as :class:`effdet.evaluation.ModelPredictFn` takes
+            them. An exported file runs on the CPU, in the precision that it was exported with.
     """
     if not isinstance(model, RuntimeModel):
         return ModelPredictFn(
-            model, device=device, precision=precision, postprocess=postprocess or None, semantic=semantic
+            model,
+            device=device,
+            precision=precision,
+            postprocess=postprocess or None,
+            semantic=semantic,
+            all_compete=all_compete,
         )
     if torch.device(device).type != "cpu":
         raise UserError(f"device={device}: an exported file runs on the CPU here; take device=cpu")
