@@ -94,7 +94,8 @@ def evaluate(
 
 def _among_known(predict_fn: PredictFn, evaluators: Mapping[str, Evaluator]) -> PredictFn:
     """Only classes that the data knows compete for the detections of a picture: the others are dropped anyway."""
-    known = {head: evaluator.known for head, evaluator in evaluators.items() if hasattr(evaluator, "known")}
+    found = {head: getattr(evaluator, "known", None) for head, evaluator in evaluators.items()}
+    known = {head: flags for head, flags in found.items() if flags is not None}
     among = getattr(predict_fn, "among", None)
     return predict_fn if among is None or not known else among(known)
 
