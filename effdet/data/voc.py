@@ -11,7 +11,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from xml.etree import ElementTree
 
 import numpy as np
@@ -22,6 +22,7 @@ from effdet.data.listing import files_below, images_below, lines_of
 from effdet.data.records import RecordTable, Source
 from effdet.data.scalars import flag, number, truth, whole
 from effdet.data.spec import DataSpec
+from effdet.files import FileError, decode_text
 from heads.structures import ClassTable
 
 CORNERS = ("xmin", "ymin", "xmax", "ymax")
@@ -31,11 +32,9 @@ def open_voc(spec: DataSpec, findings: Findings) -> Source:
     """The split of a VOC set that `spec` names."""
     annotations, images, stems = layout(spec)
     parsed = {
-        path.stem: _parse(path, findings if path.stem in stems else Findings())
-        for path in (
-            xml_files(annotations) if spec.classes is None else (annotations / f"{stem}.xml" for stem in sorted(stems))
-        )
-        if path.is_file()
+        stem: _parse(path, stem, findings if stem in stems else Findings())
+        for stem, path in xml_files(annotations).items()
+        if spec.classes is None or stem in stems
     }
     for stem in sorted(stems - parsed.keys()):
         findings.error("missing-annotation", annotations / f"{stem}.xml", "no such file, but the split lists it")
@@ -55,7 +54,7 @@ def layout(spec: DataSpec) -> tuple[Path, Path, set[str]]:
             key = f"data.{spec.file_split}_annotations"
             raise DataError(f"{spec.title}: {key}={spec.annotations} is not a folder of XML files")
         images = spec.images or spec.annotations.parent / "JPEGImages"
-        return spec.annotations, images, {path.stem for path in xml_files(spec.annotations)}
+        return spec.annotations, images, set(xml_files(spec.annotations))
     root = spec.need_root()
     bases = [
         root,
@@ -70,7 +69,7 @@ def layout(spec: DataSpec) -> tuple[Path, Path, set[str]]:
         return base / "Annotations", images, set(found[1])
     if spec.val_fraction is None or spec.file_split != "train":
         raise spec.lacks_split(f"ImageSets/Main/{spec.list_name}.txt")
-    return base / "Annotations", images, {path.stem for path in xml_files(base / "Annotations")}
+    return base / "Annotations", images, set(xml_files(base / "Annotations"))
 
 
 def listed(spec: DataSpec) -> tuple[Path, list[str]] | None:
@@ -86,13 +85,39 @@ def _list_of(base: Path, spec: DataSpec) -> tuple[Path, list[str]] | None:
     return path, [line.split()[0] for line in lines_of(path)]
 
 
-def xml_files(folder: Path) -> list[Path]:
-    """The annotation files of a folder, sorted."""
-    return files_below(folder, (".xml",), Findings(), deep=False)
+def xml_files(folder: Path) -> dict[str, Path]:
+    """The annotation files below a folder by their paths there without the suffix (``a``, ``sub/a``), sorted."""
+    if not folder.is_dir():
+        return {}
+    found = files_below(folder, (".xml",), Findings())
+    return {path.relative_to(folder).with_suffix("").as_posix(): path for path in found}
+
+
+def read_xml(path: Path) -> ElementTree.Element:
+    """The root of an annotation file.
+
+    Raises:
+        FileError: it cannot be parsed, or holds a DOCTYPE.
+    """
+    try:
+        content = path.read_bytes()
+        if b"<!DOCTYPE" in content.replace(b"\0", b""):  # UTF-16 too; entities are a way to fill the memory
+            raise FileError(path, "holds a DOCTYPE; entities are not expanded: remove it")
+        return ElementTree.fromstring(content)
+    # Beside ParseError: LookupError and ValueError for an encoding that Python does not know, OSError for the file.
+    except FileError:
+        raise
+    except (ElementTree.ParseError, LookupError, ValueError, OSError, RecursionError) as error:
+        declared = b"encoding" in content[:200] if isinstance(error, ElementTree.ParseError) else True
+        if not declared:
+            decode_text(content, path)  # names the byte, where the text is not UTF-8
+        raise FileError(path, f"cannot be parsed ({str(error).splitlines()[0]})") from None
 
 
 @dataclass(frozen=True)
 class _Objects:
+    stem: str
+    """Path below the folder of annotations, without the suffix."""
     path: Path
     file_name: str
     size: tuple[int, int]
@@ -103,18 +128,12 @@ class _Objects:
     difficult: tuple[bool, ...]
 
 
-def _parse(path: Path, findings: Findings) -> _Objects:
-    empty = _Objects(path, "", (0, 0), (), (), np.zeros((0, 4)), ())
+def _parse(path: Path, stem: str, findings: Findings) -> _Objects:
     try:
-        content = path.read_bytes()
-        if b"<!DOCTYPE" in content.replace(b"\0", b""):  # UTF-16 too; entities are a way to fill the memory
-            findings.error("bad-xml", path, "holds a DOCTYPE; entities are not expanded: remove it")
-            return empty
-        root = ElementTree.fromstring(content)
-    # Beside ParseError: LookupError and ValueError for an encoding that Python does not know, OSError for the file.
-    except (ElementTree.ParseError, LookupError, ValueError, OSError, RecursionError) as error:
-        findings.error("bad-xml", path, f"cannot be parsed ({str(error).splitlines()[0]})")
-        return empty
+        root = read_xml(path)
+    except FileError as error:
+        findings.error("bad-xml", path, error.reason)
+        return _Objects(stem, path, "", (0, 0), (), (), np.zeros((0, 4)), ())
     height, width = (_side(root.findtext(f"size/{side}")) for side in ("height", "width"))
     names, numbers, corners, difficult = [], [], [], []
     for position, node in enumerate(root.findall("object"), start=1):
@@ -134,7 +153,7 @@ def _parse(path: Path, findings: Findings) -> _Objects:
         difficult.append(flag(marked))
     file_name = (root.findtext("filename") or "").strip()
     array = np.array(corners, np.float64).reshape(-1, 4)
-    return _Objects(path, file_name, (height, width), tuple(names), tuple(numbers), array, tuple(difficult))
+    return _Objects(stem, path, file_name, (height, width), tuple(names), tuple(numbers), array, tuple(difficult))
 
 
 def _table(
@@ -159,9 +178,10 @@ def _table(
     # Coinciding corners: see the module's text. Reversed ones stay negative, or become as flat.
     bbox[:, 2:] -= corners[:, 2:] <= corners[:, :2]
     difficult = np.array([flag for objects in pictures for flag in objects.difficult], np.bool_)
+    there = ImageNames(images, findings)
     parsed = Parsed(
         root=images,
-        names=_pictures_of(pictures, images, findings),
+        names=[there.of(objects.stem, objects.file_name) for objects in pictures],
         image_ids=np.arange(1, len(pictures) + 1),
         sizes=np.array([objects.size for objects in pictures], np.int64).reshape(-1, 2),
         owner=owner,
@@ -172,18 +192,31 @@ def _table(
     return assemble(parsed, where, findings)
 
 
-def _pictures_of(pictures: Sequence[_Objects], images: Path, findings: Findings) -> list[str]:
-    """The picture beside each annotation file: of its name, as VOC rules, else the one that its ``filename`` names."""
-    by_stem: dict[str, str] = {}
-    if images.is_dir():
-        by_stem = {path.stem: path.name for path in images_below(images, findings, deep=False)}
-    names = set(by_stem.values())
-    chosen = []
-    for objects in pictures:
-        named = objects.file_name.replace("\\", "/").rsplit("/", 1)[-1]
-        fallback = named if named in names else f"{objects.path.stem}.jpg"
-        chosen.append(by_stem.get(objects.path.stem, fallback))
-    return chosen
+class ImageNames:
+    """The images below a folder, by their paths there without the suffix."""
+
+    def __init__(self, folder: Path, findings: Findings) -> None:
+        found = images_below(folder, findings) if folder.is_dir() else []
+        self.names = {path.relative_to(folder).as_posix() for path in found}
+        self._by_stem: dict[str, list[str]] = {}
+        for name in sorted(self.names):
+            self._by_stem.setdefault(PurePosixPath(name).with_suffix("").as_posix(), []).append(name)
+
+    def of(self, stem: str, file_name: str) -> str:
+        """The image beside an annotation file: of its path, as VOC rules, else the one that its ``filename`` names.
+
+        Args:
+            stem: path of the annotation file below its folder, without the suffix.
+            file_name: what it says; of several images of one stem (``a.jpg``, ``a.png``) it chooses.
+        """
+        named = file_name.replace("\\", "/").rpartition("/")[2]
+        beside = PurePosixPath(stem).with_name(named).as_posix() if named not in ("", ".", "..") else ""
+        own = self._by_stem.get(stem, [])
+        if beside in own or not own and beside in self.names:
+            return beside
+        return next(
+            (name for name in own if name.lower().endswith((".jpg", ".jpeg"))), own[0] if own else f"{stem}.jpg"
+        )
 
 
 def _number(text: str | None) -> float:

@@ -38,9 +38,7 @@ KINDS: dict[str, Kind] = {
     "damaged-shard": Kind("error", "shard of another size than its index says", "Copy it anew, or write it again."),
     "bad-json": Kind("error", "JSON that cannot be used", "Write it anew in the set's form."),
     "bad-frame": Kind("error", "malformed or repeated frame", "Give each frame one entry with its name."),
-    "bad-text": Kind(
-        "error", "text file in an unknown encoding", "Save the file as UTF-8.", "the objects of that file are left out"
-    ),
+    "bad-text": Kind("error", "text file in an unknown encoding", "Save the file as UTF-8.", _DROP_PICTURE),
     "skipped-file": Kind(
         "note", "files that are not images by their names", "Convert them if they are meant to be read.", "not copied"
     ),

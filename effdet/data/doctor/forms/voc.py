@@ -2,27 +2,34 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-from xml.etree import ElementTree
+from pathlib import Path, PurePosixPath
 
+from effdet.data.checks import Findings
 from effdet.data.doctor.issues import Issues
 from effdet.data.spec import DataSpec
-from effdet.data.voc import layout, listed
+from effdet.data.voc import ImageNames, layout, listed, read_xml, xml_files
+from effdet.files import FileError
 
 
 def check_voc(spec: DataSpec, issues: Issues) -> None:
     """Notes what is odd in the XML files of a split."""
     annotations, images, stems = layout(spec)
-    there = {path.stem for path in images.iterdir()} if images.is_dir() else set()
+    there, files = ImageNames(images, Findings()), xml_files(annotations)
     _check_list(spec, issues)
-    for stem in sorted(stems):
-        path = annotations / f"{stem}.xml"
+    for stem in sorted(stems & files.keys()):
+        path = files[stem]
         try:
-            root = ElementTree.fromstring(path.read_bytes())
-        except (ElementTree.ParseError, LookupError, ValueError, OSError):
+            root = read_xml(path)
+        except FileError:
             continue  # noted by the reader
         named = (root.findtext("filename") or "").strip().replace("\\", "/").rsplit("/", 1)[-1]
-        if named and Path(named).stem != stem and stem in there:
+        taken = there.of(stem, named)
+        if (
+            named
+            and Path(named).stem != PurePosixPath(stem).name
+            and taken in there.names
+            and Path(taken).name != named
+        ):
             text = f"filename is {named!r:.80}, the file is called {path.name}: the picture of the file's name is taken"
             issues.note("other-filename", path, text, item="filename", split=spec.split)
         for place, node in enumerate(root.findall("object"), start=1):

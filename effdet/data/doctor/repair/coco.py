@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -15,30 +16,63 @@ from effdet.data.coco_json import box_of, category_name, load_json, stated_size
 from effdet.data.coco_layout import annotation_files, find_annotations, find_images
 from effdet.data.doctor.forms.coco import box_form, is_odd, numbers
 from effdet.data.doctor.reading import Split
-from effdet.data.doctor.repair.verdict import Verdict, link
+from effdet.data.doctor.repair.places import Places
+from effdet.data.doctor.repair.verdict import Verdict
 from effdet.data.images import image_sizes
 from effdet.data.placeholders import without_placeholders
 from effdet.data.scalars import flag, number, truth, whole
+from effdet.data.spec import DataSpec
 from effdet.files import decode_name
 
 
 def repair_coco(splits: Sequence[Split], verdict: Verdict, out: Path) -> None:
-    """Writes ``annotations/instances_SPLIT.json`` beside folders of linked images; a file without faults is copied."""
+    """Links the images and writes the annotation files at the places that they have in the set; a file without faults is
+    copied byte for byte. What the user named apart goes where a set of the official layout has it."""
+    places = Places(splits[0].spec.root, out)
     for split in splits:
         source = split.spec.annotations or find_annotations(split.spec)
         content = load_json(source)
         form = box_form(content)
         classes, kept_categories = _categories(content, source, split, verdict)
-        owners, kept_images = _images(content["images"], source, split, verdict, out)
+        owners, kept_images = _images(content["images"], source, split, verdict, places)
         annotations = _annotations(content["annotations"], form, classes, owners, kept_images, verdict)
         lists = {"images": list(kept_images.values()), "annotations": annotations, "categories": kept_categories}
-        path = out / "annotations" / f"instances_{split.name}.json"
-        path.parent.mkdir(parents=True, exist_ok=True)
         written = json.dumps(content | lists)
-        if written == json.dumps(content):
-            path.write_bytes(source.read_bytes())
-        else:
-            path.write_text(written, encoding="utf-8")
+        unchanged = written == json.dumps(content)
+        place = places.claim(source, _place_of(source, split, places))
+        places.write(place, source.read_bytes() if unchanged else written.encode())
+    places.count_others(verdict.done)
+
+
+def _place_of(source: Path, split: Split, places: Places) -> PurePosixPath:
+    """Where the annotation file goes: to its own place, if it is found there without being named."""
+    own = places.inside(source)
+    if own is not None and split.spec.annotations is not None:
+        try:
+            found = find_annotations(_unnamed(split.spec, "annotations"))
+        except DataError:
+            found = None
+        own = own if found is not None and found.absolute() == source.absolute() else None
+    return own or PurePosixPath("annotations", f"instances_{split.name}.json")
+
+
+def _folder_of(root: Path, source: Path, split: Split, names: Sequence[str], places: Places) -> PurePosixPath:
+    """Where the folder of the images goes, likewise."""
+    own = places.inside(root)
+    named = split.spec.images is not None or split.spec.annotations is not None
+    if own is not None and named:
+        spec = _unnamed(_unnamed(split.spec, "images"), "annotations")
+        try:
+            found = find_images(spec, spec.need_root() / _place_of(source, split, places), names)[0]
+        except DataError:
+            found = None
+        own = own if found is not None and found.absolute() == root.absolute() else None
+    return PurePosixPath(split.name) if own is None else own
+
+
+def _unnamed(spec: DataSpec, part: str) -> DataSpec:
+    """`spec` without the path of its ``images`` or ``annotations``."""
+    return replace(spec, **{f"{spec.file_split}_{part}": None})
 
 
 def _categories(
@@ -72,7 +106,7 @@ def _plain(entry: dict[str, Any], keys: Sequence[str], verdict: Verdict) -> dict
 
 
 def _images(
-    images: list[Any], source: Path, split: Split, verdict: Verdict, out: Path
+    images: list[Any], source: Path, split: Split, verdict: Verdict, places: Places
 ) -> tuple[dict[int, int], dict[int, dict[str, Any]]]:
     """Id in the file -> id in the copy, and the entries by id."""
     sides = {
@@ -81,7 +115,6 @@ def _images(
     owners: dict[int, int] = {}
     kept: dict[int, dict[str, Any]] = {}
     first: dict[str, int] = {}
-    taken: set[str] = set()
     named: list[tuple[int, str, dict[str, Any]]] = []
     for entry in images:
         name = entry.get("file_name") if isinstance(entry, dict) else None
@@ -93,8 +126,13 @@ def _images(
         named.append((identity, name.replace("\\", "/"), entry))
     owners.clear()
     root, paths = find_images(split.spec, source, [name for _, name, _ in named])
+    folder = _folder_of(root, source, split, [name for _, name, _ in named], places)
+    for path in paths:  # a path that stays goes before one that is rewritten
+        if _inside(path).as_posix() == path:
+            places.claim(root / path, folder / path)
     for (identity, name, entry), path in zip(named, paths, strict=True):
         picture = root / path
+        places.use(picture)
         if name in first:
             owners[identity] = first[name]
             verdict.done["image entries merged"] += 1
@@ -102,8 +140,9 @@ def _images(
         size = _size(picture, entry, verdict)
         if size is None or not verdict.keeps(picture, sides.get(name, split.name)):
             continue
-        inside = _inside(path, taken)
-        link(picture, out / split.name / inside)
+        place = places.claim(picture, folder / _inside(path))
+        places.link(picture, place)
+        inside = place.relative_to(folder).as_posix()
         owners[identity] = first[name] = identity
         entry = _plain(entry, ("id", "height", "width"), verdict)
         if inside != entry["file_name"]:
@@ -132,16 +171,11 @@ def _size(picture: Path, entry: dict[str, Any], verdict: Verdict) -> tuple[int, 
     return None
 
 
-def _inside(name: str, taken: set[str]) -> str:
-    """A name below the folder, whatever the entry says, and another one for each image."""
-    parts = [part for part in PurePosixPath(name).parts if part not in ("..", "/") and not part.endswith(":")]
-    path = PurePosixPath(*parts)
-    found, copy = path.as_posix(), 1
-    while found in taken:
-        copy += 1
-        found = path.with_stem(f"{path.stem}_{copy}").as_posix()
-    taken.add(found)
-    return found
+def _inside(name: str) -> PurePosixPath:
+    """A path below the folder, whatever the entry says."""
+    return PurePosixPath(
+        *(part for part in PurePosixPath(name).parts if part not in ("..", "/") and not part.endswith(":"))
+    )
 
 
 def _annotations(

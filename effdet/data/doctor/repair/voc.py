@@ -3,44 +3,110 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from xml.etree import ElementTree
 
+from effdet.data.checks import Findings
 from effdet.data.doctor.reading import Split
-from effdet.data.doctor.repair.verdict import Verdict, link
+from effdet.data.doctor.repair.places import Places
+from effdet.data.doctor.repair.verdict import Verdict
 from effdet.data.images import image_sizes
 from effdet.data.scalars import number, whole
-from effdet.data.voc import layout
+from effdet.data.voc import ImageNames, layout, listed, read_xml, xml_files
+from effdet.files import FileError, shown
 
 
 def repair_voc(splits: Sequence[Split], verdict: Verdict, out: Path) -> None:
-    """Writes ``Annotations/``, ``ImageSets/Main/`` and linked ``JPEGImages/``."""
+    """Links the images and writes the XML files at the places that they have in the set, with the lists of its splits.
+
+    An XML file without faults is copied byte for byte, and so is a list of which all is kept.
+    """
+    places = Places(splits[0].spec.root, out)
     for split in splits:
-        annotations, _, _ = layout(split.spec)
-        stems: dict[str, list[str]] = {}
-        pictures = [(split.path(place), str(side)) for place, side in enumerate(split.sides)]
-        pictures += [(picture, split.name) for picture, name in verdict.swapped.items() if name == split.name]
-        for picture, side in pictures:
-            source = annotations / f"{picture.stem}.xml"
-            if source in verdict.pictures or not source.is_file() or not verdict.keeps(picture, side):
+        annotations, images, stems = layout(split.spec)
+        files, there = xml_files(annotations), ImageNames(images, Findings())
+        found = listed(split.spec)
+        base = _base(annotations, images, split, places)
+        sides = {str(split.path(place)): str(side) for place, side in enumerate(split.sides)}
+        kept: list[str] = []
+        for stem in sorted(stems):
+            source = files.get(stem)
+            if source is None or source in verdict.pictures or (root := _parsed(source)) is None:
+                verdict.done["pictures left out: unusable"] += 1
                 continue
-            target = out / "Annotations" / source.name
-            target.parent.mkdir(parents=True, exist_ok=True)
+            there_name = there.of(stem, (root.findtext("filename") or "").strip())
+            image = images / there_name
+            places.use(source)
+            places.use(image)
+            if found is None and not _is_text(stem):
+                verdict.done["pictures left out: names that a list cannot hold"] += 1
+                continue
+            if split.spec.limit is not None and str(image) not in sides:
+                continue
+            if not verdict.keeps(image, sides.get(str(image), split.name)):
+                continue
+            if str(image) not in sides and image not in verdict.swapped:
+                verdict.done["pictures left out: unusable"] += 1
+                continue
             before = verdict.done.total()
-            root = _mended(source, picture, verdict)
-            if verdict.done.total() > before:
-                ElementTree.ElementTree(root).write(target, encoding="utf-8")
-            else:
-                target.write_bytes(source.read_bytes())
-            link(picture, out / "JPEGImages" / picture.name)
-            stems.setdefault(split.name, []).append(source.stem)
-        listing = out / "ImageSets" / "Main" / f"{split.spec.list_name}.txt"
-        listing.parent.mkdir(parents=True, exist_ok=True)
-        listing.write_text("".join(f"{stem}\n" for stem in stems.get(split.name, [])), "utf-8")
+            _mend(root, source, image, verdict)
+            content = source.read_bytes() if verdict.done.total() == before else ElementTree.tostring(root, "utf-8")
+            place, picture = _claimed(stem, source, there_name, image, split, base, places)
+            places.write(base / "Annotations" / f"{place}{source.suffix}", content)
+            places.link(image, picture)
+            kept.append(place)
+        _write_list(split, stems, kept, base, places)
+    places.count_others(verdict.done)
 
 
-def _mended(source: Path, picture: Path, verdict: Verdict) -> ElementTree.Element:
-    root = ElementTree.fromstring(source.read_bytes())
+def _base(annotations: Path, images: Path, split: Split, places: Places) -> PurePosixPath:
+    """The folder of the copy that holds ``Annotations`` and ``JPEGImages``: the set's own, or the top one."""
+    own = places.inside(annotations.parent)
+    standard = (
+        split.spec.annotations is None and split.spec.images is None and images == annotations.parent / "JPEGImages"
+    )
+    return own if own is not None and standard else PurePosixPath()
+
+
+def _claimed(
+    stem: str, source: Path, name: str, image: Path, split: Split, base: PurePosixPath, places: Places
+) -> tuple[str, PurePosixPath]:
+    """The path of an annotation file below its folder, without the suffix, and the place of its image: their own.
+
+    Splits whose folders the user named apart may have files of one name: theirs go into a folder of the split.
+    """
+    apart = split.spec.annotations is not None or split.spec.images is not None
+    folder = PurePosixPath(split.name) if apart else PurePosixPath()
+    place = places.claim(source, base / "Annotations" / folder / f"{stem}.xml")
+    below = place.relative_to(base / "Annotations").with_suffix("").as_posix()
+    return below, places.claim(image, base / "JPEGImages" / folder / name)
+
+
+def _write_list(split: Split, stems: set[str], kept: list[str], base: PurePosixPath, places: Places) -> None:
+    place = base / "ImageSets" / "Main" / f"{split.spec.list_name}.txt"
+    found = listed(split.spec)
+    if found is not None:
+        places.use(found[0])
+        if set(kept) == stems:
+            places.write(place, found[0].read_bytes())
+            return
+    places.write(place, "".join(f"{stem}\n" for stem in kept).encode())
+
+
+def _is_text(stem: str) -> bool:
+    """Whether a list, which is UTF-8, can hold the name."""
+    return stem.isprintable() and stem == stem.strip()
+
+
+def _parsed(source: Path) -> ElementTree.Element | None:
+    try:
+        return read_xml(source)
+    except FileError:
+        return None
+
+
+def _mend(root: ElementTree.Element, source: Path, picture: Path, verdict: Verdict) -> None:
+    """Takes the faulty objects out, and puts right what can be."""
     faulty = verdict.rows.get(str(source), frozenset())
     height, width = _stated(root, picture, verdict)
     for place, node in enumerate(root.findall("object"), start=1):
@@ -50,10 +116,9 @@ def _mended(source: Path, picture: Path, verdict: Verdict) -> ElementTree.Elemen
             continue
         _clip(node, height, width, verdict)
     named = root.find("filename")
-    if named is not None and (named.text or "").strip() != picture.name:
-        named.text = picture.name
+    if named is not None and (named.text or "").strip().replace("\\", "/").rpartition("/")[2] != picture.name:
+        named.text = shown(picture.name)
         verdict.done["file names corrected"] += 1
-    return root
 
 
 def _stated(root: ElementTree.Element, picture: Path, verdict: Verdict) -> tuple[int, int]:
