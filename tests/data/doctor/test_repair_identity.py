@@ -155,7 +155,7 @@ def test_labels_in_another_encoding_take_their_image_along(tmp_path):
     """An image without its labels would be learned as empty."""
     sets.yolo(tmp_path / "set")
     (tmp_path / "set/labels/train/train_0.txt").write_bytes(b"0 .5 .5 .1 .1 \xe4\n")
-    assert doctor("yolo", tmp_path / "set", tmp_path / "out") == {"pictures left out: labels in an unknown encoding": 1}
+    assert doctor("yolo", tmp_path / "set", tmp_path / "out") == {"pictures left out: labels that cannot be read": 1}
     assert not (tmp_path / "out/repaired/images/train/train_0.png").exists()
 
 

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import os
 import re
-import shutil
 from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
@@ -65,14 +63,3 @@ class Verdict:
             self.done["pictures left out of train: also in another split"] += 1
             return False
         return True
-
-
-def link(picture: Path, target: Path) -> None:
-    """Makes `target` stand for `picture`: a link, or a copy where links cannot be made."""
-    target.parent.mkdir(parents=True, exist_ok=True)
-    if target.exists() or target.is_symlink():
-        return
-    try:
-        os.symlink(picture.resolve(), target)
-    except OSError:
-        shutil.copy2(picture, target)

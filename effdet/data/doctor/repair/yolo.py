@@ -2,75 +2,132 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
-from pathlib import Path
-from typing import Any
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
 
+from effdet.data.checks import Findings
 from effdet.data.doctor.reading import Split
-from effdet.data.doctor.repair.verdict import Verdict, link
-from effdet.data.spec import SPLIT_FOLDERS
-from effdet.data.yolo_layout import Settings, keypoint_numbers, label_file, read_settings
+from effdet.data.doctor.repair.places import Places
+from effdet.data.doctor.repair.verdict import Verdict
+from effdet.data.doctor.repair.yolo_settings import write_settings
+from effdet.data.yolo_layout import keypoint_numbers, label_file, read_settings, split_images
 from effdet.data.yolo_lines import holds_box
-from effdet.files import FileError, decode_name, read_lines, read_text
+from effdet.files import FileError, read_text, text_lines
+
+
+@dataclass(frozen=True)
+class _Labels:
+    """What the lines of the set's label files mean."""
+
+    names: list[str]
+    kept: list[str]
+    """`names`, each once."""
+    keypoints: int
 
 
 def repair_yolo(splits: Sequence[Split], verdict: Verdict, out: Path) -> None:
-    """Writes ``labels/SPLIT/``, linked ``images/SPLIT/`` and ``data.yaml``."""
+    """Links the images and writes the labels at the places that they have in the set, with a ``data.yaml``.
+
+    A label file without faults is copied byte for byte; of another one the sound lines stay as they are written.
+    """
     names = [str(name) for name in splits[0].source.classes.names]
-    kept = list(dict.fromkeys(names))
     settings = read_settings(splits[0].spec)
-    keypoints = keypoint_numbers(splits[0].spec, settings)
-    verdict.done["classes of one name joined"] += len(names) - len(kept)
-    for split in splits:
-        records = split.source.records
-        for place, side in enumerate(split.sides.tolist()):
-            picture, name = split.path(place), decode_name(records.file_names[place])
-            if not verdict.keeps(picture, str(side)):
-                continue
-            # Of "images/train/a/b.jpg" what follows the split; a flat name else.
-            below = name.rpartition(f"{split.name}/")[2]
-            link(picture, out / "images" / split.name / below)
-            source = label_file(picture, split.spec)
-            target = (out / "labels" / split.name / below).with_suffix(".txt")
-            target.parent.mkdir(parents=True, exist_ok=True)
-            before = verdict.done.total()
-            lines = _lines(source, names, kept, keypoints, verdict) if source.is_file() else []
-            if source.is_file() and verdict.done.total() == before:
-                target.write_bytes(source.read_bytes())
-            else:
-                target.write_text("".join(f"{line}\n" for line in lines), "utf-8")
-    _write_settings(out, [split.name for split in splits], kept, settings)
+    labels = _Labels(names, list(dict.fromkeys(names)), keypoint_numbers(splits[0].spec, settings))
+    verdict.done["classes of one name joined"] += len(names) - len(labels.kept)
+    places = Places(splits[0].spec.root, out)
+    written = {split.name: _copy(split, labels, verdict, places) for split in splits}
+    write_settings(splits[0].spec, settings, written, labels.kept, names == labels.kept, places, verdict)
+    places.count_others(verdict.done)
 
 
-def _lines(source: Path, names: list[str], kept: list[str], keypoints: int, verdict: Verdict) -> list[str]:
-    """The sound lines, as they stand in the file but for a class that was joined, or a box that was clipped."""
+def _copy(split: Split, labels: _Labels, verdict: Verdict, places: Places) -> list[PurePosixPath]:
+    """The images and labels of a split; returns the places of the images."""
+    sides = {str(split.path(place)): str(side) for place, side in enumerate(split.sides.tolist())}
+    if split.spec.limit is None:
+        images = split_images(split.spec, read_settings(split.spec), Findings())
+    else:
+        images = [Path(path) for path in sides]
+    common = os.path.commonpath([os.path.abspath(path.parent) for path in images])
+    copied: list[PurePosixPath] = []
+    for image in images:
+        source = label_file(image, split.spec)
+        places.use(image)
+        places.use(source)
+        if not verdict.keeps(image, sides.get(str(image), split.name)):
+            continue
+        if str(image) not in sides:
+            verdict.done["pictures left out: unusable"] += 1
+            continue
+        try:
+            content = _mended(source, labels, verdict) if source.is_file() or source.is_symlink() else None
+        except FileError:
+            # Without its labels the image would be learned as empty.
+            verdict.done["pictures left out: labels that cannot be read"] += 1
+            continue
+        beside = source == image.with_suffix(".txt")
+        place = _claimed(image, split, os.path.relpath(image, common), places, beside=beside)
+        if content is not None:
+            places.write(place.with_suffix(".txt") if beside else _labels_of(place), content)
+        places.link(image, place)
+        copied.append(place)
+    return copied
+
+
+def _claimed(image: Path, split: Split, below: str, places: Places, *, beside: bool) -> PurePosixPath:
+    """The place of an image: its own, or ``images/SPLIT/…`` for one from elsewhere.
+
+    Labels that do not lie beside their image are found by its folder ``images``, which it then has in the copy too.
+    """
+    place = places.inside(image)
+    if place is None:
+        place = PurePosixPath("images", split.name, below)
+    elif not beside and "images" not in place.parts[:-1]:
+        place = PurePosixPath("images") / place
+    return places.claim(image, place)
+
+
+def _labels_of(place: PurePosixPath) -> PurePosixPath:
+    parts = list(place.parts)
+    at = max(index for index, part in enumerate(parts[:-1]) if part == "images")
+    return PurePosixPath(*parts[:at], "labels", *parts[at + 1 :]).with_suffix(".txt")
+
+
+def _mended(source: Path, labels: _Labels, verdict: Verdict) -> bytes:
+    """The content of a label file without its faulty lines, boxes clipped to the image.
+
+    Raises:
+        FileError: it is not text.
+    """
     faulty = verdict.rows.get(str(source), frozenset())
-    try:
-        written = read_lines(source)
-    except FileError:
-        verdict.done["label files left out: unreadable"] += 1  # noted; the image stays, without objects
-        return []
+    before = verdict.done.total()
     lines = []
-    for number, line in enumerate(written, start=1):
-        if not line.strip():
-            continue
-        if number in faulty:
+    for number, line in enumerate(text_lines(read_text(source)), start=1):
+        if line.strip() and number in faulty:
             verdict.done["objects left out"] += 1
-            continue
-        words = line.split()
-        label = int(float(words[0]))
-        joined = kept.index(names[label])
-        if joined != label:
-            verdict.done["labels renumbered"] += 1
-        values = [float(word) for word in words[1:5]]
-        # Whatever follows a box of cx cy w h, keypoints or a confidence, stays; a polygon is not clipped.
-        clipped = _clipped(values, verdict) if holds_box(len(words) - 1, keypoints) else values
-        if joined == label and clipped == values:
-            lines.append(line)
         else:
-            shares = words[1:5] if clipped == values else [f"{value:.10g}" for value in clipped]
-            lines.append(" ".join([str(joined), *shares, *words[5:]]))
-    return lines
+            lines.append(_line(line, labels, verdict))
+    changed = verdict.done.total() > before
+    return "".join(f"{line}\n" for line in lines).encode() if changed else source.read_bytes()
+
+
+def _line(line: str, labels: _Labels, verdict: Verdict) -> str:
+    """A sound line, as it stands in the file but for a class that was joined, or a box that was clipped."""
+    words = line.split()
+    if not words:
+        return line
+    label = int(float(words[0]))
+    joined = labels.kept.index(labels.names[label])
+    if joined != label:
+        verdict.done["labels renumbered"] += 1
+    values = [float(word) for word in words[1:5]]
+    # Whatever follows a box of cx cy w h, keypoints or a confidence, stays; a polygon is not clipped.
+    clipped = _clipped(values, verdict) if holds_box(len(words) - 1, labels.keypoints) else values
+    if joined == label and clipped == values:
+        return line
+    shares = words[1:5] if clipped == values else [f"{value:.10g}" for value in clipped]
+    return " ".join([str(joined), *shares, *words[5:]])
 
 
 def _clipped(values: list[float], verdict: Verdict) -> list[float]:
@@ -82,19 +139,3 @@ def _clipped(values: list[float], verdict: Verdict) -> list[float]:
     verdict.done["boxes clipped"] += 1
     left, top, right, bottom = (min(max(edge, 0.0), 1.0) for edge in edges)
     return [(left + right) / 2, (top + bottom) / 2, right - left, bottom - top]
-
-
-def _write_settings(out: Path, splits: list[str], names: list[str], settings: Settings) -> None:
-    """Writes ``data.yaml`` with the new paths and names; other keys, such as ``kpt_shape``, stay as they were."""
-    import yaml
-
-    others: dict[str, Any] = {}
-    if settings.file is not None and settings.file.suffix.lower() in (".yaml", ".yml"):
-        try:
-            others = yaml.safe_load(read_text(settings.file))
-        except yaml.YAMLError:  # a scalar that has no value of its type: texts serve
-            others = settings.values
-    replaced = {"path", "names", "nc", "download", *(name for every in SPLIT_FOLDERS.values() for name in every)}
-    content = {key: value for key, value in others.items() if str(key) not in replaced}
-    content |= {split: f"images/{split}" for split in splits} | {"names": dict(enumerate(names))}
-    (out / "data.yaml").write_text(yaml.safe_dump(content, sort_keys=False, allow_unicode=True), "utf-8")
