@@ -5,7 +5,7 @@ Each averages class probabilities on the grid of the logits, so that nothing is 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -29,7 +29,7 @@ class SemanticInference:
     overlap: float = 0.33
     """Share of a window's side that it has in common with the next, at least."""
     flip: bool = False
-    """Also the mirror image."""
+    """Also the mirror image. The padding of the canvas is not mirrored with it."""
     scales: tuple[float, ...] = (1.0,)
     """Sizes of the canvas, against its own."""
 
@@ -50,21 +50,27 @@ class SemanticInference:
         return self.window is None and not self.flip and self.scales == (1.0,)
 
 
-def probabilities(forward: Forward, images: Tensor, how: SemanticInference) -> Tensor:
+def probabilities(
+    forward: Forward, images: Tensor, how: SemanticInference, *, columns: Sequence[tuple[float, float]] | None = None
+) -> Tensor:
     """(B, K, h, w) float32 mean probabilities, h and w those of the largest scale's logits.
 
     Args:
         forward: the network, up to the logits.
         images: (B, 3, H, W) normalised.
         how: what is averaged.
+        columns: first and last column (excluded) of each image on the canvas, in pixels; the rest is padding. Only the image
+            is mirrored: its padding stays where it is, as the network knows it from training. None: there is no padding.
     """
     total: Tensor | None = None
     passes = 0
+    padded = columns is not None and any((left, right) != (0, images.shape[3]) for left, right in columns)
+    span = images.new_tensor(columns, dtype=torch.float64) if padded else None  # (B, 2)
+    versions = [(images, False), (_mirrored(images, span), True)][: 1 + how.flip]
     for scale in sorted(how.scales, reverse=True):
-        scaled = _scaled(images, scale)
-        for mirrored in (False, True)[: 1 + how.flip]:
-            found = _sliding(forward, scaled.flip(3) if mirrored else scaled, how)
-            found = found.flip(3) if mirrored else found
+        for version, mirrored in versions:
+            found = _sliding(forward, _scaled(version, scale), how)
+            found = _mirrored_back(found, span, images.shape[3]) if mirrored else found
             if total is None:
                 total = found
             else:
@@ -72,6 +78,34 @@ def probabilities(forward: Forward, images: Tensor, how: SemanticInference) -> T
             passes += 1
     assert total is not None
     return total / passes
+
+
+def _mirrored(images: Tensor, span: Tensor | None) -> Tensor:
+    """(B, 3, H, W) with the columns of `span` (B, 2) in reverse order, and the others as they are; None reverses all."""
+    if span is None:
+        return images.flip(3)
+    left, right = (values[:, None] for values in span.round().long().unbind(1))  # (B, 1) each
+    column = torch.arange(images.shape[3], device=images.device)[None]
+    source = torch.where((column >= left) & (column < right), left + right - 1 - column, column)  # (B, W)
+    return images.gather(3, source[:, None, None].expand(images.shape))
+
+
+def _mirrored_back(found: Tensor, span: Tensor | None, width: int) -> Tensor:
+    """(B, K, h, w) of mirrored images, each cell from its place in the mirror; `span` is in pixels of `width` columns.
+
+    An image whose columns are no multiple of the stride has its cells between two cells of the mirror: these are mixed.
+    """
+    if span is None:
+        return found.flip(3)
+    cells = found.shape[3]
+    left, right = (values[:, None] * (cells / width) for values in span.unbind(1))  # (B, 1) each, in cells
+    centre = torch.arange(cells, device=found.device, dtype=torch.float64)[None] + 0.5
+    inside = (centre >= left) & (centre < right)
+    source = (torch.where(inside, left + right - centre, centre) - 0.5).clamp(0, cells - 1)  # (B, w)
+    lower = source.floor().long()
+    share = (source - lower).to(found.dtype)[:, None, None]
+    lower = lower[:, None, None].expand(found.shape)
+    return found.gather(3, lower).lerp(found.gather(3, (lower + 1).clamp(max=cells - 1)), share.expand(found.shape))
 
 
 def _scaled(images: Tensor, scale: float) -> Tensor:

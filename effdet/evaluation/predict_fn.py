@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from effdet.evaluation.batch import EvalBatch
 from effdet.evaluation.restore import restore_detections, restore_maps
 from heads.semantic_inference import SemanticInference, probabilities
-from heads.structures import Detections, UserError
+from heads.structures import Detections, Geometry, UserError
 
 PRECISIONS = {None: None, "fp32": None, "bf16": torch.bfloat16, "fp16": torch.float16}
 _FORMATS = {True: torch.channels_last, False: torch.contiguous_format, None: torch.preserve_format}
@@ -96,7 +96,7 @@ class ModelPredictFn:
         with evaluating(self.model), autocast:
             normalised = self.model.preprocess.normalise(images)  # type: ignore[operator,union-attr]
             outputs = dict(self.model(normalised))
-            scores = {name: self._scores(name, outputs.pop(name), normalised) for name in self._maps}
+            scores = {name: self._scores(name, outputs.pop(name), normalised, batch) for name in self._maps}
         predictions = self._predict(outputs)  # outside of autocast: boxes are decoded in float32
         found = {name: self._restored(value, batch) for name, value in predictions.items()}
         # Class maps skip the canvas: they are taken from the logits straight in each picture's own pixels.
@@ -105,11 +105,12 @@ class ModelPredictFn:
             found[name] = [classes.cpu().numpy() for classes in maps]
         return found
 
-    def _scores(self, name: str, logits: Tensor, images: Tensor) -> Tensor:
+    def _scores(self, name: str, logits: Tensor, images: Tensor, batch: EvalBatch) -> Tensor:
         """`logits` of the pass over the whole canvas, or the mean probabilities of the passes that the settings ask for."""
         if self.semantic.plain:
             return logits
-        return probabilities(lambda part: self.model(part)[name], images, self.semantic)
+        columns = [_columns(geometry) for geometry in batch.geometries]
+        return probabilities(lambda part: self.model(part)[name], images, self.semantic, columns=columns)
 
     def _predict(self, outputs: Mapping[str, Any]) -> dict[str, Any]:
         if self.postprocess is None and not self._known:
@@ -140,6 +141,13 @@ class ModelPredictFn:
         if isinstance(value, Tensor) and value.ndim >= 3:
             return restore_maps(value, batch.geometries)
         return value
+
+
+def _columns(geometry: Geometry) -> tuple[int, int]:
+    """First and last column (excluded) of an image on its canvas, in input pixels."""
+    left = geometry.offset[1]
+    right = left + geometry.scale[1] * geometry.original[1]
+    return max(round(left), 0), min(round(right), geometry.canvas[1])
 
 
 @contextmanager

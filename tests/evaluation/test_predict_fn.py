@@ -1,7 +1,13 @@
+from dataclasses import replace
+
+import numpy as np
 import pytest
 import torch
+from PIL import Image
 
 from effdet.evaluation import EvalBatch, ModelPredictFn
+from effdet.evaluation.restore import _strips
+from heads.semantic_inference import SemanticInference
 from heads.structures import Detections, UserError
 from tests.evaluation_fakes import FakeModel, FakeSet
 
@@ -89,3 +95,38 @@ def test_overrides_on_a_real_model_leave_it_as_it_was():
         assert 0 < few.counts.max() <= 3
         assert (few.scores[few.scores > 0] >= threshold * 0.999).all()
     assert model.heads["detection"].postprocess is own
+
+
+@pytest.mark.parametrize(("width", "least"), [(64, 0.999), (40, 0.98), (37, 0.92)])
+def test_mirror_images_under_padding_on_one_side(width, least):
+    """37 columns are no multiple of the stride: cells are mixed from two, which moves borders of a model of noise.
+
+    Against the image and its mirror image, each laid on the canvas by itself; averaged in the image's own pixels."""
+    from effdet.model import build, spec_for
+
+    torch.manual_seed(0)
+    spec = spec_for(task="segmentation", phi=-4, num_classes=3, image_size=64)
+    model = build(spec.replace(preprocess=replace(spec.preprocess, resize="letterbox"))).eval()
+    for parameter in model.heads["semantic"].parameters():
+        parameter.data *= 3  # a decided model
+    rng = np.random.default_rng(0)
+    images = [np.array(Image.fromarray(rng.integers(0, 256, (8, 7, 3), np.uint8)).resize((w, 64))) for w in (width, 52)]
+
+    def laid(*pixels):
+        canvases, places = zip(*(model.preprocess.geometry(values) for values in pixels), strict=True)
+        stacked = torch.from_numpy(np.stack(canvases)).permute(0, 3, 1, 2)
+        return EvalBatch(stacked, places, (None,) * len(pixels), tuple(range(len(pixels))))
+
+    def likely(pixels):
+        """(K, h, w) probabilities of the image in its own pixels, of one pass."""
+        batch = laid(pixels)
+        with torch.no_grad():
+            logits = model(model.preprocess.normalise(batch.images))["semantic"]
+        return torch.cat([*_strips(logits[0].softmax(0), batch.geometries[0], 512)], dim=1)
+
+    flipped = ModelPredictFn(model, semantic=SemanticInference(flip=True))
+    found = flipped(laid(*images))["semantic"]
+    for image, both in zip(images, found, strict=True):
+        expected = (likely(image) + likely(np.ascontiguousarray(image[:, ::-1])).flip(2)).argmax(0).numpy()
+        assert (both == expected).mean() > (least if image is images[0] else 0.98)
+        assert (flipped(laid(image))["semantic"][0] == both).mean() > 0.999, "single against batched"

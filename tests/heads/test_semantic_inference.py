@@ -43,6 +43,60 @@ def test_the_mirror_image_is_mirrored_back():
     assert torch.allclose(found, pointwise(images).softmax(1), atol=1e-6)
 
 
+def context():
+    """A network that sees 12 pixels around each 4×4 block, and more to the right than to the left."""
+    torch.manual_seed(1)
+    weight = torch.randn(3, 3, 12, 12)
+    return lambda images: F.conv2d(F.pad(images, (2, 6, 4, 4)), weight, stride=4) * 0.1
+
+
+def letterboxed(content, width):
+    """(3, H, w) on a canvas of `width` columns, with padding to the right alone."""
+    return F.pad(content, (0, width - content.shape[2]), value=0.7)
+
+
+@pytest.mark.parametrize("scales", [(1.0,), (1.0, 2.0)])
+def test_the_image_is_mirrored_and_not_its_padding(scales):
+    """The oracle mirrors the images before they are padded. Their columns are multiples of the stride."""
+    torch.manual_seed(0)
+    network, contents = context(), [torch.randn(3, 32, width) for width in (64, 40, 96)]
+    images = torch.stack([letterboxed(content, 96) for content in contents])
+    mirrored = torch.stack([letterboxed(content.flip(2), 96) for content in contents])
+    columns = [(0, content.shape[2]) for content in contents]
+    found = probabilities(network, images, SemanticInference(flip=True, scales=scales), columns=columns)
+    how = SemanticInference(scales=scales)
+    straight, back = (probabilities(network, canvas, how) for canvas in (images, mirrored))
+    for row, content in enumerate(contents):
+        cells = content.shape[2] * found.shape[3] // 96
+        expected = (straight[row, ..., :cells] + back[row, ..., :cells].flip(2)) / 2
+        edge = (
+            slice(None) if len(scales) == 1 else slice(2, cells - 2)
+        )  # between grids, cells at the edge mix with padding
+        assert torch.allclose(found[row, ..., :cells][..., edge], expected[..., edge], atol=1e-6)
+        alone = probabilities(
+            network, images[[row]], SemanticInference(flip=True, scales=scales), columns=[columns[row]]
+        )
+        assert torch.allclose(alone[0, ..., :cells], found[row, ..., :cells], atol=1e-6)
+
+
+@pytest.mark.parametrize(("left", "right"), [(0, 42), (0, 39), (5, 61), (0, 64)])
+def test_images_whose_sides_are_no_multiple_of_the_stride(left, right):
+    """A ramp of which the network reads the mean of each block: the mirrored ramp, mirrored back, is the ramp again."""
+    ramp = torch.linspace(-1, 1, 64).expand(1, 3, 8, 64).clone()
+    ramp[..., :left], ramp[..., right:] = 0.0, 0.0
+
+    def network(images):
+        return F.avg_pool2d(images, 4)[:, :1] * torch.tensor([1.0, 0.0]).view(2, 1, 1)
+
+    def odd(values):  # probabilities of two classes, as the logits' difference
+        return (values[:, 0] / values[:, 1]).log()
+
+    found = probabilities(network, ramp, SemanticInference(flip=True), columns=[(left, right)])
+    plain = odd(network(ramp).softmax(1))
+    inside = slice(-(-left // 4) + 1, right // 4 - 1)
+    assert torch.allclose(odd(found)[..., inside], plain[..., inside], atol=0.01)
+
+
 def test_scales_are_averaged_on_the_largest_grid():
     flat = torch.ones(1, 3, 64, 128)
     found = probabilities(pointwise, flat, SemanticInference(scales=(0.5, 1.0, 1.5), flip=True))
