@@ -1,14 +1,16 @@
 """Pre-flight: seconds of checks before hours of training.
 
-Four questions, each asked of the real model and the real data: do targets fed back as predictions score perfectly, is the
-first loss what the initialisation predicts, does one step lower the loss, and do gradients reach every parameter that should
-learn. A "no" is a :class:`PreflightError` that names the cause. The model comes out exactly as it went in.
+Each question is asked of the real model and the real data. Do targets fed back as predictions score perfectly? Do loaded
+weights detect anything before they are trained, do they compute the same in training mode, and do new classes start at the
+prior? Is the first loss of fresh heads what their prior predicts, does one step lower the loss, and do gradients reach every
+parameter that should learn? A "no" is a :class:`PreflightError` that names the cause and what to do. The model comes out
+exactly as it went in.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -16,18 +18,22 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from effdet.training.first_loss import FIRST_LOSSES
+from effdet.training.first_loss import FACTOR, FIRST_LOSSES, NEW_ROWS, new_rows
+from effdet.training.freezing import freeze
+from effdet.training.modes import LEAST, Agreement, agreement
 from effdet.training.randomness import without_dropout
+from effdet.training.starting import Detected, Start
 from heads.structures import Batch, Targets, UserError
 
 PERFECT = 0.999
 """AP or mIoU that the targets themselves must reach; what is missing to 1 would be missing from every result."""
 STEP_SHARE = 0.05
 """The step tries to lower the loss by this share, to first order."""
+ANYWAY = "preflight=false trains all the same"
 
 
 class PreflightError(UserError):
-    """Training would not work; the text says why."""
+    """Training would not work; the text says why, and what to do."""
 
 
 @dataclass(frozen=True)
@@ -39,38 +45,58 @@ class Preflight:
     stepped: float
     """Of the same batch after the step."""
     expected: Mapping[str, float]
-    """What the initialisation predicts, by ``HEAD/TERM``, for heads with fresh weights."""
+    """What the prior predicts, by ``HEAD/TERM``, for heads with fresh weights."""
     oracle: Mapping[str, float]
     """Metrics of the targets fed back."""
+    modes: Agreement | None = None
+    """How far training and evaluation mode agree, where weights were loaded."""
+    new: Mapping[str, float] | None = None
+    """By head: class loss of the new classes, as a share of what the prior predicts."""
+    detected: Detected | None = None
+    """What the loaded weights find before training."""
 
     def __str__(self) -> str:
-        scores = ", ".join(f"{name} {score:.3f}" for name, score in self.oracle.items())
-        oracle = f"targets fed back score {scores}; " if scores else ""
+        parts = []
+        if self.oracle:
+            scores = ", ".join(f"{name} {score:.3f}" for name, score in self.oracle.items())
+            parts.append(f"targets fed back score {scores}")
+        if self.detected is not None:
+            parts.append(f"the weights start at {self.detected}")
+        if self.modes is not None:
+            parts.append(f"training and evaluation mode agree ({self.modes})")
+        for head, share in (self.new or {}).items():
+            parts.append(f"the class loss of {head}'s new classes is {share:.2f} of the prior's")
         terms = ", ".join(f"{term} expected {value:.2f}" for term, value in self.expected.items())
         expected = f" ({terms})" if terms else ""
-        return f"pre-flight: {oracle}first loss {self.loss:.3f}{expected}, {self.stepped:.3f} after one step"
+        parts.append(f"first loss {self.loss:.3f}{expected}, {self.stepped:.3f} after one step")
+        return "pre-flight: " + "; ".join(parts)
 
 
 def preflight(
     model: nn.Module,
     batch: Batch,
     *,
-    fresh_head: bool = True,
+    start: Start | None = None,
+    frozen: Sequence[str] = (),
     oracle: Callable[[], Mapping[str, float]] | None = None,
+    detected: Callable[[], Detected | None] | None = None,
     device: str | torch.device = "cpu",
 ) -> Preflight:
     """Check `model` on one training batch.
 
     Args:
         model: a `VisionModel`; its weights, statistics and mode are the same afterwards.
-        batch: a few training pictures; with boxes among them, the checks say more.
-        fresh_head: the heads have their initial weights, so that their first losses are predictable.
+        batch: a few training images; with boxes among them, the checks say more.
+        start: what was loaded; None for random weights.
+        frozen: the parts that will not learn, as ``freeze=`` names them.
         oracle: metrics that the evaluation gives to the targets themselves, for those of which there is truth to score.
+        detected: evaluates the weights as they are, where they know classes of the data.
         device: where to compute.
 
     Raises:
         PreflightError: the first check that fails.
     """
+    start = Start() if start is None else start
     scores = {} if oracle is None else dict(oracle())
     for name, score in scores.items():
         if score < PERFECT:
@@ -80,53 +106,117 @@ def preflight(
                 f"same"
             )
     home = next(model.parameters()).device
-    if not any(parameter.requires_grad for parameter in model.parameters()):
-        raise PreflightError("no parameter learns: freeze= leaves nothing to train")
+    found = None if detected is None else detected()
+    if found is not None and found.nothing:
+        raise PreflightError(
+            f"the weights of {start.source} detect nothing of this data before training: {found}. The classes of these "
+            f"names mean something else here, the file was made for other pixels or padding (conventions=NAME), or it was "
+            f"never trained. weights=NAME takes another file; {ANYWAY}"
+        )
     with _unchanged(model), torch.enable_grad():
-        model.to(device).train()
+        held = freeze(model, frozen)
+        if not any(parameter.requires_grad for parameter in model.parameters()):
+            raise PreflightError(
+                f"no parameter learns: freeze={list(frozen)} leaves nothing to train; take a part out of it"
+            )
+        model.to(device)
         moved = batch.to(device)
+        modes = _check_modes(model, moved, start, held)
+        _train_mode(model, held)
         outputs = _outputs(model, moved)
         terms: dict[str, Tensor] = model.loss(outputs, moved.targets)  # type: ignore[operator]
-        _check_finite(terms)
-        expected = _check_first(model, outputs, moved.targets) if fresh_head else {}
+        _check_finite(model, terms)
+        expected = _check_first(model, outputs, moved.targets, start)
+        new = _check_new(model, outputs, moved.targets, start)
         before = torch.stack(list(terms.values())).sum()
         before.backward()
         _check_gradients(model)
         after = _stepped(model, moved, before.detach())
     model.to(home)
-    return Preflight(before.item(), after, expected, scores)
+    return Preflight(before.item(), after, expected, scores, modes, new, found)
+
+
+def _train_mode(model: nn.Module, held: Sequence[nn.Module]) -> None:
+    model.train()
+    for module in held:
+        module.eval()
+
+
+def _normalised(model: Any, batch: Batch) -> Tensor:
+    return model.preprocess.normalise(batch.images.contiguous(memory_format=torch.channels_last))
 
 
 def _outputs(model: Any, batch: Batch) -> dict[str, Any]:
-    return model(model.preprocess.normalise(batch.images.contiguous(memory_format=torch.channels_last)))
+    return model(_normalised(model, batch))
 
 
 def _loss(model: Any, batch: Batch) -> dict[str, Tensor]:
     return model.loss(_outputs(model, batch), batch.targets)
 
 
-def _check_finite(terms: dict[str, Tensor]) -> None:
+def _check_modes(model: Any, batch: Batch, start: Start, held: Sequence[nn.Module]) -> Agreement | None:
+    found = agreement(model, _normalised(model, batch), start, held)
+    if found is None or found.enough:
+        return found
+    raise PreflightError(
+        f"the weights of {start.source} compute something else in training mode than in evaluation mode (correlation {found}; "
+        f"mean {found.mean:.2f}, expected at least {LEAST[found.kind]:g}): their BatchNorm statistics are missing (folded "
+        f"away) or those of another model. Load a file that was not folded or exported; or freeze=bn keeps what they compute; "
+        f"{ANYWAY}"
+    )
+
+
+def _check_finite(model: nn.Module, terms: dict[str, Tensor]) -> None:
     for name, value in terms.items():
-        if not math.isfinite(value.item()):
-            raise PreflightError(f"the first loss {name} is {value.item()}: look for broken weights or boxes")
+        if math.isfinite(value.item()):
+            continue
+        broken = [key for key, tensor in model.state_dict().items() if not torch.isfinite(tensor).all()]
+        cause = (
+            f"the weights are broken ({broken[0]} and {len(broken) - 1} more): start from another file"
+            if broken
+            else "all weights are finite, so look for broken boxes (effdet doctor), or for loss weights that are too large"
+        )
+        raise PreflightError(f"the first loss {name} is {value.item()}: {cause}")
 
 
 @torch.no_grad()
-def _check_first(model: Any, outputs: dict[str, Any], targets: Targets) -> dict[str, float]:
-    """Each head's loss, before it is weighed against others', held against its initialisation's prediction."""
+def _check_first(model: Any, outputs: dict[str, Any], targets: Targets, start: Start) -> dict[str, float]:
+    """The loss of each fresh head, before it is weighed against others', held against its prior's prediction."""
     expected = {}
     for name, head in model.heads.items():
         predict = FIRST_LOSSES.get(name)
-        first = None if predict is None else predict(head, outputs[name], targets)
+        if predict is None or not start.is_fresh(name):
+            continue
+        first = predict(head, outputs[name], targets)
         if first is None:
             continue
         found = float(head.loss(outputs[name], targets)[first.term])
-        if not first.value / first.factor <= found <= first.value * first.factor:
+        if not first.value / FACTOR <= found <= first.value * FACTOR:
             raise PreflightError(
-                f"the first loss {name}/{first.term} is {found:.3f} where {first.meaning} {first.value:.3f}: {first.causes}"
+                f"the first loss {name}/{first.term} is {found:.3f} where {first.meaning} {first.value:.3f}: "
+                f"{first.causes}; {ANYWAY}"
             )
         expected[f"{name}/{first.term}"] = first.value
     return expected
+
+
+@torch.no_grad()
+def _check_new(model: Any, outputs: dict[str, Any], targets: Targets, start: Start) -> dict[str, float]:
+    """The class loss of new classes in a head that was loaded, as a share of what the focal prior predicts."""
+    shares = {}
+    rows = start.fresh.get("detection")
+    losses = new_rows(model.heads["detection"], outputs["detection"], targets, rows) if rows else None
+    if losses is not None:
+        found, predicted = losses
+        shares["detection"] = share = found / predicted
+        if not share <= NEW_ROWS:
+            names = [str(model.classes["detection"].names[row]) for row in rows or ()]
+            raise PreflightError(
+                f"the class loss of the new classes ({', '.join(names[:4])}{', …' if len(names) > 4 else ''}) starts at "
+                f"{share:.1f} times what the focal prior predicts: their rows are not at the prior, or the features of "
+                f"{start.source} are far too large. Load it anew by weights=, which starts new rows at the prior; {ANYWAY}"
+            )
+    return shares
 
 
 def _check_gradients(model: nn.Module) -> None:
@@ -135,11 +225,14 @@ def _check_gradients(model: nn.Module) -> None:
     if unreached:
         raise PreflightError(
             f"no gradient reaches {len(unreached)} of {len(learning)} parameters, first {unreached[0]}: a part of the "
-            f"model takes no part in the loss"
+            f"model takes no part in the loss. Leave it out of the model, or out of training by freeze=; {ANYWAY}"
         )
     broken = [name for name, parameter in learning if not torch.isfinite(parameter.grad).all()]  # type: ignore[arg-type]
     if broken:
-        raise PreflightError(f"the first gradient of {broken[0]} is not finite ({len(broken)} parameters in all)")
+        raise PreflightError(
+            f"the first gradient of {broken[0]} is not finite ({len(broken)} parameters in all): the loss "
+            f"overflows on this batch; look for broken boxes (effdet doctor), or take smaller loss weights"
+        )
 
 
 def _stepped(model: nn.Module, batch: Batch, loss: Tensor) -> float:
@@ -148,7 +241,8 @@ def _stepped(model: nn.Module, batch: Batch, loss: Tensor) -> float:
     length = sum(float(gradient.double().square().sum()) for _, gradient in gradients)
     if length == 0:
         raise PreflightError(
-            f"the loss is {loss.item():.4f} and its gradient is zero everywhere: nothing can be learnt"
+            f"the loss is {loss.item():.4f} and its gradient is zero everywhere: nothing can be learnt from "
+            f"{'these images, none of which is labelled' if loss.item() == 0 else 'this batch'}; {ANYWAY}"
         )
     taken, step, after = 0.0, STEP_SHARE * loss.item() / length, math.inf
     with torch.no_grad():
@@ -162,7 +256,7 @@ def _stepped(model: nn.Module, batch: Batch, loss: Tensor) -> float:
             step /= 4
     raise PreflightError(
         f"no step along the gradient lowers the loss of one batch ({loss.item():.4f} before, {after:.4f} after): the loss "
-        f"and its gradient disagree"
+        f"and its gradient disagree. Look for a custom layer or loss with a wrong gradient; {ANYWAY}"
     )
 
 
@@ -171,11 +265,14 @@ def _unchanged(model: nn.Module) -> Iterator[None]:
     """Put weights, statistics, gradients, modes and random state back; dropout of every kind is off inside."""
     state = {name: value.detach().clone() for name, value in model.state_dict().items()}
     modes = [(module, module.training) for module in model.modules()]
+    learning = [(parameter, parameter.requires_grad) for parameter in model.parameters()]
     try:
         with torch.random.fork_rng(), without_dropout(model):
             yield
     finally:
         model.load_state_dict(state)
         model.zero_grad(set_to_none=True)
+        for parameter, learns in learning:
+            parameter.requires_grad_(learns)
         for module, training in modes:
             module.training = training

@@ -138,15 +138,16 @@ def training_set(root: Path):
 def test_random_weights_are_said_aloud(small_coco, tmp_path, monkeypatch, capsys):
     from effdet.cli.start import first_weights
     from effdet.model import build, spec_for
+    from effdet.training.starting import Start
 
     monkeypatch.setenv("EFFDET_CACHE", str(tmp_path))
     model = build(spec_for(task="detection", backbone="lite0", num_classes=2))
     train = training_set(small_coco)
-    assert first_weights(model, composed("train"), train) == {"source": None}
+    assert first_weights(model, composed("train"), train) == ({"source": None}, Start())
     text = " ".join(capsys.readouterr().err.split())
     assert "random weights" in text
     assert "weights=auto would fetch" in text
-    assert first_weights(model, composed("train", "weights=none"), train) == {"source": None}
+    assert first_weights(model, composed("train", "weights=none"), train) == ({"source": None}, Start())
     assert capsys.readouterr().err == ""
 
 
@@ -159,9 +160,12 @@ def test_a_backbones_file_is_loaded_and_recorded(data_root, small_coco, tmp_path
     if not path.is_file():
         pytest.skip(f"no {path}")
     model = build(spec_for(task="detection", backbone="lite0", num_classes=2))
-    record = first_weights(model, composed("train", "backbone=lite0", f"weights={path}"), training_set(small_coco))
+    record, start = first_weights(
+        model, composed("train", "backbone=lite0", f"weights={path}"), training_set(small_coco)
+    )
     assert record["scope"] == "model"
     assert len(record["sha256"]) == 64
+    assert start.whole and start.carried == {"detection": ()} and start.fresh == {"detection": (0, 1)}
     text = capsys.readouterr().out
     assert "matched" in text and "folded away; their statistics were measured on" in text and "images of yours" in text
 

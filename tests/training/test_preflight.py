@@ -63,7 +63,6 @@ def test_a_head_off_its_prior_is_told():
     model.heads["detection"].class_net.predict.pointwise.bias.data.zero_()
     with pytest.raises(PreflightError, match="focal prior predicts"):
         preflight(model, batch())
-    preflight(model, batch(), fresh_head=False)
 
 
 def test_a_part_without_gradient_is_named():
@@ -78,8 +77,17 @@ def test_frozen_parts_need_no_gradient_but_something_must_learn():
     model.backbone.requires_grad_(False)
     preflight(model, batch())
     model.requires_grad_(False)
-    with pytest.raises(PreflightError, match="freeze= leaves nothing"):
+    with pytest.raises(PreflightError, match="leaves nothing to train"):
         preflight(model, batch())
+
+
+def test_what_is_to_be_frozen_need_not_learn_and_comes_out_as_it_was():
+    model = detector()
+    model.idle = torch.nn.Linear(2, 2)
+    preflight(model, batch(), frozen=["idle", "bn"])
+    assert all(parameter.requires_grad for parameter in model.parameters())
+    with pytest.raises(PreflightError, match=r"freeze=\['backbone', 'neck', 'heads', 'idle'\] leaves nothing"):
+        preflight(model, batch(), frozen=["backbone", "neck", "heads", "idle"])
 
 
 def test_broken_weights_are_told():
@@ -124,6 +132,12 @@ def test_wrong_masks_are_told():
 
 def test_only_pictures_whose_boxes_are_labelled_tell_the_first_loss():
     pictures = batch()
-    for labelled, known in (([True, True], {"detection/class"}), ([True, False], set())):
+    for labelled in ([True, True], [True, False]):
         targets = replace(pictures.targets, has_boxes=torch.tensor(labelled))
-        assert set(preflight(detector(), replace(pictures, targets=targets)).expected) == known
+        model, share = detector(), sum(labelled)
+        found = preflight(model, replace(pictures, targets=targets))
+        one = preflight(model, batch(pictures=share)) if share == 1 else found
+        assert found.expected == one.expected and set(found.expected) == {"detection/class"}
+    none = replace(pictures, targets=replace(pictures.targets, has_boxes=torch.tensor([False, False])))
+    with pytest.raises(PreflightError, match="none of which is labelled"):
+        preflight(detector(), none)

@@ -21,6 +21,7 @@ from effdet.cli.assemble import (
 )
 from effdet.cli.config import Config
 from effdet.cli.course import course, course_facts
+from effdet.cli.flight import check_flight
 from effdet.cli.heap import keep_freed_memory
 from effdet.cli.inherit import resolve_run_dir
 from effdet.cli.own_process import run_command
@@ -28,7 +29,7 @@ from effdet.cli.ranks import Started, is_first
 from effdet.cli.report import write_report
 from effdet.cli.results import RunResult
 from effdet.cli.resume import changed, saved_config
-from effdet.cli.start import check_flight, first_model
+from effdet.cli.start import first_model
 from effdet.cli.words import Words
 from effdet.data import EvalSet, Source
 from effdet.evaluation import EvaluationResult, Evaluator, ModelPredictFn, evaluate, print_metrics, write_results
@@ -84,7 +85,7 @@ def run(config: Config, words: Words) -> RunResult:
     started = Started(folder.path, checkpoint) if folder is not None else _joined()
     if started.over:
         return RunResult(started.run_dir, {})
-    model, weights = first_model(config, train, started.checkpoint)
+    model, weights, start = first_model(config, train, started.checkpoint)
     dataset = EvalSet(val, model.preprocess)
     workers = worker_count(config.workers, cuda=device == "cuda")
     batches = loader_factory(config, train, model, workers=workers, cuda=device == "cuda")
@@ -93,7 +94,7 @@ def run(config: Config, words: Words) -> RunResult:
 
     if started.checkpoint is None and config.preflight and is_first():
         once = loader_factory(config, train, model, workers=0, cuda=False)
-        check_flight(model, once, dataset, fresh_head=weights.get("scope") != "model", device=device)
+        check_flight(model, once, dataset, start=start, frozen=settings.freeze, device=device)
     if folder is not None:
         started = _prepared(config, folder, started.checkpoint)
         _announce(model, device, started.run_dir)

@@ -1,0 +1,133 @@
+"""The pre-flight of ``effdet train``: what it needs of data and evaluation, brought to :func:`effdet.training.preflight`."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+
+from effdet.cli.assemble import EVAL_BATCH, oracle_evaluators
+from effdet.data import EvalSet
+from effdet.evaluation import DetectionEvaluator, ModelPredictFn, evaluate, join, truth_predict_fn
+from effdet.model import VisionModel
+from effdet.training.loader import LoaderFactory
+from effdet.training.preflight import preflight
+from effdet.training.starting import Detected, Start
+from heads.structures import Batch, Targets
+
+ORACLE_PICTURES = 200
+"""As many pictures of val are scored against themselves; a fault in the annotations is rarely a single one."""
+PREFLIGHT_BATCH = 4
+PREFLIGHT_BATCHES = 8
+"""So many batches are looked through for one that every head can learn from."""
+DETECTED_IMAGES = 16
+"""On so many images of val, spread over those with boxes of known classes, loaded weights must detect something."""
+
+
+def check_flight(
+    model: VisionModel,
+    train_batches: LoaderFactory,
+    dataset: EvalSet,
+    *,
+    start: Start,
+    frozen: Sequence[str] = (),
+    device: str,
+) -> None:
+    """The pre-flight: seconds, before hours.
+
+    Args:
+        start: what the weights brought.
+        frozen: as ``freeze=`` names it.
+
+    Raises:
+        PreflightError: training would not work, and why.
+    """
+
+    def oracle() -> dict[str, float]:
+        source = dataset.source
+        judges = oracle_evaluators(model, source)
+        if len(source.records.labels) == 0:
+            judges.pop("detection", None)
+        if not judges:
+            return {}
+        result = evaluate(
+            truth_predict_fn,
+            dataset,
+            evaluators={head: judge for head, (_, judge) in judges.items()},
+            batch_size=EVAL_BATCH,
+            limit=min(len(dataset), ORACLE_PICTURES),
+            progress=False,
+        )
+        scores = {metric: float(result.metrics[metric]) for metric, _ in judges.values()}
+        return {metric: score for metric, score in scores.items() if score >= 0}  # -1 and NaN: nothing to score
+
+    batch = _useful_batch(train_batches, list(model.heads))
+    found = preflight(
+        model,
+        batch,
+        start=start,
+        frozen=frozen,
+        oracle=oracle,
+        detected=lambda: detected(model, dataset, start.carried.get("detection", ()), device=device),
+        device=torch.device(device),
+    )
+    print(found)
+
+
+def detected(model: VisionModel, dataset: EvalSet, rows: Sequence[int], *, device: str) -> Detected | None:
+    """What the model finds before training of the classes `rows`, on a few images of `dataset` that have boxes of them.
+
+    None where there are none.
+    """
+    source = dataset.source
+    if not rows or "boxes" not in source.labelled:
+        return None
+    joined = join(model.classes["detection"], source.classes)
+    classes = {joined.to_data[row] for row in rows} - {-1}
+    table = source.records
+    known = np.isin(table.labels, list(classes)) & ~table.crowd
+    images = np.unique(np.searchsorted(table.starts, np.flatnonzero(known), side="right") - 1)
+    if not len(images):
+        return None
+    chosen = source.subset(images[np.unique(np.linspace(0, len(images) - 1, DETECTED_IMAGES).round().astype(int))])
+    result = evaluate(
+        ModelPredictFn(model, device=device),
+        EvalSet(chosen, dataset.preprocess),
+        evaluators={"detection": DetectionEvaluator(chosen.coco(), joined)},
+        batch_size=EVAL_BATCH,
+        progress=False,
+    )
+    per_class = result.metrics["per_class"]
+    own = [per_class[str(source.classes.names[index])] for index in sorted(classes)]
+    measured = [row for row in own if row["AP"] >= 0]
+    if not measured:
+        return None
+    boxes = sum(row["boxes"] for row in measured)
+    return Detected(sum(row["AP"] for row in measured) / len(measured), len(chosen), boxes)
+
+
+def _useful_batch(train_batches: LoaderFactory, heads: Sequence[str]) -> Batch:
+    """The first batch of a few that is labelled for every head; the very first where none is."""
+    loader = train_batches(batch_size=PREFLIGHT_BATCH, rank=0, world=1)
+    first = None
+    for number, batch in enumerate(loader):
+        if all(_labelled(head, batch.targets) for head in heads):
+            return batch
+        first = first or batch
+        if number + 1 >= PREFLIGHT_BATCHES:
+            break
+    assert first is not None
+    return first
+
+
+def _labelled(head: str, targets: Targets) -> bool:
+    """Whether a batch teaches `head` anything; heads that are not ours are taken at their word."""
+    if head == "detection":
+        return targets.boxes is not None and (targets.has_boxes is None or bool(targets.has_boxes.any()))
+    if head == "semantic":
+        return targets.semantic is not None and bool((targets.semantic != 255).any())
+    if head in ("classification", "embedding"):
+        category = targets.category
+        return category is not None and bool((category >= 0).any() if category.dim() == 1 else category.any())
+    return True
