@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import glob
 import os
 import re
 import shutil
@@ -128,7 +129,9 @@ def _clear(path: Path) -> None:
 
 def _numbered(root: Path, prefix: str) -> list[Path]:
     """The folders ``root/prefix-N`` by rising N."""
-    found = [path for path in root.glob(f"{prefix}-*") if re.fullmatch(r"\d+", path.name[len(prefix) + 1 :])]
+    found = [
+        path for path in root.glob(f"{glob.escape(prefix)}-*") if re.fullmatch(r"\d+", path.name[len(prefix) + 1 :])
+    ]
     return sorted(found, key=_number)
 
 

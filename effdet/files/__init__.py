@@ -16,7 +16,7 @@ from effdet.files.images import image_suffixes, is_image
 from effdet.files.names import decode_name, distinct_names, encode_name, is_hidden, shown
 from effdet.files.text import FileError, decode_text, read_json, read_lines, read_text, text_lines
 from effdet.files.walk import Listing, walk
-from effdet.files.write import refuse_overwriting, replacing, write_bytes, write_text
+from effdet.files.write import refuse_overwriting, refuse_replacing, replacing, write_bytes, write_text
 
 __all__ = [
     "FileError",
@@ -32,6 +32,7 @@ __all__ = [
     "read_lines",
     "read_text",
     "refuse_overwriting",
+    "refuse_replacing",
     "replacing",
     "shown",
     "text_lines",

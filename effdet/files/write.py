@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import secrets
 import stat
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
@@ -80,6 +80,26 @@ def refuse_overwriting(
             clash = clash or _identity(target) in files
         if clash:
             raise UserError(f"{key}: {shown(target)} would be written over a file of the source; name another folder")
+
+
+def refuse_replacing(path: str | os.PathLike[str], is_ours: Callable[[Path], bool], *, key: str, what: str) -> None:
+    """Refuses to replace a file that is there and was not written by this program.
+
+    Args:
+        path: of the file that would be written.
+        is_ours: whether what is there is such a file; whatever it raises means no.
+        key: as in `refuse_overwriting`.
+        what: the kind of file, such as "a model file".
+
+    Raises:
+        UserError: it is none.
+    """
+    if not os.path.lexists(path):
+        return
+    with suppress(Exception):
+        if is_ours(Path(path)):
+            return
+    raise UserError(f"{key}: {shown(path)} is there already and is not {what}; name another")
 
 
 def _identity(path: str | os.PathLike[str]) -> tuple[int, int]:

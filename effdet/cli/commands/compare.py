@@ -11,6 +11,7 @@ from rich.table import Table
 from rich.text import Text
 
 from effdet.cli.config import Config
+from effdet.cli.outputs import refuse_json
 from effdet.cli.results import RunResult
 from effdet.cli.words import Words
 from effdet.evaluation import write_json
@@ -24,6 +25,8 @@ from heads.structures import UserError
 
 def run(config: Config, words: Words) -> RunResult:
     """Read both, resample, print, write."""
+    out = Path(config.out)
+    refuse_json(out / "compare.json", "first", "second", "differences", key=f"out={out}", what="of compare")
     names = (str(config.first), str(config.second))
     first, second = (read_statistics(find_statistics(Path(name))) for name in names)
     heads = shared_heads(first, second, names)
@@ -33,7 +36,6 @@ def run(config: Config, words: Words) -> RunResult:
         differences |= paired_difference(*pair, samples=config.samples, seed=config.seed, level=config.level)
     pictures = max(first.statistics[head].pictures for head in heads)
     Console().print(_table(differences, str(first.identity), names))
-    out = Path(config.out)
     split = str(first.identity)
     record = {
         "first": names[0],

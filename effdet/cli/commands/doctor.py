@@ -13,6 +13,7 @@ from effdet.cli.assemble import data_spec, described, input_size
 from effdet.cli.choice import chosen_model
 from effdet.cli.config import Config
 from effdet.cli.open_model import check_name
+from effdet.cli.outputs import refuse_json
 from effdet.cli.words import Words
 from effdet.data.doctor import CoverageSettings, Diagnosis, examine, page_of, repair
 from effdet.data.doctor.repair import check_repairable
@@ -27,6 +28,7 @@ COLOURS = {"error": "red", "warning": "yellow", "note": "blue"}
 def run(config: Config, words: Words) -> int:
     """Examine, print, write; 1 where there are findings of the level ``doctor.fail_on``."""
     out = Path(config.out)
+    refuse_json(out / "doctor.json", "splits", "findings", "seconds", key=f"out={out}", what="of doctor")
     spec = data_spec(config, "train")
     if config.doctor.fix:
         check_repairable(spec.name, out / "repaired")

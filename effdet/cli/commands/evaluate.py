@@ -17,6 +17,7 @@ from effdet.cli.assemble import (
 from effdet.cli.config import Config
 from effdet.cli.heap import keep_freed_memory
 from effdet.cli.open_model import open_model
+from effdet.cli.outputs import refuse_evaluation, refuse_masks
 from effdet.cli.report import write_report
 from effdet.cli.results import RunResult
 from effdet.cli.rundir import CHECKPOINTS, holds_run
@@ -29,6 +30,8 @@ from effdet.inference.runtime_model import RuntimeModel, predict_function
 
 def run(config: Config, words: Words) -> RunResult:
     """Measure, print, write."""
+    folder = output_folder(config)
+    refuse_evaluation(folder, key="out" if config.out is None else f"out={config.out}")
     model: Any = open_model(config)  # first: it is read in a second, while a set may have to be drawn or parsed
     device = "cpu" if isinstance(model, RuntimeModel) and config.device == "auto" else torch_device(config.device)
     if device == "cpu":
@@ -41,8 +44,9 @@ def run(config: Config, words: Words) -> RunResult:
     size = config.image_size
     preprocess = model.preprocess if size is None else model.preprocess.fitted(_size(size))
     dataset = EvalSet(source, preprocess)
-    folder = output_folder(config)
     maps = folder / "class_maps" if config.class_maps else None
+    if maps is not None:
+        refuse_masks(maps, source, key=f"out={folder}")
     judges = evaluators(model, dataset, backend=config.evaluation.backend, class_maps=maps)
     for judge in judges.values():
         if isinstance(judge, (DetectionEvaluator, SemanticEvaluator)) and not judge.classes.exact:

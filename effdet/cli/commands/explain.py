@@ -21,7 +21,8 @@ FUSION = "fusion.html"
 
 def run(config: Config, words: Words) -> RunResult:
     """Draw ``PICTURE-HEAD-N-CLASS.jpg`` for each thing found, and ``fusion.html`` where the neck weighs its inputs."""
-    pictures = [] if config.source is None else find_pictures(config.source)[: config.limit]
+    source = [] if config.source is None else find_pictures(config.source)
+    pictures = source[: config.limit]
     model = open_network(config).to(torch_device(config.device))
     weighs = bool(fusion_shares(model))
     if not (pictures or weighs):
@@ -44,7 +45,7 @@ def run(config: Config, words: Words) -> RunResult:
         for number, seen in enumerate(found, start=1):
             plain = re.sub(r"[^\w]+", "_", seen.name)
             target = out / f"{stem}-{seen.head}-{number}-{plain}.jpg"
-            refuse_overwriting([target], pictures, key=f"out={config.out}")
+            refuse_overwriting([target], source, key=f"out={config.out}")
             with replacing(target) as partial:
                 seen.draw().save(partial)
         drawn += len(found)

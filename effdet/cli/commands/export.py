@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from glob import escape
 from pathlib import Path
 from typing import Any
 
 from effdet.cli.assemble import POSTPROCESS, evaluators, labels_of, open_split
 from effdet.cli.config import Config
 from effdet.cli.open_model import open_network
+from effdet.cli.outputs import refuse_export
 from effdet.cli.results import RunResult
 from effdet.cli.rundir import CHECKPOINTS, holds_run
 from effdet.cli.words import Words
@@ -37,6 +39,8 @@ def run(config: Config, words: Words) -> RunResult:
     settings.check_installed()
     if settings.precision == "int8" and config.source is None and config.get("data.name") is None:
         raise UserError("precision=int8 needs pictures to measure ranges on: data=NAME data.root=DIR, or source=FOLDER")
+    target = output_file(config, settings)
+    refuse_export(config, target, [] if config.source is None else find_pictures(config.source))
     model = open_network(config)
     size = config.image_size
     canvas = None if size is None else (size, size) if isinstance(size, int) else (size[0], size[1])
@@ -46,7 +50,7 @@ def run(config: Config, words: Words) -> RunResult:
         labelled = open_split(config, config.split, wanted=labels_of(model))
     report = export_model(
         model,
-        target := output_file(config, settings),
+        target,
         settings,
         pictures=_compared(config, labelled, preprocess),
         calibration=_calibration(config, preprocess) if settings.precision == "int8" else None,
@@ -59,7 +63,7 @@ def run(config: Config, words: Words) -> RunResult:
     )
     for name, (before, after) in report.metrics.items():
         print(f"{name} {before:.4f} of the model, {after:.4f} of the file")
-    size_mb = sum(file.stat().st_size for file in target.parent.glob(f"{target.stem}.*")) / 1e6
+    size_mb = sum(file.stat().st_size for file in target.parent.glob(f"{escape(target.stem)}.*")) / 1e6
     print(f"{size_mb:.1f} MB")
     print(target)
     return RunResult(target.parent, {name: after for name, (_, after) in report.metrics.items()})

@@ -7,6 +7,7 @@ from pathlib import Path
 from effdet.cli.assemble import torch_device
 from effdet.cli.config import Config
 from effdet.cli.words import Words
+from effdet.files import refuse_overwriting
 from effdet.training.kept_step import KeptStep, read_kept_step
 from effdet.training.replay import Bad, Replay, described_model, replay
 from effdet.training.sheets import draw_training_batch
@@ -16,6 +17,8 @@ SHOWN = 5
 
 def run(config: Config, words: Words) -> int:
     """Print what was found, draw the pictures; 0 where the step is not finite here either."""
+    if config.out is not None:
+        refuse_overwriting([config.out], [config.file], key=f"out={config.out}")
     device = torch_device(config.device)
     kept = read_kept_step(config.file)
     precision = config.precision or kept.precision

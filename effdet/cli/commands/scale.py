@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from effdet.cli.config import Config
 from effdet.cli.errors import ConfigError
+from effdet.cli.outputs import refuse_model_file
 from effdet.cli.results import RunResult
 from effdet.cli.words import Words
 
@@ -14,6 +15,7 @@ COEFFICIENTS = ("alpha", "beta", "gamma")
 def run(config: Config, words: Words) -> RunResult:
     """Do what the words ask for."""
     refuse_contradictions(config)
+    refuse_model_file(config)
     from effdet.cli import scale_fit, scale_study  # torch: not before the words make sense
 
     if config.grid or config.compare:

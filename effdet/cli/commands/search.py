@@ -13,6 +13,7 @@ from rich.console import Console
 from effdet.cli.base_model import training_of
 from effdet.cli.config import Config
 from effdet.cli.errors import ConfigError
+from effdet.cli.outputs import refuse_model_file
 from effdet.cli.results import RunResult
 from effdet.cli.search_study import STUDY, ArchitectureSearch
 from effdet.cli.search_tables import summary
@@ -23,6 +24,7 @@ from heads.structures import UserError
 
 def run(config: Config, words: Words) -> RunResult:
     """Search, print, write."""
+    refuse_model_file(config)
     training = training_of(config)
     folder = Path(config.run_dir or f"runs/search-{training.task.name}-{training.data.name}")
     console = Console()

@@ -18,8 +18,12 @@ from heads.structures import UserError
 def run(config: Config, words: Words) -> RunResult:
     """Write, and say what was written."""
     out = Path(config.out)
-    if index_path(out, config.split).exists() and not config.overwrite:
+    index = index_path(out, config.split)
+    if not config.overwrite and (index.exists() or any(out.glob(f"{config.split}-[0-9]*.tar"))):
         raise UserError(f"out={out}: holds shards of split {config.split}; replace them by overwrite=true")
+    root = config.get("data.root")
+    if config.get("data.name") == "shards" and root is not None and out.exists() and out.samefile(root):
+        raise UserError(f"out={out}: holds the shards that would be read; name another folder")
     source = open_split(config, config.split)
     for line in source.warnings:
         print(f"warning: {line}")
