@@ -1,6 +1,6 @@
 """Prints the table of fine-tuning runs: first loss, AP before training and after 1, 6 and 12 epochs, test.
 
-    python -m benchmarks.finetune benchmarks/runs/finetune.jsonl
+    python -m benchmarks.finetune benchmarks/lists/finetune.jsonl
 
 One row a set, weights and recipe: medians over the seeds that are there, with the lowest and highest last AP.
 """

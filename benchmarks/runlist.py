@@ -1,6 +1,6 @@
 """Runs a committed list of trainings one after the other and appends one JSON line a run to a results file.
 
-    python -m benchmarks.runlist benchmarks/runs/finetune.yaml --data DIR --out DIR [--only GLOB] [--minutes 60]
+    python -m benchmarks.runlist benchmarks/lists/finetune.yaml --data DIR --out DIR [--only GLOB] [--minutes 60]
 
 The list is a YAML file: ``sets``, ``weights`` and ``recipes`` map names to overrides of ``effdet train``; ``groups`` holds
 their products, in the order in which they are run, with the predicted minutes of one run. ``{data}``, ``{out}`` and

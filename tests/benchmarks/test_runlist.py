@@ -9,7 +9,7 @@ import pytest
 
 from benchmarks import coco_variants, finetune, runlist
 
-LIST = Path(runlist.ROOT, "benchmarks", "runs", "finetune.yaml")
+LIST = Path(runlist.ROOT, "benchmarks", "lists", "finetune.yaml")
 
 
 def test_the_committed_list_is_whole() -> None:
