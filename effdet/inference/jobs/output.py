@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
+import os
 import re
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any, Protocol
 
-from effdet.evaluation.results import write_json
 from effdet.inference.picture import PictureLike
 from effdet.inference.prediction import Prediction
-from effdet.inference.writers import Entry, coco_file, result_list, write_csv
+from effdet.inference.writers import Journal, read_entries, write_coco, write_csv, write_results
 from heads.structures import ClassTable, UserError
 
 JOURNAL = "predictions.jsonl"
+TABLES = ("predictions.json", "predictions.csv")
 
 
 class StreamPredictor(Protocol):
@@ -43,22 +45,45 @@ class Output:
     ids: str = "running"
     """``running``: pictures are numbered from 1; ``name``: a picture's id is the number in its name, as in COCO's sets."""
     settings: Mapping[str, Any] = field(default_factory=dict)
-    """What the results depend on; a journal of others is not gone on with."""
+    """What the results depend on; a folder with results of others is refused."""
+    overwrite: bool = False
+    """Replace whatever results are in the folder."""
 
-    def image_id(self, file: str, number: int) -> int:
-        """The id of the `number`-th picture, counted from 1."""
+    def image_id(self, file: str, number: int, offset: int = 0) -> int:
+        """The id of the `number`-th picture, counted from 1, behind `offset` of other runs."""
         if self.ids == "running":
-            return number
+            return offset + number
         digits = re.findall(r"\d+", Path(file).stem)
         if not digits:
             raise UserError(f"ids=name: {file}: there is no number in its name; take ids=running")
         return int(digits[-1])
 
-    def write(self, entries: Mapping[int, Entry], table: ClassTable | None) -> None:
-        """``predictions.json`` and ``predictions.csv``."""
-        running = self.ids == "running"
-        write_json(self.folder / "predictions.json", coco_file(entries, table) if running else result_list(entries))
-        write_csv(self.folder / "predictions.csv", entries)
+    def journal(self, files: Collection[str], *, resume: bool = False) -> Journal:
+        """The folder's journal, open for the results of `files`; those of other files stay.
+
+        Raises:
+            UserError: the folder holds results of other settings, or tables that are not of this command.
+        """
+        if not self.overwrite and not (self.folder / JOURNAL).is_file():
+            if foreign := next((name for name in TABLES if (self.folder / name).exists()), None):
+                raise UserError(
+                    f"out={self.folder}: {foreign} is there and not of predict; take another out=, or overwrite=true to replace it"
+                )
+        self.folder.mkdir(parents=True, exist_ok=True)
+        return Journal(
+            self.folder / JOURNAL, self.settings, files=files, resume=resume, overwrite=self.overwrite and not resume
+        )
+
+    def write(self, journal: Journal, table: ClassTable | None) -> None:
+        """``predictions.json`` and ``predictions.csv``, of all entries of the journal."""
+        entries = partial(read_entries, journal.path)
+        try:
+            if self.ids == "running":
+                write_coco(self.folder / TABLES[0], entries, table)
+            else:
+                write_results(self.folder / TABLES[0], entries)
+        finally:  # what goes wrong with one is no reason to leave out the other
+            write_csv(self.folder / TABLES[1], entries, video=journal.has_frames)
 
 
 @dataclass(frozen=True)
@@ -74,8 +99,64 @@ class Summary:
     """Pictures taken over from an earlier run."""
     tracks: int | None = None
     """Objects followed; None where nothing tracks."""
-    stopped: bool = False
-    """Ended by Ctrl-C, with all files whole."""
+    lost: int = 0
+    """Frames that could not be decoded."""
+    flawed: int = 0
+    """Frames that were decoded with errors."""
+    stopped_by: int | None = None
+    """Number of the signal that ended it, with all files whole: Ctrl-C's or SIGTERM's."""
+    faults: tuple[str, ...] = ()
+    """One line for each video whose rest is missing."""
+
+    @property
+    def stopped(self) -> bool:
+        """Whether a signal ended it."""
+        return self.stopped_by is not None
+
+    def joined(self, other: Summary) -> Summary:
+        """Of two jobs."""
+        tracks = [each.tracks for each in (self, other) if each.tracks is not None]
+        return Summary(
+            self.pictures + other.pictures,
+            self.boxes + other.boxes,
+            self.unreadable + other.unreadable,
+            resumed=self.resumed + other.resumed,
+            tracks=sum(tracks) if tracks else None,
+            lost=self.lost + other.lost,
+            flawed=self.flawed + other.flawed,
+            stopped_by=self.stopped_by if other.stopped_by is None else other.stopped_by,
+            faults=self.faults + other.faults,
+        )
+
+
+def distinct_from_others(names: Sequence[str], folder: Path, journal: Journal) -> list[str]:
+    """`names` with ``_2``, ``_3``, … behind the stem where a file of that name is the user's or belongs to other results."""
+    asked = {name.casefold() for name in names}
+    found = []
+    for name in names:
+        stem, suffix = os.path.splitext(name)
+        number, other = 1, name
+        while not _is_free(other, folder, journal) or (number > 1 and other.casefold() in asked):
+            number += 1
+            other = f"{stem}_{number}{suffix}"
+        asked.add(other.casefold())
+        found.append(other)
+    return found
+
+
+def distinct_stem(stem: str, suffixes: Sequence[str], folder: Path, journal: Journal) -> str:
+    """As `distinct_from_others`: the stem of several files, each of which has one of `suffixes`."""
+    number, other = 1, stem
+    while not all(_is_free(other + suffix, folder, journal) for suffix in suffixes):
+        number += 1
+        other = f"{stem}_{number}"
+    return other
+
+
+def _is_free(name: str, folder: Path, journal: Journal) -> bool:
+    own, taken = journal.own, journal.taken
+    low = name.casefold()  # some file systems take A.jpg for a.jpg
+    return low not in taken and (low in own or not os.path.lexists(folder / name))
 
 
 @contextmanager

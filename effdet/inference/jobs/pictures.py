@@ -9,11 +9,12 @@ from pathlib import Path
 from PIL import Image
 
 from effdet.files import distinct_names, shown
-from effdet.inference.jobs.output import JOURNAL, Output, StreamPredictor, Summary, progress
+from effdet.inference.jobs.output import Output, StreamPredictor, Summary, distinct_from_others, progress
+from effdet.inference.jobs.stopping import always, stop_signals
 from effdet.inference.picture import PictureLike
 from effdet.inference.prediction import Prediction
 from effdet.inference.tracking import Tracker, Trails
-from effdet.inference.writers import Entry, Journal, write_mot
+from effdet.inference.writers import Entry, Journal, MotWriter, VideoRecord
 from heads.structures import ClassTable, UserError
 
 MASKS = "masks"
@@ -45,10 +46,9 @@ def predict_pictures(
         UserError: nothing could be read; with `skip_unreadable` false, anything could not.
     """
     files = [str(path) for path in pictures]
-    drawings = dict(zip(files, distinct_names(pictures, ".jpg"), strict=True))
-    ids = _ids(files, output)
-    _refuse_overwriting(pictures, drawings, output)
-    output.folder.mkdir(parents=True, exist_ok=True)
+    drawn_as = distinct_names(pictures, ".jpg")
+    _refuse_overwriting(pictures, dict(zip(files, drawn_as, strict=True)), output)
+    _ids(files, output)  # what is wrong with a name is said before work
     unreadable: dict[str, str] = {}
     trails = Trails()
 
@@ -57,14 +57,35 @@ def predict_pictures(
             raise error
         unreadable[str(picture)] = str(error)
 
-    with Journal(output.folder / JOURNAL, output.settings, resume=resume) as journal:
+    followed = f"tracks of {files[0]}"
+    with stop_signals(), output.journal([*files, followed], resume=resume) as journal:
+        names = distinct_from_others(drawing_names(pictures), output.folder, journal)
+        drawings = dict(zip(files, names, strict=True))
+        offset = journal.offset(files)  # before entries are dropped
         todo = _todo(files, journal, output, predict.batch_size)
         resumed = len(files) - len(todo)
-        with progress(len(todo), "pictures") as advance:
+        ids = _ids(files, output, offset)
+        numbers = {file: number for number, file in enumerate(files, start=1)}
+        mot = output.folder / distinct_from_others(["tracks.txt"], output.folder, journal)[0]
+
+        def tracks() -> None:
+            with MotWriter(mot) as writer:
+                for file, entry in journal.entries.items():
+                    writer.add(numbers[file], entry)
+
+        def tables() -> None:
+            journal.keep(files)  # a run that went on leaves the same file as one that was not stopped
+            output.write(journal, classes)
+
+        if tracker is not None:
+            journal.record(VideoRecord(followed, (mot.name,)))
+        with always(tables, *([] if tracker is None else [tracks])), progress(len(todo), "pictures") as advance:
             for prediction in predict.stream([Path(file) for file in todo], unreadable=told):
                 file = str(prediction.path)
                 shown = prediction.above(output.score) if tracker is None else _tracked(prediction, tracker)
                 drawing = drawings[file] if output.draw else None
+                # The line comes first: a drawing without one would be taken for a file of the user's.
+                journal.add(Entry.of(shown, file, drawing=drawing, image_id=ids[file]))
                 if drawing is not None:
                     legend = shown.semantic is not None
                     drawn = (
@@ -78,24 +99,18 @@ def predict_pictures(
                         Image.fromarray(shown.semantic_ids()),
                         output.folder / MASKS / f"{Path(drawings[file]).stem}.png",
                     )
-                journal.add(Entry.of(shown, file, drawing=drawing))
                 advance()
-        if not any(file in journal.entries for file in files):
-            first = next(iter(unreadable.values()), "no pictures")
-            raise UserError(f"none of the {len(files)} pictures can be read; the first: {first}")
-        journal.keep(files)  # a run that went on leaves the same file as one that was not stopped
-        found = {ids[file]: entry for file, entry in journal.entries.items()}
-    output.write(found, classes)
-    tracks = None
-    if tracker is not None:
-        write_mot(output.folder / "tracks.txt", found.values())
-        tracks = len({box["track_id"] for entry in found.values() for box in entry.boxes})
-    boxes = sum(len(entry.boxes) for entry in found.values())
-    return Summary(len(found), boxes, tuple(unreadable.values()), resumed=resumed, tracks=tracks)
+            if not any(file in journal.entries for file in files):
+                first = next(iter(unreadable.values()), "no pictures")
+                raise UserError(f"none of the {len(files)} pictures can be read; the first: {first}")
+        found = list(journal.entries.values())
+    count = None if tracker is None else len({box["track_id"] for entry in found for box in entry.boxes})
+    boxes = sum(len(entry.boxes) for entry in found)
+    return Summary(len(found), boxes, tuple(unreadable.values()), resumed=resumed, tracks=count)
 
 
-def _ids(files: Sequence[str], output: Output) -> dict[str, int]:
-    """Each picture's id.
+def _ids(files: Sequence[str], output: Output, offset: int = 0) -> dict[str, int]:
+    """Each picture's id, behind `offset` of other runs.
 
     Raises:
         UserError: two pictures would have the same.
@@ -103,7 +118,7 @@ def _ids(files: Sequence[str], output: Output) -> dict[str, int]:
     ids: dict[str, int] = {}
     first: dict[int, str] = {}
     for number, file in enumerate(files, start=1):
-        ids[file] = output.image_id(file, number)
+        ids[file] = output.image_id(file, number, offset)
         if (other := first.setdefault(ids[file], file)) != file:
             raise UserError(
                 f"ids=name: {shown(other)} and {shown(file)} both have the number {ids[file]}: take ids=running, which "

@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterator
-from contextlib import ExitStack
+from collections.abc import Iterable, Iterator
 from itertools import islice
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 
-from effdet.inference.jobs.output import JOURNAL, Output, StreamPredictor, Summary, progress
+from effdet.files import refuse_overwriting
+from effdet.inference.jobs.output import Output, StreamPredictor, Summary, distinct_stem, progress
+from effdet.inference.jobs.stopping import Terminated, always, stop_signals
 from effdet.inference.sources import Frame, VideoSource
+from effdet.inference.sources.video_names import video_name
 from effdet.inference.tracking import Tracker, Trails
-from effdet.inference.writers import Entry, Journal, VideoWriter, write_mot
-from heads.structures import ClassTable
+from effdet.inference.writers import Entry, Journal, MotWriter, VideoRecord, VideoWriter
+from heads.structures import ClassTable, UserError
 
 
 def predict_video(
@@ -24,10 +28,13 @@ def predict_video(
     classes: ClassTable | None,
     tracker: Tracker | None = None,
     limit: int | None = None,
+    skip_unreadable: bool = True,
+    resume: bool = False,
 ) -> Summary:
     """Predict every frame; the annotated video has the frames and times of the source.
 
-    Ctrl-C ends the job in order: the video and the tables hold what was done until then.
+    Whatever ends the job (Ctrl-C, SIGTERM, a fault of the source, a full disk), video and tables hold what was done until
+    then.
 
     Args:
         predict: finds boxes from a score of `output.score` or below.
@@ -36,45 +43,156 @@ def predict_video(
         classes: of the detection head; None where there is none.
         tracker: numbers the objects; their trails are drawn.
         limit: only the first so many frames.
+        skip_unreadable: go on past a frame that cannot be decoded, and name it in the summary.
+        resume: a video that an earlier run finished is not predicted again.
     """
-    output.folder.mkdir(parents=True, exist_ok=True)
-    name, trails = source.name, Trails(length=max(2, round(source.rate)))
-    entries: list[Entry] = []
-    known = source.frames
-    total = limit if known is None else min(known, limit or known)
-    stopped = False
-    with ExitStack() as stack:
-        journal = stack.enter_context(Journal(output.folder / JOURNAL, output.settings))
-        writer = stack.enter_context(VideoWriter(output.folder / f"{name}.mp4", source.rate)) if output.draw else None
-        advance = stack.enter_context(progress(total, "frames"))
-        try:
-            waiting: deque[Frame] = deque()
-            for prediction in predict.stream(_images(islice(source, limit), waiting)):
-                frame = waiting.popleft()
-                if tracker is None:
-                    shown = prediction.above(output.score)
-                else:
-                    shown = prediction.tracked(tracker.update(prediction.boxes, prediction.scores, prediction.labels))
-                time = None if frame.time is None else float(frame.time)
-                entry = Entry.of(shown, source.shown, frame=frame.index, time=time)
-                journal.add(entry)
-                entries.append(entry)
-                if writer is not None:
-                    drawn = shown.draw(score=0, alpha=output.alpha) if tracker is None else trails.draw(shown)
-                    writer.write(np.asarray(drawn), frame.time)
+    refuse_drawings(output, [source])
+    with stop_signals(), output.journal([source.shown], resume=resume) as journal:
+        with always(lambda: output.write(journal, classes)):
+            return predict_into(
+                journal, predict, source, output, tracker=tracker, limit=limit, skip_unreadable=skip_unreadable
+            )
+
+
+def refuse_drawings(output: Output, sources: Iterable[VideoSource | Path]) -> None:
+    """Refuses an output folder in which the drawing of a video would have the name of one of the sources.
+
+    Raises:
+        UserError: it would.
+    """
+    videos = [source for source in sources if isinstance(source, Path) or not source.live]
+    files = [source if isinstance(source, Path) else Path(source.source) for source in videos]
+    names = [f"{video_name(str(file))}.mp4" for file in files]
+    refuse_overwriting(
+        [output.folder / name for name in names] if output.draw else [], files, key=f"out={output.folder}"
+    )
+
+
+def predict_into(
+    journal: Journal,
+    predict: StreamPredictor,
+    source: VideoSource,
+    output: Output,
+    *,
+    tracker: Tracker | None = None,
+    limit: int | None = None,
+    skip_unreadable: bool = True,
+) -> Summary:
+    """As `predict_video`, into an open journal; the tables are written by the caller."""
+    if (before := journal.done.get(source.shown)) is not None:
+        return Summary(before.frames, before.boxes, resumed=before.frames, tracks=before.tracks)
+    job = _VideoJob(journal, source, output, tracker, limit)
+    frames = _Frames(source, limit, skip_unreadable)
+    stopped_by = None
+    total = source.frames if limit is None else min(limit, source.frames or limit)
+    try:
+        with always(job.close), progress(total, "frames") as advance:
+            for prediction in predict.stream(frames.images()):
+                job.add(prediction, frames.waiting.popleft())
                 advance()
-        except KeyboardInterrupt:
-            stopped = True
-    output.write(dict(enumerate(entries, start=1)), classes)
-    tracks = None
-    if tracker is not None:
-        write_mot(output.folder / f"{name}.txt", entries)
-        tracks = len({box["track_id"] for entry in entries for box in entry.boxes})
-    return Summary(len(entries), sum(len(entry.boxes) for entry in entries), tracks=tracks, stopped=stopped)
+    except KeyboardInterrupt as stop:
+        stopped_by = 15 if isinstance(stop, Terminated) else 2
+    fault = frames.fault
+    if fault is not None and job.frames == 0:
+        raise fault
+    job.finish(done=fault is None and stopped_by is None)
+    return Summary(
+        job.frames,
+        job.boxes,
+        tuple(source.damaged),
+        lost=source.lost,
+        flawed=source.flawed,
+        tracks=None if tracker is None else len(job.tracks),
+        stopped_by=stopped_by,
+        faults=() if fault is None else (str(fault),),
+    )
 
 
-def _images(frames: Iterator[Frame], waiting: deque[Frame]) -> Iterator[np.ndarray]:
-    """The pixels of `frames`, which wait in `waiting` for their predictions."""
-    for frame in frames:
-        waiting.append(frame)
-        yield frame.image
+class _Frames:
+    """The frames of a source, up to the point where the rest is missing."""
+
+    def __init__(self, source: VideoSource, limit: int | None, skip_unreadable: bool) -> None:
+        self._source, self._limit, self._skip = source, limit, skip_unreadable
+        self.waiting: deque[Frame] = deque()
+        """Frames whose predictions are not there yet."""
+        self.fault: UserError | None = None
+        """Why there are no more, where that is not the video's end."""
+
+    def images(self) -> Iterator[np.ndarray]:
+        try:
+            for frame in islice(self._source, self._limit):
+                if self._source.damaged and not self._skip:
+                    raise UserError(f"source={self._source.damaged[0]}")
+                self.waiting.append(frame)
+                yield frame.image
+            if self._source.damaged and not self._skip:
+                raise UserError(f"source={self._source.damaged[0]}")
+        except UserError as error:  # raised here it would take the frames that wait for their predictions with it
+            self.fault = error
+
+
+class _VideoJob:
+    """What is written of one video."""
+
+    def __init__(
+        self, journal: Journal, source: VideoSource, output: Output, tracker: Tracker | None, limit: int | None
+    ) -> None:
+        self._journal, self._source, self._output, self._tracker = journal, source, output, tracker
+        self.frames = self.boxes = 0
+        self.tracks: set[int] = set()
+        self._trails = Trails()
+        name, folder = source.name, output.folder
+        suffixes = [".mp4"] * output.draw + [".txt"] * (tracker is not None)
+        stem = distinct_stem(name, suffixes, folder, journal)
+        self._files = [stem + suffix for suffix in suffixes]
+        journal.record(VideoRecord(source.shown, tuple(self._files)))
+        self._writer = (
+            VideoWriter(folder / self._files[0], source.rate, pixel_aspect=source.pixel_aspect) if output.draw else None
+        )
+        self._mot = MotWriter(folder / self._files[-1]) if tracker is not None else None
+        self._first: tuple[int, int] | None = None
+
+    def add(self, prediction: Any, frame: Frame) -> None:
+        """The prediction of the next frame."""
+        shown = prediction.above(self._output.score) if self._tracker is None else self._tracked(prediction, frame)
+        entry = self._journal.add(
+            Entry.of(shown, self._source.shown, frame=frame.index, time=round(float(frame.time), 6))
+        )
+        self.frames += 1
+        self.boxes += len(entry.boxes)
+        if self._mot is not None:
+            self._mot.add(frame.index + 1, entry)
+            self.tracks.update(box["track_id"] for box in entry.boxes)
+        if self._writer is not None:
+            alpha, time = self._output.alpha, float(frame.time)
+            tracked = self._tracker is not None
+            drawn = self._trails.draw(shown, alpha=alpha, time=time) if tracked else shown.draw(score=0, alpha=alpha)
+            self._writer.write(np.asarray(drawn), frame.time)
+
+    def close(self) -> None:
+        """Completes the files, whatever ended the video."""
+        try:
+            if self._writer is not None:
+                self._writer.close()
+        finally:
+            if self._mot is not None:
+                self._mot.close()
+
+    def finish(self, *, done: bool) -> None:
+        """Says in the journal how it ended."""
+        files = tuple(self._files)
+        if self._writer is not None:
+            files = (self._writer.path.name, *files[1:])
+        tracks = None if self._tracker is None else len(self.tracks)
+        self._journal.record(VideoRecord(self._source.shown, files, done, self.frames, self.boxes, tracks))
+
+    def _tracked(self, prediction: Any, frame: Frame) -> Any:
+        """Boxes by number. Where a stream changes its size, the tracker sees all of it in that of the first frame."""
+        assert self._tracker is not None
+        height, width = prediction.size
+        self._first = self._first or (height, width)
+        scale = np.tile([self._first[1] / width, self._first[0] / height], 2)
+        tracks = self._tracker.update(
+            prediction.boxes * scale, prediction.scores, prediction.labels, time=float(frame.time)
+        )
+        return prediction.tracked(tracks)

@@ -1,18 +1,47 @@
-"""The pictures of a file, a folder, a pattern or a list file, in a fixed order."""
+"""The images and videos of a file, a folder, a pattern or a list file, in a fixed order."""
 
 from __future__ import annotations
 
 import os
 import warnings
-from collections.abc import Sequence
+from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 
 from effdet.addresses import is_pattern, matches, without_credentials
 from effdet.files import FileError, image_suffixes, is_hidden, is_image, read_lines, shown, walk
+from effdet.inference.sources.video_names import is_video_file, is_video_name
 from heads.structures import UserError
 
 LISTS = (".txt", ".lst")
 """Names of files that hold one path a line."""
+
+
+@dataclass(frozen=True)
+class Inputs:
+    """What a text names, each sorted by path; a list file's in its own order."""
+
+    pictures: list[Path]
+    videos: list[Path]
+
+
+def find_inputs(source: str, *, leave_out: Path | None = None) -> Inputs:
+    """The images and videos of `source`.
+
+    Args:
+        source: as in `find_pictures`, or a video; folders, patterns and lists may hold videos too.
+        leave_out: a folder whose files are our own results.
+
+    Raises:
+        UserError: there are none, or a list names one that is not there.
+    """
+    found = _found(source, leave_out, lambda name: is_image(name) or is_video_name(name), "pictures or videos")
+    named = Path(source).is_file()  # as named; TypeScript's .ts files are found in folders only
+    videos = {path for path in found if (is_video_name(path.name) if named else is_video_file(path))}
+    return Inputs(
+        [path for path in found if path not in videos and (named or not is_video_name(path.name))],
+        [path for path in found if path in videos],
+    )
 
 
 def find_pictures(source: str, *, leave_out: Path | None = None) -> list[Path]:
@@ -31,25 +60,29 @@ def find_pictures(source: str, *, leave_out: Path | None = None) -> list[Path]:
     Raises:
         UserError: there are none, or a list names one that is not there.
     """
+    return _found(source, leave_out, is_image, "pictures")
+
+
+def _found(source: str, leave_out: Path | None, wanted: Callable[[str], bool], what: str) -> list[Path]:
     path = Path(source)
     if path.is_file():
         return _listed(path) if path.suffix.lower() in LISTS else [path]
     if path.is_dir():
-        listing = walk(path, is_image, leave_out=leave_out)
+        listing = walk(path, wanted, leave_out=leave_out)
         found = listing.paths
-        if said := listing.said():
-            warnings.warn(f"source={shown(source)}: {said}", stacklevel=2)
+        if said := listing.said(what.replace("pictures", "images")):
+            warnings.warn(f"source={shown(source)}: {said}", stacklevel=3)
     else:
-        found = _matching(source, leave_out) if is_pattern(source) else []
+        found = _matching(source, leave_out, wanted, what) if is_pattern(source) else []
     if not found:
-        what = "a folder without pictures" if path.is_dir() else "no such picture, folder, pattern or video"
+        there = f"a folder without {what}" if path.is_dir() else "no such picture, folder, pattern or video"
         raise UserError(
-            f"source={without_credentials(source)}: {what} (pictures end in {', '.join(sorted(image_suffixes()))})"
+            f"source={without_credentials(source)}: {there} (pictures end in {', '.join(sorted(image_suffixes()))})"
         )
     return found
 
 
-def _matching(pattern: str, leave_out: Path | None) -> list[Path]:
+def _matching(pattern: str, leave_out: Path | None, wanted: Callable[[str], bool], what: str) -> list[Path]:
     """The files that a pattern means: none that is hidden, but for what it names itself."""
     ours = None if leave_out is None else leave_out.resolve()
     named = set(Path(pattern).parts)
@@ -62,15 +95,11 @@ def _matching(pattern: str, leave_out: Path | None) -> list[Path]:
     ]
     if not is_pattern(os.path.splitext(pattern)[1]) and os.path.splitext(pattern)[1]:
         return found
-    images = [entry for entry in found if is_image(entry)]
-    _warn_of_others(pattern, found, images)
-    return images
-
-
-def _warn_of_others(pattern: str, found: Sequence[Path], images: Sequence[Path]) -> None:
-    if len(found) > len(images):
-        count = len(found) - len(images)
-        warnings.warn(f"source={shown(pattern)}: {count} files skipped, not images by their names", stacklevel=4)
+    named_so = [entry for entry in found if wanted(entry.name)]
+    if count := len(found) - len(named_so):
+        kind = what.replace("pictures", "images")
+        warnings.warn(f"source={shown(pattern)}: {count} files skipped, not {kind} by their names", stacklevel=4)
+    return named_so
 
 
 def _listed(path: Path) -> list[Path]:

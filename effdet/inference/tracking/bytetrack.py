@@ -19,9 +19,13 @@ from effdet.inference.tracking.association import FORBIDDEN, assign, iou
 from heads.structures import UserError
 
 
+_ROUNDING = 1e-6
+"""Seconds that sums of times may be off."""
+
+
 @dataclass(frozen=True)
 class TrackerSettings:
-    """Scores 0…1, costs 1 - IoU, times in frames. Defaults are the paper's."""
+    """Scores 0…1, costs 1 - IoU. Defaults are the paper's."""
 
     high: float = 0.6
     """Detections of this score and above are matched first."""
@@ -35,8 +39,10 @@ class TrackerSettings:
     """Largest cost (1 - IoU) of a match with a weak detection."""
     match_new: float = 0.7
     """Largest cost of the second sight of a track that was seen once."""
-    patience: int = 30
-    """Frames that a track may be out of sight."""
+    patience: float = 30
+    """How long a track may be out of sight: in seconds where `step` is given, else in frames."""
+    step: float | None = None
+    """Usual seconds from frame to frame, for which the filter's noise is the paper's. None takes all frames for evenly spaced."""
 
     def __post_init__(self) -> None:
         if not 0 <= self.low <= self.high <= self.start <= 1:
@@ -44,12 +50,16 @@ class TrackerSettings:
                 f"tracking needs 0 ≤ low ≤ high ≤ start ≤ 1, got low={self.low:g}, high={self.high:g}, start={self.start:g}"
             )
         if self.patience < 0:
-            raise UserError(f"patience must be 0 or more frames, got {self.patience}")
+            raise UserError(f"patience must be 0 or more, got {self.patience:g}")
+        if self.step is not None and not self.step > 0:
+            raise UserError(f"step must be more than 0 seconds, got {self.step:g}")
 
     @classmethod
-    def shown_from(cls, score: float, *, low: float = 0.1, patience: int = 30) -> TrackerSettings:
+    def shown_from(
+        cls, score: float, *, low: float = 0.1, patience: float = 30, step: float | None = None
+    ) -> TrackerSettings:
         """Settings for a detector whose detections count from `score` on, as the paper spaces them (start = high + 0.1)."""
-        return cls(high=score, low=min(low, score), start=min(score + 0.1, 1.0), patience=patience)
+        return cls(high=score, low=min(low, score), start=min(score + 0.1, 1.0), patience=patience, step=step)
 
 
 @dataclass(frozen=True)
@@ -66,13 +76,15 @@ class _Tracks:
     """(T, 8, 8) float64."""
     seen: np.ndarray
     """(T,) int64 frame of the last sight."""
+    time: np.ndarray
+    """(T,) float64 time of the last sight."""
     confirmed: np.ndarray
     """(T,) bool: seen in two successive frames, or from the first frame on."""
 
     @classmethod
     def none(cls) -> _Tracks:
         flat = np.zeros(0, np.int64)
-        return cls(flat, flat, np.zeros((0, 8)), np.zeros((0, 8, 8)), flat, flat.astype(bool))
+        return cls(flat, flat, np.zeros((0, 8)), np.zeros((0, 8, 8)), flat, flat.astype(float), flat.astype(bool))
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -100,14 +112,18 @@ class Tracker:
     def reset(self) -> None:
         """Forget all tracks; numbers begin at 1 again."""
         self._tracks, self._frame, self._next = _Tracks.none(), 0, 1
+        self._now: float | None = None
 
-    def update(self, boxes: np.ndarray, scores: np.ndarray, labels: np.ndarray) -> np.ndarray:
+    def update(
+        self, boxes: np.ndarray, scores: np.ndarray, labels: np.ndarray, *, time: float | None = None
+    ) -> np.ndarray:
         """Number the detections of the next frame.
 
         Args:
             boxes: (N, 4) xyxy, pixels of the frame.
             scores: (N,) 0…1; hand over the weak ones too, from `settings.low`.
             labels: (N,) int64 class.
+            time: of the frame, in seconds, later than the one before; None: one `step` later. Not used without a `step`.
 
         Returns:
             (N,) int64 track of each detection; -1 for those that belong to none, or to one not confirmed yet.
@@ -115,7 +131,13 @@ class Tracker:
         settings = self.settings
         boxes = np.asarray(boxes, np.float64).reshape(-1, 4)
         self._frame += 1
-        self._tracks = self._moved(self._tracks)
+        before = self._now
+        step = settings.step or 1.0
+        if time is None or settings.step is None:
+            time = 0.0 if before is None else before + step
+        self._now = time
+        steps = 1.0 if before is None else max((time - before) / step, 0.0)
+        self._tracks = self._moved(self._tracks, steps)
         strong = np.flatnonzero(scores >= settings.high)
         weak = np.flatnonzero((scores >= settings.low) & (scores < settings.high))
 
@@ -134,15 +156,15 @@ class Tracker:
         tracks = self._tracks
         found = np.where(np.append(tracks.confirmed, False)[rows], np.append(tracks.ids, -1)[rows], -1)  # row -1: none
         # A track that was not seen again at once was a false alarm; others are waited for.
-        waited = self._frame - tracks.seen
-        self._tracks = tracks.rows(np.where(tracks.confirmed, waited <= settings.patience, waited == 0))
+        waited = time - tracks.time <= settings.patience + _ROUNDING
+        self._tracks = tracks.rows(np.where(tracks.confirmed, waited, tracks.seen == self._frame))
         return found
 
-    def _moved(self, tracks: _Tracks) -> _Tracks:
-        """Every track one frame on; what is out of sight keeps its height, which nothing corrects."""
+    def _moved(self, tracks: _Tracks, steps: float) -> _Tracks:
+        """Every track `steps` on; what is out of sight keeps its height, which nothing corrects."""
         means = tracks.means.copy()
         means[tracks.seen < self._frame - 1, 7] = 0
-        means, covariances = kalman.predict(means, tracks.covariances)
+        means, covariances = kalman.predict(means, tracks.covariances, steps)
         return replace(tracks, means=means, covariances=covariances)
 
     def _match(
@@ -170,9 +192,11 @@ class Tracker:
         at, tracks = rows[found], self._tracks
         means, covariances = tracks.means.copy(), tracks.covariances.copy()
         means[at], covariances[at] = kalman.update(means[at], covariances[at], boxes[found])
-        seen, confirmed = tracks.seen.copy(), tracks.confirmed.copy()
-        seen[at], confirmed[at] = self._frame, True
-        self._tracks = replace(tracks, means=means, covariances=covariances, seen=seen, confirmed=confirmed)
+        seen, time, confirmed = tracks.seen.copy(), tracks.time.copy(), tracks.confirmed.copy()
+        seen[at], time[at], confirmed[at] = self._frame, self._now, True
+        self._tracks = replace(
+            tracks, means=means, covariances=covariances, seen=seen, time=time, confirmed=confirmed
+        )
 
     def _begin(self, boxes: np.ndarray, labels: np.ndarray) -> None:
         count = len(boxes)
@@ -180,5 +204,6 @@ class Tracker:
         ids = self._next + np.arange(count, dtype=np.int64)
         self._next += count
         first = np.full(count, self._frame == 1)
-        new = _Tracks(ids, labels.astype(np.int64), means, covariances, np.full(count, self._frame, np.int64), first)
+        seen, time = np.full(count, self._frame, np.int64), np.full(count, self._now, np.float64)
+        new = _Tracks(ids, labels.astype(np.int64), means, covariances, seen, time, first)
         self._tracks = self._tracks.joined(new)

@@ -11,7 +11,6 @@ import numpy as np
 
 _POSITION, _VELOCITY = 1 / 20, 1 / 160
 """Standard deviations as shares of the height."""
-_MOTION = np.eye(8) + np.eye(8, k=4)
 
 
 def to_state(boxes: np.ndarray) -> np.ndarray:
@@ -37,11 +36,21 @@ def start(boxes: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     return means, _diagonal(np.concatenate(deviations, axis=1) ** 2)
 
 
-def predict(means: np.ndarray, covariances: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """One frame on: means (N, 8), covariances (N, 8, 8)."""
+def predict(means: np.ndarray, covariances: np.ndarray, steps: float = 1.0) -> tuple[np.ndarray, np.ndarray]:
+    """The states some time on.
+
+    Args:
+        means: (N, 8).
+        covariances: (N, 8, 8).
+        steps: how long, in frames of the usual length, which velocities are stated for; the noise's variance grows with it.
+
+    Returns:
+        Means and covariances.
+    """
     height = means[:, 3]
     noise = np.concatenate([_deviations(height, _POSITION, 1e-2), _deviations(height, _VELOCITY, 1e-5)], axis=1) ** 2
-    return means @ _MOTION.T, _MOTION @ covariances @ _MOTION.T + _diagonal(noise)
+    motion = np.eye(8) + steps * np.eye(8, k=4)
+    return means @ motion.T, motion @ covariances @ motion.T + _diagonal(steps * noise)
 
 
 def update(means: np.ndarray, covariances: np.ndarray, boxes: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -13,38 +13,48 @@ from effdet.drawing.style import Style
 from effdet.inference.prediction import Prediction
 
 
+_MOST = 1000
+"""Points of a trail, whatever the frame rate."""
+
+
 class Trails:
     """Remembers the way of each track and draws it. Frames must come in order.
 
     Args:
-        length: frames that a trail reaches back.
+        length: seconds that a trail reaches back.
+        rate: frames per second, for frames without times.
     """
 
-    def __init__(self, length: int = 30) -> None:
-        self.length = length
-        self._ways: dict[int, deque[tuple[float, float]]] = {}
-        self._seen: dict[int, int] = {}
-        self._frame = 0
+    def __init__(self, length: float = 1.0, *, rate: float = 30.0) -> None:
+        self.length, self.rate = length, rate
+        self._ways: dict[int, deque[tuple[float, float, float]]] = {}
+        self._now = -1 / rate
 
-    def draw(self, prediction: Prediction, *, score: float = 0.0, alpha: float = 0.5) -> Image.Image:
+    def draw(
+        self, prediction: Prediction, *, score: float = 0.0, alpha: float = 0.5, time: float | None = None
+    ) -> Image.Image:
         """The frame with its trails, and on top of them the boxes, coloured and labelled by track ("car 3").
 
         Args:
             prediction: the next frame's; `tracks` must be there.
             score: as in `Prediction.draw`.
             alpha: as in `Prediction.draw`.
+            time: of the frame, in seconds; None follows the frame before by 1 / rate.
         """
-        self._frame += 1
+        self._now = self._now + 1 / self.rate if time is None else time
         assert prediction.tracks is not None
+        height, width = prediction.size
         for track, box in zip(prediction.tracks.tolist(), prediction.boxes.tolist(), strict=True):
             if track >= 0:
-                # Where a thing stands: the middle of its lower edge moves as the thing does on the ground.
-                way = self._ways.setdefault(track, deque(maxlen=self.length))
-                way.append(((box[0] + box[2]) / 2, box[3]))
-                self._seen[track] = self._frame
-        forgotten = [track for track, frame in self._seen.items() if self._frame - frame > self.length]
-        for track in forgotten:
-            del self._ways[track], self._seen[track]
+                # Where a thing stands: the middle of its lower edge moves as the thing does on the ground. Kept as shares
+                # of the frame's sides, since a stream may change its size.
+                way = self._ways.setdefault(track, deque(maxlen=_MOST))
+                way.append(((box[0] + box[2]) / 2 / width, box[3] / height, self._now))
+        for track, way in list(self._ways.items()):
+            while way and self._now - way[0][2] > self.length:
+                way.popleft()
+            if not way:
+                del self._ways[track]
         lined = np.asarray(self._lines(Image.fromarray(prediction.image)))
         return replace(prediction, image=lined).draw(score=score, alpha=alpha)
 
@@ -52,8 +62,8 @@ class Trails:
         layer = Image.new("RGBA", canvas.size, (0, 0, 0, 0))
         pen, style = ImageDraw.Draw(layer), Style.fitting(*canvas.size)
         for track, way in self._ways.items():
-            points = np.array(way)
-            faded = 1 - (self._frame - self._seen[track]) / (self.length + 1)
+            points = np.array(way)[:, :2] * canvas.size
+            faded = 1 - (self._now - way[-1][2]) / (self.length + 1 / self.rate)
             for step in range(1, len(points)):
                 strength = step / max(len(points) - 1, 1)
                 tint = (*lifted(spread(track), 0.2), round(230 * strength * faded))

@@ -1,37 +1,43 @@
-"""One line of JSON for each picture done, written as it is done: what a stopped run goes on from."""
+"""One line of JSON for each image or frame done, written as it is done: what a stopped run goes on from.
+
+A folder of results may be filled by several runs of the same settings: each replaces what is there of its own files and
+keeps the rest. Frames of videos are never held in memory, since a stream may run for weeks.
+"""
 
 from __future__ import annotations
 
 import json
-import os
-from collections.abc import Iterable, Mapping
-from dataclasses import asdict, dataclass
+from collections.abc import Collection, Iterable, Iterator, Mapping
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, Self, TextIO, cast
 
 from effdet.evaluation.results import plain
+from effdet.files import replacing
 from effdet.inference.prediction import Prediction
 from heads.structures import UserError
 
 
 @dataclass(frozen=True)
 class Entry:
-    """What was found in one picture, or in one frame of a video."""
+    """What was found in one image, or in one frame of a video."""
 
     file: str
-    """The picture's path as it was given, or the video's name."""
+    """The image's path as it was given, or the video's name."""
     height: int
     width: int
     boxes: list[dict[str, Any]]
     """COCO results without `image_id`; with `name`, and `track_id` where tracked."""
     classes: list[dict[str, Any]] | None = None
-    """The likeliest classes of the whole picture, with their probabilities."""
+    """The likeliest classes of the whole image, with their probabilities."""
     drawing: str | None = None
-    """Name of the annotated picture in the output folder."""
+    """Name of the annotated image in the output folder."""
     frame: int | None = None
     """Number of the frame in its video, from 0."""
     time: float | None = None
     """Seconds since the video's zero."""
+    image_id: int | None = None
+    """In the tables; None where nobody gave one."""
 
     @classmethod
     def of(cls, prediction: Prediction, file: str, **more: Any) -> Self:
@@ -43,27 +49,65 @@ class Entry:
         return cls(file, height, width, boxes, classes, **more)
 
 
+@dataclass(frozen=True)
+class VideoRecord:
+    """Where a video stands: written when it begins and when it ends."""
+
+    video: str
+    """The video's name, as in its entries."""
+    files: tuple[str, ...]
+    """What is written of it alone, by name in the output folder: drawing, tracks."""
+    done: bool = False
+    """Whether it was predicted to its end."""
+    frames: int = 0
+    boxes: int = 0
+    tracks: int | None = None
+    """Objects followed; None where nothing tracks."""
+
+
 class Journal:
     """An append-only file: the settings in its first line, then one entry a line.
 
     Args:
         path: of the file.
         settings: what the results depend on; a journal of other settings is not gone on with.
-        resume: keep the entries that are there; else the file begins anew.
+        files: those of this run. What an earlier run wrote of them is dropped, of others it stays.
+        resume: keep what there is of `files` too: images, and videos that were finished.
+        overwrite: begin anew, whatever there is.
 
     Raises:
-        UserError: the journal was written with other settings.
+        UserError: the journal was written with other settings, or is no journal.
     """
 
-    def __init__(self, path: Path, settings: Mapping[str, Any], *, resume: bool = False) -> None:
+    def __init__(
+        self,
+        path: Path,
+        settings: Mapping[str, Any],
+        *,
+        files: Collection[str] = (),
+        resume: bool = False,
+        overwrite: bool = False,
+    ) -> None:
         self.path = path
         self.entries: dict[str, Entry] = {}
-        """By the picture's path."""
-        settings = plain(settings)
-        if resume and path.is_file():
-            self._read(settings)
-        self._settings = settings
-        self._write()  # anew: a line that a kill cut in two goes, and the file is whole from here on
+        """Images of this run, by path."""
+        self.done: dict[str, VideoRecord] = {}
+        """Videos of this run that are done."""
+        self.taken: set[str] = set()
+        """Names, folded, of files in the output folder that belong to other files' results."""
+        self.own: set[str] = set()
+        """Names, folded, of files in the output folder that an earlier run wrote of this run's files, or that may be replaced."""
+        self.has_frames = False
+        """Whether there is a frame of a video among the entries."""
+        self.highest = 0
+        """The largest image id."""
+        self._settings = plain(settings)
+        self._files = set(files)
+        known = self._known(resume, overwrite)
+        if known and resume:
+            self._find_done()
+        # Anew: a line that a kill cut in two goes, and the file is whole from here on.
+        self._write(self._kept(resume) if known else ())
 
     def __enter__(self) -> Journal:
         return self
@@ -71,38 +115,121 @@ class Journal:
     def __exit__(self, *error: object) -> None:
         self._file.close()
 
-    def add(self, entry: Entry) -> None:
-        """Write `entry`; it is safe from a kill of this process when this returns."""
-        self.entries[entry.file] = entry
-        self._file.write(_line(asdict(entry)))
-        self._file.flush()
+    def add(self, entry: Entry) -> Entry:
+        """Write `entry`, numbered if it is not; it is safe from a kill of this process when this returns."""
+        entry = self._counted(entry)
+        if entry.frame is None:
+            self.entries[entry.file] = entry
+        self._line(asdict(entry))
+        return entry
+
+    def record(self, video: VideoRecord) -> None:
+        """Write where `video` stands."""
+        self.own.update(name.casefold() for name in video.files)
+        self._line(asdict(video))
 
     def keep(self, files: Iterable[str]) -> None:
-        """Only the entries of `files`, in their order; the file is written anew, and takes more entries after them."""
+        """Of this run's images only those of `files`, in their order; the file is written anew, and takes more after them."""
         self.entries = {file: self.entries[file] for file in files if file in self.entries}
         self._file.close()
-        self._write()
+        others = (value for value in _values(self.path) if value.get("frame") is not None or not self._is_own(value))
+        self._write(others)
 
-    def _write(self) -> None:
-        self.path.parent.mkdir(parents=True, exist_ok=True)
-        part = self.path.with_name(f".{self.path.name}.part")
-        lines = map(_line, [{"settings": self._settings}, *map(asdict, self.entries.values())])
-        part.write_text("".join(lines), encoding="utf-8")
-        os.replace(part, self.path)
-        self._file = self.path.open("a", encoding="utf-8")
+    def offset(self, files: Iterable[str]) -> int:
+        """What the ids of `files`, numbered from 1, begin after: the ids of other runs, or where a stopped run began."""
+        for number, file in enumerate(files, start=1):
+            if (entry := self.entries.get(file)) is not None and entry.image_id is not None:
+                return entry.image_id - number
+        return self.highest
 
-    def _read(self, settings: Mapping[str, Any]) -> None:
-        lines = self.path.read_text(encoding="utf-8", errors="replace").splitlines()
-        values = [value for line in lines if (value := _parsed(line)) is not None]
-        if not values:
-            return
-        before = values[0].get("settings", {})
-        if changed := [key for key in {**before, **settings} if before.get(key) != settings.get(key)]:
-            told = ", ".join(f"{key} was {before.get(key)}, is {settings.get(key)}" for key in changed)
-            raise UserError(f"{self.path}: resume=auto goes on with the same settings only ({told}); take another out=")
-        for value in values[1:]:
+    def _line(self, value: Mapping[str, Any]) -> None:
+        self._file.write(_line(value))
+        self._file.flush()
+
+    def _counted(self, entry: Entry) -> Entry:
+        if entry.image_id is None:
+            entry = replace(entry, image_id=self.highest + 1)
+        self.highest = max(self.highest, entry.image_id or 0)
+        self.has_frames |= entry.frame is not None
+        return entry
+
+    def _is_own(self, value: Mapping[str, Any]) -> bool:
+        return value.get("file", value.get("video")) in self._files
+
+    def _kept(self, resume: bool) -> Iterator[dict[str, Any]]:
+        """The lines of the old file that stay; images of this run are taken up instead."""
+        for value in _values(self.path):
+            own = self._is_own(value)
+            (self.own if own else self.taken).update(_names(value))
+            if "video" in value:
+                if not own or value["video"] in self.done:
+                    yield value
+                continue
             entry = Entry(**value)
-            self.entries[entry.file] = entry
+            if not own or entry.file in self.done:
+                yield asdict(self._counted(entry))
+            elif resume and entry.frame is None:
+                self.entries[entry.file] = self._counted(entry)
+
+    def _find_done(self) -> None:
+        for value in _values(self.path):
+            if value.get("done") and value["video"] in self._files:
+                self.done[value["video"]] = VideoRecord(**{**value, "files": tuple(value["files"])})
+
+    def _known(self, resume: bool, overwrite: bool) -> bool:
+        """Whether there is a journal to keep entries of."""
+        if not self.path.is_file():
+            return False
+        with self.path.open(encoding="utf-8", errors="replace") as file:
+            first = _parsed(file.readline())
+        if overwrite:
+            self.own.update(name for value in _values(self.path) for name in _names(value))
+            return False
+        if first is None or not isinstance(before := first.get("settings"), dict):
+            if self.path.stat().st_size == 0:
+                return False
+            raise UserError(f"{self.path}: not written by predict; take another out=, or overwrite=true to replace it")
+        now = self._settings
+        if changed := [key for key in {**before, **now} if before.get(key) != now.get(key)]:
+            told = ", ".join(f"{key} was {before.get(key)}, is {now.get(key)}" for key in changed)
+            if resume:
+                raise UserError(
+                    f"{self.path}: resume=auto goes on with the same settings only ({told}); take another out="
+                )
+            raise UserError(
+                f"{self.path}: holds another run's results ({told}); take another out=, or overwrite=true to replace them"
+            )
+        return True
+
+    def _write(self, others: Iterable[Mapping[str, Any]]) -> None:
+        """The file anew, open for more; `others` are read from the old one, and may fill `entries`."""
+        with replacing(self.path) as partial, _opened(partial, "w") as file:
+            file.write(_line({"settings": self._settings}))
+            file.writelines(map(_line, others))
+            file.writelines(_line(asdict(entry)) for entry in self.entries.values())
+        self._file = _opened(self.path, "a")
+
+
+def read_entries(path: Path) -> Iterator[Entry]:
+    """The entries of a journal, one at a time."""
+    return (Entry(**value) for value in _values(path) if "file" in value)
+
+
+def _values(path: Path) -> Iterator[dict[str, Any]]:
+    """What stands behind the first line; a line that was cut in two is left out."""
+    with path.open(encoding="utf-8", errors="replace") as file:
+        file.readline()
+        yield from (value for line in file if (value := _parsed(line)) is not None)
+
+
+def _opened(path: Path, mode: str) -> TextIO:
+    """For text whose names may hold bytes that are not UTF-8: JSON's escapes read back as the same name."""
+    return cast(TextIO, path.open(mode, encoding="utf-8", errors="backslashreplace"))
+
+
+def _names(value: Mapping[str, Any]) -> set[str]:
+    """Files in the output folder that a line stands for, folded, since some file systems take ``A.jpg`` for ``a.jpg``."""
+    return {name.casefold() for name in (*value.get("files", ()), value.get("drawing")) if name}
 
 
 def _line(value: Mapping[str, Any]) -> str:

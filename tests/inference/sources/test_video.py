@@ -61,11 +61,16 @@ def test_an_interruption_leaves_a_video_that_plays(tmp_path):
         assert len(list(source)) == 4
 
 
-def test_frames_of_two_sizes_are_refused(tmp_path):
+def test_frames_of_another_size_are_fitted_into_the_first(tmp_path):
     with VideoWriter(tmp_path / "a.mp4", Fraction(25)) as writer:
         writer.write(picture(0))
-        with pytest.raises(UserError, match="a frame has 32×48 pixels, the first had 64×48"):
-            writer.write(picture(0, width=32))
+        writer.write(np.full((24, 64, 3), 200, np.uint8))  # as wide, half as high: bars above and below
+        writer.write(np.full((96, 128, 3), 200, np.uint8))
+    with VideoSource(str(tmp_path / "a.mp4")) as source:
+        images = [frame.image.astype(int) for frame in source]
+    assert [image.shape for image in images] == [(48, 64, 3)] * 3
+    assert images[1][:10].max() < 30 and images[1][14:34].min() > 170 and images[1][38:].max() < 30
+    assert images[2].min() > 170
 
 
 def test_over_http(tmp_path):
