@@ -33,9 +33,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
             stream.reconfigure(errors="backslashreplace")
     try:
         return _main(arguments)
-    except KeyboardInterrupt:
+    except KeyboardInterrupt as stop:  # a signal that a job takes for one says which exit code is its own
         print("interrupted", file=sys.stderr)
-        return INTERRUPTED
+        return int(getattr(stop, "exit_code", INTERRUPTED))
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # `effdet info | head` is no error
         return OK
@@ -43,7 +43,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if (
             code := getattr(error, "exit_code", None)
         ) is not None:  # effdet.training.Interrupted: saved, and told to stop
-            print(without_credentials_in(str(error)), file=sys.stderr)
+            text = without_credentials_in(str(error))
+            print(f"error: {text}" if isinstance(error, ValueError) else text, file=sys.stderr)
             return int(code)
         if os.environ.get("EFFDET_TRACEBACK") == "1" or not is_user_error(error):
             raise

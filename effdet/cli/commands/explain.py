@@ -6,7 +6,6 @@ import re
 from pathlib import Path
 
 from effdet.cli.assemble import torch_device
-from effdet.cli.commands.predict import find_pictures
 from effdet.cli.config import Config
 from effdet.cli.open_model import open_network
 from effdet.cli.results import RunResult
@@ -14,6 +13,7 @@ from effdet.cli.words import Words
 from effdet.files import distinct_names, refuse_overwriting, replacing
 from effdet.inference.explain import explain
 from effdet.inference.fusion import fusion_page, fusion_shares
+from effdet.inference.sources import find_pictures
 from heads.structures import UserError
 
 FUSION = "fusion.html"

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import signal
 import sys
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
+from effdet.addresses import is_address
 from effdet.cli.config import Config
 from effdet.cli.errors import ConfigError
 from effdet.cli.heap import keep_freed_memory
@@ -13,28 +17,33 @@ from effdet.cli.open_predictor import open_predictor
 from effdet.cli.results import RunResult
 from effdet.cli.words import Words
 from effdet.inference import Predictor
-from effdet.inference.jobs import Output, Summary, predict_pictures, predict_video
+from effdet.inference.jobs import Output, Summary, predict_pictures, predict_video, predict_videos
+from effdet.inference.jobs.stopping import Incomplete, Stopped
+from effdet.inference.jobs.video import refuse_drawings
 from effdet.inference.runtime_model import own_postprocess
-from effdet.inference.sources import VideoSource, find_pictures, is_video
+from effdet.inference.sources import Inputs, VideoSource, find_inputs, is_video
+from effdet.inference.sources.video_names import is_camera
 from effdet.inference.tiles import TiledPredictor, TileSettings
 from effdet.inference.tracking import Tracker, TrackerSettings
 from heads.structures import UserError
 
 TOLD = 10
-"""As many unreadable pictures are named."""
+"""As many unreadable pictures or frames are named."""
+FRAMES_PER_SECOND = 25
+"""Of a folder of pictures that are the frames of a video, which has no times."""
 _RESULT_KEYS = (
     "model", "weights", "image_size", "score", "nms_iou", "max_detections", "precision", "batch_size", "predict.tiles",
-    "predict.tile_size", "predict.tile_overlap", "predict.track", "predict.alpha", "semantic",
+    "predict.tile_size", "predict.tile_overlap", "predict.track", "predict.alpha", "predict.ids", "predict.every", "semantic",
 )  # fmt: skip
 """What a picture's results depend on: a run is gone on with only where they are the same."""
 
 
 def run(config: Config, words: Words) -> RunResult:
     """Predict all of ``source``, batch by batch."""
-    video = is_video(config.source)
-    _contradictions(config, words, video)
-    out = Path(config.out)
-    options = config.predict
+    out, options = Path(config.out), config.predict
+    single = is_video(config.source)
+    inputs = Inputs([], []) if single else find_inputs(config.source, leave_out=out)
+    _contradictions(config, words, pictures=bool(inputs.pictures), videos=single or bool(inputs.videos))
     output = Output(
         out,
         score=config.score,
@@ -42,29 +51,72 @@ def run(config: Config, words: Words) -> RunResult:
         alpha=options.alpha,
         ids=options.ids,
         settings={key: config.get(key) for key in _RESULT_KEYS},
+        overwrite=config.overwrite,
     )
-    if video:
-        with VideoSource(config.source) as source:  # before the model: a wrong name is told at once
+    resume, skip = config.resume == "auto", config.unreadable == "warn"
+    summary = Summary(0, 0)
+    if single:
+        # Before the model: a wrong name is told at once.
+        with VideoSource(config.source, every=options.every, reconnect=options.reconnect) as source:
+            refuse_drawings(output, [source])
             predict, classes = _predictor(config)
-            patience = max(1, round(options.track_patience * source.rate))
-            tracker = _tracker(config, patience) if options.track else None
-            summary = predict_video(predict, source, output, classes=classes, tracker=tracker, limit=config.limit)
+            summary = predict_video(
+                predict,
+                source,
+                output,
+                classes=classes,
+                tracker=_tracker(config, source),
+                limit=config.limit,
+                skip_unreadable=skip,
+                resume=resume,
+            )
+            live = source.live
         _tell(summary, config, classes, "frames")
-    else:
-        pictures = find_pictures(config.source, leave_out=out)[: config.limit]
-        predict, classes = _predictor(config)
-        tracker = _tracker(config, round(options.track_patience * 25)) if options.track else None
+        return _ended(summary, out, live=live)
+    refuse_drawings(output, inputs.videos)
+    predict, classes = _predictor(config)
+    if inputs.pictures:
         summary = predict_pictures(
             predict,
-            pictures,
+            inputs.pictures[: config.limit],
             output,
             classes=classes,
-            resume=config.resume == "auto",
-            skip_unreadable=config.unreadable == "warn",
-            tracker=tracker,
+            resume=resume,
+            skip_unreadable=skip,
+            tracker=_tracker(config, None),
         )
         _tell(summary, config, classes, "pictures")
+    if inputs.videos:
+        # What was there before is gone by now, or was not to be overwritten.
+        behind = replace(output, overwrite=output.overwrite and not inputs.pictures)
+        frames = predict_videos(
+            predict,
+            inputs.videos,
+            behind,
+            classes=classes,
+            tracker=partial(_tracker, config),
+            every=options.every,
+            limit=config.limit,
+            skip_unreadable=skip,
+            resume=resume,
+        )
+        _tell(frames, config, classes, "frames", videos=len(inputs.videos))
+        summary = summary.joined(frames)
+    return _ended(summary, out)
+
+
+def _ended(summary: Summary, out: Path, *, live: bool = False) -> RunResult:
+    """The command's last line, and its exit code: a video whose rest is missing, or a signal, is no success.
+
+    Ctrl-C is how a camera or stream is ended.
+    """
     print(out)
+    if summary.stopped_by is not None and not (live and summary.stopped_by == signal.SIGINT):
+        raise Stopped(summary.stopped_by, f"stopped; what was done until then is in {out}")
+    if summary.faults:
+        first, *others = summary.faults
+        more = f", and {len(others)} more" if others else ""
+        raise Incomplete(f"{first}{more}; what was done until then is in {out}")
     return RunResult(out, {"pictures": summary.pictures, "boxes": summary.boxes})
 
 
@@ -91,41 +143,65 @@ def _predictor(config: Config) -> tuple[Predictor | TiledPredictor, Any]:
     return TiledPredictor(predict, settings), classes
 
 
-def _tracker(config: Config, patience: int) -> Tracker:
-    return Tracker(TrackerSettings.shown_from(config.score, low=config.predict.track_low, patience=patience))
+def _tracker(config: Config, source: VideoSource | None) -> Tracker | None:
+    """A tracker for a video, or for a folder of frames, which are taken for `FRAMES_PER_SECOND`."""
+    options = config.predict
+    if not options.track:
+        return None
+    step = 1 / FRAMES_PER_SECOND if source is None else float(source.every / source.rate)
+    return Tracker(
+        TrackerSettings.shown_from(config.score, low=options.track_low, patience=options.track_patience, step=step)
+    )
 
 
-def _contradictions(config: Config, words: Words, video: bool) -> None:
+def _contradictions(config: Config, words: Words, *, pictures: bool, videos: bool) -> None:
     """Words that would be ignored."""
     options, problems = config.predict, []
     for switch, keys in {"tiles": ("tile_size", "tile_overlap"), "track": ("track_low", "track_patience")}.items():
         for key in keys:
             if words.get(f"predict.{key}") is not None and not getattr(options, switch):
                 problems.append(f"predict.{key}: has no effect without predict.{switch}=true")
-    if config.resume is not None and (video or options.track):
-        what = f"source={config.source}: a video" if video else "predict.track=true: tracking"
-        problems.append(f"resume=auto: {what} begins at the first frame; leave resume= out")
-    if video and options.ids != "running":
+    if config.resume is not None and config.overwrite:
+        problems.append("resume=auto overwrite=true: go on or begin anew; give one of them")
+    if config.resume is not None and options.track and pictures:
+        problems.append("resume=auto: tracking (predict.track=true) begins at the first frame; leave resume= out")
+    if videos and options.ids != "running":
         problems.append(f"predict.ids={options.ids}: the frames of a video have no names; leave it out")
+    if not videos and words.get("predict.every") is not None:
+        problems.append("predict.every: has no effect on pictures; leave it out")
+    live = is_video(config.source) and (is_camera(config.source) or is_address(config.source))
+    if not live and words.get("predict.reconnect") is not None:
+        problems.append("predict.reconnect: is for cameras and streams; leave it out")
     if words.get("predict.alpha") is not None and not options.draw:
         problems.append("predict.alpha: has no effect with predict.draw=false")
     if problems:
         raise ConfigError(problems)
 
 
-def _tell(summary: Summary, config: Config, classes: Any, unit: str) -> None:
-    if summary.unreadable:
-        count = len(summary.unreadable)
-        for line in summary.unreadable[:TOLD]:
-            print(f"warning: {line}", file=sys.stderr)
+def _tell(summary: Summary, config: Config, classes: Any, unit: str, *, videos: int = 1) -> None:
+    for line in summary.unreadable[:TOLD]:
+        print(f"warning: {line}", file=sys.stderr)
+    if unit == "frames":
+        _tell_frames(summary)
+    elif count := len(summary.unreadable):
         more = f", {TOLD} of them named above" if count > TOLD else ""
         print(f"warning: left out as unreadable: {count} of {count + summary.pictures} {unit}{more}", file=sys.stderr)
     if summary.resumed:
         print(f"{summary.resumed} {unit} were done before")
     if summary.stopped:
         print(f"stopped; what was done is whole: {summary.pictures} {unit}")
+    of = f" of {videos} videos" if videos > 1 else ""
     if summary.tracks is not None:
-        print(f"{summary.tracks} objects followed through {summary.pictures} {unit}, {summary.boxes} boxes")
+        print(f"{summary.tracks} objects followed through {summary.pictures} {unit}{of}, {summary.boxes} boxes")
     else:
         boxes = "" if classes is None else f"{summary.boxes} boxes of score ≥ {config.score:g} in "
-        print(f"{boxes}{summary.pictures} {unit}")
+        print(f"{boxes}{summary.pictures} {unit}{of}")
+
+
+def _tell_frames(summary: Summary) -> None:
+    more = f", {TOLD} of them named above" if len(summary.unreadable) > TOLD else ""
+    if summary.lost:
+        count = summary.lost + summary.pictures
+        print(f"warning: left out as damaged: {summary.lost} of {count} frames{more}", file=sys.stderr)
+    if summary.flawed:
+        print(f"warning: decoded with errors: {summary.flawed} of {summary.pictures} frames{more}", file=sys.stderr)

@@ -67,23 +67,37 @@ class Output:
         if not self.overwrite and not (self.folder / JOURNAL).is_file():
             if foreign := next((name for name in TABLES if (self.folder / name).exists()), None):
                 raise UserError(
-                    f"out={self.folder}: {foreign} is there and not of predict; take another out=, or overwrite=true to replace it"
+                    f"out={self.folder}: {foreign} is there and not of predict; take another out=, or overwrite=true"
                 )
-        self.folder.mkdir(parents=True, exist_ok=True)
-        return Journal(
-            self.folder / JOURNAL, self.settings, files=files, resume=resume, overwrite=self.overwrite and not resume
-        )
+        with self.writing():
+            self.folder.mkdir(parents=True, exist_ok=True)
+            return Journal(
+                self.folder / JOURNAL,
+                self.settings,
+                files=files,
+                resume=resume,
+                overwrite=self.overwrite and not resume,
+            )
+
+    @contextmanager
+    def writing(self) -> Iterator[None]:
+        """Makes one line of a full disk, or of a folder that cannot be written to."""
+        try:
+            yield
+        except OSError as error:
+            raise UserError(f"out={self.folder}: cannot be written ({error.strerror or error})") from None
 
     def write(self, journal: Journal, table: ClassTable | None) -> None:
         """``predictions.json`` and ``predictions.csv``, of all entries of the journal."""
         entries = partial(read_entries, journal.path)
-        try:
-            if self.ids == "running":
-                write_coco(self.folder / TABLES[0], entries, table)
-            else:
-                write_results(self.folder / TABLES[0], entries)
-        finally:  # what goes wrong with one is no reason to leave out the other
-            write_csv(self.folder / TABLES[1], entries, video=journal.has_frames)
+        with self.writing():
+            try:
+                if self.ids == "running":
+                    write_coco(self.folder / TABLES[0], entries, table)
+                else:
+                    write_results(self.folder / TABLES[0], entries)
+            finally:  # what goes wrong with one is no reason to leave out the other
+                write_csv(self.folder / TABLES[1], entries, video=journal.has_frames)
 
 
 @dataclass(frozen=True)
@@ -129,34 +143,40 @@ class Summary:
         )
 
 
-def distinct_from_others(names: Sequence[str], folder: Path, journal: Journal) -> list[str]:
-    """`names` with ``_2``, ``_3``, … behind the stem where a file of that name is the user's or belongs to other results."""
+def distinct_from_others(names: Sequence[str], files: Sequence[str], folder: Path, journal: Journal) -> list[str]:
+    """`names` for what is written of `files`, none of which is a file of the user's or belongs to other results.
+
+    What an earlier run wrote of a file keeps its name; else ``_2``, ``_3``, … stands behind the stem where need be.
+    """
     asked = {name.casefold() for name in names}
     found = []
-    for name in names:
+    for name, file in zip(names, files, strict=True):
         stem, suffix = os.path.splitext(name)
+        before = [other for other in journal.names.get(file, ()) if other.endswith(suffix)]
         number, other = 1, name
-        while not _is_free(other, folder, journal) or (number > 1 and other.casefold() in asked):
+        while not before and (not _is_free(other, file, folder, journal) or (number > 1 and other.casefold() in asked)):
             number += 1
             other = f"{stem}_{number}{suffix}"
+        other = before[-1] if before else other
         asked.add(other.casefold())
         found.append(other)
     return found
 
 
-def distinct_stem(stem: str, suffixes: Sequence[str], folder: Path, journal: Journal) -> str:
+def distinct_stem(stem: str, suffixes: Sequence[str], file: str, folder: Path, journal: Journal) -> str:
     """As `distinct_from_others`: the stem of several files, each of which has one of `suffixes`."""
     number, other = 1, stem
-    while not all(_is_free(other + suffix, folder, journal) for suffix in suffixes):
+    while not all(_is_free(other + suffix, file, folder, journal) for suffix in suffixes):
         number += 1
         other = f"{stem}_{number}"
     return other
 
 
-def _is_free(name: str, folder: Path, journal: Journal) -> bool:
-    own, taken = journal.own, journal.taken
-    low = name.casefold()  # some file systems take A.jpg for a.jpg
-    return low not in taken and (low in own or not os.path.lexists(folder / name))
+def _is_free(name: str, file: str, folder: Path, journal: Journal) -> bool:
+    low = name.casefold()
+    if (owner := journal.owners.get(low)) is not None:
+        return owner == file
+    return low in journal.replaceable or not os.path.lexists(folder / name)
 
 
 @contextmanager

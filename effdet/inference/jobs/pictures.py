@@ -10,7 +10,7 @@ from PIL import Image
 
 from effdet.files import distinct_names, shown
 from effdet.inference.jobs.output import Output, StreamPredictor, Summary, distinct_from_others, progress
-from effdet.inference.jobs.stopping import always, stop_signals
+from effdet.inference.jobs.stopping import always, in_one_go, stop_signals
 from effdet.inference.picture import PictureLike
 from effdet.inference.prediction import Prediction
 from effdet.inference.tracking import Tracker, Trails
@@ -57,16 +57,16 @@ def predict_pictures(
             raise error
         unreadable[str(picture)] = str(error)
 
-    followed = f"tracks of {files[0]}"
+    followed = f"tracks of {files[0] if files else output.folder}"
     with stop_signals(), output.journal([*files, followed], resume=resume) as journal:
-        names = distinct_from_others(drawing_names(pictures), output.folder, journal)
+        names = distinct_from_others(drawing_names(pictures), files, output.folder, journal)
         drawings = dict(zip(files, names, strict=True))
         offset = journal.offset(files)  # before entries are dropped
         todo = _todo(files, journal, output, predict.batch_size)
         resumed = len(files) - len(todo)
         ids = _ids(files, output, offset)
         numbers = {file: number for number, file in enumerate(files, start=1)}
-        mot = output.folder / distinct_from_others(["tracks.txt"], output.folder, journal)[0]
+        mot = output.folder / distinct_from_others(["tracks.txt"], [followed], output.folder, journal)[0]
 
         def tracks() -> None:
             with MotWriter(mot) as writer:
@@ -84,21 +84,22 @@ def predict_pictures(
                 file = str(prediction.path)
                 shown = prediction.above(output.score) if tracker is None else _tracked(prediction, tracker)
                 drawing = drawings[file] if output.draw else None
-                # The line comes first: a drawing without one would be taken for a file of the user's.
-                journal.add(Entry.of(shown, file, drawing=drawing, image_id=ids[file]))
-                if drawing is not None:
-                    legend = shown.semantic is not None
-                    drawn = (
-                        shown.draw(score=0, alpha=output.alpha, legend=legend)
-                        if tracker is None
-                        else trails.draw(shown, alpha=output.alpha)
-                    )
-                    _save(drawn, output.folder / drawing)
-                if shown.semantic is not None:
-                    _save(
-                        Image.fromarray(shown.semantic_ids()),
-                        output.folder / MASKS / f"{Path(drawings[file]).stem}.png",
-                    )
+                with in_one_go(), output.writing():
+                    # The line comes first: a drawing without one would be taken for a file of the user's.
+                    journal.add(Entry.of(shown, file, drawing=drawing, image_id=ids[file]))
+                    if drawing is not None:
+                        legend = shown.semantic is not None
+                        drawn = (
+                            shown.draw(score=0, alpha=output.alpha, legend=legend)
+                            if tracker is None
+                            else trails.draw(shown, alpha=output.alpha)
+                        )
+                        _save(drawn, output.folder / drawing)
+                    if shown.semantic is not None:
+                        _save(
+                            Image.fromarray(shown.semantic_ids()),
+                            output.folder / MASKS / f"{Path(drawings[file]).stem}.png",
+                        )
                 advance()
             if not any(file in journal.entries for file in files):
                 first = next(iter(unreadable.values()), "no pictures")

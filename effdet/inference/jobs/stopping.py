@@ -10,6 +10,22 @@ from contextlib import contextmanager
 from types import FrameType
 from typing import Any
 
+from heads.structures import UserError
+
+
+class Incomplete(UserError):
+    """A part of what was asked for is missing; the rest was written."""
+
+    exit_code = 1
+
+
+class Stopped(BaseException):
+    """A signal ended the job, which has written what was done."""
+
+    def __init__(self, signum: int, message: str) -> None:
+        super().__init__(message)
+        self.exit_code = 128 + signum
+
 
 class Terminated(KeyboardInterrupt):
     """SIGTERM: like Ctrl-C, with the exit code that shells report for it."""
@@ -17,11 +33,33 @@ class Terminated(KeyboardInterrupt):
     exit_code = 128 + signal.SIGTERM
 
 
+class _State:
+    """Of the signals of this process."""
+
+    whole = 0
+    """Blocks under way that are not to be cut short."""
+    waiting: type[KeyboardInterrupt] | None = None
+    """What came meanwhile."""
+
+
 @contextmanager
 def stop_signals() -> Iterator[None]:
     """Within it, SIGTERM ends the job as Ctrl-C does: by an exception that nobody takes for an error."""
-    with _handling({signal.SIGTERM: _terminate}):
+    with _handling({signal.SIGTERM: _stop, signal.SIGINT: _stop}):
         yield
+
+
+@contextmanager
+def in_one_go() -> Iterator[None]:
+    """A signal that comes within the block ends the job behind it: what belongs together is written together."""
+    _State.whole += 1
+    try:
+        yield
+    finally:
+        _State.whole -= 1
+    if not _State.whole and (stop := _State.waiting) is not None:
+        _State.waiting = None
+        raise stop
 
 
 @contextmanager
@@ -66,8 +104,12 @@ def _handling(handlers: dict[int, Callable[[int, FrameType | None], Any]]) -> It
             signal.signal(number, signal.SIG_DFL if handler is None else handler)
 
 
-def _terminate(number: int, frame: FrameType | None) -> None:
-    raise Terminated
+def _stop(number: int, frame: FrameType | None) -> None:
+    stop = Terminated if number == signal.SIGTERM else KeyboardInterrupt
+    if _State.whole:
+        _State.waiting = stop
+    else:
+        raise stop
 
 
 def _ignore(number: int, frame: FrameType | None) -> None:

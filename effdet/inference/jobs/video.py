@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -12,8 +12,8 @@ import numpy as np
 
 from effdet.files import refuse_overwriting
 from effdet.inference.jobs.output import Output, StreamPredictor, Summary, distinct_stem, progress
-from effdet.inference.jobs.stopping import Terminated, always, stop_signals
-from effdet.inference.sources import Frame, VideoSource
+from effdet.inference.jobs.stopping import Terminated, always, in_one_go, stop_signals
+from effdet.inference.sources import Frame, VideoError, VideoSource
 from effdet.inference.sources.video_names import video_name
 from effdet.inference.tracking import Tracker, Trails
 from effdet.inference.writers import Entry, Journal, MotWriter, VideoRecord, VideoWriter
@@ -31,7 +31,7 @@ def predict_video(
     skip_unreadable: bool = True,
     resume: bool = False,
 ) -> Summary:
-    """Predict every frame; the annotated video has the frames and times of the source.
+    """Predict every frame of an open source; the annotated video has the frames and times of the source.
 
     Whatever ends the job (Ctrl-C, SIGTERM, a fault of the source, a full disk), video and tables hold what was done until
     then.
@@ -47,11 +47,77 @@ def predict_video(
         resume: a video that an earlier run finished is not predicted again.
     """
     refuse_drawings(output, [source])
-    with stop_signals(), output.journal([source.shown], resume=resume) as journal:
-        with always(lambda: output.write(journal, classes)):
-            return predict_into(
-                journal, predict, source, output, tracker=tracker, limit=limit, skip_unreadable=skip_unreadable
-            )
+    with (
+        stop_signals(),
+        output.journal([source.shown], resume=resume) as journal,
+        always(lambda: output.write(journal, classes)),
+    ):
+        return predict_into(
+            journal, predict, source, output, tracker=tracker, limit=limit, skip_unreadable=skip_unreadable
+        )
+
+
+def predict_videos(
+    predict: StreamPredictor,
+    videos: Sequence[Path],
+    output: Output,
+    *,
+    classes: ClassTable | None,
+    tracker: Callable[[VideoSource], Tracker | None] = lambda source: None,
+    every: int = 1,
+    limit: int | None = None,
+    skip_unreadable: bool = True,
+    resume: bool = False,
+) -> Summary:
+    """Predict several videos into the same tables, each with a drawing of its own.
+
+    Args:
+        predict: as in `predict_video`.
+        videos: files, in order.
+        output: where to, and what.
+        classes: of the detection head; None where there is none.
+        tracker: makes the tracker of a video.
+        every: only every n-th frame of each.
+        limit: only the first so many frames of each.
+        skip_unreadable: go on past a video or a frame that cannot be read, and name it in the summary.
+        resume: videos that an earlier run finished are not predicted again; one that it was stopped in begins anew.
+
+    Raises:
+        UserError: none can be read.
+    """
+    refuse_drawings(output, videos)
+    summary, unreadable = Summary(0, 0), []
+    with (
+        stop_signals(),
+        output.journal([str(video) for video in videos], resume=resume) as journal,
+        always(lambda: output.write(journal, classes)),
+    ):
+        for video in videos:
+            if (before := journal.done.get(str(video))) is not None:
+                summary = summary.joined(_as_before(before))
+                continue
+            try:
+                with VideoSource(str(video), every=every) as source:
+                    part = predict_into(
+                        journal,
+                        predict,
+                        source,
+                        output,
+                        tracker=tracker(source),
+                        limit=limit,
+                        skip_unreadable=skip_unreadable,
+                    )
+            except VideoError as error:
+                if not skip_unreadable:
+                    raise
+                unreadable.append(str(error))
+                continue
+            summary = summary.joined(part)
+            if part.stopped:
+                break
+        if len(unreadable) == len(videos):
+            raise UserError(f"none of the {len(videos)} videos can be read; the first: {unreadable[0]}")
+    return summary.joined(Summary(0, 0, tuple(unreadable)))
 
 
 def refuse_drawings(output: Output, sources: Iterable[VideoSource | Path]) -> None:
@@ -80,15 +146,17 @@ def predict_into(
 ) -> Summary:
     """As `predict_video`, into an open journal; the tables are written by the caller."""
     if (before := journal.done.get(source.shown)) is not None:
-        return Summary(before.frames, before.boxes, resumed=before.frames, tracks=before.tracks)
-    job = _VideoJob(journal, source, output, tracker, limit)
+        return _as_before(before)
+    with output.writing():
+        job = _VideoJob(journal, source, output, tracker)
     frames = _Frames(source, limit, skip_unreadable)
     stopped_by = None
     total = source.frames if limit is None else min(limit, source.frames or limit)
     try:
         with always(job.close), progress(total, "frames") as advance:
             for prediction in predict.stream(frames.images()):
-                job.add(prediction, frames.waiting.popleft())
+                with in_one_go(), output.writing():
+                    job.add(prediction, frames.waiting.popleft())
                 advance()
     except KeyboardInterrupt as stop:
         stopped_by = 15 if isinstance(stop, Terminated) else 2
@@ -108,6 +176,10 @@ def predict_into(
     )
 
 
+def _as_before(record: VideoRecord) -> Summary:
+    return Summary(record.frames, record.boxes, resumed=record.frames, tracks=record.tracks)
+
+
 class _Frames:
     """The frames of a source, up to the point where the rest is missing."""
 
@@ -115,35 +187,33 @@ class _Frames:
         self._source, self._limit, self._skip = source, limit, skip_unreadable
         self.waiting: deque[Frame] = deque()
         """Frames whose predictions are not there yet."""
-        self.fault: UserError | None = None
+        self.fault: VideoError | None = None
         """Why there are no more, where that is not the video's end."""
 
     def images(self) -> Iterator[np.ndarray]:
         try:
             for frame in islice(self._source, self._limit):
                 if self._source.damaged and not self._skip:
-                    raise UserError(f"source={self._source.damaged[0]}")
+                    raise VideoError(f"source={self._source.damaged[0]}")
                 self.waiting.append(frame)
                 yield frame.image
             if self._source.damaged and not self._skip:
-                raise UserError(f"source={self._source.damaged[0]}")
-        except UserError as error:  # raised here it would take the frames that wait for their predictions with it
+                raise VideoError(f"source={self._source.damaged[0]}")
+        except VideoError as error:  # raised here it would take the frames that wait for their predictions with it
             self.fault = error
 
 
 class _VideoJob:
     """What is written of one video."""
 
-    def __init__(
-        self, journal: Journal, source: VideoSource, output: Output, tracker: Tracker | None, limit: int | None
-    ) -> None:
+    def __init__(self, journal: Journal, source: VideoSource, output: Output, tracker: Tracker | None) -> None:
         self._journal, self._source, self._output, self._tracker = journal, source, output, tracker
         self.frames = self.boxes = 0
         self.tracks: set[int] = set()
         self._trails = Trails()
         name, folder = source.name, output.folder
         suffixes = [".mp4"] * output.draw + [".txt"] * (tracker is not None)
-        stem = distinct_stem(name, suffixes, folder, journal)
+        stem = distinct_stem(name, suffixes, source.shown, folder, journal)
         self._files = [stem + suffix for suffix in suffixes]
         journal.record(VideoRecord(source.shown, tuple(self._files)))
         self._writer = (
@@ -171,12 +241,13 @@ class _VideoJob:
 
     def close(self) -> None:
         """Completes the files, whatever ended the video."""
-        try:
-            if self._writer is not None:
-                self._writer.close()
-        finally:
-            if self._mot is not None:
-                self._mot.close()
+        with self._output.writing():
+            try:
+                if self._writer is not None:
+                    self._writer.close()
+            finally:
+                if self._mot is not None:
+                    self._mot.close()
 
     def finish(self, *, done: bool) -> None:
         """Says in the journal how it ended."""

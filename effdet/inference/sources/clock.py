@@ -12,6 +12,11 @@ _JUMP = Fraction(1)
 """Seconds: in a stream that may be joined of several, a larger step between two frames is a jump of the clock."""
 
 
+def longest_step(step: Fraction) -> Fraction:
+    """Seconds from frame to frame above which the clock of a joined stream jumped; `step` is the usual time."""
+    return max(_JUMP, 10 * step)
+
+
 class Clock:
     """Seconds since the video's first instant, for frames in the order shown.
 
@@ -23,7 +28,7 @@ class Clock:
 
     def __init__(self, step: Fraction, *, start: Fraction | None = None, joined: bool = False) -> None:
         self._step, self._start = step, start
-        self._longest = max(_JUMP, 10 * step) if joined else None
+        self._longest = longest_step(step) if joined else None
         self._offset: Fraction | None = None
         self._older: Fraction | None = None
         self._gap = Fraction(0)

@@ -19,7 +19,7 @@ from effdet.addresses import is_address, without_credentials, without_credential
 from effdet.inference.sources.clock import Clock
 from effdet.inference.sources.ledger import Ledger
 from effdet.inference.sources.video_names import camera_device, is_camera, video_name
-from effdet.inference.sources.whole import Extent, may_jump
+from effdet.inference.sources.whole import Extent, Jumps, may_jump
 from heads.structures import UserError
 
 TOLD = 100
@@ -32,13 +32,19 @@ _FASTEST = 1000
 """Frames per second above which a stream states its clock's rate (90000) and not its frames'."""
 _MAX_PIXELS = 178_956_970
 """Pixels of a frame, as for images: a larger one is a damaged header."""
+_ATTACHED_PIC = 0x0400
+"""FFmpeg's AV_DISPOSITION_ATTACHED_PIC."""
 _DAMAGED_READS = 100
 """Errors of reading in a row after which a file is given up."""
 _BUSY = 0.01
 """Seconds until a camera that has no frame yet is asked again."""
 
 
-class VideoFault(UserError):
+class VideoError(UserError):
+    """Nothing of a video can be read."""
+
+
+class VideoFault(VideoError):
     """The rest of a video is missing: it was cut off, or the stream broke off."""
 
 
@@ -128,7 +134,7 @@ class VideoSource:
             UserError: there is no frame.
         """
         clock = self._new_clock()
-        index, due, seen = 0, 0, time.monotonic()
+        index, due, decoded, seen = 0, 0, 0, time.monotonic()
         while True:
             fault = None
             for found in self._decoded(clock):
@@ -146,13 +152,13 @@ class VideoSource:
                     due = index - index % self.every + self.every
                     assert clock.last is not None
                     yield Frame(index, clock.last, _upright(frame))
-                index, seen = index + 1, time.monotonic()
+                index, decoded, seen = index + 1, decoded + 1, time.monotonic()
             if fault is None or not (self._endless and self._reopened(fault, seen)):
                 break
             clock.restart(Fraction(time.monotonic() - seen).limit_denominator(1000))
-        if index == self.lost:
+        if not decoded:
             why = f" ({fault})" if fault else f" ({self.damaged[0]})" if self.damaged else ""
-            raise UserError(f"source={self.shown}: holds no frame that can be decoded{why}")
+            raise VideoError(f"source={self.shown}: holds no frame that can be decoded{why}")
         if fault is not None:
             raise VideoFault(f"source={self.shown}: {fault} after frame {index - 1} ({_seconds(clock.last)})")
 
@@ -160,7 +166,7 @@ class VideoSource:
         """Frames with what was lost before each and their times by the stream; or, last, why the rest is missing."""
         stream, extent = self._stream, Extent(self._container, self._stream)
         ledger = Ledger(ordered=self._container.format.name == "avi")
-        started = False
+        jumps, started = Jumps(self._container, 1 / self.rate), False
         for packet in self._packets():
             if isinstance(packet, str):
                 for frame in self._flushed():
@@ -173,6 +179,15 @@ class VideoSource:
             extent.read(packet)
             if packet.stream.index != stream.index:
                 continue
+            if jumps.at(packet):
+                # Recordings that were joined: the decoder gives the last frames of the one before it sees the next.
+                for frame in self._flushed():
+                    key, lost = ledger.shown(frame.pts)
+                    clock.time(_scaled(key, stream.time_base))
+                    yield frame, lost, key
+                self._note_left(ledger)
+                ledger = Ledger(ordered=ledger.ordered)
+                stream.codec_context.flush_buffers()
             if packet.size and not packet.is_discard:
                 ledger.sent(packet.dts if ledger.ordered or packet.pts is None else packet.pts)
             try:
@@ -230,7 +245,7 @@ class VideoSource:
 
     def _open(self, timeout: float) -> None:
         if not self.live and not Path(self.source).is_file():
-            raise UserError(f"source={self.shown}: no such video")
+            raise VideoError(f"source={self.shown}: no such video")
         # "12:30.mp4" is a file. Files know no timeouts; some of their readers refuse the option.
         name, form = camera_device(self.source) or (self.source if self.live else f"file:{self.source}", None)
         limit = timeout if is_address(self.source) else None
@@ -238,12 +253,12 @@ class VideoSource:
         try:
             container = self._av.open(name, format=form, timeout=limit, options=options, metadata_errors="replace")
         except (OSError, ValueError, self._av.FFmpegError) as error:
-            raise UserError(f"source={self.shown}: cannot be opened as a video ({self._why(error)})") from None
+            raise VideoError(f"source={self.shown}: cannot be opened as a video ({self._why(error)})") from None
         videos = [stream for stream in container.streams.video if not _is_cover(stream)]
         if not videos:
             held = "cover image and audio" if container.streams.video else "audio" if container.streams.audio else ""
             container.close()
-            raise UserError(f"source={self.shown}: holds no video stream{f' (only {held})' if held else ''}")
+            raise VideoError(f"source={self.shown}: holds no video stream{f' (only {held})' if held else ''}")
         best = container.streams.best("video")
         self._container = container
         self._stream = best if best is not None and best in videos else videos[0]
@@ -253,7 +268,7 @@ class VideoSource:
 
     def _why(self, error: BaseException) -> str:
         text = reason(error)
-        if isinstance(error, self._av.error.InvalidDataError) and not self.live:
+        if isinstance(error, (self._av.error.InvalidDataError, EOFError)) and not self.live:
             return "the file is empty" if Path(self.source).stat().st_size == 0 else f"{text}; no video, or cut off"
         return text
 
@@ -269,7 +284,7 @@ class VideoSource:
             try:
                 self._container.close()
                 self._open(min(_TIMEOUT, max(left, 1.0)))
-            except UserError:
+            except VideoError:
                 continue
             self._tell(f"source={self.shown}: is there again after {time.monotonic() - seen:.1f} s")
             return True
@@ -322,7 +337,7 @@ def reason(error: BaseException) -> str:
 
 def _is_cover(stream: Any) -> bool:
     """Whether it is the image of an audio file's cover."""
-    return "attached_pic" in str(getattr(stream, "disposition", "")).lower()
+    return bool(int(getattr(stream, "disposition", 0)) & _ATTACHED_PIC)
 
 
 def _size(container: Any) -> int:

@@ -5,6 +5,8 @@ from __future__ import annotations
 from fractions import Fraction
 from typing import Any
 
+from effdet.inference.sources.clock import longest_step
+
 _STATED = ("mov", "matroska", "flv", "asf")
 """Forms whose header states how long the video is; others estimate it."""
 
@@ -16,6 +18,28 @@ _MAY_JUMP = 0x0200
 def may_jump(container: Any) -> bool:
     """Whether the container's form may be joined of several recordings, whose clocks begin anew."""
     return bool(int(container.format.flags) & _MAY_JUMP)
+
+
+class Jumps:
+    """Where one recording ends in a file and the next begins.
+
+    Args:
+        container: PyAV's.
+        step: seconds between two frames.
+    """
+
+    def __init__(self, container: Any, step: Fraction) -> None:
+        self._joined = may_jump(container)
+        self._longest = longest_step(step)
+        self._last: Fraction | None = None
+
+    def at(self, packet: Any) -> bool:
+        """Whether the clock jumped before this packet of the video; packets come in the order of decoding."""
+        if not self._joined or packet.dts is None or packet.time_base is None:
+            return False
+        last, now = self._last, packet.dts * packet.time_base
+        self._last = now
+        return last is not None and not last <= now <= last + self._longest
 
 
 class Extent:

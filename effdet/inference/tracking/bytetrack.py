@@ -18,7 +18,6 @@ from effdet.inference.tracking import kalman
 from effdet.inference.tracking.association import FORBIDDEN, assign, iou
 from heads.structures import UserError
 
-
 _ROUNDING = 1e-6
 """Seconds that sums of times may be off."""
 
@@ -42,7 +41,7 @@ class TrackerSettings:
     patience: float = 30
     """How long a track may be out of sight: in seconds where `step` is given, else in frames."""
     step: float | None = None
-    """Usual seconds from frame to frame, for which the filter's noise is the paper's. None takes all frames for evenly spaced."""
+    """Usual seconds from frame to frame, for which the filter's noise is the paper's; None takes frames for evenly spaced."""
 
     def __post_init__(self) -> None:
         if not 0 <= self.low <= self.high <= self.start <= 1:
@@ -137,6 +136,9 @@ class Tracker:
             time = 0.0 if before is None else before + step
         self._now = time
         steps = 1.0 if before is None else max((time - before) / step, 0.0)
+        if settings.step is not None:  # a gap in the frames may be longer than anything is waited for
+            longest = max(settings.patience, 2 * step) + _ROUNDING
+            self._tracks = self._tracks.rows(time - self._tracks.time <= longest)
         self._tracks = self._moved(self._tracks, steps)
         strong = np.flatnonzero(scores >= settings.high)
         weak = np.flatnonzero((scores >= settings.low) & (scores < settings.high))
@@ -194,9 +196,7 @@ class Tracker:
         means[at], covariances[at] = kalman.update(means[at], covariances[at], boxes[found])
         seen, time, confirmed = tracks.seen.copy(), tracks.time.copy(), tracks.confirmed.copy()
         seen[at], time[at], confirmed[at] = self._frame, self._now, True
-        self._tracks = replace(
-            tracks, means=means, covariances=covariances, seen=seen, time=time, confirmed=confirmed
-        )
+        self._tracks = replace(tracks, means=means, covariances=covariances, seen=seen, time=time, confirmed=confirmed)
 
     def _begin(self, boxes: np.ndarray, labels: np.ndarray) -> None:
         count = len(boxes)

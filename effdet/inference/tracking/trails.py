@@ -12,7 +12,6 @@ from effdet.drawing.colours import lifted, spread
 from effdet.drawing.style import Style
 from effdet.inference.prediction import Prediction
 
-
 _MOST = 1000
 """Points of a trail, whatever the frame rate."""
 

@@ -93,10 +93,12 @@ class Journal:
         """Images of this run, by path."""
         self.done: dict[str, VideoRecord] = {}
         """Videos of this run that are done."""
-        self.taken: set[str] = set()
-        """Names, folded, of files in the output folder that belong to other files' results."""
-        self.own: set[str] = set()
-        """Names, folded, of files in the output folder that an earlier run wrote of this run's files, or that may be replaced."""
+        self.owners: dict[str, str] = {}
+        """Files in the output folder, folded, since some file systems take ``A.jpg`` for ``a.jpg``: whose results they are."""
+        self.names: dict[str, list[str]] = {}
+        """For each file of results, what is written of it alone, by name in the output folder."""
+        self.replaceable: set[str] = set()
+        """Files in the output folder, folded, of results that are overwritten."""
         self.has_frames = False
         """Whether there is a frame of a video among the entries."""
         self.highest = 0
@@ -120,12 +122,13 @@ class Journal:
         entry = self._counted(entry)
         if entry.frame is None:
             self.entries[entry.file] = entry
+        self._own(asdict(entry))
         self._line(asdict(entry))
         return entry
 
     def record(self, video: VideoRecord) -> None:
         """Write where `video` stands."""
-        self.own.update(name.casefold() for name in video.files)
+        self._own(asdict(video))
         self._line(asdict(video))
 
     def keep(self, files: Iterable[str]) -> None:
@@ -141,6 +144,13 @@ class Journal:
             if (entry := self.entries.get(file)) is not None and entry.image_id is not None:
                 return entry.image_id - number
         return self.highest
+
+    def _own(self, value: Mapping[str, Any]) -> None:
+        file = str(value.get("file", value.get("video")))
+        for name in _names(value):
+            if self.owners.get(name.casefold()) != file:
+                self.owners[name.casefold()] = file
+                self.names.setdefault(file, []).append(name)
 
     def _line(self, value: Mapping[str, Any]) -> None:
         self._file.write(_line(value))
@@ -160,7 +170,7 @@ class Journal:
         """The lines of the old file that stay; images of this run are taken up instead."""
         for value in _values(self.path):
             own = self._is_own(value)
-            (self.own if own else self.taken).update(_names(value))
+            self._own(value)
             if "video" in value:
                 if not own or value["video"] in self.done:
                     yield value
@@ -183,7 +193,7 @@ class Journal:
         with self.path.open(encoding="utf-8", errors="replace") as file:
             first = _parsed(file.readline())
         if overwrite:
-            self.own.update(name for value in _values(self.path) for name in _names(value))
+            self.replaceable.update(name.casefold() for value in _values(self.path) for name in _names(value))
             return False
         if first is None or not isinstance(before := first.get("settings"), dict):
             if self.path.stat().st_size == 0:
@@ -227,9 +237,9 @@ def _opened(path: Path, mode: str) -> TextIO:
     return cast(TextIO, path.open(mode, encoding="utf-8", errors="backslashreplace"))
 
 
-def _names(value: Mapping[str, Any]) -> set[str]:
-    """Files in the output folder that a line stands for, folded, since some file systems take ``A.jpg`` for ``a.jpg``."""
-    return {name.casefold() for name in (*value.get("files", ()), value.get("drawing")) if name}
+def _names(value: Mapping[str, Any]) -> list[str]:
+    """Files in the output folder that a line stands for."""
+    return [name for name in (*value.get("files", ()), value.get("drawing")) if name]
 
 
 def _line(value: Mapping[str, Any]) -> str:

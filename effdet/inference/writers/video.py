@@ -110,11 +110,12 @@ class VideoWriter:
         image = np.pad(image, ((0, rows), (0, columns), (0, 0)), mode="edge")
         frame = self._av.VideoFrame.from_ndarray(np.ascontiguousarray(image), format="rgb24")
         if self._container is None:
-            self._open(frame)
+            self._open()
         self._last = frame.pts = self._tick(time)
         frame.time_base = Fraction(1, self._ticks)
         with self._writing():
-            self._container.mux(self._stream.encode(self._converted(frame)))
+            container: Any = self._container
+            container.mux(self._stream.encode(self._converted(frame)))
 
     def _tick(self, time: Fraction | None) -> int:
         """The frame's time in ticks, later than the one before."""
@@ -124,8 +125,8 @@ class VideoWriter:
         self._first = time if self._first is None else self._first
         return max(round((time - self._first) * self._ticks), self._last + 1)
 
-    def _open(self, frame: Any) -> None:
-        """The first encoding that takes `frame`: some are there by name and cannot be opened (no such device, no licence)."""
+    def _open(self) -> None:
+        """The first encoding that can be had: some are there by name and cannot be opened (no such device, no licence)."""
         assert self._size is not None
         self.path.parent.mkdir(parents=True, exist_ok=True)
         tried: list[str] = []

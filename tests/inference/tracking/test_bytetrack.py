@@ -63,6 +63,35 @@ def test_out_of_sight_for_a_while():
     assert seen(tracker) == [-1] and seen(tracker) == [2]
 
 
+def at(tracker, time, box=BOX):
+    return tracker.update(box, np.full(len(box), 0.9), np.zeros(len(box), np.int64), time=time).tolist()
+
+
+@pytest.mark.parametrize("step", [1 / 25, 1 / 100, 1 / 5])
+@pytest.mark.parametrize(("back", "number"), [(2.0, 1), (2.1, -1)])
+@pytest.mark.parametrize("looked", [(), (1.2, 1.3, 1.9), tuple(1.05 + n / 100 for n in range(90))])
+def test_patience_by_times(step, back, number, looked):
+    """Last seen at 1 s, out of sight for one second or more, however many frames there are meanwhile."""
+    tracker = Tracker(TrackerSettings(patience=1.0, step=step))
+    for count in range(round(1 / step) + 1):
+        assert at(tracker, count * step) == [1]
+    for time in looked:
+        at(tracker, time, np.zeros((0, 4)))
+    assert at(tracker, back) == [number]
+
+
+def test_frames_that_are_far_apart_follow_each_other():
+    tracker = Tracker(TrackerSettings(patience=0.1, step=0.5))
+    assert [at(tracker, count / 2) for count in range(4)] == [[1]] * 4
+
+
+def test_a_steady_motion_through_uneven_frames():
+    """100 pixels a second: predicted by the clock, an object is met where it is; by frames it would be 80 pixels off."""
+    tracker = Tracker(TrackerSettings(step=0.04, patience=2))
+    times = [0.04 * count for count in range(20)] + [1.6, 1.64, 1.68, 2.5]
+    assert [at(tracker, time, BOX + 100 * time) for time in times] == [[1]] * len(times)
+
+
 def test_classes_do_not_mix():
     tracker = Tracker()
     assert seen(tracker, label=0) == [1]
@@ -79,6 +108,8 @@ def test_two_that_cross_keep_their_numbers():
 
 
 def test_settings_are_checked():
+    with pytest.raises(UserError, match="step must be more than 0 seconds, got 0"):
+        TrackerSettings(step=0)
     with pytest.raises(UserError, match="0 ≤ low ≤ high ≤ start ≤ 1, got low=0.5, high=0.3"):
         TrackerSettings(low=0.5, high=0.3)
     assert TrackerSettings.shown_from(0.3) == TrackerSettings(high=0.3, low=0.1, start=0.4)

@@ -19,6 +19,20 @@ def test_a_steady_motion_is_learnt():
     assert np.allclose(means[0, 4:6], 3, atol=0.05)
 
 
+def test_a_longer_step_is_several_steps_in_the_mean():
+    means, covariances = kalman.start(np.array([[10.0, 10, 30, 50]]))
+    means[:, 4:] = (3, -1, 0.01, 0.5)
+    once, spread = kalman.predict(means, covariances, 3.0)
+    thrice = means, covariances
+    for _ in range(3):
+        thrice = kalman.predict(*thrice)
+    assert np.allclose(once, thrice[0])
+    one_step = np.trace(kalman.predict(means, covariances)[1][0, :4, :4])
+    assert one_step < np.trace(spread[0, :4, :4])
+    for whole, default in zip(kalman.predict(means, covariances, 1.0), kalman.predict(means, covariances), strict=True):
+        assert np.array_equal(whole, default)
+
+
 def test_update_against_the_textbook():
     # One track, with the matrices written out: K = P Hᵀ (H P Hᵀ + R)⁻¹, x + K (z - H x), (I - K H) P.
     box, seen = np.array([[0.0, 0, 20, 40]]), np.array([[2.0, 1, 24, 43]])

@@ -1,0 +1,51 @@
+"""Lost frames are found by the times of packets that no frame came of."""
+
+from effdet.inference.sources.ledger import Ledger
+
+
+def sent(*times, **options):
+    ledger = Ledger(**options)
+    for time in times:
+        ledger.sent(time)
+    return ledger
+
+
+def test_an_error_told_late_belongs_to_the_packet_that_was_passed():
+    ledger = sent(0, 1, 2, 3)
+    assert ledger.shown(0) == (0, [])
+    ledger.failed("broken")  # a decoder of several threads is three packets ahead
+    assert ledger.shown(1) == (1, [])
+    assert ledger.shown(3) == (3, [(2, "broken")])
+    assert ledger.left() == []
+
+
+def test_frames_are_shown_in_another_order_than_they_are_stored_in():
+    ledger = sent(0, 4, 2, 1, 3)
+    ledger.failed("broken")
+    assert [ledger.shown(time) for time in (0, 1, 3, 4)] == [(0, []), (1, []), (3, [(2, "broken")]), (4, [])]
+
+
+def test_packets_without_a_frame_are_no_faults():
+    ledger = sent(0, 1, 2)  # 1 is a frame that is only referred to
+    assert ledger.shown(0) == (0, []) and ledger.shown(2) == (2, [])
+
+
+def test_a_form_without_times_counts():
+    ledger = sent(0, 1, 2, 3, ordered=True)
+    assert ledger.shown(7) == (0, [])
+    ledger.failed("broken")
+    assert ledger.shown(5) == (2, [(1, "broken")])
+    assert ledger.shown(None) == (3, [])
+
+
+def test_the_end():
+    ledger = sent(0, 1)
+    ledger.failed("broken")
+    assert ledger.shown(0) == (0, [])
+    assert ledger.left() == [(1, "broken")]
+    ledger = sent()
+    ledger.failed("broken")
+    assert ledger.shown(None) == (None, [(None, "broken")])
+    ledger.failed("broken")
+    ledger.forgive()
+    assert ledger.left() == []
