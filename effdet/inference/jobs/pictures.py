@@ -59,7 +59,7 @@ def predict_pictures(
 
     followed = f"tracks of {files[0] if files else output.folder}"
     with stop_signals(), output.journal([*files, followed], resume=resume) as journal:
-        names = distinct_from_others(drawing_names(pictures), files, output.folder, journal)
+        names = distinct_from_others(drawn_as, files, output.folder, journal)
         drawings = dict(zip(files, names, strict=True))
         offset = journal.offset(files)  # before entries are dropped
         todo = _todo(files, journal, output, predict.batch_size)
