@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from lightning.pytorch import Callback, Trainer
+from lightning.pytorch.utilities.exceptions import MisconfigurationException
 from torch import nn
 
 from effdet.training.callbacks.early_stopping import EarlyStopping
@@ -37,6 +38,7 @@ from effdet.training.position import Position
 from effdet.training.resume import FACTS, check_same, open_resume, run_facts
 from effdet.training.settings import FitSettings, as_plain
 from effdet.training.sheets import draw_training_batch
+from effdet.training.trainer_arguments import for_lightning, refused
 from heads.structures import UserError
 
 FORMAT = 1
@@ -145,17 +147,18 @@ def fit(
     with _quiet_lightning(), interrupts:
         if evaluate is None:
             arguments["limit_val_batches"] = 0
-        trainer = Trainer(
-            **{name: value for name, value in arguments.items() if name not in _OURS},
+        trainer = _trainer(
+            arguments,
             logger=loggers or False,
             callbacks=[callback for callback in ours if callback is not None],
             plugins=[
                 *_listed(arguments.get("plugins")),
                 AtomicCheckpointIO(keep_previous=settings.checkpoint.keep_previous),
             ],
-            enable_progress_bar=False,
             default_root_dir=run_dir,
         )
+        if evaluate is not None:
+            trainer.limit_val_batches = 1.0  # overfit_batches and fast_dev_run set it to theirs
         if arguments.get("sync_batchnorm") and trainer.world_size > 1 and trainer.strategy.root_device.type == "cpu":
             raise UserError(
                 "sync_bn=true needs GPUs: PyTorch's SyncBatchNorm refuses the CPU; use freeze=bn, or leave it out"
@@ -214,6 +217,25 @@ def fit(
         skipped=guard.skipped if guard is not None else 0,
         reason=_reason(trainer, early, limits),
     )
+
+
+def check_trainer(settings: FitSettings) -> None:
+    """Refuse, before any work, what Lightning's Trainer cannot be made with.
+
+    Raises:
+        UserError: a line for each argument.
+    """
+    with _quiet_lightning():
+        _trainer(dict(settings.trainer), logger=False, plugins=_listed(settings.trainer.get("plugins")))
+
+
+def _trainer(arguments: Mapping[str, Any], **ours: Any) -> Trainer:
+    """Lightning's Trainer; what its constructor says against `arguments` becomes one line."""
+    values = {name: value for name, value in for_lightning(arguments).items() if name not in _OURS}
+    try:
+        return Trainer(**values, enable_progress_bar=False, **ours)
+    except (MisconfigurationException, ValueError, TypeError, RuntimeError, ImportError, AttributeError) as error:
+        raise refused(arguments, error) from error
 
 
 def _early_stopping(settings: FitSettings, monitor: str | None) -> EarlyStopping | None:

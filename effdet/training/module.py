@@ -24,7 +24,7 @@ from effdet.training.resume import FACTS
 from effdet.training.schedules import multiplier
 from effdet.training.seeding import seed_step
 from effdet.training.settings import FitSettings
-from heads.structures import Batch
+from heads.structures import Batch, UserError
 
 Evaluate = Callable[[nn.Module], Mapping[str, Any]]
 """Judges a model (in evaluation mode, on its device): numbers are logged as ``val/NAME``, all else is ignored."""
@@ -205,7 +205,7 @@ class VisionModule(LightningModule):
     def epoch_batches(self) -> int:
         """Batches of an epoch on this process, with Lightning's limits."""
         trainer: Any = self.trainer
-        length, limit = len(self.loader()), trainer.overfit_batches or trainer.limit_train_batches
+        length, limit = len(self.loader()), trainer.limit_train_batches
         return min(length, limit) if isinstance(limit, int) else max(int(length * limit), 1)
 
     @property
@@ -236,8 +236,23 @@ class VisionModule(LightningModule):
 
     def train_dataloader(self) -> ResumableLoader:
         loader = self.loader()
+        self._check_epoch()
         loader.seek(self._start.epoch, self._start.batch)
         return loader
+
+    def _check_epoch(self) -> None:
+        """What the trainer's arguments ask of an epoch's batches, whose number is known from here on."""
+        trainer: Any = self.trainer
+        trainer.limit_train_batches = self.epoch_batches  # a share of less than one batch is one
+        interval = self.settings.trainer.get("val_check_interval")
+        counted = (
+            isinstance(interval, int) and not isinstance(interval, bool) and trainer.check_val_every_n_epoch is not None
+        )
+        if counted and self.evaluate is not None and interval > self.epoch_batches:
+            raise UserError(
+                f"trainer.val_check_interval={interval}: an epoch has {self.epoch_batches} batches; use so many or fewer, or "
+                "trainer.check_val_every_n_epoch=null, which counts batches over epochs"
+            )
 
     def val_dataloader(self) -> OneItem:
         return OneItem()

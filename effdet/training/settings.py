@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, Self
 
 from effdet.durations import seconds_of
+from effdet.training.trainer_arguments import problems
 from heads.structures import UserError
 
 OPTIMIZERS = ("sgd", "adamw", "rmsprop")
@@ -148,6 +149,8 @@ class FitSettings:
             raise UserError(f"norm_momentum={self.norm_momentum} is a share, above 0 and up to 1, or null")
         if self.batch_size != "auto" and (not isinstance(self.batch_size, int) or self.batch_size < 1):
             raise UserError(f"batch_size={self.batch_size!r} must be 1 or more, or auto")
+        if found := problems(self.trainer, patience=self.early_stopping.patience):
+            raise UserError("; ".join(found))
         strategy = str(self.trainer.get("strategy"))
         if any(word in strategy.lower() for word in SHARDED):
             raise UserError(
@@ -173,19 +176,12 @@ class FitSettings:
     def max_steps(self) -> int | None:
         """Optimiser steps of the whole run; None for no limit."""
         steps = self.trainer.get("max_steps")
-        if steps in (None, -1):
-            return None
-        if not isinstance(steps, int) or isinstance(steps, bool) or steps < 1:
-            raise UserError(f"trainer.max_steps={steps!r} must be 1 or more, or -1 for no limit")
-        return steps
+        return None if steps in (None, -1) else steps
 
     @property
     def max_seconds(self) -> float | None:
         """Time budget of the whole run; None for no limit."""
-        try:
-            return seconds_of(self.trainer.get("max_time"), "trainer.max_time")
-        except ValueError as error:
-            raise UserError(str(error)) from None
+        return seconds_of(self.trainer.get("max_time"), "trainer.max_time")
 
     @classmethod
     def of(cls, config: Mapping[str, Any], run_dir: str | Path) -> Self:

@@ -37,6 +37,7 @@ from effdet.evaluation.report import Gallery
 from effdet.model import VisionModel
 from effdet.training import FitResult, FitSettings, fit, newest_sound, read_checkpoint, seed_all
 from effdet.training.ending import Ended, ended
+from effdet.training.fitting import check_trainer
 from effdet.training.sheets import PredictionSheet
 from effdet.weights import load
 from heads.structures import UserError
@@ -49,7 +50,11 @@ class Judge:
         self, dataset: EvalSet, evaluators: Mapping[str, Evaluator], *, workers: int, settings: FitSettings
     ) -> None:
         self.dataset, self.evaluators, self.workers, self.settings = dataset, evaluators, workers, settings
+        self.limit = evaluated_images(settings.trainer.get("limit_val_batches"), len(dataset))
         self.result: EvaluationResult | None = None
+        if self.limit is not None and is_first():
+            limit = settings.trainer["limit_val_batches"]
+            print(f"trainer.limit_val_batches={limit}: evaluates on the first {self.limit} of {len(dataset)} images")
 
     def __call__(self, model: nn.Module) -> Mapping[str, Any]:
         device = next(model.parameters()).device
@@ -59,6 +64,7 @@ class Judge:
             evaluators=self.evaluators,
             batch_size=EVAL_BATCH,
             workers=self.workers,
+            limit=self.limit,
             progress=self.settings.progress,
         )
         return self.result.metrics
@@ -70,6 +76,7 @@ def run(config: Config, words: Words) -> RunResult:
     if device == "cpu":
         keep_freed_memory()
     settings = fit_settings(config, Path(), device)  # here, since it may complain
+    check_trainer(settings)
     if _processes(settings) > 1 and not words.from_shell:
         return run_command("train", words)  # Lightning starts the others by this process's own command line
     folder = resolve_run_dir(config) if is_first() else None
@@ -91,6 +98,7 @@ def run(config: Config, words: Words) -> RunResult:
     batches = loader_factory(config, train, model, workers=workers, cuda=device == "cuda")
     judges = evaluators(model, dataset, backend=config.evaluation.backend)
     judge = Judge(dataset, judges, workers=workers, settings=settings)
+    evaluates = settings.trainer.get("limit_val_batches") != 0
 
     if started.checkpoint is None and config.preflight and is_first():
         once = loader_factory(config, train, model, workers=0, cuda=False)
@@ -104,7 +112,7 @@ def run(config: Config, words: Words) -> RunResult:
             model,
             batches,
             settings=replace(settings, run_dir=started.run_dir),
-            evaluate=judge,
+            evaluate=judge if evaluates else None,
             resume=started.checkpoint,
             data={
                 "train": train.fingerprint(),
@@ -145,6 +153,17 @@ def fit_settings(config: Config, run_dir: Path, device: str) -> FitSettings:
     trainer["sync_batchnorm"] = trainer["sync_batchnorm"] or config.sync_bn
     values["monitor"] = config.task.monitor
     return FitSettings.of(values, run_dir)
+
+
+def evaluated_images(limit: float | None, images: int) -> int | None:
+    """Images of `images` that ``trainer.limit_val_batches=limit`` evaluates on; None for all of them.
+
+    A whole number counts batches of `EVAL_BATCH` images, a fraction is a share of the images; one image at least.
+    """
+    if limit in (None, 0) or isinstance(limit, float) and limit >= 1:
+        return None
+    found = limit * EVAL_BATCH if isinstance(limit, int) else max(round(limit * images), 1)
+    return found if found < images else None
 
 
 def _processes(settings: FitSettings) -> int:

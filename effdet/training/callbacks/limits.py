@@ -96,6 +96,9 @@ class LastEvaluation(AtEpoch):
     ) -> None:
         if trainer.should_stop:
             self._now(trainer)
+        if trainer.current_epoch + 1 == trainer.max_epochs and batch_idx + 1 >= trainer.num_training_batches:
+            trainer._val_check_time_interval = None  # type: ignore[attr-defined]
+            trainer.val_check_batch = 1  # the run's last batch, whatever val_check_interval says
 
     @staticmethod
     def _now(trainer: Trainer) -> None:
