@@ -14,8 +14,8 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
+from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.pytorch import Callback, Trainer
-from lightning.pytorch.utilities.exceptions import MisconfigurationException
 from torch import nn
 
 from effdet.training.callbacks.early_stopping import EarlyStopping
