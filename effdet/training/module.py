@@ -245,10 +245,8 @@ class VisionModule(LightningModule):
         trainer: Any = self.trainer
         trainer.limit_train_batches = self.epoch_batches  # a share of less than one batch is one
         interval = self.settings.trainer.get("val_check_interval")
-        counted = (
-            isinstance(interval, int) and not isinstance(interval, bool) and trainer.check_val_every_n_epoch is not None
-        )
-        if counted and self.evaluate is not None and interval > self.epoch_batches:
+        over_epochs = trainer.check_val_every_n_epoch is None
+        if type(interval) is int and not over_epochs and self.evaluate is not None and interval > self.epoch_batches:
             raise UserError(
                 f"trainer.val_check_interval={interval}: an epoch has {self.epoch_batches} batches; use so many or fewer, or "
                 "trainer.check_val_every_n_epoch=null, which counts batches over epochs"
