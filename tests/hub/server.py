@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -20,6 +21,8 @@ class Site:
     """False: ignore ``Range`` and send the whole."""
     status: int | None = None
     """Answer everything with this error."""
+    user: str | None = None
+    """``name:password`` that each request must bring, by HTTP's Basic scheme."""
     tag: str = '"one"'
     asked: list[tuple[str, str | None]] = field(default_factory=list)
     """(path, Range header) of each request."""
@@ -33,6 +36,11 @@ def serving(site: Site) -> Iterator[Site]:
             span = self.headers.get("Range")
             site.asked.append((self.path, span))
             body = site.files.get(self.path.lstrip("/"))
+            if site.user is not None:
+                wanted = f"Basic {base64.b64encode(site.user.encode()).decode()}"
+                if self.headers.get("Authorization") != wanted:
+                    self.send_error(401)
+                    return
             if site.status is not None or body is None:
                 self.send_error(site.status or 404)
                 return

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from effdet.hub import DownloadError, cache_folder, cached, download, sha256_of
+from effdet.hub import DownloadError, below, cache_folder, cached, download, sha256_of
 from effdet.hub.download import _BrokenOff, _stream
 from heads.structures import UserError
 from tests.hub.server import Site, serving
@@ -124,6 +124,44 @@ def test_mirrors_come_first(site: Site, monkeypatch: pytest.MonkeyPatch) -> None
     path = download("http://127.0.0.1:9/owner/a.bin", sha256=SUM, progress=False, backoff=0.0)
     assert path.read_bytes() == BODY
     assert [name for name, _ in site.asked] == ["/none/a.bin", "/a.bin"]
+
+
+def test_a_user_and_a_password_in_the_address(site: Site) -> None:
+    site.user = "me:s3/cr@t"
+    host = site.base.partition("://")[2]
+    path = download(f"http://me:s3%2Fcr%40t@{host}/a.bin", progress=False, backoff=0.0)
+    assert path.read_bytes() == BODY
+    with pytest.raises(DownloadError, match="the server answered 401") as caught:
+        download(f"http://me:s3cret@{host}/a.bin", file_name="b.bin", progress=False, backoff=0.0)
+    assert "s3cret" not in str(caught.value) and f"http://{host}/a.bin" in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "address",
+    [
+        "http://me:s3cret@127.0.0.1:9/a.bin?token=s3cret",
+        "http://me:s3cret/x@127.0.0.1:9/a.bin",
+        "http://me:s3cret#x@127.0.0.1:9/a.bin",
+        "s3://me:s3cret@bucket/a.bin",
+        "http://127.0.0.1:port/a.bin?X-Amz-Signature=s3cret",
+    ],
+)
+def test_no_error_shows_what_is_secret(site: Site, address: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(DownloadError) as caught:
+        download(address, file_name="a.bin", progress=False, backoff=0.0, retries=0)
+    assert "s3cret" not in str(caught.value) and "me" not in str(caught.value).replace("name", "").split()
+    monkeypatch.setenv("EFFDET_MIRROR", "http://me:s3cret@127.0.0.1:9")
+    with pytest.raises(DownloadError) as caught:
+        download(f"{site.base}/none", file_name="a.bin", progress=False, backoff=0.0, retries=0)
+    assert "s3cret" not in str(caught.value)
+    assert all(b"s3cret" not in path.read_bytes() for path in cache_folder().rglob("*") if path.is_file())
+
+
+def test_a_signature_stays_behind_the_name(site: Site) -> None:
+    assert below("https://h/set/?sig=x", "a.tar") == "https://h/set/a.tar?sig=x"
+    assert below("https://h/set", "a.tar") == "https://h/set/a.tar"
+    site.files["set/a.tar?sig=s3cret"] = BODY
+    assert download(below(f"{site.base}/set?sig=s3cret", "a.tar"), progress=False).name == "a.tar"
 
 
 def test_offline_reads_the_cache_and_nothing_else(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,9 +1,12 @@
 """An exported file as a model, with a runtime that answers what it is told to."""
 
+import threading
+
 import numpy as np
 import pytest
 import torch
 
+from effdet.inference import Predictor
 from effdet.inference.exported import ANCHORS, DETECTIONS, ExportInfo
 from effdet.inference.runtime_model import RuntimeModel, predict_function
 from effdet.inference.runtimes import is_exported, open_runtime
@@ -107,6 +110,22 @@ def test_settings_may_be_changed_as_far_as_the_graph_leaves_them_open():
         with pytest.raises(UserError, match=said):
             model.adjusted(changes)
     assert RuntimeModel(FakeRuntime(), {"score": 0.01, "nms_iou": 0.6}).settings.nms_iou == 0.6
+
+
+def test_other_settings_share_the_thread_of_post_processing():
+    """A setting that is replaced (``score=``) leaves no idle thread behind."""
+
+    def threads():
+        return [thread for thread in threading.enumerate() if thread.name.startswith("post-process")]
+
+    before = threads()
+    model = RuntimeModel(FakeRuntime())
+    pixels = np.zeros((32, 64, 3), np.uint8)
+    predict = Predictor(model, score=0.2, max_detections=2)
+    for use in (predict, predict.keeping(50), Predictor(model, score=0.3)):
+        assert len(use(pixels)) == 1
+    assert len(threads()) == len(before) + 1
+    assert predict.max_detections == 2 and predict.keeping(50).max_detections == 50
 
 
 def test_device_and_precision_are_the_files():
