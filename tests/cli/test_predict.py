@@ -2,6 +2,8 @@
 
 import functools
 import json
+import os
+import signal
 import threading
 from fractions import Fraction
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
@@ -120,3 +122,114 @@ def test_max_detections_holds_with_and_without_tiles(model, tmp_path, tiles):
         words = [f"source={tmp_path}/a.png", f"out={tmp_path}/{most}", tiles, "predict.draw=false", "nms_iou=0.9"]
         assert main(["predict", f"model={model}", "score=0", "device=cpu", f"max_detections={most}", *words]) == 0
         assert len(json.loads((tmp_path / str(most) / "predictions.json").read_text())["annotations"]) == expected
+
+
+def contents(folder):
+    return {path.relative_to(folder).as_posix(): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+@pytest.mark.parametrize(
+    ("source", "out"),
+    [
+        ("in", "in"),
+        ("in/b.jpg", "in"),
+        ("in/*.jpg", "in/../in"),
+        ("in/list.txt", "in"),
+        ("in", "link"),
+        ("link/b.jpg", "in"),
+        ("in/to b.jpg", "in"),
+        ("in/masks", "in"),
+        ("in/sub", "in/sub"),
+        ("in", "in/sub"),
+    ],
+)
+def test_images_of_the_source_are_never_written_over(model, tmp_path, monkeypatch, source, out):
+    """Refused before any work, or written beside under other names: every file of the user's stays as it was."""
+    monkeypatch.chdir(tmp_path)
+    for name in ("a.png", "b.jpg", "sub/a.jpg", "sub/B.JPG", "masks/b.png", "to b.jpg"):
+        if name.startswith("to"):
+            (tmp_path / "in" / name).symlink_to("b.jpg")
+        else:
+            image(tmp_path / "in" / name, seed=len(name))
+    (tmp_path / "in" / "list.txt").write_text("b.jpg\n")
+    (tmp_path / "in" / "tracks.txt").write_text("mine")
+    (tmp_path / "link").symlink_to("in")
+    before = contents(tmp_path / "in")
+    for words in ([], ["predict.draw=false"], ["limit=1"], ["predict.track=true"]):
+        code = predict(model, f"source={source}", f"out={out}", *words)
+        assert code in (0, 2)
+        after = contents(tmp_path / "in")
+        assert {name: after.get(name) for name in before} == before
+        assert (tmp_path / "in" / "to b.jpg").is_symlink()
+
+
+def test_why_a_folder_is_refused(model, tmp_path, capsys):
+    image(tmp_path / "a.jpg")
+    assert predict(model, f"source={tmp_path}", f"out={tmp_path}") == 2
+    said = capsys.readouterr().err.strip()
+    assert (
+        said
+        == f"error: out={tmp_path}: {tmp_path}/a.jpg would be written over a file of the source; name another folder"
+    )
+    assert [path.name for path in tmp_path.iterdir()] == ["a.jpg"]
+
+
+def test_a_file_called_as_a_camera_is(model, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    image(tmp_path / "0.png").rename(tmp_path / "0")
+    assert predict(model, "source=0", "out=out") == 0
+    assert files_named(tmp_path / "out") == ["0"]
+
+
+def stopping(monkeypatch, after, stop):
+    """Calls `stop` when so many images are drawn."""
+    from effdet.inference.jobs import pictures
+
+    save, count = pictures._save, iter(range(1000))
+
+    def counted(drawn, path):
+        if next(count) == after:
+            stop()
+        save(drawn, path)
+
+    monkeypatch.setattr(pictures, "_save", counted)
+
+
+def full_disk():
+    raise OSError(28, "No space left on device")
+
+
+def fault():
+    raise RuntimeError("a fault of ours")
+
+
+@pytest.mark.parametrize(
+    ("stop", "code", "done"),
+    [
+        (lambda: os.kill(os.getpid(), signal.SIGTERM), 143, 5),
+        (lambda: os.kill(os.getpid(), signal.SIGINT), 130, 5),
+        (full_disk, 2, 5),
+        (fault, None, 5),
+    ],
+)
+def test_what_is_done_is_written_whatever_ends_a_run_over_images(
+    model, tmp_path, monkeypatch, capsys, stop, code, done
+):
+    for number in range(9):
+        image(tmp_path / "in" / f"{number}.png", seed=number)
+    words = [f"source={tmp_path}/in", "batch_size=2"]
+    with monkeypatch.context() as patch:
+        stopping(patch, 4, stop)
+        if code is None:
+            with pytest.raises(RuntimeError, match="a fault of ours"):
+                predict(model, *words, f"out={tmp_path}/out")
+        else:
+            assert predict(model, *words, f"out={tmp_path}/out") == code
+            assert capsys.readouterr().err.strip()
+    written = files_named(tmp_path / "out")
+    assert written == [f"{tmp_path}/in/{number}.png" for number in range(done)]
+    rows = (tmp_path / "out" / "predictions.csv").read_text().splitlines()
+    assert len(rows) == 1 + 3 * done
+    assert predict(model, *words, f"out={tmp_path}/out", "resume=auto") == 0
+    assert predict(model, *words, f"out={tmp_path}/whole") == 0
+    assert contents(tmp_path / "out") == contents(tmp_path / "whole")

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from PIL import Image
 
-from effdet.files import distinct_names, shown
+from effdet.files import distinct_names, refuse_overwriting, shown
 from effdet.inference.jobs.output import Output, StreamPredictor, Summary, distinct_from_others, progress
 from effdet.inference.jobs.stopping import always, in_one_go, stop_signals
 from effdet.inference.picture import PictureLike
@@ -162,11 +162,8 @@ def _save(picture: Image.Image, path: Path) -> None:
 
 
 def _refuse_overwriting(pictures: Sequence[Path], drawings: dict[str, str], output: Output) -> None:
-    if not output.draw:
-        return
-    sources = {path.resolve() for path in pictures}
-    targets = (output.folder / drawings[str(path)] for path in pictures)
-    if clash := next((target for target in targets if target.resolve() in sources), None):
-        raise UserError(
-            f"out={output.folder}: the drawing {clash.name} would replace a picture of the source; take another"
-        )
+    """Before any work: no drawing and no class map may have the name of a picture of the source, by whatever path or link."""
+    names = list(drawings.values())
+    targets = [output.folder / MASKS / f"{Path(name).stem}.png" for name in names]
+    targets += [output.folder / name for name in names] if output.draw else []
+    refuse_overwriting(targets, pictures, key=f"out={output.folder}")

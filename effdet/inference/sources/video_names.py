@@ -48,8 +48,8 @@ def is_video_file(path: Path) -> bool:
 
 
 def is_camera(source: str) -> bool:
-    """Whether `source` names a camera."""
-    return _CAMERA.fullmatch(source) is not None
+    """Whether `source` names a camera; a file called ``0`` is that file."""
+    return _CAMERA.fullmatch(source) is not None and not Path(source).is_file()
 
 
 def camera_device(source: str) -> tuple[str, str] | None:

@@ -131,7 +131,9 @@ def test_names_that_meet_and_sources_that_are_safe(folder, tmp_path):
     job(folder, tmp_path / "out")
     assert len([name for name in contents(tmp_path / "out") if name.endswith(".jpg")]) == 9
     Image.open(folder / "0.png").save(folder / "5.jpg")
-    with pytest.raises(UserError, match=r"the drawing 5.jpg would replace a picture of the source"):
+    with pytest.raises(
+        UserError, match=r"out=.*5\.jpg would be written over a file of the source; name another folder"
+    ):
         job(folder, folder)
 
 
