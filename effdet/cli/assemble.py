@@ -59,7 +59,7 @@ def open_split(config: Config, split: str, *, wanted: Sequence[str] | None = Non
 
 def data_spec(config: Config, split: str, *, wanted: Sequence[str] | None = None) -> DataSpec:
     """The configured data set, as the readers take it."""
-    known = {field.name for field in fields(DataSpec)} - {"split", "limit", "wanted"}
+    known = {field.name for field in fields(DataSpec)} - {"split", "limit", "wanted", "keys"}
     values = {key: value for key, value in config.get("data").items() if key in known}
     return DataSpec(split=split, limit=config.limit, wanted=wanted, **values)
 

@@ -54,9 +54,25 @@ def _bases(spec: DataSpec) -> list[Path]:
     return [root, root / "bdd100k"]
 
 
+def _named(spec: DataSpec, label: str) -> tuple[Path | None, Path | None]:
+    """The images and the annotations of `label` that the user names: a file of annotations lists boxes, a folder holds
+    masks; images go with them, and with the boxes where only they are named."""
+    images, annotations = spec.images, spec.annotations
+    if annotations is not None:
+        if not annotations.exists():
+            raise DataError(f"{spec.title}: {spec.key('annotations')}={annotations} is not there")
+        meant = "semantic" if annotations.is_dir() else "boxes"
+    else:
+        meant = label if spec.wanted is not None else "boxes"
+    if images is not None and not images.is_dir():
+        raise DataError(f"{spec.title}: {spec.key('images')}={images} is not a folder")
+    return (images, annotations) if meant == label else (None, None)
+
+
 def _open_boxes(spec: DataSpec, findings: Findings) -> Source:
     split = spec.file_split
-    listing = next(
+    images, listing = _named(spec, "boxes")
+    listing = listing or next(
         (
             path
             for base in _bases(spec)
@@ -66,12 +82,12 @@ def _open_boxes(spec: DataSpec, findings: Findings) -> Source:
         None,
     )
     if listing is None:
-        raise spec.lacks_split(f"labels/det_20/det_{split}.json")
-    images = next(
+        raise spec.lacks_split(f"labels/det_20/det_{split}.json", annotations="FILE")
+    images = images or next(
         (base / "images" / "100k" / split for base in _bases(spec) if (base / "images" / "100k").is_dir()), None
     )
     if images is None:
-        raise spec.lacks_split(f"folder images/100k/{split}")
+        raise spec.lacks_split(f"folder images/100k/{split}", images="DIR")
     frames = parse_frames(listing, findings)
     count = len(frames.names)
     sizes = np.zeros((count, 2), np.int64) if count <= HEADERS_CHECKED else np.tile(SIZE, (count, 1))
@@ -91,11 +107,15 @@ def _open_boxes(spec: DataSpec, findings: Findings) -> Source:
 
 def _open_masks(spec: DataSpec, findings: Findings) -> Source:
     split = spec.file_split
-    for base in _bases(spec):
+    own_images, own_masks = _named(spec, "semantic")
+    for base in _bases(spec) if own_images is None or own_masks is None else [Path()]:
         for images, masks, suffix in (
             (base / "images" / "10k" / split, base / "labels" / "sem_seg" / "masks" / split, ""),
             (base / "seg" / "images" / split, base / "seg" / "labels" / split, "_train_id"),
         ):
+            images, masks = own_images or images, own_masks or masks
+            if own_masks is not None:
+                suffix = "_train_id" if next(masks.glob("*_train_id.png"), None) else ""
             if images.is_dir() and (masks.is_dir() or spec.split == "test"):
                 names, files = paired(images, masks, findings, mask_suffix=suffix)
                 listed = Pictures(images, names, files, unmasked=spec.split == "test")
@@ -108,4 +128,4 @@ def _open_masks(spec: DataSpec, findings: Findings) -> Source:
                     semantic_classes=SEMANTIC_CLASSES,
                     values=VALUES,
                 )
-    raise spec.lacks_split(f"images/10k/{split} beside labels/sem_seg/masks/{split}")
+    raise spec.lacks_split(f"images/10k/{split} beside labels/sem_seg/masks/{split}", images="DIR", annotations="DIR")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from effdet.data.checks import Findings
 from effdet.data.mask_files import MaskValues
-from effdet.data.masks import open_pairs
+from effdet.data.masks import folders, open_pairs
 from effdet.data.records import Source
 from effdet.data.spec import DataSpec
 from heads.structures import ClassTable
@@ -18,11 +18,5 @@ def open_camvid(spec: DataSpec, findings: Findings) -> Source:
     """The split of CamVid that `spec` names."""
     classes = ClassTable.of(NAMES, first_id=0)
     values = MaskValues.of({label: label for label in range(len(NAMES))}, ignored=(VOID, 255), void=VOID)
-    pictures, masks = spec.images, spec.annotations
-    if pictures is None or masks is None:
-        root = spec.need_root()
-        pictures = pictures or root / spec.file_split
-        masks = masks or root / f"{spec.file_split}annot"
-        if not pictures.is_dir() or not masks.is_dir():
-            raise spec.lacks_split(f"folders {spec.file_split} and {spec.file_split}annot")
+    pictures, masks = folders(spec, spec.file_split, f"{spec.file_split}annot")
     return open_pairs(spec, pictures, masks, values, classes, findings)

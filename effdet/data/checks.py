@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import os
 from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -101,6 +101,19 @@ class Findings:
         if len(errors) > SHOWN:
             lines.append(f"  … and {len(errors) - SHOWN} more; `effdet doctor` lists them all")
         raise DataError("\n".join(lines))
+
+
+def check_names(names: Sequence[str], file: str | Path, findings: Findings) -> None:
+    """Notes each class name that occurs twice: the examples of both would be learnt as the second."""
+    first: dict[str, int] = {}
+    for label, name in enumerate(names):
+        if name in first:
+            text = (
+                f"{name!r} is the name of class {first[name]} and of class {label}: rename one, or let effdet doctor join "
+                "them (doctor.fix=true)"
+            )
+            findings.error("duplicate-category", file, text, item=f"class {label}")
+        first.setdefault(name, label)
 
 
 def missing(paths: Iterable[Path]) -> list[int]:

@@ -15,7 +15,7 @@ from pathlib import Path
 import numpy as np
 
 from effdet.data import cityscapes_labels as table
-from effdet.data.checks import Findings
+from effdet.data.checks import DataError, Findings
 from effdet.data.listing import listed as files_listed
 from effdet.data.mask_files import MaskValues
 from effdet.data.mask_scan import scan_instances
@@ -89,10 +89,13 @@ def _folders(spec: DataSpec) -> tuple[Path, Path]:
         root = spec.need_root()
         pictures = pictures or root / "leftImg8bit" / spec.file_split
         truth = truth or root / "gtFine" / spec.file_split
+    for part, given in (("images", spec.images), ("annotations", spec.annotations)):
+        if given is not None and not given.is_dir():
+            raise DataError(f"{spec.title}: {spec.key(part)}={given} is not a folder")
     if not pictures.is_dir():
-        raise spec.lacks_split(f"folder leftImg8bit/{spec.file_split}")
+        raise spec.lacks_split(f"folder leftImg8bit/{spec.file_split}", images="DIR")
     if not truth.is_dir() and spec.split != "test":
-        raise spec.lacks_split(f"folder gtFine/{spec.file_split}")
+        raise spec.lacks_split(f"folder gtFine/{spec.file_split}", annotations="DIR")
     return pictures, truth
 
 

@@ -27,9 +27,9 @@ def open_coco(spec: DataSpec, findings: Findings) -> Source:
     if annotations is None:
         annotations = find_annotations(spec)
     if not annotations.is_file():
-        raise DataError(f"{spec.title}: data.{spec.file_split}_annotations={annotations} is not a file")
+        raise DataError(f"{spec.title}: {spec.key('annotations')}={annotations} is not a file")
     if images is not None and not images.is_dir():
-        raise DataError(f"{spec.title}: data.{spec.file_split}_images={images} is not a folder")
+        raise DataError(f"{spec.title}: {spec.key('images')}={images} is not a folder")
     table, classes = read_coco(annotations, spec, findings)
     return Source(table, classes, name=spec.name, split=spec.split)
 

@@ -7,6 +7,7 @@ is all train; ``data.val_fraction`` then holds out val.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from fnmatch import fnmatch
@@ -45,14 +46,14 @@ def find_annotations(spec: DataSpec) -> Path:
             found = _matching(root, pattern.format(split))
             if len(found) > 1:
                 names = ", ".join(path.name for path in found)
-                raise DataError(f"{spec.title}: {names} all fit; choose with data.{spec.file_split}_annotations=PATH")
+                raise DataError(f"{spec.title}: {names} all fit; choose with {spec.key('annotations')}=FILE")
             if found:
                 return found[0]
     if spec.file_split == "train":
         for pattern in WITHOUT_SPLITS:
             if found := _matching(root, pattern):
                 return found[0]
-    raise spec.lacks_split(f"annotations/instances_{spec.file_split}*.json", what="FILE")
+    raise spec.lacks_split(f"annotations/instances_{spec.file_split}*.json", annotations="FILE")
 
 
 def annotation_files(spec: DataSpec) -> list[Path]:
@@ -95,13 +96,14 @@ def find_images(spec: DataSpec, annotations: Path, names: Sequence[str]) -> tupl
                 break
             counts = [_found(folder, paths, base if within else None) for folder in folders]
             if counts and max(counts):
-                return folders[counts.index(max(counts))], paths
+                folder = folders[counts.index(max(counts))]
+                return folder, [_without_dots(folder, path) for path in paths]
     if not names:
         return annotations.parent, []
     tried = ", ".join(str(folder) for folder in folders)
     raise DataError(
         f"{spec.title}: no image of {annotations} found, such as {names[0]!r}; looked in {tried}: "
-        f"name the folder with data.{spec.file_split}_images=DIR",
+        f"name the folder with {spec.key('images')}=DIR",
         kind="missing-pictures",
         file=annotations,
     )
@@ -158,6 +160,14 @@ def _entries(folder: Path) -> list[Path]:
         return sorted(entry for entry in folder.iterdir() if not is_hidden(entry.name))
     except OSError:
         return []
+
+
+def _without_dots(folder: Path, path: str) -> str:
+    """``b/../a.jpg`` as ``a.jpg``: the identity of a file is its path."""
+    if "." not in path.split("/") and ".." not in path.split("/"):
+        return path
+    whole = Path(os.path.normpath(folder / path))
+    return (whole.relative_to(folder) if whole.is_relative_to(folder) else whole).as_posix()
 
 
 def _depth(names: Sequence[str]) -> int:

@@ -1,6 +1,7 @@
 """CSV lists: ``train.csv``, ``val.csv`` and ``test.csv`` under ``data.root``, a line ``path,label`` for each picture.
 
-Paths count from the list's folder (or from ``data.SPLIT_images``). A first line ``path,label`` (or ``image``, ``file``,
+Paths count from the list's folder (or from ``data.SPLIT_images``); those of another machine, and names without the image's
+suffix, are looked for as :mod:`effdet.data.places` says. A first line ``path,label`` (or ``image``, ``file``,
 ``filename``; ``class``) is a header, under which the columns may stand in any order; commas, semicolons and tabs separate.
 Classes are ``data.classes``, else the labels of train: numbers in their order, words by the alphabet.
 """
@@ -8,19 +9,26 @@ Classes are ``data.classes``, else the labels of train: numbers in their order, 
 from __future__ import annotations
 
 import csv
+import os
+import re
 from dataclasses import dataclass
 from pathlib import Path
 
-from effdet.data.checks import DataError, Findings
+from effdet.data.checks import DataError, Findings, check_names
 from effdet.data.folders import picture_table
 from effdet.data.listing import text_of
+from effdet.data.places import ImageFinder
 from effdet.data.records import Source
 from effdet.data.spec import DataSpec
 from effdet.files import text_lines
 from heads.structures import ClassTable
 
-PATH_COLUMNS = ("path", "image", "file", "filename", "file_name", "image_path")
-LABEL_COLUMNS = ("label", "class", "category")
+PATH_COLUMNS = (
+    *("path", "image", "file", "filename", "file_name", "image_path", "filepath", "file_path", "img", "img_path"),
+    *("image_name", "img_name", "image_id", "id", "name"),
+)
+LABEL_COLUMNS = ("label", "class", "category", "class_name", "label_name", "labels", "target", "class_id")
+_FLOAT = re.compile(r"[0-9]+\.0+")
 
 
 @dataclass(frozen=True)
@@ -36,24 +44,26 @@ def open_csv(spec: DataSpec, findings: Findings) -> Source:
     """The split of a CSV set that `spec` names."""
     file = _list_file(spec, spec.file_split)
     if file is None:
-        raise spec.lacks_split(f"{spec.file_split}.csv")
+        raise spec.lacks_split(f"{spec.file_split}.csv", annotations="FILE")
     rows = _read(file, findings)
     names = list(spec.classes) if spec.classes else _labels(_train_rows(spec, rows))
+    check_names(names, "data.classes", findings)
     known = {name: label for label, name in enumerate(names)}
-    seen: dict[str, int] = {}
+    folder = spec.images or file.parent
+    find_image = ImageFinder(spec.root or folder, [folder])
+    seen: dict[Path, int] = {}
     kept = []
     for row in rows:
         if row.label not in known:
             findings.error("unknown-category", file, f"{row.label!r} is no class of train", item=f"line {row.line}")
-        elif row.path in seen:
-            text = f"{row.path} stands in line {seen[row.path]} already: left out"
+        elif (image := Path(os.path.normpath(find_image(row.path)))) in seen:
+            text = f"{row.path} stands in line {seen[image]} already: left out"
             findings.warning("duplicate-picture", file, text, item=f"line {row.line}")
         else:
-            seen[row.path] = row.line
-            kept.append(row)
-    table = picture_table(
-        spec.images or file.parent, [row.path for row in kept], [known[row.label] for row in kept], findings
-    )
+            seen[image] = row.line
+            kept.append(known[row.label])
+    paths = [path.relative_to(folder).as_posix() if path.is_relative_to(folder) else path.as_posix() for path in seen]
+    table = picture_table(folder, paths, kept, findings)
     return Source(table, ClassTable.of(names, first_id=0), name=spec.name, split=spec.split, labelled=("category",))
 
 
@@ -61,7 +71,7 @@ def _list_file(spec: DataSpec, split: str) -> Path | None:
     given = getattr(spec, f"{split}_annotations")
     if given is not None:
         if not given.is_file():
-            raise DataError(f"{spec.title}: data.{split}_annotations={given} is not a file")
+            raise DataError(f"{spec.title}: {spec.keys}{split}_annotations={given} is not a file")
         return given
     if spec.root is None and split != spec.file_split:
         return None
@@ -103,12 +113,18 @@ def _read(file: Path, findings: Findings) -> list[Row]:
         if len(cells) <= max(path_at, label_at) or (start == 0 and len(cells) != 2):
             findings.error("bad-annotation", file, f"{len(cells)} cells where path and label are wanted", item=item)
             continue
-        path, label = cells[path_at].strip().replace("\\", "/"), cells[label_at].strip()
+        path, label = cells[path_at].strip().replace("\\", "/"), plain_label(cells[label_at])
         if not path or not label or "\0" in path:
             findings.error("bad-annotation", file, "path or label is empty or unreadable", item=item)
             continue
         rows.append(Row(number, path, label))
     return rows
+
+
+def plain_label(cell: str) -> str:
+    """A label as it is compared: ``1.0``, as tools write a column of numbers with gaps, is ``1``."""
+    text = cell.strip()
+    return text.rpartition(".")[0] if _FLOAT.fullmatch(text) else text
 
 
 def _columns(header: list[str]) -> tuple[int, int, int]:

@@ -14,14 +14,12 @@ import numpy as np
 
 from effdet.data.array_source import category_table
 from effdet.data.boxes import check_pictures
-from effdet.data.checks import DataError, Findings, MissingSplit
+from effdet.data.checks import DataError, Findings, check_names
 from effdet.data.listing import images_below
 from effdet.data.records import RecordTable, Source
-from effdet.data.spec import DataSpec
+from effdet.data.spec import SPLIT_FOLDERS, DataSpec
 from effdet.files import is_hidden
 from heads.structures import ClassTable
-
-SPLIT_NAMES = {"train": ("train",), "val": ("val", "valid", "validation"), "test": ("test",)}
 
 
 def open_folder(spec: DataSpec, findings: Findings) -> Source:
@@ -29,6 +27,7 @@ def open_folder(spec: DataSpec, findings: Findings) -> Source:
     folder = _split_folder(spec, spec.file_split)
     own = _class_folders(folder)
     names = list(spec.classes) if spec.classes else sorted(_train_classes(spec, own))
+    check_names(names, "data.classes", findings)
     known = {name: label for label, name in enumerate(names)}
     for name in sorted(set(own) - set(known)):
         findings.error("unknown-category", folder / name, f"no class of train: there are {_some(names)}")
@@ -61,16 +60,19 @@ def _split_folder(spec: DataSpec, split: str) -> Path:
     given = getattr(spec, f"{split}_images")
     if given is not None:
         if not given.is_dir():
-            raise DataError(f"{spec.title}: data.{split}_images={given} is not a folder")
+            raise DataError(f"{spec.title}: {spec.keys}{split}_images={given} is not a folder")
         return given
     root = spec.need_root()
-    for name in SPLIT_NAMES[split]:
+    for name in SPLIT_FOLDERS[split]:
         if (root / name).is_dir():
             return root / name
-    if split == "train" and not any((root / name).is_dir() for names in SPLIT_NAMES.values() for name in names):
+    if split == "train" and not any((root / name).is_dir() for names in SPLIT_FOLDERS.values() for name in names):
+        if not any(path.is_dir() and not is_hidden(path.name) for path in root.iterdir()):
+            raise spec.lacks_split("folder train/ with a folder for each class", images="DIR")
         return root
-    fix = ", or hold out a part of train with data.val_fraction=0.1" if split == "val" else ""
-    raise MissingSplit(f"{spec.title}: no folder {split}/ with a folder for each class under data.root={root}{fix}")
+    raise replace(spec, split=split, val_fraction=None).lacks_split(
+        f"folder {split}/ with a folder for each class", images="DIR"
+    )
 
 
 def _train_classes(spec: DataSpec, own: Sequence[str]) -> Sequence[str]:

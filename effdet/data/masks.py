@@ -16,12 +16,11 @@ from effdet.data.mask_table import Pictures, build_table
 from effdet.data.masked import NO_BOXES, MaskedSource
 from effdet.data.pairs import paired
 from effdet.data.records import Source
-from effdet.data.spec import DataSpec
+from effdet.data.spec import SPLIT_FOLDERS, DataSpec
 from heads.structures import ClassTable
 
 PICTURE_FOLDERS = ("images", "imgs", "pictures")
 MASK_FOLDERS = ("masks", "labels", "annotations")
-SPLIT_FOLDERS = {"train": ("train", "training"), "val": ("val", "valid", "validation"), "test": ("test", "testing")}
 
 
 def open_masks(spec: DataSpec, findings: Findings) -> Source:
@@ -55,14 +54,28 @@ def open_pairs(
     )
 
 
+def folders(spec: DataSpec, images: str, masks: str) -> tuple[Path, Path]:
+    """The folders of images and masks of a split: those that the user names, else those of these names in ``data.root``.
+
+    Raises:
+        MissingSplit: a folder in the root is not there; it says with which key to name that one.
+    """
+    given = {"images": spec.images, "annotations": spec.annotations}
+    for part, folder in given.items():
+        if folder is not None and not folder.is_dir():
+            raise DataError(f"{spec.title}: {spec.key(part)}={folder} is not a folder")
+    root = spec.need_root() if None in given.values() else Path()
+    own = {part: given[part] or root / name for part, name in (("images", images), ("annotations", masks))}
+    if lacking := {part: "DIR" for part, folder in own.items() if not folder.is_dir()}:
+        names = " and ".join(own[part].relative_to(root).as_posix() for part in lacking)
+        raise spec.lacks_split(f"folder{'s' if len(lacking) > 1 else ''} {names}", **lacking)
+    return own["images"], own["annotations"]
+
+
 def _folders(spec: DataSpec) -> tuple[Path, Path]:
     """The folders of pictures and masks of the split."""
     if spec.images is not None and spec.annotations is not None:
-        folders = {"images": spec.images, "annotations": spec.annotations}
-        for part, folder in folders.items():
-            if not folder.is_dir():
-                raise DataError(f"{spec.title}: data.{spec.file_split}_{part}={folder} is not a folder")
-        return spec.images, spec.annotations
+        return folders(spec, "", "")
     root = spec.need_root()
     for split in SPLIT_FOLDERS[spec.file_split]:
         for pictures in PICTURE_FOLDERS:
@@ -71,13 +84,19 @@ def _folders(spec: DataSpec) -> tuple[Path, Path]:
                     (root / pictures / split, root / masks / split),
                     (root / split / pictures, root / split / masks),
                 ):
-                    if pair[0].is_dir() and pair[1].is_dir():
+                    if (spec.images or pair[0]).is_dir() and (spec.annotations or pair[1]).is_dir():
                         return spec.images or pair[0], spec.annotations or pair[1]
-    if spec.val_fraction is not None:
-        for masks in MASK_FOLDERS:
-            if (root / "images").is_dir() and (root / masks).is_dir():
-                return root / "images", root / masks
-    raise spec.lacks_split(f"images/{spec.file_split} beside masks/{spec.file_split}")
+    names = [name for split in SPLIT_FOLDERS.values() for name in split]
+    divided = any(
+        (root / part / name).is_dir() or (root / name / part).is_dir() for part in PICTURE_FOLDERS for name in names
+    )
+    if spec.file_split == "train" and (spec.val_fraction is not None or not divided):
+        for pictures in PICTURE_FOLDERS:
+            for masks in MASK_FOLDERS:
+                pair = spec.images or root / pictures, spec.annotations or root / masks
+                if pair[0].is_dir() and pair[1].is_dir():
+                    return pair
+    return folders(spec, f"images/{spec.file_split}", f"masks/{spec.file_split}")
 
 
 def _class_names(spec: DataSpec) -> list[str]:

@@ -79,7 +79,7 @@ def _opened(spec: DataSpec, key: str, label: str, findings: Findings) -> Source:
 
     given: dict[str, Any] = dict(getattr(spec, key) or {})
     settings = {name: value for name, value in given.items() if value is not None}
-    known = {field.name for field in fields(DataSpec)} - {"split", "limit", "wanted", "boxes", "masks"}
+    known = {field.name for field in fields(DataSpec)} - {"split", "limit", "wanted", "boxes", "masks", "keys"}
     name = settings.get("name")
     if name not in OPENERS or name == spec.name:
         others = ", ".join(sorted(set(OPENERS) - {spec.name}))
@@ -89,7 +89,7 @@ def _opened(spec: DataSpec, key: str, label: str, findings: Findings) -> Source:
             f"{spec.title}: data.{key}.{unknown[0]} is no setting of a set; there are {', '.join(sorted(known))}"
         )
     own = Findings()
-    source = open_source(DataSpec(split=spec.split, wanted=(label,), **settings), findings=own)
+    source = open_source(DataSpec(split=spec.split, wanted=(label,), keys=f"data.{key}.", **settings), findings=own)
     findings.items.extend(own.errors)  # its warnings are the source's
     if label not in source.labelled:
         raise DataError(f"{spec.title}: data.{key}.name={name} labels no {key}")

@@ -17,6 +17,14 @@ SPLIT_FOLDERS = {
     "test": ("test", "testing"),
 }
 """How tools call the folders, files and lists of each split."""
+NAMED: Mapping[str, tuple[str, ...]] = {
+    "folder": ("images",),
+    "csv": ("annotations",),
+    **dict.fromkeys(("cifar10", "cifar100", "mixed", "shards", "streets"), ()),
+}
+"""What the user names in place of ``data.root``, for sets where that is not both images and annotations."""
+WITHOUT_FRACTION = frozenset({"mixed", "streets"})
+"""Sets without ``data.val_fraction``."""
 
 
 def inside(path: Path, folder: Path) -> bool:
@@ -71,6 +79,8 @@ class DataSpec:
     masks: Mapping[str, Any] | None = None
     """``mixed``: the set that labels masks, likewise."""
 
+    keys: str = "data."
+    """What stands before the keys of this set on the command line: ``data.boxes.`` for a part of a mixed set."""
     url: str | None = None
     """``shards``: address of the folder with the index and the tars, in place of `root`."""
     cache_gb: float = 50.0
@@ -132,29 +142,34 @@ class DataSpec:
         """How messages call this set."""
         return f"data={self.name} split={self.split}"
 
+    def key(self, part: str) -> str:
+        """How the user names the ``images`` or ``annotations`` of these files."""
+        return f"{self.keys}{self.file_split}_{part}"
+
     def need_root(self) -> Path:
         """`root`, which must be there."""
         if self.root is None:
-            keys = f"data.{self.file_split}_images and data.{self.file_split}_annotations"
-            text = f"{self.title}: say where it lies, with data.root=DIR or with {keys}"
+            named = " and ".join(self.key(part) for part in NAMED.get(self.name, ("images", "annotations")))
+            text = f"{self.title}: say where it lies, with {self.keys}root=DIR{named and f' or with {named}'}"
             others = any(
                 getattr(self, f"{split}_{part}") is not None for split in SPLITS for part in ("images", "annotations")
             )
             raise MissingSplit(text, kind="missing-split") if others else DataError(text)
         if not self.root.is_dir():
-            raise DataError(f"{self.title}: data.root={self.root} is not a folder")
+            raise DataError(f"{self.title}: {self.keys}root={self.root} is not a folder")
         return self.root
 
-    def lacks_split(self, looked_for: str, *, part: str = "annotations", what: str = "PATH") -> MissingSplit:
+    def lacks_split(self, looked_for: str, **parts: str) -> MissingSplit:
         """The error for files that are not there.
 
         Args:
             looked_for: what would be read.
-            part: ``images`` or ``annotations``: the key that names it elsewhere; "" where there is no such key.
-            what: what that key takes: a ``FILE``, a ``DIR``, or either (``PATH``).
+            parts: ``images`` and ``annotations``, those whose key names the files elsewhere, with what it takes: a ``FILE``,
+                a ``DIR``.
         """
-        fixes = [f"name it with data.{self.file_split}_{part}={what}"] if part else []
-        if self.file_split == "val":
-            fixes.append("hold out a part of train with data.val_fraction=0.1")
-        where = "" if self.root is None else f" under data.root={self.root}"
-        return MissingSplit(f"{self.title}: no {looked_for}{where}; {', or '.join(fixes)}".removesuffix("; "))
+        named = " and ".join(f"{self.key(part)}={what}" for part, what in parts.items())
+        fixes = [f"name {'them' if len(parts) > 1 else 'it'} with {named}"] if parts else []
+        if self.file_split == "val" and self.name not in WITHOUT_FRACTION:
+            fixes.append(f"hold out a part of train with {self.keys}val_fraction=0.1")
+        where = "" if self.root is None else f" under {self.keys}root={self.root}"
+        return MissingSplit(f"{self.title}: no {looked_for}{where}{'; ' if fixes else ''}{', or '.join(fixes)}")

@@ -1,5 +1,7 @@
 """Pascal VOC XML: ``Annotations/NAME.xml``, ``ImageSets/Main/{train,val,test}.txt``, ``JPEGImages/NAME.jpg``.
 
+Other layouts stand in :mod:`effdet.data.voc_layout`.
+
 Coordinates. VOC counts pixels from 1 and both corners belong to the object (VOC2012 devkit, section 4), so a box covers
 ``xmin - 1 … xmax`` in the continuous frame where 0 is the left edge of the picture: width = xmax - xmin + 1. A box
 whose corners coincide would by that rule cover one pixel; in practice it is a slip of the mouse, so it counts as
@@ -9,7 +11,7 @@ having no area.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from xml.etree import ElementTree
@@ -17,11 +19,12 @@ from xml.etree import ElementTree
 import numpy as np
 
 from effdet.data.boxes import Parsed, assemble
-from effdet.data.checks import DataError, Findings
-from effdet.data.listing import files_below, images_below, lines_of
+from effdet.data.checks import Findings, check_names
+from effdet.data.listing import images_below
 from effdet.data.records import RecordTable, Source
 from effdet.data.scalars import flag, number, truth, whole
 from effdet.data.spec import DataSpec
+from effdet.data.voc_layout import Layout, annotation_folders, layout, xml_files
 from effdet.files import FileError, decode_text
 from heads.structures import ClassTable
 
@@ -30,67 +33,28 @@ CORNERS = ("xmin", "ymin", "xmax", "ymax")
 
 def open_voc(spec: DataSpec, findings: Findings) -> Source:
     """The split of a VOC set that `spec` names."""
-    annotations, images, stems = layout(spec)
-    parsed = {
-        stem: _parse(path, stem, findings if stem in stems else Findings())
-        for stem, path in xml_files(annotations).items()
-        if spec.classes is None or stem in stems
-    }
-    for stem in sorted(stems - parsed.keys()):
-        findings.error("missing-annotation", annotations / f"{stem}.xml", "no such file, but the split lists it")
-    names = spec.classes or sorted({name for objects in parsed.values() for name in objects.names})
+    found = layout(spec)
+    files = xml_files(found.annotations)
+    parsed = {stem: _parse(files[stem], stem, findings) for stem in found.stems if stem in files}
+    for stem in found.stems:
+        if stem not in parsed:
+            path = found.annotations / f"{stem}.xml"
+            findings.error("missing-annotation", path, "no such file, but the split lists it")
+    names = list(spec.classes or _all_names(spec, found, parsed))
     if not names:
-        findings.error("no-categories", annotations, "no object in any file has a name")
-    classes = ClassTable.of(list(names))
-    pictures = [parsed[stem] for stem in sorted(stems & parsed.keys())]
-    table = _table(pictures, images, classes, spec, findings)
+        findings.error("no-categories", found.annotations, "no object in any file has a name")
+    check_names(names, "data.classes", findings)
+    classes = ClassTable.of(names)
+    table = _table(list(parsed.values()), found.images, classes, spec, findings)
     return Source(table, classes, name=spec.name, split=spec.split)
 
 
-def layout(spec: DataSpec) -> tuple[Path, Path, set[str]]:
-    """The folders of annotations and pictures, and the names that belong to the split."""
-    if spec.annotations is not None:
-        if not spec.annotations.is_dir():
-            key = f"data.{spec.file_split}_annotations"
-            raise DataError(f"{spec.title}: {key}={spec.annotations} is not a folder of XML files")
-        images = spec.images or spec.annotations.parent / "JPEGImages"
-        return spec.annotations, images, set(xml_files(spec.annotations))
-    root = spec.need_root()
-    bases = [
-        root,
-        *sorted(root.glob("VOC[0-9]*"), reverse=True),
-        *sorted(root.glob("VOCdevkit/VOC[0-9]*"), reverse=True),
-    ]
-    base = next((base for base in bases if (base / "Annotations").is_dir()), None)
-    if base is None:
-        raise spec.lacks_split("folder Annotations")
-    images = spec.images or base / "JPEGImages"
-    if (found := _list_of(base, spec)) is not None:
-        return base / "Annotations", images, set(found[1])
-    if spec.val_fraction is None or spec.file_split != "train":
-        raise spec.lacks_split(f"ImageSets/Main/{spec.list_name}.txt")
-    return base / "Annotations", images, set(xml_files(base / "Annotations"))
-
-
-def listed(spec: DataSpec) -> tuple[Path, list[str]] | None:
-    """The file that lists the split, with its names in order; None where the split is a folder."""
-    return None if spec.annotations is not None else _list_of(layout(spec)[0].parent, spec)
-
-
-def _list_of(base: Path, spec: DataSpec) -> tuple[Path, list[str]] | None:
-    """The file that lists the split, and the names in it; None where there is none."""
-    path = base / "ImageSets" / "Main" / f"{spec.list_name}.txt"
-    if not path.is_file():
-        return None
-    return path, [line.split()[0] for line in lines_of(path)]
-
-
-def xml_files(folder: Path) -> dict[str, Path]:
-    """The annotation files below a folder by their paths there without the suffix (``a``, ``sub/a``), sorted."""
-    if not folder.is_dir():
-        return {}
-    found = files_below(folder, (".xml",), Findings())
-    return {path.relative_to(folder).with_suffix("").as_posix(): path for path in found}
+def _all_names(spec: DataSpec, found: Layout, parsed: Mapping[str, _Objects]) -> list[str]:
+    """The names of all objects of the set, in all splits, by the alphabet."""
+    own = {objects.path: objects for objects in parsed.values()}
+    paths = [path for folder in annotation_folders(spec, found.annotations) for path in xml_files(folder).values()]
+    every = (own.get(path) or _parse(path, path.stem, Findings()) for path in paths)
+    return sorted({name for objects in every for name in objects.names})
 
 
 def read_xml(path: Path) -> ElementTree.Element:

@@ -33,7 +33,7 @@ def open_yolo(spec: DataSpec, findings: Findings) -> Source:
     """The split of a YOLO set that `spec` names."""
     given = spec.annotations
     if given is not None and not given.is_dir() and not (given.is_file() and given.suffix.lower() in FILES):
-        key = f"data.{spec.file_split}_annotations"
+        key = spec.key("annotations")
         raise DataError(
             f"{spec.title}: {key}={given} must be a folder of label files, a data.yaml, or a .txt list of images"
         )
@@ -42,13 +42,13 @@ def open_yolo(spec: DataSpec, findings: Findings) -> Source:
     keypoints = keypoint_numbers(spec, settings)
     pictures = split_images(spec, settings, findings)
     if not pictures:
-        raise spec.lacks_split(f"image of split {spec.file_split}", part="images", what="DIR")
+        raise spec.lacks_split(f"image of split {spec.file_split}", images="DIR")
     common = _common_folder(pictures)
     labels = [label_file(path, spec) for path in pictures]
     if not any(path.is_file() for path in labels):
         text = (
             f"none of {len(labels)} images has a label file, such as {labels[0].name}: "
-            f"name their folder with data.{spec.file_split}_annotations=DIR"
+            f"name their folder with {spec.key('annotations')}=DIR"
         )
         findings.error("no-labels", labels[0].parent, text)
     _unpaired(labels, findings)

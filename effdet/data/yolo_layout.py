@@ -9,9 +9,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
-from effdet.data.checks import DataError, Findings, MissingSplit
+import yaml
+
+from effdet.data.checks import DataError, Findings, MissingSplit, check_names
 from effdet.data.listing import images_below, lines_of, text_of
 from effdet.data.places import ImageFinder, find
 from effdet.data.scalars import whole
@@ -19,6 +21,12 @@ from effdet.data.spec import SPLIT_FOLDERS, DataSpec, inside
 
 YAMLS = ("data.yaml", "data.yml", "dataset.yaml", "dataset.yml")
 NOTHING = ("", "~", "null", "none")
+
+
+class _TextLoader(yaml.SafeLoader):
+    """Plain scalars stay text; tags other than YAML's own are refused."""
+
+    yaml_implicit_resolvers: ClassVar[dict[str, Any]] = {}
 
 
 @dataclass(frozen=True)
@@ -68,10 +76,8 @@ def read_settings(spec: DataSpec) -> Settings:
 
 
 def _content(path: Path, spec: DataSpec) -> dict[str, Any]:
-    import yaml
-
     try:
-        content = yaml.load(text_of(path, kind="bad-yaml"), yaml.BaseLoader)  # scalars stay text
+        content = yaml.load(text_of(path, kind="bad-yaml"), _TextLoader)
     except (yaml.YAMLError, RecursionError) as error:
         text = f"{spec.title}: {path} cannot be read ({str(error).splitlines()[0]})"
         raise DataError(text, kind="bad-yaml", file=path) from None
@@ -97,15 +103,7 @@ def text_at(settings: Settings, key: str, value: Any, spec: DataSpec) -> str:
 def class_names(spec: DataSpec, settings: Settings, findings: Findings) -> list[str]:
     """The names of the classes in the order of their numbers; a name that occurs twice is noted."""
     names, file = _names(spec, settings)
-    first: dict[str, int] = {}
-    for label, name in enumerate(names):
-        if name in first:
-            text = (
-                f"{name!r} is the name of class {first[name]} and of class {label}: rename one, or let effdet doctor join "
-                "them (doctor.fix=true)"
-            )
-            findings.error("duplicate-category", file, text, item=f"class {label}")
-        first.setdefault(name, label)
+    check_names(names, file, findings)
     return names
 
 
@@ -160,8 +158,7 @@ def split_images(spec: DataSpec, settings: Settings, findings: Findings) -> list
     """
     if spec.images is not None:
         if not spec.images.is_dir():
-            key = f"data.{spec.file_split}_images"
-            raise DataError(f"{spec.title}: {key}={spec.images} is not a folder")
+            raise DataError(f"{spec.title}: {spec.key('images')}={spec.images} is not a folder")
         return images_below(spec.images, findings)
     if spec.annotations is not None and spec.annotations.suffix.lower() == ".txt":
         return _in_list(spec.annotations, settings)
@@ -231,9 +228,7 @@ def _in_folders(spec: DataSpec, settings: Settings, findings: Findings) -> list[
             for folder in (base / "images", base / "obj_train_data", base):
                 if folder.is_dir() and (images := images_below(folder, findings, deep=folder != base)):
                     return images
-    raise spec.lacks_split(
-        f"data.yaml, images/{spec.file_split} or {spec.file_split}/images", part="images", what="DIR"
-    )
+    raise spec.lacks_split(f"data.yaml, images/{spec.file_split} or {spec.file_split}/images", images="DIR")
 
 
 def label_file(image: Path, spec: DataSpec) -> Path:

@@ -82,7 +82,7 @@ def test_one_wanted_label_opens_one_set(coco_set):
         ({}, "data.boxes.name=None must be a set"),
         ({"name": "mixed"}, "must be a set"),
         ({"name": "coco", "rot": "x"}, "data.boxes.rot is no setting"),
-        ({"name": "camvid"}, "data.root=DIR"),
+        ({"name": "camvid"}, "data.boxes.root=DIR"),
     ],
 )
 def test_settings_are_checked(boxes, message):

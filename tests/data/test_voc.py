@@ -102,6 +102,8 @@ def test_folders_without_lists(voc_set, tmp_path):
     assert len(open_source(DataSpec("voc", **spec))) == 8
     parts = [opened(root, split=split, val_fraction=0.5) for split in ("train", "val")]
     assert sum(len(part) for part in parts) == 8
+    assert len(opened(root)) == 8  # a set without lists is train
+    (root / "ImageSets/Main/val.txt").write_text("a\n")
     with pytest.raises(DataError, match=r"no ImageSets/Main/train.txt"):
         opened(root)
 

@@ -135,7 +135,7 @@ def open_shards(spec: DataSpec, findings: Findings) -> Source:
         root = spec.need_root()
         path = index_path(root, spec.file_split)
         if not path.is_file():
-            raise spec.lacks_split(path.name)
+            raise spec.lacks_split(f"{path.name} (effdet shards writes it)")
         index, store = load_index(path), FolderStore(root)
         for shard in index.shards:
             _check_size(root / shard.file, shard.size, findings)

@@ -12,7 +12,8 @@ from effdet.data.doctor.repair.places import Places
 from effdet.data.doctor.repair.verdict import Verdict
 from effdet.data.images import image_sizes
 from effdet.data.scalars import number, whole
-from effdet.data.voc import ImageNames, layout, listed, read_xml, xml_files
+from effdet.data.voc import ImageNames, read_xml
+from effdet.data.voc_layout import Layout, annotation_folders, layout, xml_files
 from effdet.files import FileError, shown
 
 
@@ -23,13 +24,13 @@ def repair_voc(splits: Sequence[Split], verdict: Verdict, out: Path) -> None:
     """
     places = Places(splits[0].spec.root, out)
     for split in splits:
-        annotations, images, stems = layout(split.spec)
-        files, there = xml_files(annotations), ImageNames(images, Findings())
-        found = listed(split.spec)
-        base = _base(annotations, images, split, places)
+        found = layout(split.spec)
+        images = found.images
+        files, there = xml_files(found.annotations), ImageNames(images, Findings())
+        base = _base(found, split, places)
         sides = {str(split.path(place)): str(side) for place, side in enumerate(split.sides)}
         kept: list[str] = []
-        for stem in sorted(stems):
+        for stem in found.stems:
             source = files.get(stem)
             if source is None or source in verdict.pictures or (root := _parsed(source)) is None:
                 verdict.done["pictures left out: unusable"] += 1
@@ -38,7 +39,7 @@ def repair_voc(splits: Sequence[Split], verdict: Verdict, out: Path) -> None:
             image = images / there_name
             places.use(source)
             places.use(image)
-            if found is None and not _is_text(stem):
+            if found.listing is None and not _is_text(stem):
                 verdict.done["pictures left out: names that a list cannot hold"] += 1
                 continue
             if split.spec.limit is not None and str(image) not in sides:
@@ -51,44 +52,50 @@ def repair_voc(splits: Sequence[Split], verdict: Verdict, out: Path) -> None:
             before = verdict.done.total()
             _mend(root, source, image, verdict)
             content = source.read_bytes() if verdict.done.total() == before else ElementTree.tostring(root, "utf-8")
-            place, picture = _claimed(stem, source, there_name, image, split, base, places)
+            place, picture = _claimed(stem, source, there_name, image, split, found, base, places)
             places.write(base / "Annotations" / f"{place}{source.suffix}", content)
             places.link(image, picture)
             kept.append(place)
-        _write_list(split, stems, kept, base, places)
+        _write_list(split, found, kept, base, places)
     places.count_others(verdict.done)
 
 
-def _base(annotations: Path, images: Path, split: Split, places: Places) -> PurePosixPath:
+def _base(found: Layout, split: Split, places: Places) -> PurePosixPath:
     """The folder of the copy that holds ``Annotations`` and ``JPEGImages``: the set's own, or the top one."""
-    own = places.inside(annotations.parent)
-    standard = (
-        split.spec.annotations is None and split.spec.images is None and images == annotations.parent / "JPEGImages"
+    base = found.annotations.parent
+    own = places.inside(base)
+    standard = not _apart(found, split) and (found.annotations.name, found.images) == (
+        "Annotations",
+        base / "JPEGImages",
     )
     return own if own is not None and standard else PurePosixPath()
 
 
+def _apart(found: Layout, split: Split) -> bool:
+    """Whether the splits have folders of their own, in which files may have the same names."""
+    named = split.spec.annotations is not None or split.spec.images is not None
+    return named or len(annotation_folders(split.spec, found.annotations)) > 1
+
+
 def _claimed(
-    stem: str, source: Path, name: str, image: Path, split: Split, base: PurePosixPath, places: Places
+    stem: str, source: Path, name: str, image: Path, split: Split, found: Layout, base: PurePosixPath, places: Places
 ) -> tuple[str, PurePosixPath]:
     """The path of an annotation file below its folder, without the suffix, and the place of its image: their own.
 
-    Splits whose folders the user named apart may have files of one name: theirs go into a folder of the split.
+    Splits with folders of their own may have files of one name: theirs go into a folder of the split.
     """
-    apart = split.spec.annotations is not None or split.spec.images is not None
-    folder = PurePosixPath(split.name) if apart else PurePosixPath()
+    folder = PurePosixPath(split.name) if _apart(found, split) else PurePosixPath()
     place = places.claim(source, base / "Annotations" / folder / f"{stem}.xml")
     below = place.relative_to(base / "Annotations").with_suffix("").as_posix()
     return below, places.claim(image, base / "JPEGImages" / folder / name)
 
 
-def _write_list(split: Split, stems: set[str], kept: list[str], base: PurePosixPath, places: Places) -> None:
+def _write_list(split: Split, found: Layout, kept: list[str], base: PurePosixPath, places: Places) -> None:
     place = base / "ImageSets" / "Main" / f"{split.spec.list_name}.txt"
-    found = listed(split.spec)
-    if found is not None:
-        places.use(found[0])
-        if set(kept) == stems:
-            places.write(place, found[0].read_bytes())
+    if found.listing is not None:
+        places.use(found.listing)
+        if set(kept) == set(found.stems):
+            places.write(place, found.listing.read_bytes())
             return
     places.write(place, "".join(f"{stem}\n" for stem in kept).encode())
 
