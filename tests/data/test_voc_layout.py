@@ -149,7 +149,7 @@ def test_an_image_of_the_name_in_the_file(put, tmp_path):
     root = put("JPEGImages/x.png", **{"Annotations/a.xml": xml(("dog", 2, 2, 21, 31, 0), filename="x.png")})
     assert stems(opened(root)) == ["x"]
     made = repair(examine(DataSpec("voc", root), workers=0, progress=False), tmp_path / "fixed")
-    assert (made.folder / "JPEGImages/a.png").is_file()
+    assert (made.folder / "JPEGImages/x.png").is_file()
     assert len(opened(made.folder).records[0].boxes) == 1
 
 

@@ -27,7 +27,8 @@ def repair_voc(splits: Sequence[Split], verdict: Verdict, out: Path) -> None:
         found = layout(split.spec)
         images = found.images
         files, there = xml_files(found.annotations), ImageNames(images, Findings())
-        base = _base(found, split, places)
+        apart = _apart(found, split)
+        base = _base(found, apart, places)
         sides = {str(split.path(place)): str(side) for place, side in enumerate(split.sides)}
         kept: list[str] = []
         for stem in found.stems:
@@ -52,7 +53,7 @@ def repair_voc(splits: Sequence[Split], verdict: Verdict, out: Path) -> None:
             before = verdict.done.total()
             _mend(root, source, image, verdict)
             content = source.read_bytes() if verdict.done.total() == before else ElementTree.tostring(root, "utf-8")
-            place, picture = _claimed(stem, source, there_name, image, split, found, base, places)
+            place, picture = _claimed(stem, source, there_name, image, split, apart, base, places)
             places.write(base / "Annotations" / f"{place}{source.suffix}", content)
             places.link(image, picture)
             kept.append(place)
@@ -60,11 +61,11 @@ def repair_voc(splits: Sequence[Split], verdict: Verdict, out: Path) -> None:
     places.count_others(verdict.done)
 
 
-def _base(found: Layout, split: Split, places: Places) -> PurePosixPath:
+def _base(found: Layout, apart: bool, places: Places) -> PurePosixPath:
     """The folder of the copy that holds ``Annotations`` and ``JPEGImages``: the set's own, or the top one."""
     base = found.annotations.parent
     own = places.inside(base)
-    standard = not _apart(found, split) and (found.annotations.name, found.images) == (
+    standard = not apart and (found.annotations.name, found.images) == (
         "Annotations",
         base / "JPEGImages",
     )
@@ -78,13 +79,13 @@ def _apart(found: Layout, split: Split) -> bool:
 
 
 def _claimed(
-    stem: str, source: Path, name: str, image: Path, split: Split, found: Layout, base: PurePosixPath, places: Places
+    stem: str, source: Path, name: str, image: Path, split: Split, apart: bool, base: PurePosixPath, places: Places
 ) -> tuple[str, PurePosixPath]:
     """The path of an annotation file below its folder, without the suffix, and the place of its image: their own.
 
     Splits with folders of their own may have files of one name: theirs go into a folder of the split.
     """
-    folder = PurePosixPath(split.name) if _apart(found, split) else PurePosixPath()
+    folder = PurePosixPath(split.name) if apart else PurePosixPath()
     place = places.claim(source, base / "Annotations" / folder / f"{stem}.xml")
     below = place.relative_to(base / "Annotations").with_suffix("").as_posix()
     return below, places.claim(image, base / "JPEGImages" / folder / name)
