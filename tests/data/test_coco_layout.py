@@ -83,7 +83,7 @@ def test_repair_of_paths_of_another_machine(tmp_path: Path) -> None:
     text(tmp_path / "set/annotations/train.json", coco("/home/x/images/cam1/a.png", "/home/x/images/cam2/a.png"))
     made = repair(examine(DataSpec("coco", tmp_path / "set"), workers=0, progress=False), tmp_path / "fixed")
     assert made.done == {"image paths rewritten": 2}
-    written = json.loads((made.folder / "annotations/instances_train.json").read_text())
+    written = json.loads((made.folder / "annotations/train.json").read_text())
     assert [entry["file_name"] for entry in written["images"]] == ["images/cam1/a.png", "images/cam2/a.png"]
     pixels = [opened(made.folder).read_image(record).sum() for record in opened(made.folder).records]
     assert pixels == [opened(tmp_path / "set").read_image(record).sum() for record in opened(tmp_path / "set").records]
