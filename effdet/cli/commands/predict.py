@@ -203,5 +203,7 @@ def _tell_frames(summary: Summary) -> None:
     if summary.lost:
         count = summary.lost + summary.pictures
         print(f"warning: left out as damaged: {summary.lost} of {count} frames{more}", file=sys.stderr)
+    if summary.gaps:
+        print(f"warning: gaps in time, where frames are missing: {summary.gaps}{more}", file=sys.stderr)
     if summary.flawed:
         print(f"warning: decoded with errors: {summary.flawed} of {summary.pictures} frames{more}", file=sys.stderr)

@@ -117,6 +117,8 @@ class Summary:
     """Frames that could not be decoded."""
     flawed: int = 0
     """Frames that were decoded with errors."""
+    gaps: int = 0
+    """Places in videos of a constant rate where frames are missing."""
     stopped_by: int | None = None
     """Number of the signal that ended it, with all files whole: Ctrl-C's or SIGTERM's."""
     faults: tuple[str, ...] = ()
@@ -138,6 +140,7 @@ class Summary:
             tracks=sum(tracks) if tracks else None,
             lost=self.lost + other.lost,
             flawed=self.flawed + other.flawed,
+            gaps=self.gaps + other.gaps,
             stopped_by=self.stopped_by if other.stopped_by is None else other.stopped_by,
             faults=self.faults + other.faults,
         )

@@ -170,6 +170,7 @@ def predict_into(
         tuple(source.damaged),
         lost=source.lost,
         flawed=source.flawed,
+        gaps=source.gaps,
         tracks=None if tracker is None else len(job.tracks),
         stopped_by=stopped_by,
         faults=() if fault is None else (str(fault),),

@@ -8,9 +8,51 @@ without a frame.
 from __future__ import annotations
 
 from bisect import bisect_left, insort
+from collections import Counter
+from fractions import Fraction
 
 _MOST = 512
 """Packets that may wait for their frames; decoders hold back some dozens at most."""
+
+
+_KINDS = 64
+"""Different steps from frame to frame; with more of them the rate is a variable one."""
+_REGULAR = 0.95
+"""Share of steps that must be of one length, before a longer one is a gap."""
+_FEWEST = 10
+"""Steps before anything can be said."""
+
+
+class Gaps:
+    """Where frames are missing in a video of a constant rate, whose file says nothing of it."""
+
+    def __init__(self, most: int) -> None:
+        self._most = most
+        self._last: Fraction | None = None
+        self._counts: Counter[int] = Counter()
+        self._first: dict[int, list[tuple[int, Fraction]]] = {}
+
+    def frame(self, index: int, time: Fraction, *, known: bool) -> None:
+        """A frame came; `known`: what is missing before it was said."""
+        last, self._last = self._last, time
+        if last is None or known or len(self._counts) > _KINDS:
+            return
+        step = round(1000 * (time - last))
+        self._counts[step] += 1
+        if len(first := self._first.setdefault(step, [])) < self._most:
+            first.append((index, time))
+
+    def found(self) -> list[tuple[int, Fraction, Fraction]]:
+        """(index and time of the frame behind, length in seconds) of the first gaps, by time."""
+        steps = sum(self._counts.values())
+        if steps < _FEWEST or len(self._counts) > _KINDS:
+            return []
+        usual = self._counts.most_common(1)[0][0]
+        regular = sum(count for step, count in self._counts.items() if abs(step - usual) <= 1 + usual / 10)
+        if regular < _REGULAR * steps:
+            return []
+        long = [step for step in self._counts if step > 1.7 * usual]
+        return sorted((index, time, Fraction(step, 1000)) for step in long for index, time in self._first[step])
 
 
 class Ledger:

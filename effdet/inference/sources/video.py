@@ -17,7 +17,7 @@ import numpy as np
 
 from effdet.addresses import is_address, without_credentials, without_credentials_in
 from effdet.inference.sources.clock import Clock
-from effdet.inference.sources.ledger import Ledger
+from effdet.inference.sources.ledger import Gaps, Ledger
 from effdet.inference.sources.video_names import camera_device, is_camera, video_name
 from effdet.inference.sources.whole import Extent, Jumps, may_jump
 from heads.structures import UserError
@@ -87,8 +87,8 @@ class VideoSource:
         """Whether it may go on for ever."""
         self.damaged: list[str] = []
         """A line for each of the first frames that could not be decoded, or only with errors."""
-        self.lost, self.flawed = 0, 0
-        """Frames that could not be decoded; frames that were decoded with errors."""
+        self.lost, self.flawed, self.gaps = 0, 0, 0
+        """Frames that could not be decoded; that were decoded with errors; places where frames are missing in the file."""
         self._container: Any = None
         self._open(_TIMEOUT)
 
@@ -134,7 +134,7 @@ class VideoSource:
             UserError: there is no frame.
         """
         clock = self._new_clock()
-        index, due, decoded, seen = 0, 0, 0, time.monotonic()
+        index, due, decoded, seen, gaps = 0, 0, 0, time.monotonic(), Gaps(TOLD)
         while True:
             fault = None
             for found in self._decoded(clock):
@@ -148,6 +148,8 @@ class VideoSource:
                 if frame.is_corrupt:
                     self._note(f"frame {index} ({_seconds(clock.last)}) was decoded with errors")
                     self.flawed += 1
+                if not self.live:
+                    gaps.frame(index, clock.last or Fraction(0), known=bool(lost))
                 if index >= due:
                     due = index - index % self.every + self.every
                     assert clock.last is not None
@@ -156,6 +158,11 @@ class VideoSource:
             if fault is None or not (self._endless and self._reopened(fault, seen)):
                 break
             clock.restart(Fraction(time.monotonic() - seen).limit_denominator(1000))
+        for behind, moment, length in gaps.found():
+            self._note(
+                f"{float(length):.3f} s without a frame before frame {behind} ({_seconds(moment)}): some are missing"
+            )
+            self.gaps += 1
         if not decoded:
             why = f" ({fault})" if fault else f" ({self.damaged[0]})" if self.damaged else ""
             raise VideoError(f"source={self.shown}: holds no frame that can be decoded{why}")

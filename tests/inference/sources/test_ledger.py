@@ -1,6 +1,10 @@
 """Lost frames are found by the times of packets that no frame came of."""
 
-from effdet.inference.sources.ledger import Ledger
+from fractions import Fraction
+
+import pytest
+
+from effdet.inference.sources.ledger import Gaps, Ledger
 
 
 def sent(*times, **options):
@@ -49,3 +53,27 @@ def test_the_end():
     ledger.failed("broken")
     ledger.forgive()
     assert ledger.left() == []
+
+
+def gaps(times, known=()):
+    found = Gaps(5)
+    for index, time in enumerate(times):
+        found.frame(index, Fraction(time), known=index in known)
+    return found.found()
+
+
+def test_gaps_in_a_constant_rate():
+    steady = [Fraction(n, 25) for n in range(40)]
+    assert gaps(steady) == []
+    assert gaps(steady[:20] + steady[30:]) == [(20, Fraction(30, 25), Fraction(11, 25))]
+    assert gaps(steady[:20] + steady[30:], known={20}) == []  # lost frames that were named already
+    assert gaps(steady[:3] + steady[30:33]) == []  # too few to say
+
+
+@pytest.mark.parametrize("odd", [(0, 1, 2, 5, 6, 9), (0, 1, 3, 4, 6, 7), tuple(n * n for n in range(20))])
+def test_a_variable_rate_has_no_gaps(odd):
+    assert gaps([Fraction(block * 1000 + n, 25) for block in range(10) for n in odd]) == []
+
+
+def test_rates_that_no_tick_divides_are_constant():
+    assert gaps([Fraction(round(n * 1001 / 24), 1000) for n in range(200)]) == []

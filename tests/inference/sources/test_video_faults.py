@@ -64,6 +64,36 @@ def test_frames_decoded_with_errors_are_counted(tmp_path):
     assert "frame 10 (0.400 s) was decoded with errors" in source.damaged[0]
 
 
+@pytest.mark.parametrize("name", ["a.mkv", "a.ts"])
+def test_frames_that_vanish_with_their_packet_are_missed(tmp_path, name):
+    """The form's own bytes are hit: the reader goes on behind them, without a word."""
+    path = damage(clip(tmp_path / name, 100, codec="libx264", options={"bf": "0"}), 40)
+    frames, source = read(path)
+    assert 80 < len(frames) < 100 and (source.gaps, source.lost) == (1, 0)
+    assert "some are missing" in source.damaged[0] and "a." in source.damaged[0]
+    assert frames[-1].time == pytest.approx(99 / 25, abs=2e-3)
+
+
+@pytest.mark.parametrize("name", ["a.mkv", "a.mp4", "a.mov"])
+def test_sound_that_goes_on_longer_is_no_cut(tmp_path, name):
+    import av
+
+    for seconds in (1, 4):  # shorter and longer than the video's two
+        with av.open(str(tmp_path / name), "w") as container:
+            video, audio = container.add_stream("mpeg4", rate=25), container.add_stream("aac", rate=8000)
+            video.height, video.width, video.pix_fmt = 48, 64, "yuv420p"
+            sound = av.AudioFrame.from_ndarray(np.zeros((1, 8000 * seconds), np.float32), format="fltp", layout="mono")
+            sound.sample_rate, sound.pts = 8000, 0
+            for index in range(50):
+                container.mux(video.encode(av.VideoFrame.from_ndarray(frame_image(index), format="rgb24")))
+            container.mux(video.encode(None))
+            container.mux(audio.encode(sound))
+            container.mux(audio.encode(None))
+        frames, source = read(tmp_path / name)
+        assert len(frames) == 50 and not source.damaged
+        assert float(frames[-1].time) == pytest.approx(49 / 25, abs=2e-3)
+
+
 def test_nothing_that_can_be_decoded(tmp_path):
     path = clip(tmp_path / "a.avi", 3, codec="mjpeg", pixels="yuvj420p")
     for index in range(3):

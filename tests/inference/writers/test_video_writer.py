@@ -51,6 +51,17 @@ def test_each_encoder_is_the_next_one_of_those_that_are_missing(tmp_path, monkey
     check(writer.path, size=tuple(max(16, side + side % 2) for side in size))
 
 
+@pytest.mark.parametrize("rate", [Fraction(105_611, 500), Fraction(90_000), Fraction(1, 60), Fraction(30_000, 1001)])
+@pytest.mark.parametrize("encoding", [e for e in module.ENCODINGS if there(e.codec)], ids=lambda e: e.codec)
+def test_rates_that_forms_do_not_know(tmp_path, monkeypatch, encoding, rate):
+    monkeypatch.setattr(module, "ENCODINGS", (encoding,))
+    with VideoWriter(tmp_path / "IMG.0123.mp4", rate) as writer:
+        for time in TIMES:
+            writer.write(np.full((48, 64, 3), COLOUR, np.uint8), time)
+    assert writer.path.stem == "IMG.0123"
+    check(writer.path)
+
+
 def test_no_encoder_at_all_is_one_line(tmp_path, monkeypatch):
     monkeypatch.setattr(module, "ENCODINGS", (module.Encoding("nosuchcodec", ".mp4"),))
     with pytest.raises(UserError, match=r"a\.mp4: cannot be written \(nosuchcodec: ") as caught:
