@@ -16,6 +16,7 @@ from effdet.cli.base_model import base_of, spec_of, training_of
 from effdet.cli.config import Config
 from effdet.cli.errors import ConfigError
 from effdet.cli.handed_on import candidate_words, split
+from effdet.cli.outputs import refuse_json
 from effdet.cli.results import RunResult
 from effdet.cli.trial import PRELOAD, QUIET, train_words
 from effdet.cli.words import Words
@@ -26,9 +27,11 @@ from effdet.search.equal_macs import equal, levels
 from effdet.search.measure import machine
 from effdet.search.scaled import scaled
 from effdet.search.scaling_results import write_study
-from effdet.search.scaling_study import Candidate, Outcome, best, train_candidates
+from effdet.search.scaling_study import MODELS, RUNS, Candidate, Outcome, best, train_candidates
 from heads.structures import UserError
 
+TABLES = ("grid", "comparison")
+"""In the folder, each as JSON, CSV and a plot."""
 STUDY = "study.json"
 """In the folder: the words that decide what is trained."""
 KINDS = ("base", "compound", "depth", "width", "resolution")
@@ -157,10 +160,11 @@ def _folder(config: Config, words: Words) -> Path:
     training = training_of(config)
     folder = Path(config.run_dir or f"runs/scale-{training.task.name}-{training.data.name}")
     _, rest = split("scale", words)
-    settings = {"trainings": sorted(map(str, rest.words)), "base_phi": config.base_phi, "size_step": config.size_step}
+    settings = {"trainings": rest.shown(), "base_phi": config.base_phi, "size_step": config.size_step}
     path = folder / STUDY
+    refuse_json(path, "trainings", "base_phi", key=f"run_dir={folder}", what="of a study")
     if path.is_file() and config.overwrite:
-        shutil.rmtree(folder)
+        _clear(folder)
     if path.is_file():
         if config.resume is None:
             raise ConfigError(
@@ -174,6 +178,14 @@ def _folder(config: Config, words: Words) -> Path:
             raise ConfigError([f"run_dir={folder}: the study there was made with other words; name another", *changed])
     write_json(path, settings, indent=1)
     return folder
+
+
+def _clear(folder: Path) -> None:
+    """Remove what a study writes, and leave whatever else a user keeps there."""
+    for part in (MODELS, RUNS):
+        shutil.rmtree(folder / part, ignore_errors=True)
+    for name in (STUDY, "best.json", *(f"{table}{suffix}" for table in TABLES for suffix in (".json", ".csv", ".png"))):
+        (folder / name).unlink(missing_ok=True)
 
 
 def _table(name: str, outcomes: list[Outcome], metric: str) -> Table:

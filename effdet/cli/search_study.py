@@ -74,7 +74,7 @@ class ArchitectureSearch:
         """What decides the outcome: a study with other values is another study."""
         _, rest = split("search", self.words)
         keys = ("algorithm", "batch", "reward", "cost", "target", "base_phi", "space", "evolution", "num_classes")
-        return {**{key: self.config.get(key) for key in keys}, "trainings": sorted(map(str, rest.words))}
+        return {**{key: self.config.get(key) for key in keys}, "trainings": rest.shown()}
 
     def run(self) -> list[Trial]:
         config, seed = self.config, self.training.seed

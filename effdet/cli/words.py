@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from effdet.addresses import without_credentials
 from effdet.cli.errors import ConfigError, did_you_mean
 
 _FLAGS = {"--help": "help", "-h": "help", "--cfg": "show", "--print": "show"}
@@ -39,6 +40,10 @@ class Words:
     def get(self, key: str) -> str | None:
         """The value last given to `key`."""
         return next((word.value for word in reversed(self.words) if word.key == key), None)
+
+    def shown(self) -> list[str]:
+        """The words as they may be printed and kept, without credentials, in the order of the alphabet."""
+        return sorted(f"{word.key}={without_credentials(word.value)}" for word in self.words)
 
     def adding(self, **values: str) -> Words:
         """The same words with those of `values` in front whose keys are not named."""
