@@ -9,12 +9,15 @@ from typing import Any
 import torch
 
 from backbones.scaling import BackboneSpec
-from effdet.model import BalanceSpec, VisionModel, build, spec_for
+from effdet.model import BalanceSpec, ModelSpec, VisionModel, build, spec_for
+from effdet.scaling import DETECTORS, detector_row
 from effdet.weights import names
 from effdet.weights.bounds import build_described
 from effdet.weights.calibration import Images
+from effdet.weights.class_tables import class_table, is_unnamed
 from effdet.weights.decide import Stated
 from effdet.weights.detect import detect_layout
+from effdet.weights.layouts.tflite import ANCHORS_PER_CELL, LiteFacts
 from effdet.weights.loading import Source, load_file, load_weights, locate
 from effdet.weights.read import WeightFile, WeightsError, read_weights
 from effdet.weights.write import save
@@ -68,6 +71,8 @@ def create_model(
         heads=heads,
         balance=balance,
     )
+    if name is not None and classes is None:
+        spec = _with_published_classes(spec)
     model = build(spec)
     if weights is None or weights is False:
         return model
@@ -79,9 +84,22 @@ def create_model(
     file = read_weights(path, trust=trust)
     report = load_file(model, file, row=row, strict=strict, conventions=conventions, images=images)
     row = row or (names.recognise(file.path.name, file.sha256) if file.path else None)
-    if row is not None and report.scope == "model" and image_size is None:
-        model.spec = model.spec.replace(preprocess=model.spec.preprocess.fitted(row.size))
+    facts: LiteFacts | None = file.metadata.get("lite")
+    size = facts.size if facts is not None else None if row is None else row.size
+    if size is not None and report.scope == "model" and image_size is None:
+        model.spec = model.spec.replace(preprocess=model.spec.preprocess.fitted(size))
     return model
+
+
+def _with_published_classes(spec: ModelSpec) -> ModelSpec:
+    """Names for classes that only count, where a published model has as many."""
+    row = names.find(spec.name) or next(iter(names.for_model(spec.name)), None)
+    if row is None or row.classes is None:
+        return spec
+    head, table = "detection" if detector_row(row.model) else "classification", class_table(row.classes)
+    if head not in spec.classes or len(spec.classes[head]) != len(table) or not is_unnamed(spec.classes[head]):
+        return spec
+    return spec.replace(classes={**spec.classes, head: table})
 
 
 def load(
@@ -126,6 +144,10 @@ def _file_of(source: str | Path) -> tuple[Path, names.NamedWeights | None]:
 
 
 def _published(file: WeightFile, row: names.NamedWeights | None) -> VisionModel:
+    if (facts := file.metadata.get("lite")) is not None:
+        model = build(spec_for(_lite_name(file), num_classes=_lite_rows(file), image_size=facts.size))
+        load_file(model, file)
+        return model
     row = row or (names.recognise(file.path.name, file.sha256) if file.path else None)
     if row is None:
         detect_layout(file.tensors)  # an unreadable layout is the better thing to complain about
@@ -136,3 +158,19 @@ def _published(file: WeightFile, row: names.NamedWeights | None) -> VisionModel:
     model = build(spec_for(row.model, num_classes=counts.get(row.classes or ""), image_size=row.size))
     load_file(model, file, row=row)
     return model
+
+
+def _lite_name(file: WeightFile) -> str:
+    """The EfficientDet-Lite with the file's width of the neck: each has its own."""
+    channels = file.tensors["fpn.cell.0.fnode.0.after_combine.conv.conv_pw.weight"].shape[0]
+    for row in DETECTORS.values():
+        if "_lite" in row.name and row.channels == channels:
+            return row.name
+    raise WeightsError(
+        f"{file.source}: there is no EfficientDet-Lite with {channels} channels in its neck; "
+        "build it with create_model and fill it with load_weights"
+    )
+
+
+def _lite_rows(file: WeightFile) -> int:
+    return file.tensors["class_net.predict.conv_pw.weight"].shape[0] // ANCHORS_PER_CELL

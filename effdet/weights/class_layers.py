@@ -57,6 +57,13 @@ def fit_class_layers(
             keys = [key for key in _last_keys(own, prefix) if key in state]
             if not keys:
                 continue
+            count = state[keys[0]].shape[0] // per_cell
+            if source is not None and len(source) != count:
+                result.notes.append(
+                    f"{prefix.rstrip('.')} has {count} classes in the file, not the {len(source)} of its conventions: "
+                    "their names are unknown"
+                )
+                source = None
             if _aligned(target, source, state[keys[0]], own[keys[0]]):
                 if source is None and not is_unnamed(target):
                     result.notes.append(
@@ -64,7 +71,6 @@ def fit_class_layers(
                     )
                 continue
             rows = matching_rows(target, source) if source is not None else {}
-            count = len(source) if source is not None else state[keys[0]].shape[0] // per_cell
             for key in keys:
                 result.tensors[key] = _carried(state[key], own[key], rows, count, len(target), per_cell, spec.kind)
             named = [row for row, name in enumerate(target.names) if name is not None]

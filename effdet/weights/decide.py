@@ -9,15 +9,17 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from backbones.scaling import architecture, conventions_of
+from backbones.scaling import architecture, backbone_spec, conventions_of
 from backbones.spec import BackboneSpec
 from effdet.model import ModelSpec
 from effdet.weights import names
+from effdet.weights.class_tables import class_table
 from effdet.weights.conventions import Conventions
 from effdet.weights.detect import OURS
-from effdet.weights.names import HALF_PIXELS, IMAGENET_PIXELS, NamedWeights
+from effdet.weights.layouts.tflite import ANCHORS_PER_CELL, LiteFacts
+from effdet.weights.names import BYTE_PIXELS, HALF_PIXELS, IMAGENET_PIXELS, NamedWeights
 from effdet.weights.read import WeightFile, WeightsError
-from heads.structures import UserError
+from heads.structures import ClassTable, UserError
 
 FAMILIES = {
     "tf": ("same", 1e-3, IMAGENET_PIXELS),
@@ -59,13 +61,17 @@ def decide(
         return Conventions.of_spec(ModelSpec.from_dict(file.metadata["spec"]), origin="the file's own description")
     if layout == OURS:
         return Conventions("the model's own; the file has no description")
+    known = row or (names.recognise(file.path.name, file.sha256) if file.path else None)
+    if layout == "tflite":
+        return _of_lite(file, known)
     if row is not None:
         return Conventions.of_weights(row, origin="by name")
     if "architecture" in file.metadata:
         return _of_timm_config(file.metadata)
-    known = names.recognise(file.path.name, file.sha256) if file.path else None
     if known is not None and known.layout == layout:
         return Conventions.of_weights(known, origin="by checksum or file name")
+    if (own := _of_created_name(layout, scope, backbone, model, file.tensors)) is not None:
+        return Conventions.of_weights(own, origin="the published name under which the model was created")
     candidates = _candidates(layout, file.tensors, backbone, model)
     found = {item.relevant(scope): item for item in reversed(candidates)}
     if len(found) == 1:
@@ -111,9 +117,62 @@ def _of_timm_config(metadata: Mapping[str, Any]) -> Conventions:
     )
 
 
+def _of_lite(file: WeightFile, row: NamedWeights | None) -> Conventions:
+    """Google's ``.tflite`` files: all were written by one program, and say themselves what differs between them."""
+    facts: LiteFacts = file.metadata["lite"]
+    published = row is not None and row.sha256 is not None and (file.sha256 or "").startswith(row.sha256)
+    name = row.name if row is not None and published else f"EfficientDet-Lite{facts.network}"
+    mean, std = (
+        (BYTE_PIXELS[0][0], BYTE_PIXELS[1][0]) if facts.mean is None or facts.std is None else (facts.mean, facts.std)
+    )
+    net = backbone_spec(f"tf_efficientnet_lite{facts.network}")
+    classes = file.tensors["class_net.predict.conv_pw.weight"].shape[0] // ANCHORS_PER_CELL
+    table = lite_classes(facts, classes)
+    return Conventions(
+        origin=f"{name}, {'by checksum' if published else 'Google’s, by the layout of the file'}",
+        padding="same",
+        norm_eps=net.norm_eps,
+        norm_momentum=net.norm_momentum,
+        activation=net.activation,
+        mean=(mean, mean, mean),
+        std=(std, std, std),
+        resize="stretch",
+        interpolation="bilinear",
+        crop=1.0,
+        fill=(128, 128, 128),
+        size=facts.size,
+        classes={"detection": table} if table is not None else {},
+        aspects=facts.aspects,
+    )
+
+
+def lite_classes(facts: LiteFacts, count: int) -> ClassTable | None:
+    """The class table of a Google file with `count` rows: its label file's, COCO's for 90 rows, else None."""
+    coco = class_table("coco90")
+    labels = facts.labels
+    if labels is None or len(labels) != count or labels == coco.names:
+        return coco if count == len(coco) else None
+    return ClassTable(labels, tuple(None if name is None else row for row, name in enumerate(labels, start=1)))
+
+
+def _of_created_name(
+    layout: str, scope: str, backbone: BackboneSpec, model: ModelSpec | None, keys: Iterable[str]
+) -> NamedWeights | None:
+    """The published file of the name under which the target was created, if its files are in this layout.
+
+    A backbone file in a model has another owner than the model's name: then nothing is known.
+    """
+    if model is not None and scope == "backbone":
+        return None
+    rows = [row for row in names.for_model(backbone.name if model is None else model.name) if row.layout == layout]
+    if layout == "effdet":
+        rows = [row for row in rows if row in _detectors(layout, set(keys), backbone, model)]
+    return next((row for row in rows if row.default), rows[0] if len(rows) == 1 else None)
+
+
 def _candidates(layout: str, keys: Iterable[str], backbone: BackboneSpec, model: ModelSpec | None) -> list[Conventions]:
     """Published files of this layout whose tensors are those of the target."""
-    if layout in ("effdet", "tflite"):
+    if layout == "effdet":
         rows = _detectors(layout, set(keys), backbone, model)
     else:
         rows = [row for row in names.all_weights() if row.layout == layout and _same_network(row.model, backbone.name)]

@@ -22,6 +22,7 @@ from effdet.weights.detect import detect_layout, to_ours
 from effdet.weights.folded import unfold, without_statistics
 from effdet.weights.layouts.effdet import fit_biases
 from effdet.weights.layouts.modules import BACKBONE
+from effdet.weights.layouts.tflite import LiteFacts
 from effdet.weights.names import NamedWeights
 from effdet.weights.read import WeightFile, WeightsError, read_weights
 from effdet.weights.report import LoadReport
@@ -237,8 +238,8 @@ def _misfit(report: LoadReport, model: str) -> str:
 
 def _check_anchors(file: WeightFile, model: VisionModel, conventions: Conventions) -> None:
     """Google's files hold their anchors: they must be those that the model will have."""
-    stored = file.metadata.get("anchors")
-    if stored is None or "detection" not in model.heads or conventions.size is None:
+    facts: LiteFacts | None = file.metadata.get("lite")
+    if facts is None or facts.anchors is None or "detection" not in model.heads or conventions.size is None:
         return
     head, (height, width) = cast(DetectionHead, model.heads["detection"]), conventions.size
     sizes, size = [], (height, width)
@@ -248,7 +249,7 @@ def _check_anchors(file: WeightFile, model: VisionModel, conventions: Convention
             sizes.append(size)
     spec = head.anchor_spec if conventions.aspects is None else replace(head.anchor_spec, aspects=conventions.aspects)
     boxes = anchors(sizes, conventions.size, spec) / torch.tensor([width, height, width, height])
-    theirs = torch.from_numpy(stored.copy())
+    theirs = torch.from_numpy(facts.anchors.copy())
     centre, half = theirs[:, [1, 0]], theirs[:, [3, 2]] / 2
     if boxes.shape != theirs.shape or not torch.allclose(
         boxes, torch.cat([centre - half, centre + half], 1), atol=1e-4

@@ -42,7 +42,7 @@ class WeightFile:
     sha256: str | None = None
     metadata: Mapping[str, Any] = field(default_factory=dict)
     """Ours: ``spec`` (a dict) among others. timm's: ``architecture`` and ``pretrained_cfg`` of a neighbouring config.json.
-    Google's: ``anchors``, (A, 4) float32, centre y, centre x, height, width in shares of the input."""
+    Google's: ``lite``, a :class:`effdet.weights.layouts.tflite.LiteFacts`."""
     notes: tuple[str, ...] = ()
 
 
@@ -71,10 +71,10 @@ def read_weights(source: str | Path | Mapping[str, Any], *, trust: bool = False,
         head = file.read(16)
     sha256 = sha256_of(path)
     if head[4:8] == b"TFL3":
-        from effdet.weights.layouts.tflite import effdet_state, stored_anchors
+        from effdet.weights.layouts.tflite import effdet_state, lite_facts
 
         tensors, notes = effdet_state(path)
-        metadata = {"anchors": stored_anchors(path)}
+        metadata = {"lite": lite_facts(path)}
         return _checked(WeightFile(path.name, tensors, "tflite", path, sha256, metadata, notes))
     if path.suffix == ".safetensors" or head[8:9] == b"{":
         tensors, metadata = _safetensors(path)

@@ -201,8 +201,10 @@ def test_conventions_are_applied_and_said() -> None:
 
 
 def test_open_conventions_are_an_error_that_lists_the_candidates() -> None:
-    model = build(spec_for("tf_efficientnet_b0"))
-    state = timm_layout.from_ours(model.state_dict(), model.spec.backbone)
+    """A classifier's file in a detector that was built from parts: nothing says whose it is."""
+    classifier = build(spec_for("tf_efficientnet_b0"))
+    model = build(spec_for(task="detection", backbone="b0", num_classes=2, image_size=64))
+    state = timm_layout.from_ours(classifier.state_dict(), classifier.spec.backbone)
     with pytest.raises(WeightsError, match="conventions are open") as caught:
         load_weights(model, state)
     text = str(caught.value)
@@ -210,13 +212,78 @@ def test_open_conventions_are_an_error_that_lists_the_candidates() -> None:
     assert "efficientnet_b0.ra_in1k (symmetric padding, eps 1e-05, mean 0.485)" in text and "\n" not in text
     for stated in ("tf", "model", {"padding": "same", "mean": [0.5, 0.5, 0.5]}):
         assert load_weights(model, state, conventions=stated).complete
-    with pytest.raises(WeightsError, match="tf_efficientdet_d0_ap"):
-        detection = build(spec_for("tf_efficientdet_d0", image_size=64))
-        load_weights(detection, peer_state(detection))
     with pytest.raises(ValueError, match="conventions='tensorflow' are unknown"):
         load_weights(model, state, conventions="tensorflow")
     with pytest.raises(ValueError, match="no setting 'pading'"):
         load_weights(model, state, conventions={"pading": "same"})
+
+
+@pytest.mark.parametrize(
+    ("name", "taken", "padding", "mean"),
+    [
+        ("tf_efficientnet_b0", "tf_efficientnet_b0.ns_jft_in1k", "same", 0.485),
+        ("b0", "tf_efficientnet_b0.ns_jft_in1k", "same", 0.485),
+        ("efficientnet_b0", "efficientnet_b0.ra_in1k", "symmetric", 0.485),
+    ],
+)
+def test_a_published_name_states_the_conventions_of_a_bare_state_dict(
+    name: str, taken: str, padding: str, mean: float
+) -> None:
+    source = build(spec_for(name))
+    state = timm_layout.from_ours(source.state_dict(), source.spec.backbone)
+    for target in (create_model(name), create_model(name, backbone_options={"padding": "symmetric"})):
+        report = load_weights(target, state)
+        assert report.complete and f"{taken}, the published name under which the model was created" in str(report)
+        assert target.spec.backbone.padding == padding and target.preprocess.mean[0] == mean
+    net = backbones.create(name)
+    report = load_weights(net, state)
+    assert report.conventions == f"{taken}, the published name under which the model was created"
+    assert net.spec.padding == padding
+
+
+@pytest.mark.parametrize(
+    ("name", "mean"), [("tf_efficientdet_d0", 0.485), ("tf_efficientdet_d0_ap", 0.5), ("efficientdet_d0", 0.485)]
+)
+def test_a_published_detectors_name_states_them_too(name: str, mean: float) -> None:
+    source = build(spec_for(name, image_size=64))
+    model = create_model(name, image_size=64)
+    report = load_weights(model, peer_state(source, level_first=False))
+    assert f"{name}, the published name" in report.conventions and model.preprocess.mean[0] == mean
+    assert model.classes["detection"] == class_table("coco90")
+    # A file with redundant biases is none of efficientdet_d0's.
+    if name == "efficientdet_d0":
+        other = peer_state(build(spec_for("tf_efficientdet_d0", image_size=64)))
+        with pytest.raises(WeightsError, match="conventions are open"):
+            load_weights(model, other)
+
+
+@pytest.mark.parametrize(
+    "name", ["efficientdet_lite2", "tf_efficientdet_d0", "d0", "efficientdet_d0", "tf_efficientdet_d0_ap"]
+)
+def test_a_published_detectors_name_knows_cocos_classes(name: str) -> None:
+    for options in ({}, {"num_classes": 90}):
+        model = create_model(name, image_size=64, **options)
+        assert model.classes["detection"] == class_table("coco90")
+        assert int(model.get_buffer("heads.detection.named_classes").sum()) == 80
+    assert create_model(name, image_size=64, num_classes=3).classes["detection"] == ClassTable.unnamed(3)
+    own = ClassTable.of([f"thing {number}" for number in range(90)])
+    assert create_model(name, image_size=64, classes=own).classes["detection"] == own
+
+
+def test_a_file_that_has_other_classes_than_its_name_says(tmp_path: Path) -> None:
+    """Somebody's fine-tuned weights under a published name: their rows are not COCO's."""
+    source = detector(seed=1, num_classes=3)
+    path = tmp_path / "tf_efficientdet_lite0-mine.pth"
+    torch.save(peer_state(source), path)
+    target = create_model(DETECTOR, classes=ClassTable.of(["person", "car"]), image_size=64)
+    report = load_weights(target, path)
+    (carried,) = report.carried_over
+    assert carried.taken == () and carried.fresh == ("person", "car")
+    assert "has 3 classes in the file, not the 90 of its conventions" in str(report)
+    target = create_model(DETECTOR, classes=ClassTable.of(["person", "car", "dog"]), image_size=64)
+    report = load_weights(target, path)
+    assert not report.carried_over and "3 rows were taken in the model's order" in str(report)
+    assert torch.equal(target.get_parameter(CLASS_ROWS), source.get_parameter(CLASS_ROWS))
 
 
 def test_a_file_for_another_model() -> None:

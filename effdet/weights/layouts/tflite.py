@@ -13,6 +13,8 @@ Activations stay float: the int8 rounding between layers is not imitated.
 from __future__ import annotations
 
 import re
+import zipfile
+import zlib
 from collections import defaultdict
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,15 +23,18 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from effdet.scaling.tables import PAPER_ASPECTS, ROOT_ASPECTS
 from effdet.weights.flatbuffer import FlatbufferError, LiteGraph, LiteOperator, LiteTensor, read_graph
 from effdet.weights.folded import shared_over_levels
 
+ANCHORS_PER_CELL = 9
 _EPS = 1e-3
 _LEVEL_SHIFT = 3  # Google counts levels from 3
 _NODE = re.compile(r"fpn_cells/cell_(\d+)/fnode(\d+)/(?:resample_\d+_(\d+)_\d+|op_after_combine\d+)/")
 _HEAD = re.compile(r"(box|class)_net/(?:box|class)-(\d+|predict)")
 _HEAD_LEVEL = re.compile(r"(?:box|class)-(\d+)-bn-(\d+)/")
-_BLOCK = re.compile(r"efficientnet-lite\d+/blocks_(\d+)/")
+_BLOCK = re.compile(r"efficientnet-lite(\d+)/blocks_(\d+)/")
+_MAX_LABELS = 1 << 20
 
 
 @dataclass(frozen=True)
@@ -74,7 +79,7 @@ def effdet_state(path: str | Path) -> tuple[dict[str, Tensor], tuple[str, ...]]:
         elif "/stem/" in name.split(";")[0]:
             _with_norm(state, "backbone.conv_stem", "backbone.bn1", convolution, bias=False)
         elif found := _BLOCK.match(name):
-            number = int(found.group(1))
+            number = int(found.group(2))
             _block(state, blocks, number, seen[number], convolution, depthwise)
             seen[number] += 1
         else:
@@ -90,13 +95,78 @@ def effdet_state(path: str | Path) -> tuple[dict[str, Tensor], tuple[str, ...]]:
     return {key: torch.from_numpy(np.array(value, order="C")) for key, value in state.items()}, (remark,)
 
 
-def stored_anchors(path: str | Path) -> np.ndarray:
-    """The anchors in the file: (A, 4) float32, centre y, centre x, height, width, in shares of the input side."""
+@dataclass(frozen=True)
+class LiteFacts:
+    """What a file says about its model beside its weights."""
+
+    network: int
+    """The number of the EfficientNet-Lite: 0 to 4."""
+    size: tuple[int, int]
+    """(height, width) of the input, pixels."""
+    anchors: np.ndarray | None
+    """(A, 4) float32, centre y, centre x, height, width, in shares of the input's sides; None without post-processing."""
+    mean: float | None
+    """Of every channel, in units of the 0…1 pixel range, by the input's quantisation; None where it takes floats."""
+    std: float | None
+    labels: tuple[str | None, ...] | None
+    """Names of its label file, row by row, None where a row has none; None without such a file."""
+
+    @property
+    def aspects(self) -> tuple[tuple[float, float], ...]:
+        """Width and height factors of the anchors, of which a cell's first three are the first octave's."""
+        if self.anchors is None:
+            return ROOT_ASPECTS  # all of Google's; the published table's 1.4 x 0.7 is not what they hold
+        height, width = self.size
+        sides = self.anchors[:3, [3, 2]].astype(np.float64) * (width, height)  # the first is the square one
+        found = sides / sides[0]
+        for known in (PAPER_ASPECTS, ROOT_ASPECTS):
+            if np.allclose(found, known, atol=1e-3):
+                return known
+        return tuple((float(x), float(y)) for x, y in found)
+
+
+def lite_facts(path: str | Path) -> LiteFacts:
+    """Read what Google's files say about themselves.
+
+    Raises:
+        FlatbufferError: the file is damaged, or is no EfficientDet-Lite of Google's.
+    """
     graph = read_graph(path)
+    blocks = (_BLOCK.match(graph.tensors[item.outputs[0]].name) for item in graph.operators if item.outputs)
+    numbers = {int(found.group(1)) for found in blocks if found}
+    if len(numbers) != 1 or not graph.inputs or len(graph.tensors[graph.inputs[0]].shape) != 4:
+        raise FlatbufferError(f"{path} is no EfficientDet-Lite of Google's: its backbone or its input is another")
+    image = graph.tensors[graph.inputs[0]]
+    mean = std = None
+    if image.dtype == np.uint8 and image.scale.size == 1 and image.zero_point.size == 1 and image.scale[0] > 0:
+        mean, std = int(image.zero_point[0]) / 255, 1 / (255 * float(image.scale[0]))  # (x - zero) * scale
+    size = (image.shape[1], image.shape[2])
+    return LiteFacts(numbers.pop(), size, _stored_anchors(graph, path), mean, std, _labels(path))
+
+
+def _stored_anchors(graph: LiteGraph, path: str | Path) -> np.ndarray | None:
     custom = [operator for operator in graph.operators if operator.kind == "TFLite_Detection_PostProcess"]
-    if not custom or len(custom[0].inputs) < 3:
-        raise FlatbufferError(f"{path} has no detection post-processing with anchors")
-    return graph.tensors[custom[0].inputs[2]].dequantised()
+    if not custom:
+        return None
+    if len(custom[0].inputs) < 3:
+        raise FlatbufferError(f"{path} has a detection post-processing without anchors")
+    found = graph.tensors[custom[0].inputs[2]].dequantised()
+    if found.ndim != 2 or found.shape[0] < 3 or found.shape[1] != 4 or not (found[:3, 2:] > 0).all():
+        raise FlatbufferError(f"{path} has anchors of shape {found.shape}, which must be (anchors, 4)")
+    return found
+
+
+def _labels(path: str | Path) -> tuple[str | None, ...] | None:
+    """The label file that TensorFlow's tools append as a zip archive: a line a row, ``???`` for one that is nothing."""
+    try:
+        with zipfile.ZipFile(path) as archive:
+            entries = [item for item in archive.infolist() if item.filename.endswith(".txt")]
+            if len(entries) != 1 or entries[0].file_size > _MAX_LABELS:
+                return None
+            lines = archive.read(entries[0]).decode("utf-8", "replace").splitlines()
+    except (zipfile.BadZipFile, OSError, ValueError, NotImplementedError, EOFError, RuntimeError, zlib.error):
+        return None
+    return tuple(None if line.strip() in ("", "???") else line.strip() for line in lines)
 
 
 def _convolution(graph: LiteGraph, operator: LiteOperator) -> _Convolution:
@@ -121,9 +191,9 @@ def _residual_blocks(graph: LiteGraph) -> dict[int, tuple[int, int]]:
     numbers, summed = set(), set()
     for operator in graph.operators:
         if found := _BLOCK.match(graph.tensors[operator.outputs[0]].name if operator.outputs else ""):
-            numbers.add(int(found.group(1)))
+            numbers.add(int(found.group(2)))
             if operator.kind == "ADD":
-                summed.add(int(found.group(1)))
+                summed.add(int(found.group(2)))
     places, stage, position = {}, -1, 0
     for number in sorted(numbers):
         stage, position = (stage, position + 1) if number in summed else (stage + 1, 0)

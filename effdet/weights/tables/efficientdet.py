@@ -48,7 +48,7 @@ def _lite_file(number: int, size: int, sha256: str, ap: float) -> NamedWeights:
         size=size,
         fill=_GREY_FILL,
         classes="coco90",
-        # The published table's 1.4 x 0.7 is not what these two files hold: theirs are sqrt(2) and its inverse.
+        # The published table's 1.4 x 0.7 is not what these files hold: theirs are sqrt(2) and its inverse.
         aspects=ROOT_ASPECTS,
         result=Published("AP", ap, "EfficientDet-Lite README of google/automl, int8, COCO val2017"),
     )
