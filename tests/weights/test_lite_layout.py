@@ -1,4 +1,4 @@
-"""Google's EfficientDet-Lite files of every size, written here in the layout of the real ones: loaded by that, not by checksum."""
+"""Google's EfficientDet-Lite files of every size, written here as the real ones are laid out, load whatever their checksum."""
 
 from __future__ import annotations
 
