@@ -11,7 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from backbones.layers import initialise
-from heads.pooled import PooledHead
+from heads.pooled import PooledHead, known
 from heads.prior import start_at_prior
 from heads.ranks import over_ranks
 from heads.structures import Targets
@@ -75,14 +75,13 @@ class ClassificationHead(PooledHead):
         if category is None:
             return {"class": logits.sum() * 0.0}
         if category.dim() == 2:
-            weights = category.float()
-            known = (weights.sum(1) > 0).float()
-            each = F.cross_entropy(logits, weights, reduction="none", label_smoothing=self.label_smoothing)
-            total, world = over_ranks(known.sum())
-            return {"class": (each * known).sum() * world / total.clamp(min=1)}
-        loss = F.cross_entropy(logits, category, ignore_index=-1, reduction="sum", label_smoothing=self.label_smoothing)
-        total, world = over_ranks((category >= 0).sum())
-        return {"class": loss * world / total.clamp(min=1)}
+            each = F.cross_entropy(logits, category.float(), reduction="none", label_smoothing=self.label_smoothing)
+            loss = (each * known(category)).sum()
+        else:
+            smoothing = self.label_smoothing
+            loss = F.cross_entropy(logits, category, ignore_index=-1, reduction="sum", label_smoothing=smoothing)
+        total, parts = over_ranks(known(category).sum())
+        return {"class": loss * parts / total.clamp(min=1)}
 
     def predict(self, output: Tensor) -> Tensor:
         """(B, K) logits -> (B, K) float32 probabilities; each row sums to 1."""

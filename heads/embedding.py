@@ -15,7 +15,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from backbones.layers import initialise
-from heads.pooled import PooledHead
+from heads.pooled import PooledHead, known
 from heads.prior import start_at_prior
 from heads.ranks import over_ranks
 from heads.structures import Targets, UserError
@@ -111,8 +111,8 @@ class EmbeddingHead(PooledHead):
             loss = F.cross_entropy(
                 logits, category, ignore_index=-1, reduction="sum", label_smoothing=self.label_smoothing
             )
-        total, world = over_ranks((category >= 0).sum())
-        return {"class": loss * world / total.clamp(min=1)}
+        total, parts = over_ranks(known(category).sum())
+        return {"class": loss * parts / total.clamp(min=1)}
 
     def predict(self, output: Tensor) -> Tensor:
         """(B, D) -> (B, D) float32 of length 1: the cosine of two is their dot product."""

@@ -7,7 +7,8 @@ from collections.abc import Mapping
 from torch import Tensor, nn
 
 from backbones.layers import ConvNormAct
-from heads.structures import UserError
+from heads.ranks import over_ranks
+from heads.structures import Targets, UserError
 
 
 class PooledHead(nn.Module):
@@ -55,6 +56,23 @@ class PooledHead(nn.Module):
         )
         self.dropout = nn.Dropout(dropout)
 
+    counts_predictions = False
+    """What the loss counts, the labelled images, does not depend on the predictions."""
+
+    def count(self, output: Tensor, targets: Targets) -> None:
+        """What the loss counts (:mod:`heads.ranks`)."""
+        if targets.category is not None:
+            over_ranks(known(targets.category).sum())
+
+    def labelled(self, targets: Targets) -> bool | Tensor:
+        """Whether an image of the batch is labelled: False or () bool."""
+        return False if targets.category is None else known(targets.category).any()
+
     def pooled(self, features: Mapping[str, Tensor]) -> Tensor:
         """``features["C5"]``: (B, in, h, w) -> (B, head)."""
         return self.dropout(self.conv_head(features["C5"]).mean((2, 3)))
+
+
+def known(category: Tensor) -> Tensor:
+    """(B,) bool: which images have a class. `category` is (B,) int64, -1 for none, or (B, K) weights, all 0 for none."""
+    return category >= 0 if category.dim() == 1 else category.sum(1) > 0

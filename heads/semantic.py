@@ -22,7 +22,8 @@ from backbones import layers
 from backbones.layers import BatchNorm2d, Conv2d, ConvNormAct, SeparableConv2d
 from backbones.lean import norm_act
 from heads.prior import start_at_prior
-from heads.semantic_losses import SemanticLoss, semantic_loss, upsampled
+from heads.ranks import over_ranks
+from heads.semantic_losses import IGNORED, SemanticLoss, counted_share, semantic_loss, upsampled
 from heads.semantic_maps import class_map
 from heads.structures import Geometry, Targets, UserError
 
@@ -121,11 +122,20 @@ class AuxiliaryHead(nn.Module):
 
     def loss(self, output: Tensor, targets: Targets, settings: SemanticLoss) -> Tensor:
         """Weighted float32 cross-entropy, with the classes weighted as in `settings`."""
-        plain = SemanticLoss(class_weights=settings.class_weights, label_smoothing=settings.label_smoothing)
         if targets.semantic is None:
             return output.float().sum() * 0.0
         with torch.autocast(output.device.type, enabled=False):
-            return self.weight * semantic_loss(output, targets.semantic, plain)["cross_entropy"]
+            return self.weight * semantic_loss(output, targets.semantic, _plain(settings))["cross_entropy"]
+
+    def count(self, targets: Targets, settings: SemanticLoss) -> None:
+        """What :meth:`loss` counts, from the targets alone (:mod:`heads.ranks`)."""
+        if targets.semantic is not None:
+            over_ranks(counted_share(targets.semantic, _plain(settings)))
+
+
+def _plain(settings: SemanticLoss) -> SemanticLoss:
+    """The auxiliary loss: cross-entropy over all pixels, with the classes weighted as in `settings`."""
+    return SemanticLoss(class_weights=settings.class_weights, label_smoothing=settings.label_smoothing)
 
 
 class SemanticHead(nn.Module):
@@ -235,6 +245,21 @@ class SemanticHead(nn.Module):
                 settings = self.loss_settings
                 return {term: nowhere for term in ("cross_entropy", "dice", "lovasz") if getattr(settings, term)}
             return semantic_loss(output, targets.semantic, self.loss_settings)
+
+    @property
+    def counts_predictions(self) -> bool:
+        """Whether what :meth:`loss` counts depends on the logits: which pixels are hard, the areas of Dice, Lovász's order."""
+        settings = self.loss_settings
+        return bool((settings.cross_entropy and settings.ohem is not None) or settings.dice or settings.lovasz)
+
+    def count(self, output: Tensor, targets: Targets) -> None:
+        """What :meth:`loss` counts, where the targets alone decide it (:mod:`heads.ranks`)."""
+        if targets.semantic is not None:
+            over_ranks(counted_share(targets.semantic, self.loss_settings))
+
+    def labelled(self, targets: Targets) -> bool | Tensor:
+        """Whether a pixel of the batch is labelled: False or () bool."""
+        return False if targets.semantic is None else (targets.semantic != IGNORED).any()
 
     def predict(self, output: Tensor) -> Tensor:
         """(B, K, H', W') logits -> (B, stride * H', stride * W') uint8 classes in input pixels.

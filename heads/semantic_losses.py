@@ -1,6 +1,7 @@
 """Losses of class maps: cross-entropy (plain, weighted, of the hardest pixels alone), Dice and Lovász-softmax.
 
 All run in float32 and leave out pixels of class 255. A batch without a labelled pixel gives 0, connected to the network.
+"The batch" is that of the optimiser step: all processes' images, and those of all micro-batches (:mod:`heads.ranks`).
 Cross-entropy and Dice are computed at the size of the target: at stride 4 a pole of three pixels has no pixel of its own.
 Lovász sorts all pixels once for each class, which there would cost more than the network, and so runs at the size of the
 logits.
@@ -16,7 +17,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from heads.ranks import over_ranks
+from heads.ranks import across, of_the_whole, over_ranks, parts_of_step, summed
 from heads.structures import UserError
 
 IGNORED = 255
@@ -38,7 +39,7 @@ class SemanticLoss:
     ohem: float | None = None
     """Only pixels whose true class gets less than this probability count in the cross-entropy; None: all pixels."""
     ohem_share: float = 0.25
-    """At least this share of the pixels counts, the hardest ones (EfficientPS takes 0.25)."""
+    """At least this share of each image's labelled pixels counts, the hardest ones (0.25: arXiv 1905.01220, section 3.3)."""
 
     def __post_init__(self) -> None:
         if self.class_weights is not None:
@@ -101,10 +102,9 @@ def cross_entropy(scores: Tensor, target: Tensor, settings: SemanticLoss) -> Ten
     if chosen is not None and len(chosen) != scores.shape[1]:
         raise UserError(f"loss.class_weights has {len(chosen)} numbers for {scores.shape[1]} classes")
     weights = None if chosen is None else torch.tensor(chosen, device=scores.device)
-    classes = target.long()
     values = F.cross_entropy(
         scores,
-        classes,
+        target.long(),
         weight=weights,
         ignore_index=IGNORED,
         reduction="none",
@@ -112,18 +112,45 @@ def cross_entropy(scores: Tensor, target: Tensor, settings: SemanticLoss) -> Ten
     )  # (B, H, W), 0 where ignored
     counted = target != IGNORED
     if settings.ohem is not None:
-        counted = counted & _hard(values.detach(), settings.ohem, settings.ohem_share)
+        counted = hard_pixels(scores.detach(), target, settings.ohem, settings.ohem_share)
         values = values * counted
-    shares = counted.float() if weights is None else counted * F.pad(weights, (0, 256 - len(weights)))[classes]
-    total, world = over_ranks(shares.sum())
-    return values.sum() * world / _at_least_one(total)
+    total, parts = over_ranks(counted_share(target, settings, counted))
+    return values.sum() * parts / _at_least_one(total)
 
 
-def _hard(values: Tensor, probability: float, share: float) -> Tensor:
-    """Bool like `values`: losses of a true class below `probability`, but of no fewer pixels than `share` of all."""
-    count = max(1, math.ceil(share * values.numel()))
-    kth = values.flatten().kthvalue(values.numel() - count + 1).values
-    return values >= kth.clamp(max=-math.log(probability))
+def counted_share(target: Tensor, settings: SemanticLoss, counted: Tensor | None = None) -> Tensor:
+    """() float32, by which the cross-entropy's sum is divided: the pixels, by the weights of their classes.
+
+    Args:
+        target: (B, H, W) uint8.
+        settings: its class weights.
+        counted: (B, H, W) bool; None for all that are labelled.
+    """
+    counted = target != IGNORED if counted is None else counted
+    if settings.class_weights is None:
+        return counted.float().sum()
+    weights = torch.tensor(settings.class_weights, device=target.device)
+    return (counted * F.pad(weights, (0, 256 - len(weights)))[target.long()]).sum()
+
+
+def hard_pixels(scores: Tensor, target: Tensor, probability: float, share: float) -> Tensor:
+    """(B, H, W) bool: the labelled pixels whose true class gets less than `probability`, but never fewer of an image than the
+    hardest `share` of its labelled pixels.
+
+    The probability is the network's, whatever weights and smoothing make of the loss. Each image is looked at by itself (as in
+    Porzi et al., arXiv 1905.01220), so that a pixel is hard or not whichever batch its image is in.
+
+    Args:
+        scores: (B, K, H, W) float32 logits.
+        target: (B, H, W) uint8.
+    """
+    labelled = target != IGNORED
+    surprise = F.cross_entropy(scores, target.long(), ignore_index=IGNORED, reduction="none")  # -ln p, 0 where ignored
+    surprise = surprise.masked_fill(~labelled, -1.0).flatten(1)  # (B, H * W)
+    wanted = (share * labelled.flatten(1).sum(1).double() - 1e-6).ceil().long().clamp(min=1)  # (B,)
+    hardest = surprise.sort(dim=1, descending=True).values
+    threshold = hardest.gather(1, wanted[:, None] - 1).clamp(max=-math.log(probability))
+    return (surprise >= threshold).view_as(labelled) & labelled
 
 
 def dice(scores: Tensor, target: Tensor) -> Tensor:
@@ -143,9 +170,10 @@ def dice(scores: Tensor, target: Tensor) -> Tensor:
     overlap = scores.new_zeros(count).index_add(0, classes.flatten(), true.flatten())
     truth = scores.new_zeros(count).index_add(0, classes.flatten(), counted.flatten().float())
     predicted = (probabilities * counted[:, None]).sum((0, 2, 3))  # (K,)
+    overlap, truth, predicted = summed(torch.stack([overlap, truth, predicted])).unbind()
     values = 1 - 2 * overlap / (predicted + truth).clamp(min=1e-6)
     present = truth > 0
-    return (values * present).sum() / _at_least_one(present.sum())
+    return of_the_whole((values * present).sum() / _at_least_one(present.sum()))
 
 
 def lovasz_softmax(scores: Tensor, target: Tensor) -> Tensor:
@@ -163,12 +191,17 @@ def lovasz_softmax(scores: Tensor, target: Tensor) -> Tensor:
     probabilities = scores.softmax(1).movedim(1, 0).flatten(1)  # (K, P)
     # An ignored pixel has no error: it comes last in the order, where it changes no other pixel's share.
     errors = (truth.float() - probabilities).abs() * (labels != IGNORED)
-    errors, order = errors.sort(dim=1, descending=True)
-    with torch.no_grad():
-        shares = _jaccard_steps(truth.gather(1, order).float())
+    shares = across(_jaccard_shares, errors, truth)
     values = (errors * shares).sum(1)
-    present = truth.any(1)
-    return (values * present).sum() / _at_least_one(present.sum())
+    present = summed(truth.sum(1).float()) > 0
+    return (values * present).sum() * parts_of_step() / _at_least_one(present.sum())
+
+
+def _jaccard_shares(errors: Tensor, truth: Tensor) -> Tensor:
+    """(K, P) errors and whether the class is the true one -> each pixel's share of the Lovász extension, in its place."""
+    order = errors.argsort(dim=1, descending=True)
+    steps = _jaccard_steps(truth.gather(1, order).float())
+    return torch.empty_like(steps).scatter_(1, order, steps)
 
 
 def _jaccard_steps(truth: Tensor) -> Tensor:

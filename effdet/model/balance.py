@@ -4,8 +4,8 @@
     uncertainty  learned: each head's loss L becomes ``exp(-s) L + s / 2`` with s the logarithm of its variance
                  (Kendall et al., arXiv 1705.07115, equation 10, its form for a likelihood with a softmax)
 
-A task that no picture of the batch is labelled for has a loss of exactly 0. Its ``s / 2`` is left out then: it would pull s
-down in every such batch, and let the task outweigh the others when it comes back.
+A task that no picture of the optimiser step is labelled for, on any process, has a loss of exactly 0. Its ``s / 2`` is left out
+then: it would pull s down in every such step, and let the task outweigh the others when it comes back.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from typing import Any, Self
 import torch
 from torch import Tensor, nn
 
+from heads.ranks import over_ranks
 from heads.structures import UserError
 
 RULES = ("weights", "uncertainty")
@@ -66,16 +67,39 @@ class LossBalance(nn.Module):
         learned = heads if spec.rule == "uncertainty" and len(heads) > 1 else ()
         self.log_variance = nn.ParameterDict({head: nn.Parameter(torch.zeros(())) for head in learned})
 
-    def forward(self, terms: Mapping[str, Mapping[str, Tensor]]) -> dict[str, Tensor]:
-        """The sum of what comes out is the loss; with learned weights ``HEAD/log_variance`` is among it, s / 2."""
+    def forward(
+        self,
+        terms: Mapping[str, Mapping[str, Tensor]],
+        labelled: Mapping[str, bool | Tensor] | None = None,
+    ) -> dict[str, Tensor]:
+        """The sum of what comes out is the loss; with learned weights ``HEAD/log_variance`` is among it, s / 2.
+
+        Args:
+            terms: float32 scalars by head and name.
+            labelled: by head, whether anything of this process's batch is labelled for it; None asks whether its loss is
+                above 0. A head is left out where nothing is in the whole step (:mod:`heads.ranks`).
+        """
         weighed: dict[str, Tensor] = {}
+        if labelled is None:
+            labelled = {
+                head: torch.stack([value.detach() for value in parts.values()]).sum() > 0
+                for head, parts in terms.items()
+            }
+        anywhere = self.count(labelled)
         for head, parts in terms.items():
             if head not in self.log_variance:
                 weight = self.spec.weights.get(head, 1.0)
                 weighed |= {f"{head}/{name}": value if weight == 1 else value * weight for name, value in parts.items()}
                 continue
             log_variance = self.log_variance[head].float()
-            labelled = torch.stack([value.detach() for value in parts.values()]).sum() > 0
             weighed |= {f"{head}/{name}": value * torch.exp(-log_variance) for name, value in parts.items()}
-            weighed[f"{head}/log_variance"] = torch.where(labelled, log_variance / 2, log_variance * 0.0)
+            weighed[f"{head}/log_variance"] = torch.where(anywhere[head], log_variance / 2, log_variance * 0.0)
         return weighed
+
+    def count(self, labelled: Mapping[str, bool | Tensor]) -> dict[str, Tensor]:
+        """By head with a learned weight, () bool: whether anything of the whole step is labelled for it."""
+        found: dict[str, Tensor] = {}
+        for head, learned in self.log_variance.items():
+            flag = torch.as_tensor(labelled[head], device=learned.device)
+            found[head] = over_ranks(flag)[0] > 0
+        return found

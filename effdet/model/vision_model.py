@@ -71,7 +71,35 @@ class VisionModel(nn.Module):
         for name, side in self._auxiliary():
             if (key := _aside(name)) in outputs:
                 terms[name]["auxiliary"] = side.loss(outputs[key], targets, self.heads[name].loss_settings)  # type: ignore[operator]
-        return self.balance(terms)
+        return self.balance(terms, self._labelled(targets))
+
+    @property
+    def counts_predictions(self) -> bool:
+        """Whether what :meth:`loss` counts over an optimiser step depends on the predictions, in any head.
+
+        A head that does not say is taken to.
+        """
+        return any(getattr(head, "counts_predictions", True) for head in self.heads.values())
+
+    def count(self, outputs: Mapping[str, Any], targets: Targets) -> None:
+        """Makes the calls of :mod:`heads.ranks` that :meth:`loss` makes, from the targets alone.
+
+        Only where :attr:`counts_predictions` is False.
+
+        Args:
+            outputs: of any images of the same size, for its shapes and anchors.
+            targets: of the batch to count.
+        """
+        for name, head in self.heads.items():
+            head.count(outputs[name], targets)  # type: ignore[operator]
+        for name, side in self._auxiliary():
+            if _aside(name) in outputs:
+                side.count(targets, self.heads[name].loss_settings)  # type: ignore[operator]
+        self.balance.count(self._labelled(targets))
+
+    def _labelled(self, targets: Targets) -> dict[str, bool | Tensor]:
+        """By head with a learned weight, whether the batch labels anything for it."""
+        return {name: self.heads[name].labelled(targets) for name in self.balance.log_variance}  # type: ignore[operator]
 
     def predict(self, outputs: Mapping[str, Any]) -> dict[str, Any]:
         """Each head's answer in input pixels: Detections, class maps or class probabilities."""

@@ -20,7 +20,7 @@ from torch import nn
 
 from effdet.training.callbacks.early_stopping import EarlyStopping
 from effdet.training.callbacks.interrupts import Interrupts
-from effdet.training.callbacks.limits import LastEvaluation, RunLimits
+from effdet.training.callbacks.limits import EvaluateBetweenSteps, LastEvaluation, RunLimits
 from effdet.training.callbacks.metrics import MetricLog
 from effdet.training.callbacks.nonfinite import FiniteGuard
 from effdet.training.callbacks.pictures import DrawBatch, DrawPredictions, Pictures
@@ -140,6 +140,7 @@ def fit(
         limits,
         early,
         LastEvaluation(),
+        EvaluateBetweenSteps(),
         *callbacks,
         *_listed(arguments.get("callbacks")),
         saver if arguments.get("enable_checkpointing") is not False and not arguments.get("fast_dev_run") else None,

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from itertools import islice
 from typing import Any, Protocol
 
 from heads.structures import Batch
@@ -35,10 +36,19 @@ class ResumableLoader:
 
     Workers read ahead, so a loader's own position runs ahead of the trainer's. What counts is what the trainer has
     consumed: the checkpoint holds that number, and :meth:`seek` goes there.
+
+    Args:
+        batches: the loader itself.
+        accumulate: gives the number of batches of an optimiser step. With more than one, those of a step are read before
+            the first of them is handed on, and :meth:`window` has them: its losses are divided by what all of them count.
     """
 
-    def __init__(self, batches: TrainBatches) -> None:
+    def __init__(self, batches: TrainBatches, accumulate: Callable[[], int] = lambda: 1) -> None:
         self.batches = batches
+        self.accumulate = accumulate
+        self.limit: int | None = None
+        """Batches of an epoch that are trained, where that is fewer than there are."""
+        self._windows: dict[int, list[Batch]] = {}
         self.batches.set_epoch(0, 0)
         self._length = len(batches)
         self.epoch = self.start = 0
@@ -57,7 +67,26 @@ class ResumableLoader:
 
     def __iter__(self) -> Iterator[Batch]:
         self.batches.set_epoch(self.epoch, self.start)
-        return iter(self.batches)
+        self._windows = {}
+        return self._steps(iter(self.batches), self.start)
+
+    def _steps(self, batches: Iterator[Batch], number: int) -> Iterator[Batch]:
+        end = self._length if self.limit is None else self.limit
+        while True:
+            accumulate = self.accumulate()
+            wanted = accumulate - number % accumulate  # a run that is resumed within a step has its rest
+            window = list(islice(batches, min(wanted, max(end - number, 1))))
+            if not window:
+                return
+            if accumulate > 1:
+                self._windows[number] = list(window)
+            number += len(window)
+            while window:
+                yield window.pop(0)  # not kept here while it is trained
+
+    def window(self, number: int) -> list[Batch] | None:
+        """The batches of the optimiser step that begins with batch `number` of the epoch, once; None where none begins."""
+        return self._windows.pop(number, None)
 
     def close(self) -> None:
         """Ends whatever processes load."""

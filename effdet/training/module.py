@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import nullcontext
 from typing import Any
 
 import torch
@@ -24,6 +25,8 @@ from effdet.training.resume import FACTS
 from effdet.training.schedules import multiplier
 from effdet.training.seeding import seed_step
 from effdet.training.settings import FitSettings
+from effdet.training.window import counted_step
+from heads.ranks import Window
 from heads.structures import Batch, UserError
 
 Evaluate = Callable[[nn.Module], Mapping[str, Any]]
@@ -72,6 +75,7 @@ class VisionModule(LightningModule):
         self.grad_norm: Tensor | None = None
         """Of the last optimiser step, before clipping."""
         self.last_loss: Tensor | None = None
+        """Of the last optimiser step, as far as its micro-batches have been trained."""
         self.step_taken: Tensor | bool = True
         """Whether the last optimiser step was taken, and not skipped; a () bool tensor where only the device knows yet."""
         self.inspect: Inspect | None = None
@@ -80,6 +84,8 @@ class VisionModule(LightningModule):
         self._train_batches = train_batches
         self._loader: ResumableLoader | None = None
         self._start = Position(0, 0)
+        self._window: Window | None = None
+        self._step_begin, self._step_batches = 0, 1
         self.freezing = Freezing(model, settings.freeze)
         if settings.grad_checkpointing:
             model.backbone.grad_checkpointing = True  # type: ignore[union-attr]
@@ -111,21 +117,35 @@ class VisionModule(LightningModule):
         return self.model(self.model.preprocess.normalise(images))  # type: ignore[operator,union-attr]
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
-        terms: dict[str, Tensor] = self.model.loss(self(batch.images), batch.targets)  # type: ignore[operator]
+        outputs = self(batch.images)
+        accumulate = self.trainer.accumulate_grad_batches
+        if accumulate > 1:
+            terms = self._accumulated(outputs, batch, batch_idx)
+        else:
+            terms = self.model.loss(outputs, batch.targets)  # type: ignore[operator]
+            self._step_begin, self._step_batches = batch_idx, 1
         loss = torch.stack(list(terms.values())).sum()
         self.meter.add(terms, loss)
-        self.last_loss = loss.detach()
-        return loss
+        share = loss.detach() / self._step_batches
+        self.last_loss = share if batch_idx == self._step_begin or self.last_loss is None else self.last_loss + share
+        # Lightning divides by the batches of a full step; an epoch's last one may have fewer.
+        return loss if self._step_batches == accumulate else loss * (accumulate / self._step_batches)
 
-    def on_train_start(self) -> None:
-        """The rate of the next step by this run's schedule: a checkpoint brings that of the run as it was planned before."""
-        for plan in self.trainer.lr_scheduler_configs:
-            if isinstance(scheduler := plan.scheduler, LambdaLR):
-                shares = [share(scheduler.last_epoch) for share in scheduler.lr_lambdas]
-                rates = [base * share for base, share in zip(scheduler.base_lrs, shares, strict=True)]
-                for group, rate in zip(scheduler.optimizer.param_groups, rates, strict=True):
-                    group["lr"] = rate
-                scheduler._last_lr = rates
+    def _accumulated(self, outputs: Any, batch: Batch, batch_idx: int) -> dict[str, Tensor]:
+        """The loss terms of a micro-batch, divided by what its whole optimiser step counts (:mod:`effdet.training.window`)."""
+        if (batches := self.loader().window(batch_idx)) is not None:
+            self._step_begin, self._step_batches = batch_idx, len(batches)
+            first = self.trainer.fit_loop.total_batch_idx
+            targets = [batch.targets, *(each.targets.to(self.device, non_blocking=True) for each in batches[1:])]
+
+            def outputs_of(index: int) -> Any:
+                seed_step(self.settings.seed, first + index, self.global_rank, self.device)
+                return self(batches[index].images.to(self.device, non_blocking=True))
+
+            self._window = counted_step(self.model, outputs, targets, outputs_of)
+        index = batch_idx - self._step_begin
+        with self._window.training(index) if self._window is not None else nullcontext():
+            return self.model.loss(outputs, batch.targets)  # type: ignore[operator]
 
     def on_train_epoch_start(self) -> None:
         self.loader().seek(self.current_epoch)
@@ -225,7 +245,8 @@ class VisionModule(LightningModule):
             self._loader = ResumableLoader(
                 self._train_batches(
                     batch_size=self.batch_size, rank=self.trainer.global_rank, world=self.trainer.world_size
-                )
+                ),
+                lambda: self.trainer.accumulate_grad_batches,
             )
         return self._loader
 
@@ -237,6 +258,7 @@ class VisionModule(LightningModule):
     def train_dataloader(self) -> ResumableLoader:
         loader = self.loader()
         self._check_epoch()
+        loader.limit = self.epoch_batches
         loader.seek(self._start.epoch, self._start.batch)
         return loader
 

@@ -18,8 +18,10 @@ from torch import Tensor, nn
 from effdet.model import VisionModel
 from effdet.training.errors import CheckpointError
 from effdet.training.freezing import freeze
-from effdet.training.kept_step import KeptBatch, KeptStep
+from effdet.training.kept_step import KeptStep
+from effdet.training.window import counted_step
 from effdet.weights.bounds import build_described
+from heads.ranks import Window
 
 AUTOCAST = {"bf16-mixed": torch.bfloat16, "16-mixed": torch.float16}
 
@@ -108,8 +110,7 @@ def replay(
     terms: dict[str, float] = {}
     scale = (kept.loss_scale if precision == "16-mixed" else 1.0) / len(kept.batches)
     with _watched(model, forward, backward):
-        for item in kept.batches:
-            found = _terms(model, item, torch.device(device), precision, kept.channels_last)
+        for found in _terms(model, kept, torch.device(device), precision):
             (torch.stack(list(found.values())).sum() * scale).backward()
             if all(map(_finite, terms.values())):
                 terms = {name: float(value.detach()) for name, value in found.items()}
@@ -124,15 +125,26 @@ def replay(
     )
 
 
-def _terms(
-    model: VisionModel, item: KeptBatch, device: torch.device, precision: str, channels_last: bool
-) -> dict[str, Tensor]:
-    torch.manual_seed(item.seed)
-    batch = item.batch.to(device)
-    images = batch.images.contiguous(memory_format=torch.channels_last) if channels_last else batch.images
+def _terms(model: VisionModel, kept: KeptStep, device: torch.device, precision: str) -> Iterator[dict[str, Tensor]]:
+    """The loss terms of each micro-batch, divided by what the whole step counts, as in training."""
     kind = AUTOCAST.get(precision)
-    with nullcontext() if kind is None else torch.autocast(device.type, kind):
-        return model.loss(model(model.preprocess.normalise(images)), batch.targets)
+    batches = [item.batch.to(device) for item in kept.batches]
+
+    def outputs_of(index: int) -> Any:
+        torch.manual_seed(kept.batches[index].seed)
+        images = batches[index].images
+        images = images.contiguous(memory_format=torch.channels_last) if kept.channels_last else images
+        return model(model.preprocess.normalise(images))
+
+    window: Window | None = None
+    for index, batch in enumerate(batches):
+        with nullcontext() if kind is None else torch.autocast(device.type, kind, cache_enabled=False):
+            outputs = outputs_of(index)
+            if index == 0 and len(batches) > 1:
+                window = counted_step(model, outputs, [each.targets for each in batches], outputs_of)
+            with nullcontext() if window is None else window.training(index):
+                found = model.loss(outputs, batch.targets)
+        yield found
 
 
 @contextmanager

@@ -7,6 +7,9 @@ wrong, since it normalises by the batch, while every evaluation fails.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 import torch
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
@@ -47,3 +50,20 @@ class RunningStatistics:
 
     def _flat(self) -> Tensor:
         return torch.cat([value.detach().flatten() for value in self._live]) if self._live else torch.empty(0)
+
+
+@contextmanager
+def statistics_kept(model: nn.Module) -> Iterator[None]:
+    """What passes of the model inside write into BatchNorm's running statistics is lost.
+
+    They write into copies: a pass from before, whose gradient is still to come, has the statistics themselves saved.
+    """
+    layers = [layer for layer in model.modules() if isinstance(layer, _BatchNorm) and layer.training]
+    kept = [(layer, name, value) for layer in layers for name, value in layer.named_buffers(recurse=False)]
+    for layer, name, value in kept:
+        setattr(layer, name, value.clone())
+    try:
+        yield
+    finally:
+        for layer, name, value in kept:
+            setattr(layer, name, value)

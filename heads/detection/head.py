@@ -265,6 +265,28 @@ class DetectionHead(nn.Module):
                 "box": box_sum * settings.box_factor / divisor,
             }
 
+    @property
+    def counts_predictions(self) -> bool:
+        """Whether what :meth:`loss` counts depends on the predictions."""
+        return self.loss_settings.matcher == "tal"
+
+    def count(self, output: DetectionOutput, targets: Targets) -> None:
+        """What :meth:`loss` counts, where the targets alone decide it (:mod:`heads.ranks`).
+
+        Args:
+            output: of any images of the same size; only its anchors are read.
+            targets: of the batch to count.
+        """
+        with torch.autocast(output.class_logits.device.type, enabled=False):
+            boxes, labels, _ = _taught(targets, output.class_logits)
+            normaliser((self.match(output, boxes, labels) >= 0).sum(), self.loss_settings.normaliser)
+
+    def labelled(self, targets: Targets) -> bool | Tensor:
+        """Whether an image of the batch is labelled with boxes, if only with none: a bool, or () bool."""
+        if targets.boxes is None:
+            return False
+        return True if targets.has_boxes is None else targets.has_boxes.any()
+
     def match(self, output: DetectionOutput, boxes: Tensor, labels: Tensor) -> Tensor:
         """(B, A) int64: which of `boxes` (B, M, 4), with `labels` (B, M), each anchor answers for; -1 for background."""
         settings, anchors = self.loss_settings, output.anchors

@@ -1,9 +1,10 @@
 """What a detector is taught: focal loss for the classes, Huber (or an IoU loss) for the boxes, over the matched anchors.
 
 EfficientDet, section 5.1; weights and normaliser as in its official code. Two deviations. The normaliser is the number of
-positive anchors over all ranks divided by the ranks, at least 1, so that a run on two GPUs equals one on a GPU of twice the
-batch; ``normaliser="paper"`` has that number plus 1, as the official code. And every coordinate of a matched anchor counts:
-upstream leaves out those whose target happens to be exactly 0, as if they were background.
+positive anchors of the whole optimiser step divided by its parts (:mod:`heads.ranks`), at least 1, so that a run on two GPUs,
+or one that accumulates two batches, equals one of twice the batch; ``normaliser="paper"`` has that number plus 1, as the
+official code. And every coordinate of a matched anchor counts: upstream leaves out those whose target happens to be exactly 0,
+as if they were background.
 """
 
 from __future__ import annotations
@@ -76,14 +77,14 @@ class DetectionLoss:
 
 
 def normaliser(positives: Tensor, kind: str = "positives") -> Tensor:
-    """Number of positive anchors (a scalar of this rank) -> what the loss sums are divided by: float32, at least
-    1 / ranks.
+    """Number of positive anchors (a scalar of this part of the step) -> what the loss sums are divided by: float32, at least
+    1 / parts.
 
-    Every rank must call it in every step (:mod:`heads.ranks`). N ranks then give the gradient of one that has all their
+    Every rank must call it in every step (:mod:`heads.ranks`). N parts then give the gradient of one that has all their
     pictures.
     """
-    total, world = over_ranks(positives)
-    return (total + 1 if kind == "paper" else total.clamp(min=1)) / world
+    total, parts = over_ranks(positives)
+    return (total + 1 if kind == "paper" else total.clamp(min=1)) / parts
 
 
 def box_loss(deltas: Tensor, anchors: Tensor, boxes: Tensor, positive: Tensor, settings: DetectionLoss) -> Tensor:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from typing import Any
 
@@ -104,3 +105,17 @@ class LastEvaluation(AtEpoch):
     def _now(trainer: Trainer) -> None:
         if trainer.check_val_every_n_epoch is not None:
             trainer.check_val_every_n_epoch = 1
+
+
+class EvaluateBetweenSteps(AtEpoch):
+    """Evaluations within an epoch wait for the end of the optimiser step that they would fall into.
+
+    With accumulation, ``val_check_interval`` may end within a step, whose first gradients no checkpoint holds: a run that is
+    resumed there would lose them.
+    """
+
+    def at_epoch(self, trainer: Trainer, module: LightningModule, epoch: int) -> None:
+        every, accumulate = trainer.val_check_batch, trainer.accumulate_grad_batches
+        if isinstance(every, int) and every % accumulate:
+            whole = math.ceil(every / accumulate) * accumulate
+            trainer.val_check_batch = min(whole, int(trainer.num_training_batches))
