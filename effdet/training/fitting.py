@@ -18,6 +18,7 @@ from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.pytorch import Callback, Trainer
 from torch import nn
 
+from effdet.training.callbacks.at_start import StartEvaluation
 from effdet.training.callbacks.early_stopping import EarlyStopping
 from effdet.training.callbacks.interrupts import Interrupts
 from effdet.training.callbacks.limits import EvaluateBetweenSteps, LastEvaluation, RunLimits
@@ -63,6 +64,10 @@ class FitResult:
 
     metrics: dict[str, Any]
     """Of the last evaluation; empty without one."""
+    start_score: float | None
+    """The monitored metric of the starting weights; None where they were not evaluated."""
+    monitor: str | None
+    """Its name."""
     best_score: float | None
     best_path: Path | None
     last_path: Path | None
@@ -87,6 +92,7 @@ def fit(
     draw_batch: DrawBatch | None = draw_training_batch,
     draw_predictions: DrawPredictions | None = None,
     callbacks: Sequence[Callback] = (),
+    at_start: bool = False,
     ready: Callable[[], object] | None = None,
 ) -> FitResult:
     """Train `model` in place; afterwards it holds the averaged weights.
@@ -105,6 +111,7 @@ def fit(
         draw_predictions: draws predictions after each evaluation, ``draw_predictions(model, path)``; such as
             :class:`effdet.training.sheets.PredictionSheet`.
         callbacks: more of Lightning's.
+        at_start: evaluate the weights before the first step too, unless the run is resumed.
         ready: called once all is known to fit, before the first step and before other processes are started; what the caller
             writes of the run belongs here, since a resume that is refused must leave the run as it was.
 
@@ -130,11 +137,13 @@ def fit(
     steps_limit = settings.max_steps
     limits = RunLimits(steps=steps_limit, seconds=settings.max_seconds)
     early = _early_stopping(settings, monitor)
+    start = StartEvaluation(monitor, _say, enabled=at_start and evaluate is not None)
     ours: list[Callback | None] = [
         interrupts,
         guard,
         Pictures(run_dir, batch=draw_batch, predictions=draw_predictions),
         ema,
+        start,
         MetricLog(*([progress.listen] if progress else [])),
         progress,
         limits,
@@ -189,6 +198,10 @@ def fit(
                     evaluated = position.evaluated or position.batch == 0
                     logger.cut(checkpoint["global_step"], evaluated=evaluated)
             del checkpoint
+        else:  # begun anew where an attempt ended before its first checkpoint: its rows are written again
+            for logger in loggers:
+                if isinstance(logger, CsvLogger):
+                    logger.clear()
         module.train()
         if ready is not None:
             ready()
@@ -209,6 +222,8 @@ def fit(
             module.close()
     return FitResult(
         metrics=module.metrics,
+        start_score=start.score,
+        monitor=monitor,
         best_score=saver.best_score,
         best_path=saver.best_path if saver.best_path.exists() else None,
         last_path=saver.last_path if saver.last_path.exists() else None,
@@ -262,6 +277,8 @@ def _over(
     model.load_state_dict(checkpoint["state_dict"])
     return FitResult(
         metrics=end.metrics,
+        start_score=checkpoint["callbacks"].get(StartEvaluation.__name__, {}).get("score"),
+        monitor=saver.monitor,
         best_score=end.best_score,
         best_path=saver.best_path if saver.best_path.exists() else None,
         last_path=saver.last_path if saver.last_path.exists() else None,

@@ -80,6 +80,12 @@ class CsvLogger(Logger):
         ]
         self._rewrite(rows, self._read_header())
 
+    @rank_zero_only
+    def clear(self) -> None:
+        """Drop all rows, of a run that begins anew."""
+        if self.path.exists():
+            self._rewrite([], [])
+
     def _read_header(self) -> list[str]:
         if self._header is None:
             self._header = []

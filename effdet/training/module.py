@@ -17,7 +17,7 @@ from effdet.training.autobatch import largest_batch
 from effdet.training.freezing import Freezing
 from effdet.training.loader import LoaderFactory, OneItem, ResumableLoader
 from effdet.training.meter import LossMeter
-from effdet.training.monitor import with_mean
+from effdet.training.monitor import is_number, with_mean
 from effdet.training.norms import set_norm_momentum
 from effdet.training.optimizers import STATES, build_optimizer
 from effdet.training.position import Position, loop_state
@@ -155,11 +155,15 @@ class VisionModule(LightningModule):
         # Lightning adds one to this counter (the x axis of its own logs) for an evaluation that a resume repeats.
         self.trainer.fit_loop.epoch_loop._batches_that_stepped = self.trainer.global_step
 
-    def validation_step(self, batch: Any, batch_idx: int) -> None:
+    def evaluated(self) -> dict[str, Any]:
+        """Metrics of the model as it is, with the mean of those that decide where there are several."""
         assert self.evaluate is not None
-        self.metrics = with_mean(self.evaluate(self.model), self.monitor)
+        return with_mean(self.evaluate(self.model), self.monitor)
+
+    def validation_step(self, batch: Any, batch_idx: int) -> None:
+        self.metrics = self.evaluated()
         self.metrics_step = self.trainer.global_step
-        values = {f"val/{name}": float(value) for name, value in self.metrics.items() if _is_number(value)}
+        values = {f"val/{name}": float(value) for name, value in self.metrics.items() if is_number(value)}
         # To Lightning for callbacks that monitor; to the loggers by hand, with the step that training rows have.
         self.log_dict(values, logger=False, batch_size=1, rank_zero_only=False)
         for logger in self.trainer.loggers:
@@ -302,7 +306,7 @@ class VisionModule(LightningModule):
         }
         checkpoint["position"] = place.to_dict()
         checkpoint["loss_meter"] = self.meter.state_dict()
-        checkpoint["metrics"] = {name: value for name, value in self.metrics.items() if _is_number(value)}
+        checkpoint["metrics"] = {name: value for name, value in self.metrics.items() if is_number(value)}
         checkpoint |= self.record
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
@@ -316,7 +320,3 @@ class VisionModule(LightningModule):
 
 def _without_prefix(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
     return {name.removeprefix("model."): value for name, value in state.items()}
-
-
-def _is_number(value: Any) -> bool:
-    return isinstance(value, (int, float)) and not isinstance(value, bool)

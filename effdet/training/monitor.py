@@ -44,3 +44,8 @@ def with_mean(metrics: Mapping[str, Any], names: Sequence[str]) -> dict[str, Any
         raise UserError(f"monitor: {missing[0]} is not among the metrics of the evaluation: {known or 'none'}")
     # COCO's -1 says that there was nothing to find: it counts as nothing found.
     return {**metrics, monitor_name(names): sum(max(float(metrics[name]), 0.0) for name in names) / len(names)}
+
+
+def is_number(value: Any) -> bool:
+    """Whether an entry of an evaluation's result is a metric to log, and not a table."""
+    return isinstance(value, (int, float)) and not isinstance(value, bool)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -24,6 +25,7 @@ from effdet.cli.course import course, course_facts
 from effdet.cli.flight import check_flight
 from effdet.cli.heap import keep_freed_memory
 from effdet.cli.inherit import resolve_run_dir
+from effdet.cli.outcome import from_start_to_best, made_worse
 from effdet.cli.own_process import run_command
 from effdet.cli.ranks import Started, is_first
 from effdet.cli.report import write_report
@@ -123,15 +125,17 @@ def run(config: Config, words: Words) -> RunResult:
             record={"config": config.to_yaml(), "weights": weights},
             draw_predictions=PredictionSheet(dataset),
             callbacks=course(config, model),
+            at_start=start.detects if config.evaluation.at_start == "auto" else config.evaluation.at_start,
             ready=(lambda: rundir.write_config(started.run_dir, config.to_yaml())) if first else None,
         )
     finally:
         ranks.forget()
     metrics = result.metrics if judge.result is None else judge.result.metrics
     if is_first():
-        _finish(started.run_dir, result, judge.result, title=f"{config.data.name} val, epoch {result.epochs}")
+        title = f"{config.data.name} val, epoch {result.epochs}"
+        _finish(started.run_dir, result, judge.result, settings=settings, weights=weights, title=title)
         if judge.result is not None:
-            _report(config, started.run_dir, result, judge, judge.result, model, (train, val))
+            _report(config, started.run_dir, result, judge, judge.result, model, (train, val), weights)
         print(started.run_dir)
     return RunResult(started.run_dir, metrics)
 
@@ -247,7 +251,15 @@ def _prepared(config: Config, folder: rundir.RunDir, checkpoint: Path | None) ->
     return started
 
 
-def _finish(run_dir: Path, result: FitResult, last: EvaluationResult | None, *, title: str) -> None:
+def _finish(
+    run_dir: Path,
+    result: FitResult,
+    last: EvaluationResult | None,
+    *,
+    settings: FitSettings,
+    weights: Mapping[str, Any],
+    title: str,
+) -> None:
     if last is not None:
         write_results(last, run_dir)
         print_metrics(last.metrics, title=title)
@@ -255,6 +267,10 @@ def _finish(run_dir: Path, result: FitResult, last: EvaluationResult | None, *, 
     print(f"{result.reason}: {result.epochs} epochs, {result.steps} steps in {minutes:.1f} minutes")
     if result.best_path is not None and result.best_score is not None:
         print(f"best: {result.best_score:.4f} in {result.best_path}")
+    if (line := from_start_to_best(result)) is not None:
+        print(line)
+    if (worse := made_worse(result, settings, weights.get("source"))) is not None:
+        print(f"warning: {worse}", file=sys.stderr)
 
 
 def _report(
@@ -265,10 +281,12 @@ def _report(
     result: EvaluationResult,
     model: VisionModel,
     splits: Sequence[Source],
+    weights: Mapping[str, Any],
 ) -> None:
     """The page of the run. What it says of the model is read from the file that was evaluated last."""
     final = model if fitted.last_path is None else load(fitted.last_path)
     best = None if fitted.best_path is None else f"best: {fitted.best_score:.4f} in {fitted.best_path.name}"
+    outcome = (best, from_start_to_best(fitted), made_worse(fitted, judge.settings, weights.get("source")))
     write_report(
         run_dir,
         title=f"{run_dir.name}: {model.spec.name} on {config.data.name}",
@@ -280,6 +298,9 @@ def _report(
         splits=splits,
         config=config.to_yaml(),
         times={"training": f"{fitted.seconds / 60:.1f} minutes, {fitted.epochs} epochs, {fitted.steps} steps"},
-        summary=[f"{fitted.reason}: {fitted.epochs} epochs, {fitted.steps} steps.", *([best] if best else [])],
+        summary=[
+            f"{fitted.reason}: {fitted.epochs} epochs, {fitted.steps} steps.",
+            *(line for line in outcome if line),
+        ],
         page=config.report,
     )

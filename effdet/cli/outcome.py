@@ -1,0 +1,33 @@
+"""What the end of a run says of its beginning: from which metric to which, and what to do where it became worse."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from effdet.training import FitResult, FitSettings
+
+ROUNDING = 1e-4
+"""Differences below are not worth a warning."""
+
+
+def from_start_to_best(result: FitResult) -> str | None:
+    """Such as ``AP: 0.6000 at the start -> 0.6430 at best``; None where the start was not evaluated."""
+    if result.start_score is None or result.best_score is None:
+        return None
+    return f"{result.monitor}: {result.start_score:.4f} at the start -> {result.best_score:.4f} at best"
+
+
+def made_worse(result: FitResult, settings: FitSettings, weights: str | Path | None) -> str | None:
+    """A warning where the best of the run is worse than the weights that it started from, and what to do."""
+    if result.start_score is None or result.best_score is None:
+        return None
+    gained = result.best_score - result.start_score
+    if settings.monitor_mode == "min":
+        gained = -gained
+    if gained >= -ROUNDING:
+        return None
+    return (
+        f"training made the model worse: {result.monitor} {result.start_score:.4f} at the start, {result.best_score:.4f} at "
+        f"best. The starting weights ({weights}) are the better model. Train again with a lower optimizer.lr (now "
+        f"{settings.optimizer.lr:g}), freeze=bn or freeze=backbone, head_epochs=1 where classes are new, or augment=light"
+    )
