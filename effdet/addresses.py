@@ -11,7 +11,6 @@ Two rules live here alone:
 
 from __future__ import annotations
 
-import glob
 import os
 import re
 from pathlib import Path
@@ -83,6 +82,8 @@ def matches(pattern: str) -> list[Path]:
     Leading folders that exist as they are written are names: ``Trip [2024]/*.jpg`` looks into ``Trip [2024]``. Hidden files
     and folders fit only a pattern that writes their dot.
     """
+    from effdet.files import matching  # here, since answers such as --help import this module and nothing of heads
+
     root, parts = Path(Path(pattern).anchor), list(Path(pattern).parts)
     if root.parts:
         parts = parts[1:]
@@ -90,5 +91,4 @@ def matches(pattern: str) -> list[Path]:
         root /= parts.pop(0)
     if not parts:
         return [root]
-    found = glob.glob("/".join(parts), root_dir=root, recursive=True)
-    return sorted(root / name for name in found)
+    return sorted(matching(root, parts))

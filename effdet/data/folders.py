@@ -18,7 +18,7 @@ from effdet.data.checks import DataError, Findings, check_names
 from effdet.data.listing import images_below
 from effdet.data.records import RecordTable, Source
 from effdet.data.spec import SPLIT_FOLDERS, DataSpec
-from effdet.files import is_hidden
+from effdet.files import is_hidden, leads_back
 from heads.structures import ClassTable
 
 
@@ -86,7 +86,9 @@ def _train_classes(spec: DataSpec, own: Sequence[str]) -> Sequence[str]:
 
 
 def _class_folders(folder: Path) -> list[str]:
-    names = sorted(path.name for path in folder.iterdir() if path.is_dir() and not is_hidden(path.name))
+    names = sorted(
+        path.name for path in folder.iterdir() if path.is_dir() and not is_hidden(path.name) and not leads_back(path)
+    )
     if not names:
         raise DataError(f"{folder}: must hold a folder for each class, and holds none")
     return names

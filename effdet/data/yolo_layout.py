@@ -132,7 +132,7 @@ def _names(spec: DataSpec, settings: Settings) -> tuple[list[str], Path | str]:
     for path in listed:
         if path.is_file():
             return lines_of(path), path
-    text = f"{spec.title}: no class names: give data.yaml with names, classes.txt, or data.classes=[…]"
+    text = f"{spec.title}: no class names under {settings.root}: give data.yaml with names, classes.txt, or data.classes=[…]"
     raise DataError(text, kind="no-class-names", file=file)
 
 

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import fnmatch
 import os
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -33,7 +35,7 @@ class Listing:
     skipped: Counter[str] = field(default_factory=Counter)
     """Suffix (in lower case, ``""`` for none) -> files that were neither wanted, nor hidden, nor companions."""
     loops: list[Path] = field(default_factory=list)
-    """Links to a folder that holds them: not followed."""
+    """Links to a folder around them: not followed."""
 
     def names(self) -> list[str]:
         """Paths relative to the folder, with forward slashes."""
@@ -68,7 +70,7 @@ def walk(folder: Path, wanted: Callable[[str], bool], *, deep: bool = True, leav
     passed = None
     if leave_out is not None and leave_out.is_dir() and _identity(leave_out) != _identity(folder):
         passed = _identity(leave_out)
-    found.paths.extend(_below(folder, wanted, deep, found, (), passed))
+    found.paths.extend(_below(folder, wanted, deep, found, _around(folder), passed))
     found.paths.sort()
     return found
 
@@ -78,16 +80,15 @@ def _below(
     wanted: Callable[[str], bool],
     deep: bool,
     found: Listing,
-    around: tuple[_Identity, ...],
+    around: frozenset[_Identity],
     passed: _Identity | None,
 ) -> Iterator[Path]:
     try:
-        state = os.stat(folder)
-        around = (*around, (state.st_dev, state.st_ino))
+        around |= {_identity(folder)}
         with os.scandir(folder) as listed:
             entries = sorted(listed, key=lambda entry: entry.name)
     except OSError:
-        if len(around) <= 1 and folder == found.folder:
+        if folder == found.folder:
             raise
         return
     for entry in entries:
@@ -110,6 +111,62 @@ def _below(
                 yield folder / entry.name
         elif (suffix := os.path.splitext(entry.name)[1].lower()) not in COMPANIONS:
             found.skipped[suffix] += 1
+
+
+def leads_back(path: Path) -> bool:
+    """Whether `path` is a link to a folder around it, in which a search would go round."""
+    return path.is_symlink() and path.is_dir() and _identity(path) in _around(path.parent) | {_identity(path.parent)}
+
+
+def matching(root: Path, parts: Sequence[str]) -> Iterator[Path]:
+    """What fits a pattern below `root`, without going round in links as :mod:`glob` does.
+
+    Args:
+        root: a folder.
+        parts: of the pattern, with ``*``, ``?`` and ``[…]`` in any of them; ``**`` for folders of any depth, or none.
+            Names that begin with a dot fit only a part that does.
+    """
+    yield from dict.fromkeys(_matching(root, list(parts), _around(root.parent)))
+
+
+def _matching(folder: Path, parts: list[str], around: frozenset[_Identity]) -> Iterator[Path]:
+    if not parts:
+        yield folder
+        return
+    try:
+        around |= {_identity(folder)}
+        with os.scandir(folder) as listed:
+            entries = sorted(listed, key=lambda entry: entry.name)
+    except OSError:
+        return
+    part, *rest = parts
+    if part == "..":
+        yield from _matching(folder / part, rest, around)
+        return
+    if part == "**" and rest:
+        yield from _matching(folder, rest, around)
+    for entry in entries:
+        path = folder / entry.name
+        if entry.name.startswith(".") and not part.startswith("."):
+            continue
+        back = entry.is_symlink() and entry.is_dir() and _identity(path) in around
+        if part == "**":
+            if entry.is_dir() and not back:
+                yield from _matching(path, parts, around)
+            if not rest:
+                yield path
+        elif fnmatch.fnmatchcase(entry.name, part) and not (rest and (back or not entry.is_dir())):
+            yield from _matching(path, rest, around)
+
+
+def _around(folder: Path) -> frozenset[_Identity]:
+    """The folders in which a folder lies, by the path as it is given and by that without links."""
+    found = set()
+    for path in (Path(os.path.abspath(folder)), Path(os.path.realpath(folder))):
+        for parent in path.parents:
+            with suppress(OSError):
+                found.add(_identity(parent))
+    return frozenset(found)
 
 
 def _identity(path: Path) -> _Identity:

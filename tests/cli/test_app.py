@@ -180,7 +180,7 @@ def test_a_closed_pipe_is_no_error():
 def test_the_wheel_brings_its_own_configuration(tmp_path):
     """As hatchling lays it out (``force-include``): ``conf/`` inside the package, none beside it."""
     shutil.copytree(ROOT / "effdet" / "cli", tmp_path / "effdet" / "cli")
-    for name in ("__init__.py", "__main__.py"):
+    for name in ("__init__.py", "__main__.py", "addresses.py"):
         shutil.copy(ROOT / "effdet" / name, tmp_path / "effdet")
     shutil.copytree(ROOT / "conf", tmp_path / "effdet" / "conf")
     text = "from effdet.cli.folder import conf_dir; print(conf_dir())"

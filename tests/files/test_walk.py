@@ -4,7 +4,7 @@ import os
 
 import pytest
 
-from effdet.files import is_image, walk
+from effdet.files import is_image, matching, walk
 
 
 def touch(folder, *names):
@@ -57,3 +57,32 @@ def test_folders_and_pipes_with_the_name_of_an_image_are_not_images(tmp_path):
 def test_a_folder_that_is_not_there_is_an_error(tmp_path):
     with pytest.raises(FileNotFoundError):
         walk(tmp_path / "gone", is_image)
+
+
+def test_a_link_to_a_folder_around_the_listed_one_is_not_followed(tmp_path):
+    touch(tmp_path, "images/a.jpg", "masks/b.jpg")
+    os.symlink(tmp_path, tmp_path / "images" / "back")
+    found = walk(tmp_path / "images", is_image)
+    assert found.names() == ["a.jpg"] and found.loops == [tmp_path / "images" / "back"]
+
+
+@pytest.mark.parametrize(
+    ("pattern", "expected"),
+    [
+        ("*.jpg", ["a.jpg"]),
+        ("*/*.jpg", ["b/c.jpg"]),
+        ("**/*.jpg", ["a.jpg", "b/c.jpg", "b/d/e.jpg"]),
+        ("b/**/*.jpg", ["b/c.jpg", "b/d/e.jpg"]),
+        ("**", ["a.jpg", "b", "b/c.jpg", "b/d", "b/d/e.jpg", "back", "one", "two"]),
+        (".*.jpg", [".f.jpg"]),
+        ("[ab].jp?", ["a.jpg"]),
+        ("b/../a.jpg", ["b/../a.jpg"]),
+    ],
+)
+def test_patterns_among_links_that_lead_back(tmp_path, pattern, expected):
+    """Two links that lead back would take a plain glob 2⁴⁰ steps."""
+    touch(tmp_path, "a.jpg", "b/c.jpg", "b/d/e.jpg", ".f.jpg", ".g/h.jpg")
+    for name in ("back", "one", "two"):
+        os.symlink(tmp_path, tmp_path / name)
+    found = sorted(path.relative_to(tmp_path).as_posix() for path in matching(tmp_path, pattern.split("/")))
+    assert found == expected

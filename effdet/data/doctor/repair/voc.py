@@ -137,7 +137,7 @@ def _stated(root: ElementTree.Element, picture: Path, verdict: Verdict) -> tuple
         size = ElementTree.SubElement(root, "size")
     stated = whole(size.findtext("height")), whole(size.findtext("width"))
     right = stored if picture in verdict.stored or stated == stored else upright
-    if stated != right:
+    if stated != right and any(stated):  # a file that states no size is valid: the image has it
         verdict.done["sizes corrected"] += 1
         for side, value in zip(("height", "width"), right, strict=True):
             node = size.find(side)

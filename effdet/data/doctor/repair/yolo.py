@@ -37,13 +37,15 @@ def repair_yolo(splits: Sequence[Split], verdict: Verdict, out: Path) -> None:
     labels = _Labels(names, list(dict.fromkeys(names)), keypoint_numbers(splits[0].spec, settings))
     verdict.done["classes of one name joined"] += len(names) - len(labels.kept)
     places = Places(splits[0].spec.root, out)
-    written = {split.name: _copy(split, labels, verdict, places) for split in splits}
-    write_settings(splits[0].spec, settings, written, labels.kept, names == labels.kept, places, verdict)
+    copies = {split.name: _copy(split, labels, verdict, places) for split in splits}
+    written = {name: copied for name, (copied, _) in copies.items()}
+    whole = [name for name, (_, complete) in copies.items() if complete]
+    write_settings(splits[0].spec, settings, written, labels.kept, names == labels.kept, whole, places, verdict)
     places.count_others(verdict.done)
 
 
-def _copy(split: Split, labels: _Labels, verdict: Verdict, places: Places) -> list[PurePosixPath]:
-    """The images and labels of a split; returns the places of the images."""
+def _copy(split: Split, labels: _Labels, verdict: Verdict, places: Places) -> tuple[list[PurePosixPath], bool]:
+    """The images and labels of a split; returns the places of the images, and whether all are there, at their own."""
     sides = {str(split.path(place)): str(side) for place, side in enumerate(split.sides.tolist())}
     if split.spec.limit is None:
         images = split_images(split.spec, read_settings(split.spec), Findings())
@@ -72,7 +74,8 @@ def _copy(split: Split, labels: _Labels, verdict: Verdict, places: Places) -> li
             places.write(place.with_suffix(".txt") if beside else _labels_of(place), content)
         places.link(image, place)
         copied.append(place)
-    return copied
+    own = [places.inside(image) for image in images]
+    return copied, copied == own
 
 
 def _claimed(image: Path, split: Split, below: str, places: Places, *, beside: bool) -> PurePosixPath:

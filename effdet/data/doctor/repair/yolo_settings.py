@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
-from pathlib import PurePosixPath
+from collections.abc import Collection, Mapping, Sequence
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 from effdet.data.doctor.repair.places import Places
 from effdet.data.doctor.repair.verdict import Verdict
 from effdet.data.spec import SPLIT_FOLDERS, DataSpec
 from effdet.data.yolo_layout import YAMLS, Settings
-from effdet.files import read_text
+from effdet.files import read_text, text_lines
 
 NAME_LISTS = ("classes.txt", "labels/classes.txt", "obj.names")
 SPLIT_OF = {name: split for split, names in SPLIT_FOLDERS.items() for name in names}
@@ -25,6 +25,7 @@ def write_settings(
     written: Written,
     names: list[str],
     same_names: bool,
+    whole: Collection[str],
     places: Places,
     verdict: Verdict,
 ) -> None:
@@ -36,6 +37,7 @@ def write_settings(
         written: of the copy.
         names: classes of the copy.
         same_names: whether these are those of the set.
+        whole: splits of which every image is in the copy, at its own place.
         places: takes the files.
         verdict: takes images that no list can name.
     """
@@ -46,20 +48,23 @@ def write_settings(
             places.use(path)
             if same_names:
                 places.write(place, path.read_bytes())
-    entries = {split: _entries(split, written, places, verdict) for split in written if written[split]}
     is_yaml = settings.file is not None and settings.file.suffix.lower() in (".yaml", ".yml")
     others: dict[str, Any] = {}
     if settings.file is not None:
         places.use(settings.file)
     if settings.file is not None and is_yaml:
         place = places.inside(settings.file)
-        if same_names and spec.classes is None and place is not None and _holds(settings.values, entries):
-            places.write(place, settings.file.read_bytes())
+        own = _own_files(settings.values, written, whole, places) if same_names and spec.classes is None else None
+        if own is not None and place is not None:
+            for file in (settings.file, *own):
+                places.use(file)
+                places.write(places.inside(file) or place, file.read_bytes())
             return
         try:
             others = yaml.safe_load(read_text(settings.file))
         except yaml.YAMLError:  # a scalar that has no value of its type: texts serve
             others = settings.values
+    entries = {split: _entries(split, written, places, verdict) for split in written if written[split]}
     replaced = {"path", "names", "nc", "download", *SPLIT_OF}
     content = {key: value for key, value in others.items() if str(key) not in replaced}
     content |= entries | {"names": dict(enumerate(names))}
@@ -87,15 +92,28 @@ def _entries(split: str, written: Written, places: Places, verdict: Verdict) -> 
     return f"{split}.txt"
 
 
-def _holds(values: Mapping[str, Any], entries: Mapping[str, str | list[str]]) -> bool:
-    """Whether the set's settings name the classes, and the folders of the copy."""
-    if values.get("path") not in (None, "", ".", "./") or not isinstance(values.get("names"), (list, dict)):
-        return False
+def _own_files(
+    values: Mapping[str, Any], written: Written, whole: Collection[str], places: Places
+) -> list[Path] | None:
+    """The lists that the set's settings name, if settings and lists hold of the copy as they are; else None.
 
-    def plain(entry: Any) -> list[str]:
-        listed = entry if isinstance(entry, list) else [entry]
-        return sorted(str(folder).removeprefix("./").removeprefix("../").rstrip("/") for folder in listed)
-
-    stated = {SPLIT_OF[key]: plain(values[key]) for key in SPLIT_OF if values.get(key)}
-    made = {split: plain(entry) for split, entry in entries.items()}
-    return all(stated.get(split) == entry for split, entry in made.items()) and set(stated) - set(made) <= {"test"}
+    They do where all paths lead into the set: folders lead to what is left of them, lists if nothing was left out.
+    """
+    plain = values.get("path") in (None, "", ".", "./") and isinstance(values.get("names") or [], (list, dict))
+    if places.root is None or not plain:
+        return None
+    stated = {SPLIT_OF[key]: values[key] for key in SPLIT_OF if values.get(key)}
+    if not set(written) <= set(stated) <= {*written, "test"}:
+        return None
+    lists = []
+    for split in written:
+        for entry in stated[split] if isinstance(stated[split], list) else [stated[split]]:
+            path = places.root / str(entry).removeprefix("../")
+            if path.is_file():
+                lines = read_text(path)
+                if split not in whole or ".." in lines or any(line.startswith("/") for line in text_lines(lines)):
+                    return None
+                lists.append(path)
+            elif not path.is_dir() or places.inside(path) is None:
+                return None
+    return lists
