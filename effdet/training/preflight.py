@@ -48,6 +48,8 @@ class Preflight:
     """What the prior predicts, by ``HEAD/TERM``, for heads with fresh weights."""
     oracle: Mapping[str, float]
     """Metrics of the targets fed back."""
+    first: Mapping[str, float]
+    """What was found in place of `expected`."""
     modes: Agreement | None = None
     """How far training and evaluation mode agree, where weights were loaded."""
     new: Mapping[str, float] | None = None
@@ -126,14 +128,14 @@ def preflight(
         outputs = _outputs(model, moved)
         terms: dict[str, Tensor] = model.loss(outputs, moved.targets)  # type: ignore[operator]
         _check_finite(model, terms)
-        expected = _check_first(model, outputs, moved.targets, start)
+        expected, first = _check_first(model, outputs, moved.targets, start)
         new = _check_new(model, outputs, moved.targets, start)
         before = torch.stack(list(terms.values())).sum()
         before.backward()
         _check_gradients(model)
         after = _stepped(model, moved, before.detach())
     model.to(home)
-    return Preflight(before.item(), after, expected, scores, modes, new, found)
+    return Preflight(before.item(), after, expected, scores, first, modes, new, found)
 
 
 def _train_mode(model: nn.Module, held: Sequence[nn.Module]) -> None:
@@ -180,9 +182,11 @@ def _check_finite(model: nn.Module, terms: dict[str, Tensor]) -> None:
 
 
 @torch.no_grad()
-def _check_first(model: Any, outputs: dict[str, Any], targets: Targets, start: Start) -> dict[str, float]:
+def _check_first(
+    model: Any, outputs: dict[str, Any], targets: Targets, start: Start
+) -> tuple[dict[str, float], dict[str, float]]:
     """The loss of each fresh head, before it is weighed against others', held against its prior's prediction."""
-    expected = {}
+    expected, losses = {}, {}
     for name, head in model.heads.items():
         predict = FIRST_LOSSES.get(name)
         if predict is None or not start.is_fresh(name):
@@ -196,8 +200,8 @@ def _check_first(model: Any, outputs: dict[str, Any], targets: Targets, start: S
                 f"the first loss {name}/{first.term} is {found:.3f} where {first.meaning} {first.value:.3f}: "
                 f"{first.causes}; {ANYWAY}"
             )
-        expected[f"{name}/{first.term}"] = first.value
-    return expected
+        expected[f"{name}/{first.term}"], losses[f"{name}/{first.term}"] = first.value, found
+    return expected, losses
 
 
 @torch.no_grad()
