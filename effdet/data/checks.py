@@ -9,8 +9,8 @@ from __future__ import annotations
 
 import os
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Collection, Iterable, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -79,6 +79,13 @@ class Findings:
     @property
     def errors(self) -> list[Finding]:
         return [finding for finding in self.items if finding.level == "error"]
+
+    def pass_over(self, kinds: Collection[str]) -> None:
+        """Errors of `kinds` become warnings: the items are left out either way."""
+        self.items = [
+            replace(finding, level="warning") if finding.level == "error" and finding.kind in kinds else finding
+            for finding in self.items
+        ]
 
     def summaries(self) -> list[str]:
         """One line for each kind of warning: how many, what, and the first one as an example."""

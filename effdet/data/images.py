@@ -33,6 +33,8 @@ DECODE_ERRORS = (
 )
 """What Pillow's readers let out of a broken file, beside OSError: whatever their format's code met."""
 _ORIENTATION, _QUARTER_TURNS = 0x0112, (5, 6, 7, 8)
+_TAIL = 64
+"""Bytes: a shorter run of zeros at the end of a file is padding."""
 _truncated_lock = threading.Lock()
 
 
@@ -65,6 +67,10 @@ def read_image(
     try:
         with Image.open(path if content is None else io.BytesIO(content)) as image:
             _bound(image, path)
+            if image.format in ("JPEG", "MPO") and _zero_filled(image):
+                if policy == "error":
+                    raise DataError(f"{path}: cannot be decoded (cut off: the rest of the file is zeros)")
+                _warn_cut_off(path, stacklevel=3)
             stored = image.size
             orientation = int(image.getexif().get(_ORIENTATION, 1))
             turned = orientation in _QUARTER_TURNS
@@ -152,7 +158,7 @@ def _load(image: Image.Image, path: Path | str, policy: Policy) -> Image.Image:
 def _load_partly(path: Path | str, image: Image.Image) -> None:
     """Loads what a cut-off file still holds; Pillow allows that by a module-wide switch only, so it is set for one
     call."""
-    warnings.warn(f"{path}: cut off; the missing part is left grey", stacklevel=4)
+    _warn_cut_off(path, stacklevel=5)
     with _truncated_lock:
         before = ImageFile.LOAD_TRUNCATED_IMAGES
         ImageFile.LOAD_TRUNCATED_IMAGES = True
@@ -226,3 +232,25 @@ def _from_deep(values: np.ndarray) -> np.ndarray:
         deep = (values.dtype.kind, values.dtype.itemsize) == ("u", 2)  # in either order of its bytes
         scaled = values / 257 if deep or (values.size > 0 and values.max() > 255) else values
     return np.clip(np.rint(scaled), 0, 255).astype(np.uint8)
+
+
+def _warn_cut_off(path: Path | str, *, stacklevel: int) -> None:
+    warnings.warn(f"{path}: cut off; the missing part is left grey", stacklevel=stacklevel)
+
+
+def _zero_filled(image: Image.Image) -> bool:
+    """Whether a JPEG ends in zeros without its end marker before them: a copy or download whose place was reserved, and
+    which libjpeg reads as a grey image without a word."""
+    file = getattr(image, "fp", None)
+    if file is None:
+        return False
+    place = file.tell()
+    try:
+        size = file.seek(0, io.SEEK_END)
+        file.seek(max(size - _TAIL, 0))
+        if file.read().strip(b"\0"):
+            return False
+        file.seek(0)
+        return not file.read().rstrip(b"\0").endswith(b"\xff\xd9")
+    finally:
+        file.seek(place)

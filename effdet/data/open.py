@@ -70,6 +70,10 @@ OPENERS: dict[str, Opener] = {
 """``data=NAME`` -> who reads it. A new set is a new reader and a new line here."""
 
 
+UNREADABLE = frozenset({"unreadable-picture", "unreadable-mask", "unreadable-instances"})
+"""Faults of single files that ``data.unreadable=warn`` passes over: their images are left out."""
+
+
 def open_source(spec: DataSpec, *, findings: Findings | None = None) -> Source:
     """Opens the split of a set that `spec` names.
 
@@ -94,6 +98,8 @@ def open_source(spec: DataSpec, *, findings: Findings | None = None) -> Source:
     if len(source) == 0 and not collected.errors:
         collected.error("no-pictures", spec.title, "lists no picture at all")
     if findings is None:
+        if spec.unreadable == "warn" and len(source) > 0:
+            collected.pass_over(UNREADABLE)
         collected.raise_errors(spec.title)
     source.warnings.extend(collected.summaries())
     identities = "identity" in (spec.wanted or ())

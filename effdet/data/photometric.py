@@ -42,12 +42,15 @@ class Photometric:
 
     def __call__(self, pixels: np.ndarray, rng: np.random.Generator) -> np.ndarray:
         """(h, w, 3) uint8 -> the same shape and dtype, changed as `rng` says."""
+        height, width = pixels.shape[:2]
+        if min(height, width) == 1:  # the library drops sides of one pixel
+            pixels = np.pad(pixels, ((0, int(height == 1)), (0, int(width == 1)), (0, 0)), mode="edge")
         for chance, step in self._steps:
             if rng.random() < chance:
                 # Its own seeding gives each transform the same stream, so that their draws would go together.
                 step.set_random_state(rng, random.Random(int(rng.integers(2**62))))
                 pixels = step(image=np.ascontiguousarray(pixels))["image"]
-        return pixels
+        return pixels[:height, :width]
 
 
 def erase(canvas: np.ndarray, rng: np.random.Generator, share: tuple[float, float]) -> tuple[int, int, int, int]:

@@ -66,6 +66,8 @@ class DataSpec:
     """``cifar100``: ``fine`` (100 classes) or ``coarse`` (20)."""
     counts: Mapping[str, int] | None = None
     """``streets``: pictures in each split, such as {train: 3000}; null for its defaults."""
+    unreadable: str = "error"
+    """Images and masks that cannot be read: ``error`` lists them and stops, ``warn`` leaves them out and counts them."""
     wanted: Sequence[str] | None = None
     """What to read of that which the set labels: any of ``boxes``, ``semantic``, ``category``; null reads all."""
     values: Sequence[int] | None = None
@@ -104,6 +106,8 @@ class DataSpec:
             raise DataError(f"data.val_fraction={self.val_fraction} must lie between 0 and 1, both excluded")
         if self.difficult not in ("ignore", "keep"):
             raise DataError(f"data.difficult={self.difficult!r} must be ignore or keep")
+        if self.unreadable not in ("error", "warn"):
+            raise DataError(f"data.unreadable={self.unreadable!r} must be error or warn")
         if self.level not in ("fine", "coarse"):
             raise DataError(f"data.level={self.level!r} must be fine or coarse")
         if self.window < 1 or self.cache_gb <= 0:

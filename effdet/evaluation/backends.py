@@ -20,8 +20,16 @@ Arrays = tuple[np.ndarray, np.ndarray]
 """precision (10 IoUs, 101 recalls, K, 4 areas, 3 caps) and recall (10, K, 4, 3), float64, -1 where there is no truth."""
 
 
-def accumulate(data: Evaluand, *, backend: str = "pycocotools") -> Arrays:
-    """Match and accumulate `data` with one of `BACKENDS`; nothing is printed."""
+def accumulate(data: Evaluand, *, backend: str = "pycocotools", caps: tuple[int, int, int] | None = None) -> Arrays:
+    """Match and accumulate `data` with one of `BACKENDS`; nothing is printed.
+
+    Args:
+        data: ground truth and results.
+        backend: which library counts.
+        caps: detections of a class in an image, in place of COCO's 1, 10 and 100; by the reference alone.
+    """
+    if caps is not None:
+        return _pycocotools(data, caps)
     if backend not in BACKENDS:
         raise UserError(f"backend must be one of {', '.join(BACKENDS)}, got {backend!r}")
     try:
@@ -32,7 +40,7 @@ def accumulate(data: Evaluand, *, backend: str = "pycocotools") -> Arrays:
         ) from error
 
 
-def _pycocotools(data: Evaluand) -> Arrays:
+def _pycocotools(data: Evaluand, caps: tuple[int, int, int] | None = None) -> Arrays:
     from pycocotools.coco import COCO
     from pycocotools.cocoeval import COCOeval
 
@@ -46,6 +54,8 @@ def _pycocotools(data: Evaluand) -> Arrays:
 
     with contextlib.redirect_stdout(io.StringIO()):  # its progress is printed without a switch
         evaluator = COCOeval(indexed(data.truth), indexed(data.results), "bbox")
+        if caps is not None:
+            evaluator.params.maxDets = list(caps)
         evaluator.evaluate()
         evaluator.accumulate()
     return _arrays(evaluator.eval)

@@ -14,6 +14,8 @@ Decisions where the protocol leaves room:
 
 from __future__ import annotations
 
+from collections import Counter
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -48,6 +50,23 @@ def coco_metrics(annotations: Json, predictions: Json, *, backend: str = "pycoco
         return dict.fromkeys(COCO_KEYS, -1.0) | {"per_class": _per_class(data, None, None)}
     precision, recall = accumulate(data, backend=backend)
     return summary(precision, recall) | {"per_class": _per_class(data, precision, recall)}
+
+
+def capped_precision(annotations: Json, predictions: Json, *, cap: int) -> float:
+    """COCO's AP with `cap` detections of a class in an image in place of 100, by the reference; -1 without truth."""
+    data = evaluand(annotations, predictions)
+    if not data.categories or not data.images:
+        return -1.0
+    precision, _ = accumulate(data, caps=(1, 10, cap))
+    return _mean(precision[..., _ALL, _CAP100])
+
+
+def most_of_a_class(annotations: Mapping[str, Any]) -> int:
+    """Objects (no crowds) of one class in one image, where there are most."""
+    counts = Counter(
+        (row["image_id"], row["category_id"]) for row in annotations["annotations"] if not row.get("iscrowd", 0)
+    )
+    return max(counts.values(), default=0)
 
 
 def summary(precision: np.ndarray, recall: np.ndarray) -> dict[str, float]:

@@ -25,7 +25,7 @@ from effdet.evaluation.classification import (
     first_class,
     ranks,
 )
-from effdet.evaluation.coco import coco_metrics
+from effdet.evaluation.coco import capped_precision, coco_metrics, most_of_a_class
 from effdet.evaluation.instance_iou import ObjectCounter
 from effdet.evaluation.segmentation import confusion_matrix, segmentation_metrics
 from heads.structures import ClassTable, Detections, UserError
@@ -134,7 +134,12 @@ class DetectionEvaluator:
 
     def metrics(self) -> dict[str, Any]:
         self._tell_of_caps()
-        return coco_metrics(self.judged_truth, self.results(), backend=self.backend)
+        truth, results = self.judged_truth, self.results()
+        metrics = coco_metrics(truth, results, backend=self.backend)
+        if (most := most_of_a_class(truth)) > 100:  # COCO's numbers stop there, whatever the model finds
+            cap = -(-most // 100) * 100
+            metrics[f"AP@{cap}"] = capped_precision(truth, results, cap=cap)
+        return metrics
 
     def _tell_of_caps(self) -> None:
         """Once in a training: an early model is unsure of everything, and is cut off in every picture."""

@@ -38,6 +38,11 @@ def metric_tables(metrics: Mapping[str, Any], *, title: str = "") -> RenderableT
     parts: list[RenderableType] = []
     if "AP" in metrics:
         parts += [_boxes(metrics, title or "boxes"), _box_classes(metrics["per_class"])]
+        for name in (name for name in metrics if name.startswith("AP@")):
+            cap = name.partition("@")[2]
+            parts.append(
+                Text(f"{name} {number(metrics[name])}: {cap} detections of a class in an image count, not COCO's 100")
+            )
     if "mIoU" in metrics:
         parts.append(_class_maps(metrics, title or "class maps"))
         if "confusion" in metrics:

@@ -14,6 +14,7 @@ from effdet.cli.assemble import (
     torch_device,
     worker_count,
 )
+from effdet.cli.before import decoded_split
 from effdet.cli.config import Config
 from effdet.cli.heap import keep_freed_memory
 from effdet.cli.open_model import open_model
@@ -39,6 +40,7 @@ def run(config: Config, words: Words) -> RunResult:
     source = open_split(config, config.split, wanted=labels_of(model))
     for line in source.warnings:
         print(f"warning: {line}")
+    source = decoded_split(config, source)
     if config.limit is not None:
         print(f"limit={config.limit}: measured on {len(source)} pictures alone; limit=null takes all")
     size = config.image_size

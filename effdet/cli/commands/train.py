@@ -9,6 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import torch
 from torch import nn
 
 from effdet.cli import ranks, rundir
@@ -20,6 +21,7 @@ from effdet.cli.assemble import (
     torch_device,
     worker_count,
 )
+from effdet.cli.before import decoded, following
 from effdet.cli.config import Config
 from effdet.cli.course import course, course_facts
 from effdet.cli.flight import check_flight
@@ -34,6 +36,7 @@ from effdet.cli.resume import changed, saved_config
 from effdet.cli.start import first_model
 from effdet.cli.words import Words
 from effdet.data import EvalSet, Source
+from effdet.data.presence import without_trace
 from effdet.evaluation import EvaluationResult, Evaluator, ModelPredictFn, evaluate, print_metrics, write_results
 from effdet.evaluation.report import Gallery
 from effdet.model import VisionModel
@@ -60,15 +63,16 @@ class Judge:
 
     def __call__(self, model: nn.Module) -> Mapping[str, Any]:
         device = next(model.parameters()).device
-        self.result = evaluate(
-            ModelPredictFn(model, device=device, channels_last=self.settings.channels_last),
-            self.dataset,
-            evaluators=self.evaluators,
-            batch_size=EVAL_BATCH,
-            workers=self.workers,
-            limit=self.limit,
-            progress=self.settings.progress,
-        )
+        with torch.autocast(device.type, enabled=False):  # in float32 as `evaluate` measures, whatever the steps run in
+            self.result = evaluate(
+                ModelPredictFn(model, device=device, channels_last=self.settings.channels_last),
+                self.dataset,
+                evaluators=self.evaluators,
+                batch_size=EVAL_BATCH,
+                workers=self.workers,
+                limit=self.limit,
+                progress=self.settings.progress,
+            )
         return self.result.metrics
 
 
@@ -90,6 +94,9 @@ def run(config: Config, words: Words) -> RunResult:
             print(f"from here on {line}")
     train, val = open_splits(config, "train", "val", wanted=config.task.needs)
     _describe(train, val)
+    val_fingerprint = val.fingerprint()  # of what the set says, whatever of it can be read
+    val = decoded(config, train, val)
+    config = following(config, val)
     seed_all(config.seed)
     started = Started(folder.path, checkpoint) if folder is not None else _joined()
     if started.over:
@@ -118,7 +125,7 @@ def run(config: Config, words: Words) -> RunResult:
             resume=started.checkpoint,
             data={
                 "train": train.fingerprint(),
-                "val": val.fingerprint(),
+                "val": val_fingerprint,
                 "augment": config.get("augment"),
                 **course_facts(config),
             },
@@ -183,6 +190,8 @@ def _describe(train: Source, val: Source) -> None:
     for source in (train, val):
         for line in source.warnings:
             print(f"warning: {source.split}: {line}")
+    for line in without_trace(train, val):
+        print(f"warning: {line}")
 
 
 def _labels(source: Source) -> str:

@@ -1,0 +1,141 @@
+"""Images that cannot be decoded, found before the first step and not in the middle of an epoch.
+
+What is evaluated on (val, test) is decoded whole: about as long as one reading of the split, and once only, since a split of
+which every file was decoded is remembered by the paths, sizes and times of its files. A training set may be hundreds of
+times larger: of its files the ends are read, which a cut-off download or copy lacks, and those without one are decoded.
+``effdet doctor`` decodes everything.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import numpy as np
+
+from effdet.data.checks import DataError
+from effdet.data.images import Policy
+from effdet.data.parsed_cache import load_arrays, store_arrays
+from effdet.data.records import Source
+from effdet.hub import cache_folder
+
+TAIL = 64
+"""Bytes at the end of a file in which the marker of its end must stand."""
+ENDS = {b"\xff\xd8": b"\xff\xd9", b"\x89P": b"IEND", b"GI": b"\x3b"}
+"""The end of a JPEG, a PNG and a GIF, by how the file begins."""
+NAMED = 10
+"""As many files are named in a message."""
+VERSION = 1
+
+
+def undecodable(source: Source) -> dict[int, str]:
+    """What is wrong, by the index of each image of `source` that cannot be decoded whole, masks of objects included.
+
+    Every file is read, unless all of them were before and none has changed.
+    """
+    state = _state(source)
+    known = None if state is None else cache_folder("decoded", f"{state}.npz")
+    if known is not None and load_arrays(known) is not None:
+        return {}
+    found = _decode(source, range(len(source)))
+    if known is not None and not found:
+        store_arrays(known, {"images": np.array(len(source))})
+    return found
+
+
+def cut_off(source: Source) -> dict[int, str]:
+    """The same of a training set, of files whose end is missing alone."""
+    paths = _paths(source)
+    if paths is None:
+        return {}
+    with ThreadPoolExecutor(_threads()) as pool:
+        whole = list(pool.map(_has_end, paths))
+    return _decode(source, [index for index, ends in enumerate(whole) if not ends])
+
+
+def without_undecodable(source: Source, found: dict[int, str]) -> Source:
+    """`source` without the images that `found` names.
+
+    Raises:
+        DataError: none is left.
+    """
+    kept = [index for index in range(len(source)) if index not in found]
+    if not kept:
+        raise DataError(f"data={source.name} split={source.split}: none of its {len(source)} images can be decoded")
+    return source.subset(kept) if found else source
+
+
+def report(source: Source, found: dict[int, str], policy: Policy, *, becomes: str) -> str:
+    """One line about the images `found`: an error's text, or a warning's that says what `becomes` of them."""
+    lines = list(found.values())
+    more = f"; and {len(lines) - NAMED} more" if len(lines) > NAMED else ""
+    what = f"{len(found)} of {len(source)} images cannot be decoded"
+    tail = (
+        "mend or remove them (effdet doctor names all), or set data.unreadable=warn"
+        if policy == "error"
+        else f"data.unreadable=warn: {becomes}"
+    )
+    return f"{source.split}: {what}: {'; '.join(lines[:NAMED])}{more}; {tail}"
+
+
+def _decode(source: Source, indices: Sequence[int]) -> dict[int, str]:
+    """Decodes the images at `indices`, each file once."""
+    records = source.records
+
+    def attempt(index: int) -> str | None:
+        record = records[index]
+        try:
+            source.read_image(record)
+            source.read_instances(record)
+        except DataError as error:
+            return str(error)
+        return None
+
+    first: dict[Path, int] = {}
+    owner = {index: first.setdefault(records[index].image, index) for index in indices}
+    chosen = list(first.values())
+    with ThreadPoolExecutor(_threads()) as pool:
+        answers = dict(zip(chosen, pool.map(attempt, chosen), strict=True))
+    return {index: text for index in indices if (text := answers[owner[index]]) is not None}
+
+
+def _paths(source: Source) -> list[Path] | None:
+    """The files of the images; None where an image is not a file of its own (arrays in memory, shards)."""
+    paths = [record.image for record in source.records]
+    return paths if paths and paths[0].is_file() else None
+
+
+def _state(source: Source) -> str | None:
+    """What the files of `source` are known by; None where they are not files."""
+    paths = _paths(source)
+    if paths is None:
+        return None
+    digest = hashlib.sha256(f"{VERSION} {type(source).__name__}".encode())
+    for path, size in zip(paths, source.records.sizes.tolist(), strict=True):
+        try:
+            found = path.stat()
+        except OSError:
+            return None
+        digest.update(os.fsencode(path.absolute()) + f" {size} {found.st_size} {found.st_mtime_ns}\n".encode())
+    return digest.hexdigest()[:32]
+
+
+def _has_end(path: Path) -> bool:
+    """Whether the file has the end that its kind must have; files of other kinds, and missing ones, are left to others."""
+    try:
+        with path.open("rb") as file:
+            marker = ENDS.get(file.read(2))
+            size = file.seek(0, os.SEEK_END)
+            file.seek(max(size - TAIL, 0))
+            tail = file.read().rstrip(b"\0")
+    except OSError:
+        return False
+    return size > 0 and (marker is None or marker in tail)
+
+
+def _threads() -> int:
+    cores: Iterable[int] = os.sched_getaffinity(0) if hasattr(os, "sched_getaffinity") else range(os.cpu_count() or 1)
+    return min(len(list(cores)), 16)
