@@ -60,6 +60,14 @@ class OptimizerSettings:
             raise UserError(f"optimizer.layer_decay={self.layer_decay} must lie above 0 and at most at 1")
         if self.lr_per is not None and self.lr_per < 1:
             raise UserError(f"optimizer.lr_per={self.lr_per} must be a number of pictures from 1, or null")
+        if self.name == "sgd" and self.nesterov and self.momentum == 0:
+            raise UserError("optimizer.nesterov=true needs a momentum; optimizer.momentum=0 has none: set one of them")
+        if not 0 <= self.momentum <= 1:
+            raise UserError(f"optimizer.momentum={self.momentum} must lie in 0 to 1")
+        if len(self.betas) != 2 or not all(0 <= beta < 1 for beta in self.betas):
+            raise UserError(f"optimizer.betas={list(self.betas)} must be two numbers, each at least 0 and below 1")
+        if not all(0 <= share <= 1 for share in self.milestones):
+            raise UserError(f"optimizer.milestones={list(self.milestones)} must be shares of the run, each from 0 to 1")
         if not 0 <= self.warmup_from <= 1 or not 0 <= self.final <= 1:
             raise UserError(f"warmup_from={self.warmup_from} and final={self.final} are shares of lr, from 0 to 1")
 
