@@ -23,6 +23,7 @@ import numpy as np
 from PIL import Image, ImageFile, ImageOps, UnidentifiedImageError
 
 from effdet.data.checks import DataError
+from effdet.pixels import rgb
 
 Policy = Literal["error", "warn"]
 MAX_PIXELS = 178_956_970
@@ -67,7 +68,7 @@ def read_image(
     try:
         with Image.open(path if content is None else io.BytesIO(content)) as image:
             _bound(image, path)
-            if image.format in ("JPEG", "MPO") and _zero_filled(image):
+            if image.format in ("JPEG", "MPO") and zero_filled(image):
                 if policy == "error":
                     raise DataError(f"{path}: cannot be decoded (cut off: the rest of the file is zeros)")
                 _warn_cut_off(path, stacklevel=3)
@@ -168,77 +169,11 @@ def _load_partly(path: Path | str, image: Image.Image) -> None:
             ImageFile.LOAD_TRUNCATED_IMAGES = before
 
 
-def rgb(image: Image.Image) -> Image.Image:
-    """An image of any mode as RGB: the one rule, for files, for images in memory, and for what a server is sent."""
-    if image.mode == "RGB":
-        return image
-    if image.mode.startswith("I") or image.mode == "F":
-        grey = _from_deep(np.asarray(image))
-        return Image.fromarray(np.repeat(grey[:, :, None], 3, axis=2))
-    if image.mode == "La":  # grey multiplied by its alpha; Pillow goes from there to LA only
-        image = image.convert("LA")
-    if image.mode in ("P", "PA", "RGBa") or "transparency" in image.info:
-        # Through RGBA, so that Pillow does not paint the palette's transparent entry by a rule of its own.
-        image = image.convert("RGBA")
-    return image.convert("RGB")
-
-
-def rgb_array(values: np.ndarray) -> np.ndarray:
-    """The same rule for arrays.
-
-    Args:
-        values: (h, w), or (h, w, C) with 1 (grey), 2 (grey, alpha), 3 (RGB) or 4 (RGB, alpha) channels; uint8, uint16, bool,
-            or float in 0…1. Alpha is dropped.
-
-    Returns:
-        (h, w, 3) uint8, contiguous.
-
-    Raises:
-        DataError: another shape or type.
-    """
-    channels = 1 if values.ndim == 2 else values.shape[2] if values.ndim == 3 else 0
-    if channels not in (1, 2, 3, 4) or 0 in values.shape:
-        hint = "; is it (3, H, W)? transpose it" if values.ndim == 3 and values.shape[0] == 3 else ""
-        raise DataError(
-            f"a numpy image must be (H, W, 3) RGB, (H, W, 4) RGB with alpha or (H, W) grey, got {values.shape}{hint}"
-        )
-    values = values.reshape(*values.shape[:2], channels)[:, :, : 1 if channels < 3 else 3]
-    kind, size = values.dtype.kind, values.dtype.itemsize
-    if kind == "b":
-        values = values * np.uint8(255)
-    elif kind == "u" and size == 2:
-        # Grey as it is read from files; of three channels Pillow keeps the upper byte.
-        values = _from_deep(values) if channels < 3 else (values >> 8).astype(np.uint8)
-    elif kind == "f":
-        low, high = (float(values.min()), float(values.max()))
-        if not (low >= 0 and high <= 1):  # NaN fails too
-            raise DataError(
-                f"a float image must lie in 0…1, got {low:.3g}…{high:.3g}: pass it as it was before normalising"
-            )
-        values = _from_deep(values)
-    elif not (kind == "u" and size == 1):
-        raise DataError(
-            f"a numpy image must be uint8, uint16, bool or float in 0…1, got {values.dtype}: convert it first"
-        )
-    return np.ascontiguousarray(np.repeat(values, 3, axis=2) if channels < 3 else values)
-
-
-def _from_deep(values: np.ndarray) -> np.ndarray:
-    """16-bit, 32-bit or float values of any shape -> uint8. Integers above 255 are taken as 16-bit, floats in 0…1 as such."""
-    if values.dtype.kind == "f":
-        values = np.nan_to_num(values.astype(np.float32))
-        scaled = values * 255 if values.size and values.min() >= 0 and values.max() <= 1 else values
-    else:
-        deep = (values.dtype.kind, values.dtype.itemsize) == ("u", 2)  # in either order of its bytes
-        scaled = values / 257 if deep or (values.size > 0 and values.max() > 255) else values
-    return np.clip(np.rint(scaled), 0, 255).astype(np.uint8)
-
-
 def _warn_cut_off(path: Path | str, *, stacklevel: int) -> None:
     warnings.warn(f"{path}: cut off; the missing part is left grey", stacklevel=stacklevel)
 
 
-def _zero_filled(image: Image.Image) -> bool:
+def zero_filled(image: Image.Image) -> bool:
     """Whether a JPEG ends in zeros without its end marker before them: a copy or download whose place was reserved, and
     which libjpeg reads as a grey image without a word."""
     file = getattr(image, "fp", None)

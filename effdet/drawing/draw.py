@@ -12,6 +12,7 @@ from effdet.drawing.colours import Colour, class_colours, ink, lifted, spread
 from effdet.drawing.labels import Label, Rectangle, place
 from effdet.drawing.legend import with_legend
 from effdet.drawing.style import Style, font
+from effdet.pixels import rgb
 from heads.structures import UserError
 
 Picture = Image.Image | np.ndarray
@@ -70,7 +71,7 @@ def draw(
 def as_picture(image: Picture) -> Image.Image:
     """An RGB copy of a PIL picture or of an (H, W, 3) uint8 array (grey (H, W) will do)."""
     if isinstance(image, Image.Image):
-        return image.convert("RGB") if image.mode != "RGB" else image.copy()
+        return rgb(image) if image.mode != "RGB" else image.copy()
     array = np.asarray(image)
     if array.dtype != np.uint8 or array.ndim not in (2, 3) or (array.ndim == 3 and array.shape[2] != 3):
         raise UserError(f"image must be a PIL picture or (H, W, 3) uint8 RGB, got {array.dtype} {array.shape}")

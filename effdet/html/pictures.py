@@ -10,6 +10,7 @@ import numpy as np
 from PIL import Image
 
 from effdet.html.markup import Html, tag
+from effdet.pixels import rgb
 
 
 def image(
@@ -27,7 +28,7 @@ def image(
     if encoding not in ("jpeg", "png"):
         raise ValueError(f"encoding={encoding!r} must be jpeg or png")
     drawn = picture if isinstance(picture, Image.Image) else Image.fromarray(np.asarray(picture))
-    drawn = drawn if drawn.mode in ("RGB", "L") else drawn.convert("RGB")
+    drawn = drawn if drawn.mode in ("RGB", "L") else rgb(drawn)
     scale = longest / max(drawn.size)
     if scale < 1:
         size = (max(1, round(drawn.width * scale)), max(1, round(drawn.height * scale)))

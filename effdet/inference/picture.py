@@ -9,7 +9,8 @@ import numpy as np
 import torch
 from PIL import Image, ImageOps
 
-from effdet.data.images import DECODE_ERRORS, read_image, rgb, rgb_array
+from effdet.data.images import DECODE_ERRORS, read_image, zero_filled
+from effdet.pixels import rgb, rgb_array
 from heads.structures import UserError
 
 PictureLike = str | os.PathLike[str] | Image.Image | np.ndarray | torch.Tensor
@@ -44,6 +45,8 @@ def as_array(picture: Any) -> np.ndarray:
 
 def _from_pil(picture: Image.Image) -> np.ndarray:
     try:
+        if picture.format in ("JPEG", "MPO") and zero_filled(picture):
+            raise OSError("cut off: the rest of the file is zeros")
         return np.array(rgb(ImageOps.exif_transpose(picture)))
     except DECODE_ERRORS as error:  # Pillow reads the pixels of a file when they are first asked for
         name = getattr(picture, "filename", "") or "a PIL picture"

@@ -16,6 +16,7 @@ import torch
 from PIL import Image, ImageDraw, ImageFilter, ImageOps
 from torch import Tensor
 
+from effdet.pixels import rgb
 from effdet.preprocess import Preprocess
 from effdet.weights.statistics import BATCH
 from heads.structures import UserError
@@ -62,9 +63,9 @@ def _normalised(canvases: list[np.ndarray], preprocess: Preprocess) -> Tensor:
 def _array(image: Any) -> np.ndarray:
     if isinstance(image, (str, Path)):
         with Image.open(image) as opened:
-            image = ImageOps.exif_transpose(opened).convert("RGB")
+            image = rgb(ImageOps.exif_transpose(opened))
     if isinstance(image, Image.Image):
-        image = np.asarray(image.convert("RGB"))
+        image = np.asarray(rgb(image))
     if not isinstance(image, np.ndarray) or image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3:
         shape = f" {image.dtype} of shape {image.shape}" if isinstance(image, np.ndarray) else ""
         raise UserError(

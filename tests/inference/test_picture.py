@@ -128,6 +128,18 @@ def test_modes_by_hand():
     assert max(abs(value - 119) for value in pixel("LAB", (127, 128, 128))) <= 2, "L* of 50 is sRGB 119"
 
 
+@pytest.mark.parametrize("mode", ["I", "I;16", "F", "LA", "RGBa"])
+def test_drawings_pages_and_statistics_follow_the_same_rule(mode):
+    from effdet.drawing import draw
+    from effdet.html.pictures import image as html_image
+    from effdet.weights.calibration import _array
+
+    form, pixels = drawn(mode), as_array(drawn(mode))
+    assert (np.asarray(draw(form)) == pixels).all()
+    assert (_array(form) == pixels).all()
+    assert html_image(form, alt="", encoding="png") == html_image(pixels, alt="", encoding="png")
+
+
 @pytest.mark.parametrize("orientation", range(1, 9))
 def test_every_exif_rotation_of_files_and_objects(pixels, tmp_path, orientation):
     image = Image.fromarray(pixels)
@@ -187,6 +199,16 @@ def test_an_object_that_cannot_be_decoded_is_one_line(pixels, tmp_path):
         with pytest.raises(UserError, match=r"a\.png: cannot be decoded \(") as caught:
             as_array(form)
         assert "\n" not in str(caught.value)
+
+
+def test_a_jpeg_whose_rest_is_zeros_is_refused_either_way(pixels, tmp_path):
+    path = tmp_path / "a.jpg"
+    Image.fromarray(pixels).save(path)
+    content = path.read_bytes()
+    path.write_bytes(content[: len(content) // 2] + bytes(len(content) // 2))
+    for form in (path, Image.open(path)):
+        with pytest.raises(UserError, match=r"a\.jpg: cannot be decoded \(cut off: the rest of the file is zeros\)"):
+            as_array(form)
 
 
 @pytest.mark.parametrize(
