@@ -42,6 +42,14 @@ class Fusion(nn.Module):
         positive = torch.relu(self.weights.float())
         return positive / (positive.sum() + _EPS)
 
+    def weights_of(self, shares: Tensor) -> Tensor:
+        """Weights that give these `shares` (inputs,): the way back from :meth:`freeze`."""
+        exact = shares.double()
+        if self.rule == "softmax":
+            return exact.clamp(min=1e-30).log().to(shares.dtype)
+        rest = 1 - exact.sum()  # eps / (eps + sum of the weights)
+        return (exact * (_EPS / rest if rest > 1e-7 else 1.0)).to(shares.dtype)
+
     def freeze(self) -> None:
         """Turn the weights into constants. For prediction alone: the module can't be trained after it."""
         shares = self.shares()

@@ -1,8 +1,8 @@
-"""Images to measure statistics on: the user's, or generated ones where there are none.
+"""Images to measure statistics on: the user's, or the package's own where there are none.
 
-Generated images have what natural ones have and noise lacks: amplitudes that fall with frequency as 1/f (Field, 1987), and
-things that hide each other, of all sizes ("dead leaves", Lee, Mumford and Huang, 2001). They depend on nothing but the size
-of the canvas.
+The package's own, ``calibration.jpg``, are generated: noise whose pixels were optimised until the BatchNorms of EfficientDet-
+Lite0 and Lite1 see in them the means and variances that they see in natural images (``benchmarks/calibration_images.py``). They
+show nothing, and no pixel of a natural image is in them.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from PIL import Image, ImageDraw, ImageFilter, ImageOps
+from PIL import Image, ImageOps
 from torch import Tensor
 
 from effdet.pixels import rgb
@@ -23,9 +23,10 @@ from heads.structures import UserError
 
 Images = Iterable[Any] | Callable[[], Iterable[Any]]
 """Paths, PIL images or (h, w, 3) uint8 RGB arrays of any size; or a function that gives them, called when they are needed."""
-PIXELS = 16 * 320 * 320
-"""Of all generated images together: about a second of a Lite0 on one core."""
-_TEXTURES = 12
+ROWS, COLUMNS, SIDE = 2, 4, 320
+"""Tiles of the package's file, and their side in pixels."""
+LARGEST = 640
+"""Side of the largest canvas that they are brought to: statistics hardly depend on it, time does."""
 
 
 def calibration_batches(images: Images | None, preprocess: Preprocess) -> Iterator[Tensor]:
@@ -75,77 +76,10 @@ def _array(image: Any) -> np.ndarray:
 
 
 def generated(size: tuple[int, int]) -> list[np.ndarray]:
-    """Generated images of (height, width) pixels: as many as :data:`PIXELS` allow, at least 4, at most 32."""
-    count = max(4, min(32, PIXELS // (size[0] * size[1])))
-    rng = np.random.default_rng(0)
-    side = min(max(size), 512)
-    textures = [_fractal(rng, side) for _ in range(_TEXTURES)]
-    images = []
-    for number in range(count):
-        image = _leaves(rng, side, textures) if number % 2 else _noise(rng, textures)
-        images.append(np.asarray(Image.fromarray(image).resize((size[1], size[0]), Image.Resampling.BILINEAR)))
-    return images
-
-
-def _fractal(rng: np.random.Generator, side: int) -> np.ndarray:
-    """(side, side, 3) float32 of mean 0 and deviation 1, amplitude 1/f^a."""
-    frequency = np.fft.fftfreq(side)
-    radius = np.hypot(frequency[:, None], frequency[None])
-    radius[0, 0] = 1 / side
-    spectrum = np.fft.fft2(rng.standard_normal((3, side, side))) / radius ** rng.uniform(0.8, 1.6)
-    spectrum[:, 0, 0] = 0
-    fields = np.real(np.fft.ifft2(spectrum))
-    light, warm, cold = fields / fields.std((1, 2), keepdims=True)
-    colour = rng.uniform(0.05, 0.5)
-    image = np.stack([light + colour * warm, light, light + colour * cold], -1)
-    return (image / image.std()).astype(np.float32)
-
-
-def _texture(rng: np.random.Generator, textures: list[np.ndarray]) -> np.ndarray:
-    texture = textures[rng.integers(len(textures))]
-    shift = tuple(int(value) for value in rng.integers(0, texture.shape[0], 2))
-    texture = np.roll(texture, shift, (0, 1))  # they are periodic
-    return texture if rng.random() < 0.5 else texture.transpose(1, 0, 2)
-
-
-def _noise(rng: np.random.Generator, textures: list[np.ndarray]) -> np.ndarray:
-    mean = (rng.uniform(60, 190, 3) + rng.uniform(60, 190)) / 2
-    return _bytes(mean + rng.uniform(30, 75) * _texture(rng, textures))
-
-
-def _leaves(rng: np.random.Generator, side: int, textures: list[np.ndarray]) -> np.ndarray:
-    """Textured shapes on top of each other, large ones first."""
-    image = Image.fromarray(_noise(rng, textures))
-    sizes = np.sort(side * 0.5 * (rng.uniform(0, 1, int(rng.integers(8, 60))) ** 2 + 0.03))[::-1]
-    slope_y, slope_x = (np.mgrid[0:side, 0:side] / side - 0.5).astype(np.float32)[..., None]
-    for size in sizes:
-        mask = Image.new("L", (side, side))
-        ImageDraw.Draw(mask).polygon(_outline(rng, float(size), side), fill=255)
-        if rng.random() < 0.5:
-            mask = mask.filter(ImageFilter.GaussianBlur(rng.uniform(0.3, 2)))
-        colour = np.clip(rng.uniform(0, 255) + rng.normal(0, 35, 3), 0, 255)
-        shade = rng.normal(0, 40) * slope_x + rng.normal(0, 40) * slope_y
-        pixels = colour + rng.uniform(3, 40) * _texture(rng, textures) + shade
-        image.paste(Image.fromarray(_bytes(pixels)), (0, 0), mask)
-    return np.asarray(image)
-
-
-def _outline(rng: np.random.Generator, size: float, side: int) -> list[tuple[float, float]]:
-    """Corners of an ellipse, a rectangle or a ragged shape, turned and placed anywhere."""
-    flat, kind = rng.uniform(0.3, 1), rng.integers(3)
-    if kind == 0:
-        around = np.linspace(0, 2 * np.pi, 24, endpoint=False)
-        points = np.stack([np.cos(around), flat * np.sin(around)], 1)
-    elif kind == 1:
-        points = np.array([(-1, -flat), (1, -flat), (1, flat), (-1, flat)])
-    else:
-        around = np.sort(rng.uniform(0, 2 * np.pi, int(rng.integers(5, 12))))
-        reach = rng.uniform(0.4, 1, len(around))
-        points = np.stack([reach * np.cos(around), reach * flat * np.sin(around)], 1)
-    angle = rng.uniform(0, np.pi)
-    turn = np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])
-    return [(float(x), float(y)) for x, y in size * points @ turn.T + rng.uniform(0, side, 2)]
-
-
-def _bytes(pixels: np.ndarray) -> np.ndarray:
-    return np.clip(pixels, 0, 255).astype(np.uint8)
+    """The package's own images on a canvas of (height, width) pixels, or one of its aspect with no side over `LARGEST`."""
+    share = min(1.0, LARGEST / max(size))
+    width, height = max(1, round(size[1] * share)), max(1, round(size[0] * share))
+    with Image.open(Path(__file__).with_name("calibration.jpg")) as file:
+        sheet = file.convert("RGB")
+    boxes = [(x, y, x + SIDE, y + SIDE) for y in range(0, ROWS * SIDE, SIDE) for x in range(0, COLUMNS * SIDE, SIDE)]
+    return [np.asarray(sheet.crop(box).resize((width, height), Image.Resampling.BILINEAR)) for box in boxes]

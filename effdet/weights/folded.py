@@ -14,6 +14,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
+from effdet.necks.fusion import Fusion
+
 _MEAN, _VAR = "running_mean", "running_var"
 _HEAD_NORM = re.compile(r"(heads\.\w+\.\w+)\.norms\.(\d+)\.(\w+)$")
 _OWN_EPS = 1e-2
@@ -30,7 +32,9 @@ class Unfolded:
     notes: tuple[str, ...] = ()
 
 
-def unfold(state: Mapping[str, Tensor], own: Mapping[str, Tensor]) -> Unfolded:
+def unfold(
+    state: Mapping[str, Tensor], own: Mapping[str, Tensor], fusions: Mapping[str, Fusion] | None = None
+) -> Unfolded:
     """Give a folded file the BatchNorms that the model has and the file lacks.
 
     Each convolution before such a BatchNorm must have a bias in the file. The detection head shares convolutions over levels
@@ -40,8 +44,12 @@ def unfold(state: Mapping[str, Tensor], own: Mapping[str, Tensor]) -> Unfolded:
     Args:
         state: the file's tensors under our names.
         own: the model's tensors.
+        fusions: of the model's neck, by module name: a folded file holds their shares in place of their weights.
     """
     tensors = dict(state)
+    for name, fusion in (fusions or {}).items():
+        if f"{name}.weights" not in state and (shares := tensors.pop(f"{name}.constant", None)) is not None:
+            tensors[f"{name}.weights"] = fusion.weights_of(shares)
     found: list[str] = []
     heads: dict[str, dict[str, dict[str, str]]] = {}
     for key in own:

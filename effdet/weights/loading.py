@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from backbones.efficientnet import EfficientNet
 from effdet.model import VisionModel
+from effdet.necks.fusion import Fusion
 from effdet.preprocess import Preprocess
 from effdet.weights import names
 from effdet.weights.calibration import Images, calibration_batches
@@ -120,7 +121,8 @@ def load_file(
         stated=conventions,
         row=row,
     )
-    unfolded = unfold(state, own)
+    fusions = {name: layer for name, layer in model.named_modules() if isinstance(layer, Fusion)}
+    unfolded = unfold(state, own, {name: layer for name, layer in fusions.items() if layer.weights is not None})
     state = dict(unfolded.tensors)
     notes = [*file.notes, *unfolded.notes]
     if layout == "effdet" and scope == "model":

@@ -13,6 +13,7 @@ from torch import nn
 import backbones
 from backbones.layers import ConvNormAct
 from effdet.model import VisionModel, build, fold, spec_for
+from effdet.necks.fusion import Fusion
 from effdet.weights import create_model, load, load_weights, save
 from effdet.weights.calibration import generated
 from effdet.weights.folded import shared_over_levels
@@ -94,14 +95,29 @@ def test_identities_of_any_file_get_statistics_and_evaluation_stays() -> None:
     assert stem.running_mean.any() and (stem.running_var != stem.running_var[0]).any()
 
 
-def test_our_own_folded_models_come_back() -> None:
+@pytest.mark.parametrize(
+    ("name", "options"),
+    [
+        ("tf_efficientdet_lite0", {}),
+        ("tf_efficientdet_d0", {"neck": {"repeats": 1}}),
+        (
+            "tf_efficientdet_d0",
+            {"neck": {"repeats": 1, "fusion": "softmax"}, "heads": {"detection": {"separable": False}}},
+        ),
+    ],
+    ids=["lite0", "d0", "softmax, full convolutions"],
+)
+def test_our_own_folded_models_come_back(name: str, options: dict) -> None:
     """`fold(model).state_dict()`: no BatchNorm, a convolution for each level in the heads, constant shares in the neck."""
-    source = trained()
+    source = trained(name, **options)
+    for layer in source.modules():
+        if isinstance(layer, Fusion) and layer.weights is not None:
+            layer.weights.data.uniform_(0.2, 1.5)
     state = fold(source).state_dict()
     assert not any("norm" in key for key in state)
-    target = build(spec_for("tf_efficientdet_lite0", image_size=64))
+    target = build(spec_for(name, image_size=64, **options))
     report = load_weights(target, state, conventions="model")
-    assert report.complete and "generated images" in report.measured
+    assert report.complete and "8 generated images" in report.measured
     assert "head weights solved back from levels" in str(report)
     assert len(report.without_statistics) == sum(isinstance(layer, nn.BatchNorm2d) for layer in source.modules())
     before, after = answer(source), answer(target)
@@ -178,14 +194,11 @@ def test_images_that_are_none(images: list, text: str) -> None:
         load_weights(model, folded_identities(trained()), conventions="model", images=images)
 
 
-def test_generated_images_are_the_same_everywhere_and_natural_in_their_spectrum() -> None:
+def test_the_packages_own_images() -> None:
     images = generated((96, 128))
-    assert len(images) == 32 and {image.shape for image in images} == {(96, 128, 3)}
+    assert len(images) == 8 and {image.shape for image in images} == {(96, 128, 3)}
     assert all(np.array_equal(one, two) for one, two in zip(images, generated((96, 128)), strict=True))
-    assert len(generated((1280, 1280))) == 4
-    power = np.mean([np.abs(np.fft.fft2(image[..., 1] - image[..., 1].mean())) ** 2 for image in images], 0)
-    low, high = power[2:6, 2:6].mean(), power[20:28, 20:28].mean()
-    assert 20 < low / high < 2000  # a natural image's power falls as 1/f²: about 36 between these
+    assert generated((1280, 640))[0].shape == (640, 320, 3)
 
 
 def test_shared_weights_and_gains_of_levels() -> None:

@@ -1,0 +1,21 @@
+import numpy as np
+import torch
+from PIL import Image
+
+from benchmarks.calibration_images import matching, starting_images, write
+from effdet.model import build, spec_for
+from effdet.weights.calibration import COLUMNS, ROWS, SIDE
+
+
+def test_images_come_nearer_to_the_statistics_that_a_network_holds(tmp_path):
+    torch.manual_seed(0)
+    network = build(spec_for(task="detection", phi=-4, num_classes=2, image_size=64)).eval().requires_grad_(False)
+    for layer in network.modules():
+        if isinstance(layer, torch.nn.BatchNorm2d):
+            layer.get_buffer("running_mean").normal_(0, 0.1)
+    start = starting_images(ROWS * COLUMNS, 64)
+    assert start.shape == (8, 3, 64, 64) and start.min() >= 0 and start.max() <= 1
+    images, misfits = matching([network], start, steps=6)
+    assert misfits[-1] < 0.9 * misfits[0]
+    write(np.tile(images, (1, 1, SIDE // 64, SIDE // 64)), tmp_path / "a.jpg")
+    assert Image.open(tmp_path / "a.jpg").size == (COLUMNS * SIDE, ROWS * SIDE)
