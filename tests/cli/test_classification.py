@@ -9,6 +9,7 @@ import yaml
 from PIL import Image
 
 import effdet
+import effdet.training
 from effdet.cli.check import check
 from effdet.cli.errors import ConfigError
 from effdet.cli.words import split_words
@@ -47,6 +48,15 @@ def test_a_training_gives_accuracy_confusion_and_calibration(trained):
     assert model.classes["classification"].names == ("blue", "red")
     assert (model.preprocess.size, model.preprocess.resize) == ((64, 64), "stretch")
     assert (trained / "train_batch.jpg").is_file() and (trained / "predictions.jpg").is_file()
+
+
+def test_the_backbone_trains_once_its_epoch_of_heads_is_over(trained):
+    """Two epochs with head_epochs=1: what the file holds of the backbone is of the second, its statistics too."""
+    saved = effdet.training.read_checkpoint(trained / "checkpoints" / "last.ckpt")["raw_state_dict"]
+    means = [value for name, value in saved.items() if name.startswith("backbone.") and name.endswith("running_mean")]
+    counts = {int(value) for name, value in saved.items() if name.startswith("backbone.") and "num_batches" in name}
+    assert means and all(float(value.abs().max()) > 0 for value in means)
+    assert counts == {2}, "batches of the second epoch"
 
 
 def test_evaluate_agrees_and_a_run_goes_on_by_its_folder_alone(trained):

@@ -86,6 +86,13 @@ def test_devices(data: Path, alone: Path, tmp_path: Path) -> None:
     assert_same(tmp_path / "run", alone)
 
 
+def test_accumulation(data: Path, alone: Path, tmp_path: Path) -> None:
+    """Two batches of two in a step are one of four: the images have unequal numbers of boxes."""
+    more = ["trainer.accumulate_grad_batches=2"]
+    run([sys.executable, PROGRAM, *words(data, tmp_path / "run", batch=2), *more], tmp_path)
+    assert_same(tmp_path / "run", alone)
+
+
 def test_torchrun(data: Path, alone: Path, tmp_path: Path) -> None:
     """With Hydra in the loop; the evaluation over two processes gives the numbers of one."""
     command = [*TORCHRUN, "--standalone", "--nproc-per-node=2", PROGRAM, *words(data, tmp_path / "run", batch=2)]

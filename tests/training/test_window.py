@@ -11,6 +11,8 @@ import torch
 from lightning.pytorch import Callback
 from torch import Tensor, nn
 
+from effdet.model import VisionModel, build, spec_for
+from effdet.model.balance import BalanceSpec
 from effdet.training import fit
 from effdet.training.loader import ResumableLoader
 from effdet.training.settings import EmaSettings, OptimizerSettings
@@ -121,6 +123,61 @@ def test_each_step_has_the_gradient_of_one_batch(
         assert loss == pytest.approx(value, rel=1e-5)
         for mine, other in zip(found, expected, strict=True):
             torch.testing.assert_close(mine, other, rtol=1e-4, atol=1e-6)
+
+
+MODELS: dict[str, dict[str, Any]] = {
+    "detection": {"task": "detection"},
+    "tal": {"task": "detection", "heads": {"detection": {"loss": {"matcher": "tal"}}}},
+    "uncertainty": {"task": "driving", "balance": BalanceSpec("uncertainty")},
+    "auxiliary": {"task": "segmentation", "heads": {"semantic": {"auxiliary": {"level": "C4"}, "loss": {"dice": 1.0}}}},
+}
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_the_gradient_of_real_models(name: str) -> None:
+    """BatchNorm is in evaluation mode: what is left of a batch are the losses, over 20, 2, 0 and 0 boxes an image."""
+    torch.manual_seed(0)
+    model = build(spec_for(phi=-4, num_classes=3, image_size=64, **MODELS[name])).train()
+    for layer in model.modules():
+        layer.training = isinstance(layer, VisionModel)  # auxiliary outputs, and nothing random
+    generator = torch.Generator().manual_seed(1)
+    images, boxes, labels = (
+        torch.randn(4, 3, 64, 64, generator=generator),
+        torch.zeros(4, 20, 4),
+        torch.full((4, 20), -1),
+    )
+    for row, count in enumerate([20, 2, 0, 0]):
+        corner = torch.rand(count, 2, generator=generator) * 40
+        boxes[row, :count] = torch.cat([corner, corner + 8 + torch.rand(count, 2, generator=generator) * 16], 1)
+        labels[row, :count] = torch.randint(0, 3, (count,), generator=generator)
+    mask = torch.randint(0, 3, (4, 64, 64), generator=generator, dtype=torch.uint8)
+    mask[0, 10:], mask[1:3] = 255, 255
+
+    def targets(rows: slice) -> Targets:
+        return Targets(boxes=boxes[rows], labels=labels[rows], semantic=mask[rows])
+
+    def gradient(size: int) -> dict[str, Tensor]:
+        model.zero_grad()
+        parts = [slice(start, start + size) for start in range(0, 4, size)]
+        outputs = model(images[parts[0]])
+        window = counted_step(
+            model, outputs, [targets(part) for part in parts], lambda index: model(images[parts[index]])
+        )
+        assert window is not None
+        for index, part in enumerate(parts):
+            with window.training(index):
+                terms = model.loss(outputs if index == 0 else model(images[part]), targets(part))
+            (torch.stack(list(terms.values())).sum() / len(parts)).backward()
+        return {key: value.grad.clone() for key, value in model.named_parameters() if value.grad is not None}
+
+    model.zero_grad()
+    torch.stack(list(model.loss(model(images), targets(slice(0, 4))).values())).sum().backward()
+    expected = {key: value.grad.clone() for key, value in model.named_parameters() if value.grad is not None}
+    largest = max(float(value.abs().max()) for value in expected.values())
+    for size in (2, 1):
+        for key, value in gradient(size).items():
+            scale = max(float(expected[key].abs().max()), 1e-5 * largest)
+            torch.testing.assert_close(value / scale, expected[key] / scale, rtol=0, atol=3e-3, msg=f"{size} {key}")
 
 
 def test_counting_sees_the_random_choices_of_training_and_leaves_no_trace(tmp_path: Path) -> None:
