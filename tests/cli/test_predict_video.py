@@ -136,6 +136,40 @@ def test_patience_is_seconds(model, tmp_path):
     assert set(found[0.5][:9]).isdisjoint(found[0.5][9:]) and len(set(found[0.5])) == 6
 
 
+def test_frames_that_vanish_are_missed(model, tmp_path, capsys):
+    path = damage(clip(tmp_path / "IMG.0123.mkv", 60, codec="libx264", options={"bf": "0"}), 20)
+    assert predict(model, f"source={path}", f"out={tmp_path}/out") == 0
+    said = capsys.readouterr().err
+    assert "IMG.0123.mkv: " in said and "gaps in time, where frames are missing: 1" in said
+    written = Written(tmp_path / "out")
+    assert (
+        written.times[-1] == pytest.approx(59 / 25) and len(written.drawn("IMG.0123.mp4")) == len(written.frames) < 60
+    )
+
+
+def test_numbers_of_objects_begin_anew_in_each_video(model, tmp_path):
+    for name in "ab":
+        clip(tmp_path / "in" / f"{name}.mp4", 4)
+    assert predict(model, f"source={tmp_path}/in", f"out={tmp_path}/out", "predict.track=true") == 0
+    numbers = {
+        name: {row["track"] for row in Written(tmp_path / "out").rows if name in row["file"]}
+        for name in ("a.mp4", "b.mp4")
+    }
+    assert "1" in numbers["a.mp4"] and numbers["a.mp4"] == numbers["b.mp4"]
+    assert (tmp_path / "out/a.txt").read_bytes() == (tmp_path / "out/b.txt").read_bytes()
+
+
+def test_patience_holds_for_every_third_frame(model, tmp_path):
+    """Out of sight from 0.4 s to 1.2 s: under a second, though the frames that are looked at are 0.12 s apart."""
+    image = np.random.default_rng(0).integers(0, 256, (48, 64, 3), dtype=np.uint8)
+    times = [*range(10), *range(30, 40)]
+    path = clip(tmp_path / "a.mkv", 20, codec="ffv1", pixels="bgr0", times=times, images=[image] * 20)
+    for patience, count in ((1.0, 3), (0.5, 6)):
+        out, more = tmp_path / f"out{patience}", ["predict.every=3", "predict.track=true"]
+        assert predict(model, f"source={path}", f"out={out}", f"predict.track_patience={patience}", *more) == 0
+        assert len({row["track"] for row in Written(out).rows}) == count
+
+
 def test_every_third_frame(model, tmp_path, capsys):
     path = clip(tmp_path / "a.mp4", 10)
     assert predict(model, f"source={path}", f"out={tmp_path}/out", "predict.every=3", "predict.track=true") == 0

@@ -1,7 +1,10 @@
 """Whole jobs with a stand-in detector: what is written, going on after a stop, bad pictures, tracking."""
 
 import csv
+import itertools
 import json
+import tracemalloc
+from contextlib import nullcontext
 from fractions import Fraction
 
 import numpy as np
@@ -9,9 +12,10 @@ import pytest
 from PIL import Image
 
 from effdet.inference import Predictor
-from effdet.inference.jobs import Output, predict_pictures, predict_video
-from effdet.inference.sources import VideoSource, find_pictures
-from effdet.inference.tracking import Tracker
+from effdet.inference.jobs import Output, predict_pictures, predict_video, video
+from effdet.inference.prediction import Prediction
+from effdet.inference.sources import Frame, VideoSource, find_pictures
+from effdet.inference.tracking import Tracker, TrackerSettings
 from effdet.inference.writers import VideoWriter
 from heads.structures import UserError
 from tests.evaluation_fakes import CLASSES, FakeModel, FakeSet
@@ -201,3 +205,40 @@ def test_two_folders_with_files_of_one_name(tmp_path):
     with pytest.raises(UserError, match="ids=name: .*0.png and .*0.* both have the number 0: take ids=running"):
         job(tmp_path / "in", tmp_path / "other", ids="name")
     assert not (tmp_path / "other").exists()
+
+
+class Endless:
+    """A camera; and a detector of it that finds the same three boxes in every frame."""
+
+    source = shown = name = "camera"
+    live, rate, frames, pixel_aspect, every = True, Fraction(25), None, Fraction(1), 1
+    damaged, lost, flawed, gaps = (), 0, 0, 0
+    batch_size = 4
+
+    def __iter__(self):
+        image = np.zeros((8, 8, 3), np.uint8)
+        return (Frame(index, Fraction(index, 25), image) for index in itertools.count())
+
+    def stream(self, pictures, **more):
+        boxes = np.array([[0, 0, 4, 4]] * 3, np.float32) + 10 * np.arange(3)[:, None].astype(np.float32)
+        for image in pictures:
+            yield Prediction(
+                image, boxes, np.full(3, 0.9, np.float32), np.zeros(3, np.int64), classes={"detection": CLASSES}
+            )
+
+
+def test_memory_does_not_grow_with_a_stream(tmp_path, monkeypatch):
+    """Four times the frames, and the same peak; the results of 300 frames are 0.4 MB."""
+    monkeypatch.setattr(video, "progress", lambda total, unit: nullcontext(lambda: None))  # it remembers 1000 frames
+    peaks = []
+    for number, limit in enumerate((10, 100, 400)):
+        camera, out = Endless(), Output(tmp_path / str(number), draw=False)
+        settings = TrackerSettings(patience=1.0, step=0.04)
+        tracemalloc.start()
+        summary = predict_video(camera, camera, out, classes=CLASSES, tracker=Tracker(settings), limit=limit)  # type: ignore[arg-type]
+        peaks.append(tracemalloc.get_traced_memory()[1])
+        tracemalloc.stop()
+        assert (summary.pictures, summary.boxes, summary.tracks) == (limit, 3 * limit, 3)
+    assert peaks[2] < peaks[1] + 60_000
+    assert len(json.loads((tmp_path / "2/predictions.json").read_text())["annotations"]) == 1200
+    assert len((tmp_path / "2/camera.txt").read_text().splitlines()) == 1200
