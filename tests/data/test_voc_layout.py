@@ -6,6 +6,7 @@ import json
 
 import pytest
 
+from effdet.cli.app import OK, main
 from effdet.data import DataError, DataSpec, open_source
 from effdet.data.doctor import examine, repair
 from effdet.data.voc_layout import named
@@ -80,6 +81,10 @@ def test_lists_with_spaces_suffixes_and_flags(put):
     assert stems(opened(root, train_list="dog_train")) == ["IMG 001", "a", "b"]
     with pytest.raises(DataError, match=r"no ImageSets/Main/cat_train.txt"):
         opened(root, train_list="cat_train")
+    out = root / "out"
+    words = ["data=voc", f"data.root={root}", "data.train_list=dog_train", "split=train", "workers=0", f"out={out}"]
+    assert main(["doctor", *words, "image_size=128"]) == OK
+    assert json.loads((out / "doctor.json").read_text())["splits"]["train"] == {"pictures": 3, "boxes": 3}
 
 
 def test_two_files_of_one_name_in_two_folders(put, tmp_path):
