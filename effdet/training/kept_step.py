@@ -44,6 +44,8 @@ class KeptStep:
     """By which fp16 multiplied the loss before its gradient; 1 otherwise."""
     channels_last: bool
     freeze: tuple[str, ...]
+    dropout: dict[str, float]
+    """Probability of each dropout layer in this step, by module name; empty in older files."""
     spec: dict[str, Any]
     """The model's description."""
     weights: dict[str, Tensor]
@@ -85,6 +87,7 @@ def read_kept_step(path: str | Path) -> KeptStep:
             loss_scale=float(values["loss_scale"]),
             channels_last=bool(values["channels_last"]),
             freeze=tuple(map(str, values["freeze"])),
+            dropout={str(name): float(p) for name, p in dict(values.get("dropout", {})).items()},
             spec=dict(json.loads(values["spec"])),
             weights=dict(values["raw_state_dict"]),
             loss=float(values["loss"]),

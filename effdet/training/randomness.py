@@ -37,6 +37,18 @@ def dropouts(module: nn.Module) -> list[_DropoutNd]:
     return [layer for layer in module.modules() if isinstance(layer, _DropoutNd)]
 
 
+def dropout_rates(model: nn.Module) -> dict[str, float]:
+    """Probability of each dropout layer, by module name; a schedule may have moved it from what the model was built with."""
+    return {name: float(layer.p) for name, layer in model.named_modules() if isinstance(layer, _DropoutNd)}
+
+
+def set_dropout_rates(model: nn.Module, rates: Mapping[str, float]) -> None:
+    """Put back what :func:`dropout_rates` gave; layers that `rates` does not name keep theirs."""
+    for name, layer in model.named_modules():
+        if isinstance(layer, _DropoutNd) and name in rates:
+            layer.p = rates[name]
+
+
 @contextmanager
 def without_dropout(model: nn.Module) -> Iterator[None]:
     """Inside, two passes of `model` in training mode are equal: its dropout and stochastic depth are off.

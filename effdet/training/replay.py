@@ -19,6 +19,7 @@ from effdet.model import VisionModel
 from effdet.training.errors import CheckpointError
 from effdet.training.freezing import freeze
 from effdet.training.kept_step import KeptStep
+from effdet.training.randomness import set_dropout_rates
 from effdet.training.window import counted_step
 from effdet.weights.bounds import build_described
 from heads.ranks import Window
@@ -81,6 +82,7 @@ def described_model(kept: KeptStep) -> VisionModel:
     model = build_described(kept.spec, kept.weights, kept.path.name)
     try:
         model.load_state_dict(kept.weights)
+        set_dropout_rates(model, kept.dropout)
     except (RuntimeError, TypeError, AttributeError) as error:
         raise CheckpointError(
             f"{kept.path}: the weights don't fit the model: {' '.join(str(error).split())[:200]}"

@@ -15,6 +15,7 @@ from torch import nn
 from effdet.cli import app
 from effdet.model import build, spec_for
 from effdet.training import fit, read_checkpoint, write_checkpoint
+from effdet.training.callbacks.course import DropoutCourse
 from effdet.training.kept_step import KeptStep, read_kept_step
 from effdet.training.replay import Replay, described_model, replay
 from effdet.training.settings import NonFiniteSettings
@@ -222,3 +223,28 @@ def test_damaged_files(change: dict[str, Any], spoilt: Path, tmp_path: Path) -> 
 def test_no_more_than_some_are_kept(tmp_path: Path) -> None:
     train(tmp_path, detector(), Spoil(WEIGHT, math.nan, 1), nonfinite=NonFiniteSettings(keep=0))
     assert not (tmp_path / "nonfinite").exists()
+
+
+class Masks(Pictures):
+    """The same pictures with masks."""
+
+    def __iter__(self) -> Any:
+        for batch in super().__iter__():
+            semantic = (batch.images[:, 0] > 128).to(torch.uint8)
+            yield replace(batch, targets=Targets(semantic=semantic))
+
+
+def test_dropout_is_that_of_the_step_where_a_schedule_has_moved_it(tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    options = {"semantic": {"dropout": 0.5}}
+    model = build(spec_for(task="segmentation", phi=-4, num_classes=2, image_size=SIZE, heads=options))
+    fit(
+        model,
+        lambda batch_size, rank, world: Masks(batch_size),
+        settings=settings(tmp_path, batch_size=2, trainer={"max_epochs": 2}),
+        draw_batch=None,
+        callbacks=[DropoutCourse("semantic", lambda epoch: 0.1 * (epoch + 1)), Spoil(WEIGHT, math.inf, 2)],
+    )
+    kept = kept_in(tmp_path)
+    assert kept.dropout == {"heads.semantic.dropout": pytest.approx(0.2)}
+    assert described_model(kept).heads["semantic"].dropout.p == pytest.approx(0.2)  # type: ignore[union-attr]

@@ -30,6 +30,7 @@ from torch.optim import Optimizer
 from effdet.training.checkpoints import write_checkpoint
 from effdet.training.errors import NonFiniteError
 from effdet.training.kept_step import KIND, batch_values
+from effdet.training.randomness import dropout_rates
 from effdet.training.seeding import step_seed
 from effdet.training.settings import NonFiniteSettings
 from effdet.training.statistics import RunningStatistics
@@ -165,6 +166,7 @@ class FiniteGuard(Callback):
             "loss_scale": self._scale(),
             "channels_last": module.settings.channels_last,
             "freeze": list(module.freezing.parts),
+            "dropout": dropout_rates(module.model),
             "spec": module.record.get("spec"),
             "loss": float(seen.loss),
             "grad_norm": float(seen.norm),
