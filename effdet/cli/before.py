@@ -16,14 +16,21 @@ USUAL = 100
 """Detections of an image, as COCO counts them."""
 
 
-def decoded(config: Config, train: Source, val: Source) -> Source:
+def decoded(config: Config, train: Source | None, val: Source) -> Source:
     """`val`, whose every image can be decoded.
+
+    Args:
+        config: says what becomes of others.
+        train: looked at as well; None where it has been, before the run was interrupted or by another process.
+        val: the split to evaluate on.
 
     Raises:
         DataError: images of either split cannot be decoded, and ``data.unreadable`` is ``error``; both splits in one.
     """
     policy = _policy(config)
-    found = {"train": (train, cut_off(train)), "val": (val, undecodable(val))}
+    found = {"val": (val, undecodable(val))}
+    if train is not None:
+        found = {"train": (train, cut_off(train)), **found}
     becomes = {
         "train": "what is there of them is learnt from, the rest left blank",
         "val": "they are left out of every evaluation",

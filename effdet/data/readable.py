@@ -20,6 +20,7 @@ from effdet.data.checks import DataError
 from effdet.data.images import Policy
 from effdet.data.parsed_cache import load_arrays, store_arrays
 from effdet.data.records import Source
+from effdet.files import decode_name
 from effdet.hub import cache_folder
 
 TAIL = 64
@@ -104,7 +105,8 @@ def _decode(source: Source, indices: Sequence[int]) -> dict[int, str]:
 
 def _paths(source: Source) -> list[Path] | None:
     """The files of the images; None where an image is not a file of its own (arrays in memory, shards)."""
-    paths = [record.image for record in source.records]
+    table = source.records
+    paths = [table.root / decode_name(name) for name in table.paths]  # records would take seconds to make
     return paths if paths and paths[0].is_file() else None
 
 

@@ -147,6 +147,16 @@ class VisionModule(LightningModule):
         with self._window.training(index) if self._window is not None else nullcontext():
             return self.model.loss(outputs, batch.targets)  # type: ignore[operator]
 
+    def on_train_start(self) -> None:
+        """The rate of the next step by this run's schedule: a checkpoint brings that of the run as it was planned before."""
+        for plan in self.trainer.lr_scheduler_configs:
+            if isinstance(scheduler := plan.scheduler, LambdaLR):
+                shares = [share(scheduler.last_epoch) for share in scheduler.lr_lambdas]
+                rates = [base * share for base, share in zip(scheduler.base_lrs, shares, strict=True)]
+                for group, rate in zip(scheduler.optimizer.param_groups, rates, strict=True):
+                    group["lr"] = rate
+                scheduler._last_lr = rates
+
     def on_train_epoch_start(self) -> None:
         self.loader().seek(self.current_epoch)
 

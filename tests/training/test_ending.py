@@ -243,6 +243,7 @@ def test_callbacks_save_what_was_seen_and_nothing_that_is_configured(tmp_path: P
         "CheckpointSaver": {"best_score", "best_step"},
         "Ema": {"latest_update_step", "updates"},
         "FiniteGuard": {"in_a_row", "skipped"},
+        "StartEvaluation": {"score"},
     }
 
 

@@ -95,7 +95,7 @@ def run(config: Config, words: Words) -> RunResult:
     train, val = open_splits(config, "train", "val", wanted=config.task.needs)
     _describe(train, val)
     val_fingerprint = val.fingerprint()  # of what the set says, whatever of it can be read
-    val = decoded(config, train, val)
+    val = decoded(config, train if is_first() and checkpoint is None else None, val)
     config = following(config, val)
     seed_all(config.seed)
     started = Started(folder.path, checkpoint) if folder is not None else _joined()
