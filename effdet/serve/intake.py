@@ -17,7 +17,7 @@ from PIL import Image, UnidentifiedImageError
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect, Request
 
-from effdet.data.images import DECODE_ERRORS
+from effdet.data.images import DECODE_ERRORS, zero_filled
 from effdet.inference import as_array
 from effdet.serve.refusal import Refusal
 from effdet.serve.settings import ServeSettings
@@ -76,6 +76,8 @@ def decode(data: bytes, settings: ServeSettings) -> np.ndarray:
             413, f"the picture has {width}×{height} pixels, more than {settings.max_pixels:,}: make it smaller"
         )
     try:
+        if image.format == "JPEG" and zero_filled(image):
+            raise Refusal(422, "the picture cannot be decoded (cut off: the rest of the file is zeros)")
         image.load()
         return as_array(image)
     except UserError as error:

@@ -75,6 +75,7 @@ BAD = {
     "empty file": (400, b""),
     "text": (415, b"hello, this is no picture"),
     "truncated": (422, JPEG[: len(JPEG) // 2]),
+    "filled up with zeros": (422, JPEG[: len(JPEG) // 2] + bytes(len(JPEG) // 2)),
     "30,000 x 30,000": (413, png_header(30_000, 30_000)),
     "just too large": (413, png_header(1001, 1000)),
     "too many bytes": (413, b"x" * 200_001),
