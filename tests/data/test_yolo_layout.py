@@ -150,7 +150,7 @@ def test_names_are_text(put):
 
 def test_folders_named_by_key_do_what_the_messages_say(put):
     root = put(["pics/a.png", "pics/b/a.png"], **{"txt/a.txt": "0 .5 .5 .5 .5\n", "txt/b/a.txt": "0 .5 .5 .25 .5\n"})
-    with pytest.raises(DataError, match="no class names: give .* classes.txt, or data.classes"):
+    with pytest.raises(DataError, match="no class names .*: give .* classes.txt, or data.classes"):
         opened(root)
     (root / "classes.txt").write_text("x\n")
     with pytest.raises(DataError, match=r"no data.yaml, images/train or train/images .*data.train_images=DIR"):
