@@ -61,6 +61,8 @@ def predict_pictures(
     with stop_signals(), output.journal([*files, followed], resume=resume) as journal:
         names = distinct_from_others(drawn_as, files, output.folder, journal)
         drawings = dict(zip(files, names, strict=True))
+        maps = [f"{MASKS}/{Path(name).stem}.png" for name in names]
+        masks = dict(zip(files, distinct_from_others(maps, files, output.folder, journal), strict=True))
         offset = journal.offset(files)  # before entries are dropped
         todo = _todo(files, journal, output, predict.batch_size)
         resumed = len(files) - len(todo)
@@ -86,7 +88,8 @@ def predict_pictures(
                 drawing = drawings[file] if output.draw else None
                 with in_one_go(), output.writing():
                     # The line comes first: a drawing without one would be taken for a file of the user's.
-                    journal.add(Entry.of(shown, file, drawing=drawing, image_id=ids[file]))
+                    mask = masks[file] if shown.semantic is not None else None
+                    journal.add(Entry.of(shown, file, drawing=drawing, image_id=ids[file], mask=mask))
                     if drawing is not None:
                         legend = shown.semantic is not None
                         drawn = (
@@ -95,11 +98,8 @@ def predict_pictures(
                             else trails.draw(shown, alpha=output.alpha)
                         )
                         _save(drawn, output.folder / drawing)
-                    if shown.semantic is not None:
-                        _save(
-                            Image.fromarray(shown.semantic_ids()),
-                            output.folder / MASKS / f"{Path(drawings[file]).stem}.png",
-                        )
+                    if mask is not None:
+                        _save(Image.fromarray(shown.semantic_ids()), output.folder / mask)
                 advance()
             if not any(file in journal.entries for file in files):
                 first = next(iter(unreadable.values()), "no pictures")

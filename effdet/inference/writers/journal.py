@@ -38,6 +38,8 @@ class Entry:
     """Seconds since the video's zero."""
     image_id: int | None = None
     """In the tables; None where nobody gave one."""
+    mask: str | None = None
+    """Name of the class map in the output folder."""
 
     @classmethod
     def of(cls, prediction: Prediction, file: str, **more: Any) -> Self:
@@ -239,7 +241,7 @@ def _opened(path: Path, mode: str) -> TextIO:
 
 def _names(value: Mapping[str, Any]) -> list[str]:
     """Files in the output folder that a line stands for."""
-    return [name for name in (*value.get("files", ()), value.get("drawing")) if name]
+    return [name for name in (*value.get("files", ()), value.get("drawing"), value.get("mask")) if name]
 
 
 def _line(value: Mapping[str, Any]) -> str:

@@ -67,6 +67,21 @@ def test_class_maps_and_classes(folder, tmp_path):
     assert written["images"][0]["classes"][0]["name"] == "car" and written["annotations"] == []
 
 
+def test_class_maps_of_other_runs_and_of_the_user_stay(folder, tmp_path):
+    out, other = tmp_path / "out", tmp_path / "other"
+    (out / "masks").mkdir(parents=True)
+    (out / "masks/0.png").write_bytes(b"the user's")
+    job(folder, out, "semantic", draw=False)
+    before = contents(out / "masks")
+    assert before["0.png"] == b"the user's" and {"0_2.png", "1.png"} <= set(before)
+    other.mkdir()
+    Image.new("RGB", (60, 40), (9, 9, 9)).save(other / "1.png")
+    job(other, out, "semantic", draw=False)
+    job(folder, out, "semantic", draw=False)  # its own are replaced under their names
+    after = contents(out / "masks")
+    assert {name: after[name] for name in before} == before and set(after) == {*before, "1_2.png"}
+
+
 def test_ids_by_name_are_a_bare_list(folder, tmp_path):
     job(folder, tmp_path / "out", ids="name", draw=False)
     written = json.loads((tmp_path / "out/predictions.json").read_text())
