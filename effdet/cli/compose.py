@@ -22,7 +22,7 @@ from omegaconf.errors import OmegaConfBaseException
 from effdet.cli.config import Config, leaves
 from effdet.cli.errors import ConfigError, did_you_mean
 from effdet.cli.folder import conf_dir
-from effdet.cli.keys import Key
+from effdet.cli.keys import Key, unreadable
 from effdet.cli.kinds import admits, describe, textual
 from effdet.cli.quoting import expand, quote, shape
 from effdet.cli.schema import Schema
@@ -39,6 +39,8 @@ def compose(name: str, words: Words) -> Config:
         ConfigError: with every problem of the words and of the files they choose.
     """
     require_dir(words.config_dir)
+    if words.config_dir is not None and (faulty := unreadable(words.config_dir)):
+        raise ConfigError(faulty)
     schema = Schema(name, words.config_dir)
     problems = list(words.problems)
     group_words = [word for word in words.words if word.key in schema.groups]

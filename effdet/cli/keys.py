@@ -6,6 +6,7 @@ the quoting (text is quoted, numbers are not).
 
 from __future__ import annotations
 
+import codecs
 import functools
 import re
 from collections.abc import Iterator
@@ -48,6 +49,24 @@ class KeyFile:
     keys: dict[str, Key]
 
 
+def unreadable(folder: Path) -> list[str]:
+    """One line for each configuration file below `folder` that Hydra cannot read: it takes plain UTF-8."""
+    problems = []
+    for path in sorted(folder.rglob("*.yaml")):
+        if not path.is_file():
+            continue
+        content = path.read_bytes()
+        try:
+            content.decode()
+        except UnicodeDecodeError as error:
+            at = error.start
+            problems.append(f"{path}: byte {content[at]:#04x} at position {at} is not UTF-8: save the file as UTF-8")
+            continue
+        if content.startswith(codecs.BOM_UTF8) and b"@package" in content:
+            problems.append(f"{path}: its byte order mark hides the line @package: save the file as UTF-8 without it")
+    return problems
+
+
 def read_keys(path: Path, group: str = "") -> KeyFile:
     """Reads a configuration file of `group` (nothing for a primary one)."""
     state = path.stat()
@@ -57,7 +76,7 @@ def read_keys(path: Path, group: str = "") -> KeyFile:
 @functools.lru_cache(maxsize=512)
 def _read_keys(path: Path, group: str, version: tuple[int, int]) -> KeyFile:
     """`version` is part of the cache's key: in a notebook, files change between two trainings."""
-    text = path.read_text(encoding="utf-8")
+    text = path.read_text(encoding="utf-8-sig")
     lines = text.splitlines()
     package = match[1] if (match := _PACKAGE.search(text)) else group.replace("/", ".")
     package = "" if package == "_global_" else package

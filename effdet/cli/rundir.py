@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import glob
-import os
 import re
 import shutil
 from dataclasses import dataclass
@@ -101,9 +100,9 @@ def make(folder: RunDir, *, overwrite: bool) -> Path:
 
 def write_config(path: Path, text: str) -> None:
     """Write ``config.yaml`` whole or not at all."""
-    temporary = path / f".{CONFIG}.{os.getpid()}.tmp"
-    temporary.write_text(text, encoding="utf-8")
-    os.replace(temporary, path / CONFIG)
+    from effdet.files import write_text
+
+    write_text(path / CONFIG, text)
 
 
 def _claim(parent: Path, stem: str, number: int) -> Path:

@@ -19,6 +19,7 @@ from effdet.cli.search_tables import FrontTable, best_reward
 from effdet.cli.trial import PRELOAD, QUIET, train_words
 from effdet.cli.words import Words
 from effdet.evaluation.results import write_json
+from effdet.files import write_text
 from effdet.model import Architecture, ModelSpec, count_cost, write_model_file
 from effdet.search.algorithms import make_searcher
 from effdet.search.baseline import equal_macs_baseline
@@ -144,7 +145,7 @@ class ArchitectureSearch:
         if best is None:
             raise UserError(f"no candidate could be trained; {self.folder / 'trials'} has their logs")
         front = pareto_front(trials)
-        (self.folder / "pareto.md").write_text(self.table.markdown(front), encoding="utf-8")
+        write_text(self.folder / "pareto.md", self.table.markdown(front))
         plot_front(
             trials, self.folder / "pareto.png", metric=self.metric, cost=f"cost, {self.unit}", target=self.target
         )

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import math
 import os
-import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -13,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from effdet.evaluation.loop import EvaluationResult
+from effdet.files import replacing
 
 
 def write_results(result: EvaluationResult, folder: str | os.PathLike[str]) -> list[Path]:
@@ -34,21 +34,11 @@ def write_results(result: EvaluationResult, folder: str | os.PathLike[str]) -> l
 
 def write_json(path: str | os.PathLike[str], value: Any, *, indent: int | None = None) -> Path:
     """Write strict JSON (NaN and infinities become null) beside `path` and move it there: no reader sees half a file."""
-    path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".tmp")
-    try:
-        with os.fdopen(handle, "w", encoding="utf-8") as file:
-            json.dump(plain(value), file, indent=indent, allow_nan=False, ensure_ascii=False)
-            file.write("\n")
-            file.flush()
-            os.fsync(file.fileno())
-        os.chmod(temporary, 0o666 & ~_umask())  # mkstemp makes private files; results are the user's to share
-        os.replace(temporary, path)
-    except BaseException:
-        Path(temporary).unlink(missing_ok=True)
-        raise
-    return path
+    # Lone surrogates, of file names that are not UTF-8, become the escapes of JSON that read back as the same name.
+    with replacing(path) as partial, partial.open("w", encoding="utf-8", errors="backslashreplace") as file:
+        json.dump(plain(value), file, indent=indent, allow_nan=False, ensure_ascii=False)
+        file.write("\n")
+    return Path(path)
 
 
 def plain(value: Any) -> Any:
@@ -66,9 +56,3 @@ def plain(value: Any) -> Any:
     if isinstance(value, Sequence) and not isinstance(value, str):
         return [plain(entry) for entry in value]
     return value
-
-
-def _umask() -> int:
-    mask = os.umask(0)
-    os.umask(mask)
-    return mask

@@ -24,7 +24,7 @@ def markup(value: Any) -> Html:
         return join(value)
     if isinstance(value, bool) or not isinstance(value, (int, float)):
         # A lone surrogate (a file name that is no UTF-8) could not be written to a file.
-        text = str(value).encode("utf-8", "replace").decode()
+        text = str(value).encode("utf-8", "backslashreplace").decode()
         return Html(html.escape(text))
     return Html(html.escape(format_number(value)))
 

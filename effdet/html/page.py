@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import os
 import re
-import tempfile
-from contextlib import suppress
 from pathlib import Path
 from typing import Any, Self
 
+from effdet.files import write_text
 from effdet.html.blocks import Section, text
 from effdet.html.markup import Html, join, tag
 
@@ -64,19 +62,7 @@ class Page:
 
     def write(self, path: Path | str) -> Path:
         """Writes the document as UTF-8; a page that was there is replaced in one step, never left half written."""
-        path = Path(path)
-        path.parent.mkdir(parents=True, exist_ok=True)
-        handle, partial = tempfile.mkstemp(dir=path.parent, prefix=f".{path.stem}.", suffix=".part")
-        try:
-            with os.fdopen(handle, "w", encoding="utf-8", newline="\n") as file:
-                file.write(self.render())
-            Path(partial).chmod(0o644)  # mkstemp's files are their owner's alone
-            Path(partial).replace(path)
-        except BaseException:
-            with suppress(OSError):
-                Path(partial).unlink()
-            raise
-        return path
+        return write_text(path, self.render())
 
     def _subtitle(self) -> Html | None:
         return None if self.subtitle is None else tag("div", self.subtitle, class_="soft")

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from backbones.scaling import BackboneSpec
+from effdet.files import FileError, read_json, write_text
 from effdet.model.architecture import Architecture, HeadScaling
 from effdet.necks import NeckSpec
 from heads.structures import UserError
@@ -67,12 +68,12 @@ def read_model_file(path: str | os.PathLike[str]) -> Architecture:
         UserError: there is no such file, it is not JSON, or see :func:`from_dict`; one line that names the file.
     """
     path = Path(path)
+    if not path.is_file():
+        raise UserError(f"{path}: no such model file; scale and search write them")
     try:
-        values = json.loads(path.read_text(encoding="utf-8"))
-    except (FileNotFoundError, IsADirectoryError):
-        raise UserError(f"{path}: no such model file; scale and search write them") from None
-    except (json.JSONDecodeError, UnicodeDecodeError) as error:
-        raise UserError(f"{path}: not JSON ({error}); a model file is written by scale or search") from None
+        values = read_json(path)
+    except FileError as error:
+        raise UserError(f"{error}; a model file is written by scale or search") from None
     if not isinstance(values, dict):
         raise UserError(f"{path}: holds no JSON object; a model file has {', '.join(_KEYS)}")
     try:
@@ -83,12 +84,7 @@ def read_model_file(path: str | os.PathLike[str]) -> Architecture:
 
 def write_model_file(path: str | os.PathLike[str], architecture: Architecture) -> Path:
     """Write `architecture` to `path`, whole or not at all; returns the path."""
-    path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    temporary.write_text(json.dumps(to_dict(architecture), indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
-    os.replace(temporary, path)
-    return path
+    return write_text(path, json.dumps(to_dict(architecture), indent=1, ensure_ascii=False) + "\n")
 
 
 def _size(value: Any) -> tuple[int, int]:

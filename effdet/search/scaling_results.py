@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from effdet.evaluation.results import write_json
+from effdet.files import write_text
 from effdet.search.scaling_study import Outcome
 
 COLOURS = {
@@ -63,7 +64,7 @@ def write_study(folder: Path, name: str, outcomes: Sequence[Outcome], metric: st
     table.writeheader()
     for values in rows:
         table.writerow({**values, **{f"seed{seed}": values["scores"].get(str(seed)) for seed in seeds}})
-    paths[1].write_text(text.getvalue(), encoding="utf-8")
+    write_text(paths[1], text.getvalue())
     if any(outcome.scores for outcome in outcomes):
         paths.append(plot(folder / f"{name}.png", outcomes, metric))
     return paths

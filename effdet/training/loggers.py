@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import csv
 import io
-import os
 from collections.abc import Callable, Mapping, Sequence
 from importlib.util import find_spec
 from pathlib import Path
@@ -13,6 +12,7 @@ from typing import Any
 from lightning.pytorch.loggers import Logger
 from lightning.pytorch.utilities import rank_zero_only
 
+from effdet.files import write_text
 from heads.structures import UserError
 
 _FIRST = ("step", "epoch")
@@ -96,13 +96,9 @@ class CsvLogger(Logger):
 
     def _rewrite(self, rows: Sequence[Mapping[str, str]], header: list[str]) -> None:
         """The whole file with another header, atomically."""
-        self.path.parent.mkdir(parents=True, exist_ok=True)
         lines = [header] if header else []
         lines += [[row.get(name, "") for name in header] for row in rows]
-        temporary = self.path.with_name(f".{self.path.name}.tmp")
-        with temporary.open("w", newline="", encoding="utf-8") as file:
-            file.write("".join(map(_line, lines)))
-        os.replace(temporary, self.path)
+        write_text(self.path, "".join(map(_line, lines)))
         self._header = header
 
 

@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from torch import nn
 
+from effdet.files import replacing
 from heads.structures import Batch, Detections
 
 MOST = 16
@@ -106,8 +107,6 @@ def _classes(images: torch.Tensor, weights: torch.Tensor, names: tuple[str | Non
 
 def _save(sheet: Any, path: Path) -> Path:
     """Whole or not at all: it may be looked at while it is written."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.stem}.tmp{path.suffix}")
-    sheet.save(temporary)
-    temporary.replace(path)
+    with replacing(path) as partial:
+        sheet.save(partial)
     return path

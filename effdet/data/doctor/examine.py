@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import time
 from collections import Counter
 from contextlib import suppress
@@ -23,6 +22,7 @@ from effdet.data.doctor.passing import Seen, look_at_all, worker_count
 from effdet.data.doctor.pictures import check_pictures, check_repeats, check_unlisted
 from effdet.data.doctor.reading import Split, all_splits, open_splits
 from effdet.data.spec import DataSpec
+from effdet.files import write_text
 
 FAIL_ON = {"error": ("error",), "warning": ("error", "warning"), "none": ()}
 
@@ -73,18 +73,7 @@ class Diagnosis:
 
     def write_json(self, path: Path) -> Path:
         """Writes :meth:`to_dict`; a file that was there is replaced in one step."""
-        path.parent.mkdir(parents=True, exist_ok=True)
-        partial = path.with_name(f".{path.name}.{os.getpid()}.part")
-        try:
-            partial.write_text(
-                json.dumps(self.to_dict(), indent=1, ensure_ascii=False) + "\n", encoding="utf-8", errors="replace"
-            )
-            partial.replace(path)
-        except BaseException:
-            with suppress(OSError):
-                partial.unlink()
-            raise
-        return path
+        return write_text(path, json.dumps(self.to_dict(), indent=1, ensure_ascii=False) + "\n")
 
 
 def examine(

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
-import tempfile
 import zipfile
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
@@ -16,6 +14,7 @@ import numpy as np
 from effdet.evaluation.statistics.bootstrap import Statistic
 from effdet.evaluation.statistics.boxes import Matches
 from effdet.evaluation.statistics.samples import BoxStatistic, ClassStatistic, MapStatistic
+from effdet.files import replacing
 from heads.structures import UserError
 
 FILE = "statistics.npz"
@@ -58,16 +57,8 @@ def write_statistics(path: Path, recorded: Recorded) -> Path:
         rest = {name: value for name, value in values.items() if not isinstance(value, np.ndarray)}
         heads[head] = {"kind": kind, "values": rest, "pictures": list(recorded.pictures[head])}
     about = json.dumps({"format": FORMAT, "identity": asdict(recorded.identity), "heads": heads})
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".tmp")
-    try:
-        with os.fdopen(handle, "wb") as file:
-            np.savez_compressed(file, about=np.array(about), **arrays)  # type: ignore[arg-type]
-        Path(temporary).chmod(0o644)
-        os.replace(temporary, path)
-    except BaseException:
-        Path(temporary).unlink(missing_ok=True)
-        raise
+    with replacing(path) as partial, partial.open("wb") as file:
+        np.savez_compressed(file, about=np.array(about), **arrays)  # type: ignore[arg-type]
     return path
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from effdet.export.formats import WriteJob
 from effdet.export.program import export_program, quiet
+from effdet.files import write_bytes, write_text
 
 
 def write(job: WriteJob) -> None:
@@ -16,5 +17,5 @@ def write(job: WriteJob) -> None:
     program = export_program(job.graph, job.info)
     with quiet():
         lowered = to_edge_transform_and_lower(program, partitioner=[XnnpackPartitioner()]).to_executorch()
-    job.path.write_bytes(lowered.buffer)
-    job.path.with_suffix(".json").write_text(job.info.to_json(), encoding="utf-8")
+    write_bytes(job.path, lowered.buffer)
+    write_text(job.path.with_suffix(".json"), job.info.to_json())

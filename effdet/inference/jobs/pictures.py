@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 from pathlib import Path
 
 from PIL import Image
 
-from effdet.files import distinct_names, refuse_overwriting, shown
+from effdet.files import distinct_names, refuse_overwriting, replacing, shown
 from effdet.inference.jobs.output import Output, StreamPredictor, Summary, distinct_from_others, progress
 from effdet.inference.jobs.stopping import always, in_one_go, stop_signals
 from effdet.inference.picture import PictureLike
@@ -152,13 +151,11 @@ def _tracked(prediction: Prediction, tracker: Tracker) -> Prediction:
 
 def _save(picture: Image.Image, path: Path) -> None:
     """Whole or not at all: what is there is taken for done."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_name(f".{path.name}.part")
-    if path.suffix == ".png":
-        picture.save(part, "PNG")
-    else:
-        picture.save(part, "JPEG", quality=92)
-    os.replace(part, path)
+    with replacing(path) as part:
+        if path.suffix == ".png":
+            picture.save(part, "PNG")
+        else:
+            picture.save(part, "JPEG", quality=92)
 
 
 def _refuse_overwriting(pictures: Sequence[Path], drawings: dict[str, str], output: Output) -> None:
