@@ -18,8 +18,8 @@ import numpy as np
 from effdet.data.checks import Findings
 from effdet.data.parsed_cache import Arrays, cached_arrays
 from effdet.data.records import encode_names
-from effdet.data.scalars import flag, number, truth
 from effdet.files import FileError, decode_name, read_json
+from effdet.files.scalars import flag, number, truth
 from heads.structures import ClassTable
 
 CLASSES = ClassTable.of(

@@ -15,8 +15,8 @@ from effdet.data.parsed_cache import Arrays, cached_arrays
 from effdet.data.placeholders import without_placeholders
 from effdet.data.records import encode_names
 from effdet.data.rle import hull
-from effdet.data.scalars import flag, number, truth, whole
 from effdet.files import decode_name
+from effdet.files.scalars import flag, number, truth, whole
 from heads.structures import ClassTable
 
 

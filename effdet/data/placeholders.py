@@ -17,8 +17,8 @@ from pathlib import Path
 from typing import Any
 
 from effdet.data.checks import Findings
-from effdet.data.scalars import whole
 from effdet.files import FileError, read_json
+from effdet.files.scalars import whole
 
 BACKGROUND = frozenset({"background", "_background_", "__background__", "__ignore__", "_ignore_"})
 

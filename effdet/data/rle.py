@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from effdet.data.scalars import number, whole
+from effdet.files.scalars import number, whole
 
 Box = tuple[float, float, float, float]
 

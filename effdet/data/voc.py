@@ -22,10 +22,10 @@ from effdet.data.boxes import Parsed, assemble
 from effdet.data.checks import Findings, check_names
 from effdet.data.listing import images_below
 from effdet.data.records import RecordTable, Source
-from effdet.data.scalars import flag, number, truth, whole
 from effdet.data.spec import DataSpec
 from effdet.data.voc_layout import Layout, annotation_folders, layout, xml_files
 from effdet.files import FileError, decode_text
+from effdet.files.scalars import flag, number, truth, whole
 from heads.structures import ClassTable
 
 CORNERS = ("xmin", "ymin", "xmax", "ymax")

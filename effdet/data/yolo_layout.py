@@ -16,8 +16,8 @@ import yaml
 from effdet.data.checks import DataError, Findings, MissingSplit, check_names
 from effdet.data.listing import images_below, lines_of, text_of
 from effdet.data.places import ImageFinder, find
-from effdet.data.scalars import whole
 from effdet.data.spec import SPLIT_FOLDERS, DataSpec, inside
+from effdet.files.scalars import whole
 
 YAMLS = ("data.yaml", "data.yml", "dataset.yaml", "dataset.yml")
 NOTHING = ("", "~", "null", "none")

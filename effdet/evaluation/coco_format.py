@@ -1,14 +1,14 @@
 """COCO ground truth and results: read, checked and copied into one plain form that every backend takes alike.
 
 What real files hold and what evaluators silently make of it is settled here, once: annotation id 0 (pycocotools counts a box
-matched to it as unmatched), repeated annotation ids, a missing `area` or `iscrowd`, text or gappy picture and category ids,
-boxes that are not finite. Ids are renumbered from 1 in sorted order, the order in which pycocotools walks pictures and
+matched to it as unmatched), repeated annotation ids, a missing `area` or `iscrowd`, numbers and truth values as text
+(``"iscrowd": "0"``; ids ``"7"`` in one file and ``7`` in the other), text or gappy picture and category ids, boxes that are
+not finite. Ids are renumbered from 1 in sorted order, the order in which pycocotools walks pictures and
 categories, so that ties in score fall the same way.
 """
 
 from __future__ import annotations
 
-import json
 import math
 import os
 import warnings
@@ -17,6 +17,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
+from effdet.files import read_json as read_json_file
+from effdet.files.scalars import flag, whole
 from heads.structures import UserError
 
 Json = str | os.PathLike[str] | Mapping[str, Any] | Sequence[Mapping[str, Any]]
@@ -43,14 +47,13 @@ def read_json(value: Json, *, what: str) -> Any:
     if not isinstance(value, (str, os.PathLike)):
         return value
     path = Path(value).expanduser()
+    if not path.is_file():
+        reason = f"{path} is a folder, a JSON file is needed" if path.is_dir() else f"there is no file {path}"
+        raise UserError(f"{what}: {reason}")
     try:
-        return json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise UserError(f"{what}: there is no file {path}") from None
-    except IsADirectoryError:
-        raise UserError(f"{what}: {path} is a folder, a JSON file is needed") from None
-    except (UnicodeDecodeError, json.JSONDecodeError) as error:
-        raise UserError(f"{what}: {path} is not valid JSON ({error})") from None
+        return read_json_file(path)
+    except UserError as error:
+        raise UserError(f"{what}: {error}") from None
 
 
 def evaluand(annotations: Json, predictions: Json) -> Evaluand:
@@ -67,26 +70,26 @@ def evaluand(annotations: Json, predictions: Json) -> Evaluand:
     if not isinstance(results, Sequence) or isinstance(results, str):
         raise UserError("predictions must be a list of COCO results (image_id, category_id, bbox, score)")
 
-    images = _renumbered(dataset["images"], "annotations: images")
-    categories = _renumbered(dataset["categories"], "annotations: categories")
+    images = Numbering(dataset["images"], "annotations: images")
+    categories = Numbering(dataset["categories"], "annotations: categories")
     truth = _truth(dataset.get("annotations") or [], images, categories)
     by_id = {category.get("id"): category for category in dataset["categories"]}
-    names = _unique_names([(by_id[key].get("name"), key) for key in categories])
-    counts = [0] * len(categories)
+    names = _unique_names([(by_id[own].get("name"), own) for own in categories.own])
+    counts = [0] * len(categories.own)
     for annotation in truth:
         counts[annotation["category_id"] - 1] += not annotation["iscrowd"]
     return Evaluand(
-        images=[{"id": number} for number in images.values()],
-        categories=[{"id": number, "name": name} for number, name in zip(categories.values(), names, strict=True)],
+        images=[{"id": place} for place in range(1, len(images.own) + 1)],
+        categories=[{"id": place, "name": name} for place, name in enumerate(names, start=1)],
         truth=truth,
         results=_results(results, images, categories),
         names=names,
         counts=counts,
-        image_ids=list(images),
+        image_ids=images.own,
     )
 
 
-def _truth(annotations: Sequence[Mapping[str, Any]], images: dict, categories: dict) -> list[dict[str, Any]]:
+def _truth(annotations: Sequence[Mapping[str, Any]], images: Numbering, categories: Numbering) -> list[dict[str, Any]]:
     rows, strays = [], 0
     for index, annotation in enumerate(annotations):
         where = f"annotations[{index}] (id {annotation.get('id')!r})"
@@ -97,14 +100,15 @@ def _truth(annotations: Sequence[Mapping[str, Any]], images: dict, categories: d
         box = _box(annotation, where)
         area = annotation.get("area")
         area = box[2] * box[3] if area is None else _number(area, f"{where}: area")
-        crowd = int(bool(annotation.get("iscrowd", 0)))
+        crowd = annotation.get("iscrowd")
+        crowd = int(crowd if isinstance(crowd, np.generic) else flag(crowd))
         rows.append(_row(len(rows) + 1, image, category, box, area) | {"iscrowd": crowd})
     if strays:
         warnings.warn(f"{strays} annotations name a picture or category that the file lacks: left out", stacklevel=4)
     return rows
 
 
-def _results(results: Sequence[Mapping[str, Any]], images: dict, categories: dict) -> list[dict[str, Any]]:
+def _results(results: Sequence[Mapping[str, Any]], images: Numbering, categories: Numbering) -> list[dict[str, Any]]:
     rows, strays = [], []
     for index, result in enumerate(results):
         where = f"predictions[{index}]"
@@ -113,7 +117,7 @@ def _results(results: Sequence[Mapping[str, Any]], images: dict, categories: dic
         image = images.get(result.get("image_id"))
         if image is None:
             raise UserError(
-                f"{where} has image_id {result.get('image_id')!r}, which is not among the {len(images)} pictures of the "
+                f"{where} has image_id {result.get('image_id')!r}, which is not among the {len(images.own)} pictures of the "
                 "annotations: evaluate against the split that was predicted"
             )
         box = _box(result, where)
@@ -134,20 +138,50 @@ def _results(results: Sequence[Mapping[str, Any]], images: dict, categories: dic
     return rows
 
 
-def _row(number: int, image: int, category: int, box: list[float], area: float) -> dict[str, Any]:
-    return {"id": number, "image_id": image, "category_id": category, "bbox": box, "area": area}
+def _row(place: int, image: int, category: int, box: list[float], area: float) -> dict[str, Any]:
+    return {"id": place, "image_id": image, "category_id": category, "bbox": box, "area": area}
 
 
-def _renumbered(entries: Sequence[Mapping[str, Any]], what: str) -> dict[Any, int]:
-    """Own id -> 1…N in sorted order."""
-    if any(not isinstance(entry, Mapping) or "id" not in entry for entry in entries):
-        raise UserError(f"{what}: every entry needs an 'id'")
-    ids = {entry["id"] for entry in entries}
-    try:
-        ordered = sorted(ids)
-    except TypeError:  # numbers and texts mixed
-        ordered = sorted(ids, key=str)
-    return {own: number for number, own in enumerate(ordered, start=1)}
+class Numbering:
+    """The numbers 1…N of the entries of a list, by their own ids in sorted order.
+
+    Ids that are whole numbers in any form are one id (``7``, ``7.0``, ``"7"``), as everywhere in annotation files; but not
+    where that would make two entries one (texts such as ``"007"`` and ``"7"``): there each id is taken as it stands.
+
+    Args:
+        entries: ``images`` or ``categories``.
+        what: names them in errors.
+
+    Raises:
+        UserError: an entry has no id.
+    """
+
+    def __init__(self, entries: Sequence[Mapping[str, Any]], what: str) -> None:
+        if any(not isinstance(entry, Mapping) or "id" not in entry for entry in entries):
+            raise UserError(f"{what}: every entry needs an 'id'")
+        ids = dict.fromkeys(entry["id"] for entry in entries)
+        self._exact = len({self._whole(own) for own in ids}) < len(ids)
+        owns = {self._key(own): own for own in ids}
+        try:
+            ordered = sorted(owns)
+        except TypeError:  # numbers and texts mixed
+            ordered = sorted(owns, key=str)
+        self.own = [owns[key] for key in ordered]
+        """The entries' ids as the file has them, in the order of their numbers."""
+        self._numbers = {key: place for place, key in enumerate(ordered, start=1)}
+
+    def get(self, own: Any) -> int | None:
+        """The number of the entry with this id; None where there is none."""
+        found = self._numbers.get(own)  # at once for nearly all of a large file's rows
+        return self._numbers.get(self._key(own)) if found is None else found
+
+    def _key(self, own: Any) -> Any:
+        return own if self._exact else self._whole(own)
+
+    @staticmethod
+    def _whole(own: Any) -> Any:
+        found = whole(own)
+        return own if found is None else found
 
 
 def _box(entry: Mapping[str, Any], where: str) -> list[float]:
@@ -180,5 +214,5 @@ def _unique_names(pairs: list[tuple[Any, Any]]) -> list[str]:
     return [name if names.count(name) == 1 else f"{name} ({key})" for name, (_, key) in zip(names, pairs, strict=True)]
 
 
-def _some(ids: Mapping[Any, int]) -> str:
-    return ", ".join(repr(key) for key in list(ids)[:5]) + (", …" if len(ids) > 5 else "")
+def _some(ids: Numbering) -> str:
+    return ", ".join(repr(own) for own in ids.own[:5]) + (", …" if len(ids.own) > 5 else "")

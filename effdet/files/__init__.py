@@ -5,6 +5,7 @@
 | hidden files and folders are skipped when a folder is listed | :func:`is_hidden`, :func:`walk` |
 | what Pillow decodes by its name is an image, in folders too; what is skipped is counted | :func:`is_image`, :func:`walk` |
 | text is UTF-8, or UTF-16 with a byte order mark; anything else is one error with file, byte and fix | :func:`read_text` |
+| truth values, numbers and whole numbers are read in whatever type a tool gave them | :mod:`effdet.files.scalars` |
 | a file name is bytes: one that is not UTF-8 is read, and printable where it is shown | :func:`encode_name`, :func:`shown` |
 | the identity of a file is its path, never its bare name | :func:`distinct_names` |
 | a file is written whole or not at all, and never over a file of the user's | :func:`replacing`, :func:`refuse_overwriting` |

@@ -248,6 +248,41 @@ def test_missing_area_crowd_and_text_ids():
         assert list(found["per_class"]) == ["x (1)", "x (2)", "5"]
 
 
+def test_scalars_as_text_mean_what_they_mean_in_every_reader():
+    """One box found, one missed: AP .5049… by 51 of 101 recall points; ``bool("0")`` would make both crowds, AP -1."""
+    annotations = {
+        "images": [{"id": "7"}],
+        "categories": [{"id": "1", "name": "x"}],
+        "annotations": [
+            {"id": "1", "image_id": "7", "category_id": "1", "bbox": ["0", "0", "20", "20"], "iscrowd": "0"},
+            {"id": "2", "image_id": 7.0, "category_id": 1, "bbox": [50, 50, 20, 20], "iscrowd": "false"},
+            {"id": "3", "image_id": 7, "category_id": 1, "bbox": [90, 90, 20, 20], "iscrowd": "1"},
+            {"id": "4", "image_id": 7, "category_id": 1, "bbox": [130, 90, 20, 20], "iscrowd": np.int64(1)},
+        ],
+    }
+    found = coco_metrics(annotations, [result(7, 1, [0, 0, 20, 20], 1), result("7", "1", [90, 90, 20, 20], 0.9)])
+    assert found["AP"] == pytest.approx(51 / 101)
+    assert found["per_class"]["x"]["boxes"] == 2
+
+
+def test_ids_that_differ_as_text_alone_stay_apart():
+    annotations = {
+        "images": [{"id": "7"}, {"id": "007"}],
+        "categories": [{"id": 1, "name": "x"}],
+        "annotations": [
+            {"id": n, "image_id": own, "category_id": 1, "bbox": [0, 0, 9, 9]} for n, own in ((1, "7"), (2, "007"))
+        ],
+    }
+    assert coco_metrics(annotations, [result("007", 1, [0, 0, 9, 9], 1)])["AR1"] == pytest.approx(0.5)
+
+
+@pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16"])
+def test_json_in_the_encodings_of_every_reader(encoding, tmp_path):
+    (tmp_path / "gt.json").write_text(json.dumps(truth_of([(1, 1, [0, 0, 10, 10])])), encoding=encoding)
+    (tmp_path / "dt.json").write_text(json.dumps([result(1, 1, [0, 0, 10, 10], 1)]), encoding=encoding)
+    assert coco_metrics(tmp_path / "gt.json", tmp_path / "dt.json")["AP"] == pytest.approx(1)
+
+
 def test_at_most_100_detections_of_a_class_and_picture_count():
     annotations = truth_of([(1, 1, [0, 0, 10, 10])])
     noise = [result(1, 1, [300, 300, 5, 5], 0.5 + n / 1000) for n in range(100)]
@@ -304,7 +339,7 @@ def test_bad_arguments(tmp_path):
     with pytest.raises(UserError, match="there is no file"):
         coco_metrics(tmp_path / "none.json", [])
     (tmp_path / "broken.json").write_text("{")
-    with pytest.raises(UserError, match="is not valid JSON"):
+    with pytest.raises(UserError, match=r"predictions: .*broken.json: not JSON"):
         coco_metrics(annotations, tmp_path / "broken.json")
     with pytest.raises(UserError, match="backend must be one of pycocotools, hotcoco, faster-coco-eval, got 'coco'"):
         coco_metrics(annotations, [], backend="coco")

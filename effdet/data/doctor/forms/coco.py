@@ -14,8 +14,8 @@ from effdet.data.coco_json import box_of, called, load_json, stated_size
 from effdet.data.coco_layout import find_annotations
 from effdet.data.doctor.issues import Issues
 from effdet.data.rle import hull, points, runs
-from effdet.data.scalars import flag, number, truth, whole
 from effdet.data.spec import DataSpec
+from effdet.files.scalars import flag, number, truth, whole
 
 HULL = 3.0
 """Pixels by which a box may differ from its polygon's hull, beside a twentieth of its size."""

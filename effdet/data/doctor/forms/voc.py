@@ -6,11 +6,11 @@ from pathlib import Path, PurePosixPath
 
 from effdet.data.checks import Findings
 from effdet.data.doctor.issues import Issues
-from effdet.data.scalars import number
 from effdet.data.spec import DataSpec
 from effdet.data.voc import ImageNames, read_xml
 from effdet.data.voc_layout import Layout, layout, xml_files
 from effdet.files import FileError
+from effdet.files.scalars import number
 
 
 def check_voc(spec: DataSpec, issues: Issues) -> None:

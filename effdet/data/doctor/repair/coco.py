@@ -20,9 +20,9 @@ from effdet.data.doctor.repair.places import Places
 from effdet.data.doctor.repair.verdict import Verdict
 from effdet.data.images import image_sizes
 from effdet.data.placeholders import without_placeholders
-from effdet.data.scalars import flag, number, truth, whole
 from effdet.data.spec import DataSpec
 from effdet.files import decode_name
+from effdet.files.scalars import flag, number, truth, whole
 
 
 def repair_coco(splits: Sequence[Split], verdict: Verdict, out: Path) -> None:

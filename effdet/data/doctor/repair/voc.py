@@ -11,10 +11,10 @@ from effdet.data.doctor.reading import Split
 from effdet.data.doctor.repair.places import Places
 from effdet.data.doctor.repair.verdict import Verdict
 from effdet.data.images import image_sizes
-from effdet.data.scalars import number, whole
 from effdet.data.voc import ImageNames, read_xml
 from effdet.data.voc_layout import Layout, annotation_folders, layout, xml_files
 from effdet.files import FileError, shown
+from effdet.files.scalars import number, whole
 
 
 def repair_voc(splits: Sequence[Split], verdict: Verdict, out: Path) -> None:

@@ -6,7 +6,7 @@ import math
 
 import pytest
 
-from effdet.data.scalars import flag, number, truth, whole
+from effdet.files.scalars import flag, number, truth, whole
 
 
 @pytest.mark.parametrize(

@@ -1,7 +1,7 @@
 """Scalars of annotation files, whatever type a tool gave them: one rule for whole numbers, one for numbers, one for truth.
 
 Tools write the same value in many ways: ``"iscrowd": "0"``, ``"image_id": "17"``, ``"id": 3.0``, ``<difficult>True``.
-``bool("0")`` is True, so no reader may ask Python. Every reader, the doctor's checks and its repair ask this file.
+``bool("0")`` is True, so no reader may ask Python. Every reader, the doctor's checks, its repair and evaluation ask this file.
 """
 
 from __future__ import annotations
