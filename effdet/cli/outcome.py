@@ -10,6 +10,13 @@ ROUNDING = 1e-4
 """Differences below are not worth a warning."""
 
 
+def best_of(result: FitResult, path: str | Path) -> str:
+    """Such as ``best: 0.6430 in checkpoints/best.ckpt``, and what that file is where nothing could be measured."""
+    if result.best_score is None:
+        return f"best: not known, since nothing in val measures {result.monitor}; the newest weights are in {path}"
+    return f"best: {result.best_score:.4f} in {path}"
+
+
 def from_start_to_best(result: FitResult) -> str | None:
     """Such as ``AP: 0.6000 at the start -> 0.6430 at best``; None where the start was not evaluated."""
     if result.start_score is None or result.best_score is None:

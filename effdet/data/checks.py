@@ -100,7 +100,8 @@ class Findings:
         if not errors:
             return
         if len(errors) == 1:
-            raise DataError(f"{title}: {errors[0]}")
+            text = str(errors[0])
+            raise DataError(text if text.startswith(f"{title}: ") else f"{title}: {text}")
         counts = Counter(finding.kind for finding in errors)
         kinds = ", ".join(f"{count} × {kind}" for kind, count in counts.most_common())
         lines = [f"{title}: {len(errors)} problems ({kinds})"]

@@ -257,7 +257,8 @@ class Source:
     def coco(self) -> dict[str, Any]:
         """The ground truth of the boxes as a COCO dict with the set's own image and category ids.
 
-        Boxes stand as the set gives them, but for those that leave the picture by more than a pixel: these are clipped.
+        Boxes stand as the set gives them, but for those that leave the image by more than rounding (:func:`counted_boxes`):
+        these are clipped.
         Boxes without any area are left out (and were warned of). Annotation ids are the set's own, unless one of them
         is 0, which pycocotools takes for "unmatched" (perfect boxes then score 0), or occurs twice: then they count
         up from 1. Pictures of a mixed set that label no boxes are left out.
@@ -308,15 +309,21 @@ class Source:
         return digest.hexdigest()
 
 
+VISIBLE = 0.95
+"""COCO's highest IoU threshold: a box of which less lies inside its image could not be found at it by a clipped one."""
+
+
 def counted_boxes(table: RecordTable) -> np.ndarray:
-    """(N, 4) float64 xywh: each box as given, or clipped where it leaves the picture by more than a pixel."""
+    """(N, 4) float64 xywh: each box as given (rounding is no fault), or clipped where it leaves the image by more than a
+    pixel, or where so much of a small box lies outside that no box inside the image reaches COCO's highest threshold."""
     corners = xyxy(table.bbox)
     limits = np.repeat(table.sizes[:, ::-1], np.diff(table.starts), axis=0)
     limits = np.concatenate([limits, limits], axis=1)
-    outside = np.any((corners < -1) | (corners > limits + 1), axis=1)
     clipped = np.clip(corners, 0, limits)
     clipped[:, 2:] -= clipped[:, :2]
-    return np.where(outside[:, None], clipped, table.bbox)
+    outside = np.any((corners < -1) | (corners > limits + 1), axis=1)
+    hidden = clipped[:, 2] * clipped[:, 3] < VISIBLE * table.bbox[:, 2] * table.bbox[:, 3]
+    return np.where((outside | hidden)[:, None], clipped, table.bbox)
 
 
 def xyxy(bbox: np.ndarray) -> np.ndarray:

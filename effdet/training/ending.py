@@ -9,6 +9,7 @@ from typing import Any
 from effdet.training.callbacks.early_stopping import EarlyStopping
 from effdet.training.callbacks.limits import SECONDS
 from effdet.training.callbacks.saver import CheckpointSaver
+from effdet.training.monitor import measured
 from effdet.training.position import Position
 from effdet.training.settings import FitSettings
 
@@ -56,4 +57,5 @@ def ended(checkpoint: Mapping[str, Any], settings: FitSettings) -> Ended | None:
     else:
         return None
     best = states.get(CheckpointSaver.__name__, {}).get("best_score")
+    best = None if best is None else measured(best)
     return Ended(reason, steps, epochs + (place.batch > 0), dict(checkpoint.get("metrics", {})), best, advice)

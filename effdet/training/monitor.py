@@ -9,6 +9,8 @@ from heads.structures import UserError
 
 BY_HEAD = {"detection": "AP", "semantic": "mIoU", "classification": "top1", "embedding": "recall@1"}
 """What a head is judged by where nothing is said."""
+NOT_MEASURED = -1.0
+"""What COCO's evaluation gives where there is no truth to measure a metric on; no metric of ours is below 0."""
 
 
 def monitored(chosen: Sequence[str], heads: Sequence[str]) -> tuple[str, ...]:
@@ -42,8 +44,17 @@ def with_mean(metrics: Mapping[str, Any], names: Sequence[str]) -> dict[str, Any
     if missing := [name for name in names if name not in metrics]:
         known = ", ".join(name for name, value in metrics.items() if isinstance(value, (int, float)))
         raise UserError(f"monitor: {missing[0]} is not among the metrics of the evaluation: {known or 'none'}")
-    # COCO's -1 says that there was nothing to find: it counts as nothing found.
-    return {**metrics, monitor_name(names): sum(max(float(metrics[name]), 0.0) for name in names) / len(names)}
+    # COCO's -1 says that there was nothing to find: it counts as nothing found, unless that holds for all.
+    values = [float(metrics[name]) for name in names]
+    if all(measured(value) is None for value in values):
+        return {**metrics, monitor_name(names): NOT_MEASURED}
+    return {**metrics, monitor_name(names): sum(max(value, 0.0) for value in values) / len(names)}
+
+
+def measured(score: Any) -> float | None:
+    """A metric as a score to compare; None where nothing was measured: NaN, or COCO's -1 for a set without any truth."""
+    value = float(score)
+    return None if value != value or value == NOT_MEASURED else value
 
 
 def is_number(value: Any) -> bool:

@@ -4,7 +4,7 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
-from effdet.cli.outcome import from_start_to_best, made_worse
+from effdet.cli.outcome import best_of, from_start_to_best, made_worse
 from effdet.training.settings import FitSettings, OptimizerSettings
 
 
@@ -21,6 +21,12 @@ def test_better():
     assert made_worse(result(0.6, 0.643), settings(), "a.tflite") is None
     assert made_worse(result(0.6, 0.6), settings(), "a.tflite") is None
     assert made_worse(result(2.0, 1.5), settings("min"), "a.tflite") is None
+
+
+def test_where_nothing_was_measured_no_number_is_shown():
+    assert best_of(result(None, 0.643), "best.ckpt") == "best: 0.6430 in best.ckpt"
+    text = best_of(result(None, None), "best.ckpt")
+    assert text == "best: not known, since nothing in val measures AP; the newest weights are in best.ckpt"
 
 
 def test_worse_names_both_and_the_way_out():

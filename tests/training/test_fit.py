@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+import math
 import warnings
 from pathlib import Path
 from typing import Any
@@ -110,6 +111,21 @@ def test_early_stopping_and_best(tmp_path: Path) -> None:
     )
     assert (result.reason, result.epochs, result.best_score) == ("early stopping", 4, 0.3)
     assert read_checkpoint(tmp_path / "checkpoints" / "best.ckpt")["global_step"] == 12
+
+
+def test_a_set_without_truth_decides_nothing(tmp_path: Path) -> None:
+    """COCO's -1 for every epoch: ``best.ckpt`` would stay at epoch 1 for ever, and patience would end the run."""
+    early = EarlyStoppingSettings(patience=1)
+    result = go(tmp_path, evaluate=lambda model: {"AP": -1.0}, early_stopping=early, trainer={"max_epochs": 3})
+    assert (result.reason, result.epochs, result.best_score) == ("finished", 3, None)
+    assert read_checkpoint(tmp_path / "checkpoints" / "best.ckpt")["global_step"] == result.steps
+
+
+def test_the_first_measured_score_beats_those_that_measured_nothing(tmp_path: Path) -> None:
+    scores = iter([math.nan, -1.0, 0.0, -1.0])
+    result = go(tmp_path, evaluate=lambda model: {"AP": next(scores)}, trainer={"max_epochs": 4})
+    assert result.best_score == 0.0
+    assert read_checkpoint(tmp_path / "checkpoints" / "best.ckpt")["global_step"] == result.steps * 3 // 4
 
 
 def test_a_metric_that_is_not_there(tmp_path: Path) -> None:

@@ -19,6 +19,7 @@ def test_the_mean_of_several_is_one_more_metric():
     found = with_mean({"AP": 0.2, "mIoU": 0.6, "IoU": {"road": 1.0}}, names)
     assert found[monitor_name(names)] == pytest.approx(0.4) and found["AP"] == 0.2
     assert with_mean({"AP": -1.0, "mIoU": 0.6}, names)["mean_AP_mIoU"] == pytest.approx(0.3)
+    assert with_mean({"AP": -1.0, "mIoU": -1.0}, names)["mean_AP_mIoU"] == -1.0  # nothing measured at all
 
 
 def test_one_metric_needs_no_mean():

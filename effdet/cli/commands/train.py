@@ -27,7 +27,7 @@ from effdet.cli.course import course, course_facts
 from effdet.cli.flight import check_flight
 from effdet.cli.heap import keep_freed_memory
 from effdet.cli.inherit import resolve_run_dir
-from effdet.cli.outcome import from_start_to_best, made_worse
+from effdet.cli.outcome import best_of, from_start_to_best, made_worse
 from effdet.cli.own_process import run_command
 from effdet.cli.ranks import Started, is_first
 from effdet.cli.report import write_report
@@ -274,8 +274,8 @@ def _finish(
         print_metrics(last.metrics, title=title)
     minutes = result.seconds / 60
     print(f"{result.reason}: {result.epochs} epochs, {result.steps} steps in {minutes:.1f} minutes")
-    if result.best_path is not None and result.best_score is not None:
-        print(f"best: {result.best_score:.4f} in {result.best_path}")
+    if result.best_path is not None:
+        print(best_of(result, result.best_path))
     if (line := from_start_to_best(result)) is not None:
         print(line)
     if (worse := made_worse(result, settings, weights.get("source"))) is not None:
@@ -294,7 +294,7 @@ def _report(
 ) -> None:
     """The page of the run. What it says of the model is read from the file that was evaluated last."""
     final = model if fitted.last_path is None else load(fitted.last_path)
-    best = None if fitted.best_path is None else f"best: {fitted.best_score:.4f} in {fitted.best_path.name}"
+    best = None if fitted.best_path is None else best_of(fitted, fitted.best_path.name)
     outcome = (best, from_start_to_best(fitted), made_worse(fitted, judge.settings, weights.get("source")))
     write_report(
         run_dir,

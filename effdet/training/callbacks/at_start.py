@@ -11,7 +11,7 @@ from typing import Any
 from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.utilities.seed import isolate_rng
 
-from effdet.training.monitor import is_number
+from effdet.training.monitor import is_number, measured
 
 
 class StartEvaluation(Callback):
@@ -57,7 +57,9 @@ class StartEvaluation(Callback):
             logger.log_metrics({"epoch": 0, **values}, step=0)
         if self.monitor is None or self.monitor not in metrics:
             return
-        self.score = float(metrics[self.monitor])
+        self.score = measured(metrics[self.monitor])
+        if self.score is None:
+            return
         shown = ", ".join(
             f"{name} {float(metrics[name]):.4f}" for name in (*module.monitor, self.monitor) if name in metrics
         )

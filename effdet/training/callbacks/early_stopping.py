@@ -6,6 +6,8 @@ from typing import Any
 
 from lightning.pytorch import Callback, LightningModule, Trainer
 
+from effdet.training.monitor import NOT_MEASURED
+
 
 class EarlyStopping(Callback):
     """Ends a run once `patience` evaluations in a row were no better than the best before them.
@@ -59,6 +61,8 @@ class EarlyStopping(Callback):
         if self.monitor not in metrics:
             return  # the callback that saves the best says so
         score = float(metrics[self.monitor])
+        if score == NOT_MEASURED:
+            return  # a set without any truth for the metric says nothing of the model, however often
         if self._beats(score):
             self.best, self.waited = score, 0
             return

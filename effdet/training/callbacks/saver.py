@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import time
 from pathlib import Path
 from typing import Any
@@ -13,6 +12,7 @@ from lightning.pytorch.callbacks import Checkpoint
 from effdet.training.callbacks.interrupts import Interrupts
 from effdet.training.checkpoints import BEST, LAST, sweep
 from effdet.training.errors import CheckpointError, Interrupted
+from effdet.training.monitor import measured
 from effdet.training.position import Position
 from effdet.training.settings import CheckpointSettings
 from heads.structures import UserError
@@ -22,7 +22,7 @@ class CheckpointSaver(Checkpoint):
     """Saves at places from which a run can go on exactly, and only there.
 
     ``last.ckpt``: every N steps or minutes, before each evaluation, after each epoch, and when asked to stop.
-    ``best.ckpt``: after an evaluation that beats the ones before.
+    ``best.ckpt``: after an evaluation that beats the ones before; where none measured anything, after the newest.
 
     Args:
         folder: of the checkpoints.
@@ -66,7 +66,8 @@ class CheckpointSaver(Checkpoint):
         return {"best_score": self.best_score, "best_step": self.best_step}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        self.best_score, self.best_step = state_dict["best_score"], state_dict["best_step"]
+        best = state_dict["best_score"]
+        self.best_score, self.best_step = None if best is None else measured(best), state_dict["best_step"]
 
     def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         if trainer.is_global_zero:
@@ -106,7 +107,7 @@ class CheckpointSaver(Checkpoint):
         if self.monitor not in metrics:
             known = ", ".join(name for name, value in metrics.items() if isinstance(value, (int, float)))
             raise UserError(f"monitor={self.monitor} is not among the metrics of the evaluation: {known or 'none'}")
-        score = float(metrics[self.monitor])
+        score = measured(metrics[self.monitor])
         if self._beats(score):
             self.best_score, self.best_step = score, trainer.global_step
             place = Position(trainer.current_epoch, trainer.fit_loop.batch_idx + 1, evaluated=True)
@@ -148,9 +149,11 @@ class CheckpointSaver(Checkpoint):
     def _agree(trainer: Trainer, decision: bool) -> bool:
         return decision if trainer.world_size == 1 else trainer.strategy.broadcast(decision)
 
-    def _beats(self, score: float) -> bool:
-        if self.best_score is None or math.isnan(self.best_score):
-            return True
+    def _beats(self, score: float | None) -> bool:
+        if self.best_score is None:
+            return True  # also over evaluations that measured nothing: the newest weights stand in for the best
+        if score is None:
+            return False
         return score > self.best_score if self.mode == "max" else score < self.best_score
 
     def _save_last(self, trainer: Trainer, place: Position) -> None:
