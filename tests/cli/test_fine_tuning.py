@@ -69,7 +69,7 @@ def test_the_start_is_measured_and_the_end_compared_with_it(small_coco, model_fi
     assert "pre-flight: " in said.out and "training and evaluation mode agree (P3 " in said.out
     assert "the weights start at AP " in said.out  # on the images with `red`
     assert "the class loss of detection's new classes is 1.00 of the prior's" in said.out
-    assert "the starting weights, before training: AP 0.5000" in said.out
+    assert "the starting weights, before training: AP 0.5000\n" in said.out
     assert "AP: 0.5000 at the start -> 0.2500 at best" in said.out
     assert "warning: training made the model worse: AP 0.5000 at the start, 0.2500 at best" in said.err
     assert "red and blue.safetensors" in said.err.split("made the model worse")[1]

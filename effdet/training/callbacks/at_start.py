@@ -60,7 +60,6 @@ class StartEvaluation(Callback):
         self.score = measured(metrics[self.monitor])
         if self.score is None:
             return
-        shown = ", ".join(
-            f"{name} {float(metrics[name]):.4f}" for name in (*module.monitor, self.monitor) if name in metrics
-        )
+        names = dict.fromkeys((*module.monitor, self.monitor))
+        shown = ", ".join(f"{name} {float(metrics[name]):.4f}" for name in names if name in metrics)
         self._say(f"the starting weights, before training: {shown}")
