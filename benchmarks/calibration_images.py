@@ -2,9 +2,10 @@
 
 ``python -m benchmarks.calibration_images --images FOLDER --out FILE efficientdet-lite0.tflite efficientdet-lite1.tflite``
 
-No pixel of the natural images is in them. Statistics of every BatchNorm are measured on the natural images; then the pixels of
-noise images are optimised until the networks' BatchNorms see the same means and variances in them (Yin et al. 2020,
-"DeepInversion", section 3.2, with measured in place of stored statistics).
+The committed file was made in several such passes, Lite0 first, then both by turns: a run of this makes a file of the same
+kind, not the same bytes. No pixel of the natural images is in them. Statistics of every BatchNorm are measured on the natural
+images; then the pixels of noise images are optimised until the networks' BatchNorms see the same means and variances in them
+(Yin et al. 2020, "DeepInversion", section 3.2, with measured in place of stored statistics).
 """
 
 from __future__ import annotations
