@@ -15,7 +15,8 @@ def test_images_come_nearer_to_the_statistics_that_a_network_holds(tmp_path):
             layer.get_buffer("running_mean").normal_(0, 0.1)
     start = starting_images(ROWS * COLUMNS, 64)
     assert start.shape == (8, 3, 64, 64) and start.min() >= 0 and start.max() <= 1
-    images, misfits = matching([network], start, steps=6)
-    assert misfits[-1] < 0.9 * misfits[0]
+    images, misfits = matching([network], start, steps=20)
+    falling = [sum(misfits[step : step + 5]) for step in range(0, 20, 5)]  # each step draws other rounding
+    assert falling == sorted(falling, reverse=True) and misfits[-1] < misfits[0] - 0.05
     write(np.tile(images, (1, 1, SIDE // 64, SIDE // 64)), tmp_path / "a.jpg")
     assert Image.open(tmp_path / "a.jpg").size == (COLUMNS * SIDE, ROWS * SIDE)

@@ -205,7 +205,7 @@ class TestErrors:
 
     def test_a_section_is_no_value(self):
         (line,) = problems("train", "evaluation=3")
-        assert "holds several keys; name one of evaluation.every, evaluation.backend" in line
+        assert "holds several keys; name one of evaluation.every, evaluation.at_start, evaluation.backend" in line
 
     @pytest.mark.parametrize(
         "told",

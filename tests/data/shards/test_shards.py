@@ -198,7 +198,7 @@ def test_missing_and_cut_shards_are_told_before_work(shards: Path) -> None:
     tars[1].write_bytes(tars[1].read_bytes()[:-512])
     with pytest.raises(DataError, match=r"2 problems \(1 × missing-shard, 1 × damaged-shard\)"):
         opened(shards)
-    with pytest.raises(DataError, match=r"no val.index.npz under"):
+    with pytest.raises(DataError, match=r"no val\.index\.npz \(effdet shards writes it\) under"):
         opened(shards, split="val")
     with pytest.raises(DataError, match=r"data.root=DIR or with data.url"):
         open_source(DataSpec("shards"))
