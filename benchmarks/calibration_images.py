@@ -96,7 +96,7 @@ def write(images: np.ndarray, path: Path, *, quality: int = 90) -> None:
     """One JPEG of `ROWS` x `COLUMNS` tiles."""
     tiles = np.round(images.transpose(0, 2, 3, 1) * 255).astype(np.uint8)
     rows = [np.concatenate(tiles[row * COLUMNS : (row + 1) * COLUMNS], 1) for row in range(ROWS)]
-    Image.fromarray(np.concatenate(rows)).save(path, "JPEG", quality=quality, subsampling=0, optimize=True)
+    Image.fromarray(np.concatenate(rows)).save(path, "JPEG", quality=quality, subsampling=0)
 
 
 def _fractal(rng: np.random.Generator, side: int) -> np.ndarray:
