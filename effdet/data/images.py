@@ -12,6 +12,7 @@ frames the first is taken.
 from __future__ import annotations
 
 import io
+import re
 import struct
 import threading
 import warnings
@@ -96,8 +97,17 @@ def read_image(
     except UnidentifiedImageError:
         raise DataError(f"{path}: not a picture that can be read") from None
     except DECODE_ERRORS as error:
-        reason = (str(error).splitlines() or [type(error).__name__])[0]
-        raise DataError(f"{path}: cannot be decoded ({reason})") from None
+        raise DataError(f"{path}: cannot be decoded ({decode_reason(error)})") from None
+
+
+def decode_reason(error: BaseException) -> str:
+    """What is wrong with an image, in a line, from one of :data:`DECODE_ERRORS`; of one that Pillow refuses by its header,
+    whose own text speaks of attacks, also the bound and the fix."""
+    if not isinstance(error, Image.DecompressionBombError):
+        return (str(error).splitlines() or [type(error).__name__])[0]
+    found = re.search(r"[0-9]+", str(error))
+    pixels = f"{int(found[0]):,} pixels are" if found else "it has"
+    return f"{pixels} more than the bound of {MAX_PIXELS:,}: make it smaller, or cut it into parts"
 
 
 def image_sizes(path: Path | str) -> tuple[tuple[int, int], tuple[int, int]]:
@@ -115,6 +125,8 @@ def image_sizes(path: Path | str) -> tuple[tuple[int, int], tuple[int, int]]:
         raise
     except FileNotFoundError:
         raise DataError(f"{path}: no such picture") from None
+    except Image.DecompressionBombError as error:
+        raise DataError(f"{path}: cannot be decoded ({decode_reason(error)})") from None
     except DECODE_ERRORS as error:
         raise DataError(f"{path}: not a picture that can be read ({type(error).__name__})") from None
     return ((width, height) if turned else (height, width)), (height, width)
@@ -131,7 +143,9 @@ def _frame(stored: tuple[int, int], turned: bool, size: tuple[int, int] | None) 
 def _bound(image: Image.Image, path: Path | str) -> None:
     width, height = image.size
     if width * height > MAX_PIXELS:
-        raise DataError(f"{path}: {width}×{height} pixels are more than the bound of {MAX_PIXELS:,}: make it smaller")
+        raise DataError(
+            f"{path}: {width}×{height} pixels are more than the bound of {MAX_PIXELS:,}: make it smaller, or cut it into parts"
+        )
 
 
 def _quickly(image: Image.Image, at_least: tuple[int, int], content: bytes | None) -> np.ndarray | None:

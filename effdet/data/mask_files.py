@@ -14,7 +14,7 @@ import numpy as np
 from PIL import Image
 
 from effdet.data.checks import DataError
-from effdet.data.images import DECODE_ERRORS
+from effdet.data.images import DECODE_ERRORS, decode_reason
 from effdet.data.records import IGNORED
 
 SUFFIXES = (".png", ".bmp", ".tif", ".tiff", ".pgm")
@@ -89,8 +89,7 @@ def read_values(path: Path | str) -> np.ndarray:
     except FileNotFoundError:
         raise DataError(f"{path}: no such mask") from None
     except DECODE_ERRORS as error:
-        reason = (str(error).splitlines() or [type(error).__name__])[0]
-        raise DataError(f"{path}: not a mask that can be read ({reason})") from None
+        raise DataError(f"{path}: not a mask that can be read ({decode_reason(error)})") from None
 
 
 def _wrong_mode(mode: str) -> str:
@@ -115,8 +114,7 @@ def read_instances(path: Path | str) -> np.ndarray:
     except FileNotFoundError:
         raise DataError(f"{path}: no such instance map") from None
     except DECODE_ERRORS as error:
-        reason = (str(error).splitlines() or [type(error).__name__])[0]
-        raise DataError(f"{path}: not an instance map that can be read ({reason})") from None
+        raise DataError(f"{path}: not an instance map that can be read ({decode_reason(error)})") from None
 
 
 def values_of(classes: Sequence[str], values: Sequence[int] | None) -> tuple[list[str], dict[int, int]]:

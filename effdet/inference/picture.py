@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from PIL import Image, ImageOps
 
-from effdet.data.images import DECODE_ERRORS, read_image, zero_filled
+from effdet.data.images import DECODE_ERRORS, decode_reason, read_image, zero_filled
 from effdet.pixels import rgb, rgb_array
 from heads.structures import UserError
 
@@ -50,8 +50,7 @@ def _from_pil(picture: Image.Image) -> np.ndarray:
         return np.array(rgb(ImageOps.exif_transpose(picture)))
     except DECODE_ERRORS as error:  # Pillow reads the pixels of a file when they are first asked for
         name = getattr(picture, "filename", "") or "a PIL picture"
-        reason = (str(error).splitlines() or [type(error).__name__])[0]
-        raise UserError(f"{name}: cannot be decoded ({reason})") from None
+        raise UserError(f"{name}: cannot be decoded ({decode_reason(error)})") from None
 
 
 def _from_tensor(tensor: torch.Tensor) -> np.ndarray:

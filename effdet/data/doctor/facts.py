@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, UnidentifiedImageError
 
-from effdet.data.images import DECODE_ERRORS, MAX_PIXELS
+from effdet.data.images import DECODE_ERRORS, MAX_PIXELS, decode_reason
 
 THUMB = 16
 """Side of the grey thumbnail by which pictures are compared."""
@@ -66,9 +66,9 @@ def look(path: Path) -> Facts:
     except UnidentifiedImageError:
         return Facts("unreadable-picture", "empty file" if _empty(path) else "not a picture that can be read")
     except Image.DecompressionBombError as error:
-        return Facts("decompression-bomb", str(error))
+        return Facts("decompression-bomb", decode_reason(error))
     except DECODE_ERRORS as error:
-        reason = (str(error).splitlines() or [type(error).__name__])[0]
+        reason = decode_reason(error)
         cut = any(
             word in reason.lower() for word in ("truncated", "end of", "not processed", "incomplete", "unexpected eof")
         )
