@@ -14,7 +14,7 @@ from effdet.model import VisionModel
 from effdet.training.loader import LoaderFactory
 from effdet.training.preflight import preflight
 from effdet.training.starting import Detected, Start
-from heads.structures import Batch, Targets
+from heads.structures import Batch
 
 ORACLE_PICTURES = 200
 """As many pictures of val are scored against themselves; a fault in the annotations is rarely a single one."""
@@ -64,7 +64,7 @@ def check_flight(
         scores = {metric: float(beyond.get(metric, result.metrics[metric])) for metric, _ in judges.values()}
         return {metric: score for metric, score in scores.items() if score >= 0}  # -1 and NaN: nothing to score
 
-    batch = _useful_batch(train_batches, list(model.heads))
+    batch = _useful_batch(train_batches, model)
     found = preflight(
         model,
         batch,
@@ -109,27 +109,16 @@ def detected(model: VisionModel, dataset: EvalSet, rows: Sequence[int], *, devic
     return Detected(sum(row["AP"] for row in measured) / len(measured), len(chosen), boxes)
 
 
-def _useful_batch(train_batches: LoaderFactory, heads: Sequence[str]) -> Batch:
-    """The first batch of a few that is labelled for every head; the very first where none is."""
+def _useful_batch(train_batches: LoaderFactory, model: VisionModel) -> Batch:
+    """The first batch of a few that is labelled for every head that can say so; the very first where none is."""
     loader = train_batches(batch_size=PREFLIGHT_BATCH, rank=0, world=1)
+    heads = [head for head in model.heads.values() if hasattr(head, "labelled")]
     first = None
     for number, batch in enumerate(loader):
-        if all(_labelled(head, batch.targets) for head in heads):
+        if all(bool(head.labelled(batch.targets)) for head in heads):  # type: ignore[operator]
             return batch
         first = first or batch
         if number + 1 >= PREFLIGHT_BATCHES:
             break
     assert first is not None
     return first
-
-
-def _labelled(head: str, targets: Targets) -> bool:
-    """Whether a batch teaches `head` anything; heads that are not ours are taken at their word."""
-    if head == "detection":
-        return targets.boxes is not None and (targets.has_boxes is None or bool(targets.has_boxes.any()))
-    if head == "semantic":
-        return targets.semantic is not None and bool((targets.semantic != 255).any())
-    if head in ("classification", "embedding"):
-        category = targets.category
-        return category is not None and bool((category >= 0).any() if category.dim() == 1 else category.any())
-    return True

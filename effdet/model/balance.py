@@ -76,16 +76,15 @@ class LossBalance(nn.Module):
 
         Args:
             terms: float32 scalars by head and name.
-            labelled: by head, whether anything of this process's batch is labelled for it; None asks whether its loss is
-                above 0. A head is left out where nothing is in the whole step (:mod:`heads.ranks`).
+            labelled: by head, whether anything of this process's batch is labelled for it; of a head that is missing here,
+                whether its loss is above 0. A head is left out where nothing is in the whole step (:mod:`heads.ranks`).
         """
         weighed: dict[str, Tensor] = {}
-        if labelled is None:
-            labelled = {
-                head: torch.stack([value.detach() for value in parts.values()]).sum() > 0
-                for head, parts in terms.items()
-            }
-        anywhere = self.count(labelled)
+        known = dict(labelled or {})
+        for head in self.log_variance:
+            if head not in known:
+                known[head] = torch.stack([value.detach() for value in terms[head].values()]).sum() > 0
+        anywhere = self.count(known)
         for head, parts in terms.items():
             if head not in self.log_variance:
                 weight = self.spec.weights.get(head, 1.0)
@@ -100,6 +99,8 @@ class LossBalance(nn.Module):
         """By head with a learned weight, () bool: whether anything of the whole step is labelled for it."""
         found: dict[str, Tensor] = {}
         for head, learned in self.log_variance.items():
-            flag = torch.as_tensor(labelled[head], device=learned.device)
+            flag = labelled[head]
+            # Filled on the device: to copy a bool there, the host would wait for it.
+            flag = flag if isinstance(flag, Tensor) else learned.new_full((), flag, dtype=torch.float32)
             found[head] = over_ranks(flag)[0] > 0
         return found

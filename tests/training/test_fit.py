@@ -113,10 +113,11 @@ def test_early_stopping_and_best(tmp_path: Path) -> None:
     assert read_checkpoint(tmp_path / "checkpoints" / "best.ckpt")["global_step"] == 12
 
 
-def test_a_set_without_truth_decides_nothing(tmp_path: Path) -> None:
-    """COCO's -1 for every epoch: ``best.ckpt`` would stay at epoch 1 for ever, and patience would end the run."""
+@pytest.mark.parametrize("score", [-1.0, math.nan])
+def test_a_set_without_truth_decides_nothing(score: float, tmp_path: Path) -> None:
+    """COCO's -1, or NaN, for every epoch: ``best.ckpt`` would stay at epoch 1, and patience would end the run."""
     early = EarlyStoppingSettings(patience=1)
-    result = go(tmp_path, evaluate=lambda model: {"AP": -1.0}, early_stopping=early, trainer={"max_epochs": 3})
+    result = go(tmp_path, evaluate=lambda model: {"AP": score}, early_stopping=early, trainer={"max_epochs": 3})
     assert (result.reason, result.epochs, result.best_score) == ("finished", 3, None)
     assert read_checkpoint(tmp_path / "checkpoints" / "best.ckpt")["global_step"] == result.steps
 

@@ -6,7 +6,7 @@ from typing import Any
 
 from lightning.pytorch import Callback, LightningModule, Trainer
 
-from effdet.training.monitor import NOT_MEASURED
+from effdet.training.monitor import measured
 
 
 class EarlyStopping(Callback):
@@ -60,8 +60,7 @@ class EarlyStopping(Callback):
         metrics: dict[str, Any] = pl_module.metrics  # type: ignore[assignment]
         if self.monitor not in metrics:
             return  # the callback that saves the best says so
-        score = float(metrics[self.monitor])
-        if score == NOT_MEASURED:
+        if (score := measured(metrics[self.monitor])) is None:
             return  # a set without any truth for the metric says nothing of the model, however often
         if self._beats(score):
             self.best, self.waited = score, 0
@@ -73,6 +72,6 @@ class EarlyStopping(Callback):
 
     def _beats(self, score: float) -> bool:
         if self.best is None:
-            return score == score  # a NaN is nothing to beat
+            return True
         gain = score - self.best if self.mode == "max" else self.best - score
         return gain > self.min_delta
