@@ -17,6 +17,7 @@ from effdet.data.checks import DataError, Findings, MissingSplit, check_names
 from effdet.data.listing import images_below, lines_of, text_of
 from effdet.data.places import ImageFinder, find
 from effdet.data.spec import SPLIT_FOLDERS, DataSpec, inside
+from effdet.data.yolo_keys import check_keys, misspelt
 from effdet.files.scalars import whole
 
 YAMLS = ("data.yaml", "data.yml", "dataset.yaml", "dataset.yml")
@@ -104,6 +105,8 @@ def class_names(spec: DataSpec, settings: Settings, findings: Findings) -> list[
     """The names of the classes in the order of their numbers; a name that occurs twice is noted."""
     names, file = _names(spec, settings)
     check_names(names, file, findings)
+    if settings.file is not None:
+        check_keys(settings.values, names, settings.file, findings)
     return names
 
 
@@ -132,7 +135,11 @@ def _names(spec: DataSpec, settings: Settings) -> tuple[list[str], Path | str]:
     for path in listed:
         if path.is_file():
             return lines_of(path), path
-    text = f"{spec.title}: no class names under {settings.root}: give data.yaml with names, classes.txt, or data.classes=[…]"
+    slips = [
+        f"{key} in {settings.where} is not read, {meant} is meant?" for key, meant in misspelt(settings.values).items()
+    ]
+    remedy = "; ".join([*slips, "give data.yaml with names, classes.txt, or data.classes=[…]"])
+    text = f"{spec.title}: no class names under {settings.root}: {remedy}"
     raise DataError(text, kind="no-class-names", file=file)
 
 
@@ -243,12 +250,22 @@ def label_file(image: Path, spec: DataSpec) -> Path:
     given = spec.annotations
     if given is not None and given.is_dir():
         if spec.images is not None and inside(image, spec.images):
-            return (given / image.relative_to(spec.images)).with_suffix(".txt")
+            return _text(given / image.relative_to(spec.images))
         start = len(parts) - 1 if at is None else at + 1
-        below = [given.joinpath(*parts[cut:]).with_suffix(".txt") for cut in range(start, min(start + 2, len(parts)))]
+        below = [_text(given.joinpath(*parts[cut:])) for cut in range(start, min(start + 2, len(parts)))]
         return next((path for path in below if path.is_file()), below[0])
     if at is None:
-        return image.with_suffix(".txt")
-    labels = Path(*parts[:at], "labels", *parts[at + 1 :]).with_suffix(".txt")
-    beside = image.with_suffix(".txt")
+        return _text(image)
+    labels = _text(Path(*parts[:at], "labels", *parts[at + 1 :]))
+    beside = _text(image)
     return beside if not labels.is_file() and beside.is_file() else labels
+
+
+def _text(path: Path) -> Path:
+    """The label file of this stem: ``.txt``, or ``.TXT`` where only that is there."""
+    usual = path.with_suffix(".txt")
+    if not usual.is_file():
+        upper = path.with_suffix(".TXT")
+        if upper.is_file():
+            return upper
+    return usual

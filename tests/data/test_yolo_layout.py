@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from effdet.data import DataError, DataSpec, open_source
-from effdet.data.doctor import examine
+from effdet.data.doctor import examine, repair
 
 
 @pytest.fixture
@@ -193,3 +193,44 @@ def test_doctor_needs_no_root_where_files_are_named(put):
     assert [split.name for split in found.splits] == ["train", "val"]
     assert [issue.split for issue in found.issues.of("missing-split")] == ["test"]
     assert not found.fails("error"), [str(issue) for issue in found.issues]
+
+
+def test_labels_are_found_by_a_suffix_in_capitals_and_repaired(put, tmp_path):
+    images = ["images/train/a.png", "images/train/b.png"]
+    labels = {name.removesuffix(".txt") + ".TXT": text for name, text in labelled(*images).items()}
+    root = put(images, **labels, **{"classes.txt": "x\n"})
+    source = opened(root)
+    assert [len(record.boxes) for record in source.records] == [1, 1] and not source.warnings
+    found = examine(DataSpec("yolo", root=root), workers=0, progress=False)
+    assert not {"no-labels", "label-without-picture"} & {issue.kind for issue in found.issues}
+    copy = repair(found, tmp_path / "repaired").folder
+    assert [len(record.boxes) for record in opened(copy).records] == [1, 1]
+
+
+@pytest.mark.parametrize(
+    ("line", "kind", "text"),
+    [
+        ("nc: 3\n", "class-count", "data.yaml: says 3 classes, and names 1: the names are taken"),
+        ("Val: images/val\n", "misspelt-key", "data.yaml: key Val is not read: val is meant?"),
+        ("kpt_shapes: [2, 3]\n", "misspelt-key", "data.yaml: key kpt_shapes is not read: kpt_shape is meant?"),
+    ],
+)
+def test_slips_in_the_keys_are_warned_of(put, line, kind, text):
+    images = ["images/train/a.png"]
+    root = put(images, **labelled(*images), **{"data.yaml": f"train: images/train\nnames: [x]\n{line}"})
+    assert opened(root).warnings == [f"1 × {kind} (first: {root}/{text})"]
+
+
+def test_keys_of_exporters_and_a_right_number_are_no_slips(put):
+    images = ["images/train/a.png"]
+    yaml = "train: images/train\nnames: [x]\nnc: 1\nroboflow: {version: 1}\ndownload: ''\nflip_idx: [0]\n"
+    assert opened(put(images, **labelled(*images), **{"data.yaml": yaml})).warnings == []
+
+
+def test_misspelt_names_are_said_where_names_are_missed(put):
+    images = ["images/train/a.png"]
+    root = put(images, **labelled(*images), **{"data.yaml": "train: images/train\nname: [x]\n"})
+    with pytest.raises(
+        DataError, match=r"no class names under .*: name in data.yaml is not read, names is meant\?; give"
+    ):
+        opened(root)

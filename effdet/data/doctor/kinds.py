@@ -44,6 +44,12 @@ KINDS: dict[str, Kind] = {
     ),
     "link-loop": Kind("note", "link that leads back to a folder around it", "Remove it; it is not followed."),
     "bad-yaml": Kind("error", "data.yaml that cannot be used", "Mend the file: names numbered from 0, and the splits."),
+    "misspelt-key": Kind("warning", "key of data.yaml that is not read", "Correct its spelling."),
+    "class-count": Kind(
+        "warning",
+        "data.yaml says another number of classes than it names",
+        "Name every class, in the order of its number.",
+    ),
     "unreadable-set": Kind("error", "the split cannot be read", "Do what the message says."),
     "missing-split": Kind("note", "split that is not there", "Nothing, if the set is not to have it."),
     "outside-root": Kind(

@@ -219,3 +219,12 @@ def test_a_copy_below_a_folder_called_images(tmp_path):
     doctor("yolo", root, tmp_path / "images" / "out")
     learned = pixels_and_labels("yolo", tmp_path / "images" / "out" / "repaired")
     assert learned == pixels_and_labels("yolo", root) and learned[0][1] != []
+
+
+@pytest.mark.parametrize("split", ["train", "val"])
+def test_a_split_that_cannot_be_read_has_a_line(split, tmp_path):
+    sets.coco(tmp_path / "set")
+    sets.json_path(tmp_path / "set", split).write_text("")
+    done = doctor("coco", tmp_path / "set", tmp_path / "out")
+    assert done.pop(f"split left out: {split} cannot be read") == 1
+    assert done.keys() <= {"other files not copied"}

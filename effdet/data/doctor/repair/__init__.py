@@ -13,6 +13,7 @@ from pathlib import Path
 
 from effdet.data.checks import DataError
 from effdet.data.doctor.examine import Diagnosis
+from effdet.data.doctor.kinds import KINDS
 from effdet.data.doctor.repair.coco import repair_coco
 from effdet.data.doctor.repair.verdict import Verdict
 from effdet.data.doctor.repair.voc import repair_voc
@@ -47,6 +48,13 @@ def check_repairable(name: str, folder: Path) -> None:
         raise DataError(f"doctor.fix=true: {folder} is there already: remove it, or name another folder with out=DIR")
 
 
+def _unread(found: Diagnosis) -> list[str]:
+    """The splits that have errors and could not be opened, sorted; one that the set does not have is none of them."""
+    opened = {name for split in found.splits for name in (split.name, *split.sides.tolist())}
+    faulty = {issue.split for issue in found.issues if issue.split and KINDS[issue.kind].level == "error"}
+    return sorted(faulty - opened)
+
+
 def repair(found: Diagnosis, folder: Path) -> Repair:
     """Writes the repaired set below `folder`, which must not hold anything.
 
@@ -62,6 +70,8 @@ def repair(found: Diagnosis, folder: Path) -> Repair:
     shutil.rmtree(partial, ignore_errors=True)
     try:
         REPAIRERS[found.spec.name](found.splits, verdict, partial)
+        for split in _unread(found):
+            done[f"split left out: {split} cannot be read"] += 1
         done = +done  # without what was counted zero times
         (partial / "repairs.json").write_text(json.dumps(dict(done), indent=1, ensure_ascii=False) + "\n", "utf-8")
         if folder.is_dir():

@@ -68,7 +68,7 @@ def _copy(split: Split, labels: _Labels, verdict: Verdict, places: Places) -> tu
             # Without its labels the image would be learned as empty.
             verdict.done["pictures left out: labels that cannot be read"] += 1
             continue
-        beside = source == image.with_suffix(".txt")
+        beside = source.with_suffix("") == image.with_suffix("")
         place = _claimed(image, split, os.path.relpath(image, common), places, beside=beside)
         if content is not None:
             places.write(place.with_suffix(".txt") if beside else _labels_of(place), content)
