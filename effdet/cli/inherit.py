@@ -46,7 +46,9 @@ def _train(words: Words) -> Config:
     folder = resolve_run_dir(config)  # a folder that may not be written to is an error before any work
     if folder.resume_from is None:
         return config
-    default = compose("train", Words(config_dir=words.config_dir))
+    # With the user's data, which must be the run's: what follows from it (the default number of epochs) is not asked for.
+    same_data = tuple(word for word in words.words if word.key == "data")
+    default = compose("train", Words(same_data, config_dir=words.config_dir))
     explicit = asked(config, default, [word.key for word in words.words])
     return continued(config, saved_config(folder.resume_from).restored(config), explicit)
 

@@ -64,6 +64,14 @@ def test_the_same_words_again_are_no_difference(run_of, tmp_path):
     assert prepared("train", *words).backbone.name == "b3"
 
 
+def test_the_data_named_again_ask_for_no_other_number_of_epochs(run_of, tmp_path):
+    """The default of ``trainer.max_epochs`` follows from the data (3 of streets, 50 of coco): it is not the user's wish."""
+    data = ["data=coco", f"data.root={tmp_path}"]
+    run_of(*data, "trainer.max_epochs=7")
+    assert prepared("train", *data, "resume=x").trainer.max_epochs == 7
+    assert prepared("train", *data, "resume=x", "trainer.max_epochs=9").trainer.max_epochs == 9
+
+
 def test_evaluate_takes_the_runs_data(run_of, tmp_path):
     run_of("data=coco", f"data.root={tmp_path}", "data.val_fraction=0.25", "limit=16", "seed=9")
     config = prepared("evaluate", "model=x")
