@@ -213,7 +213,7 @@ def planned_epochs(config: Config) -> int | None:
 
 def progression(config: Config) -> Progression:
     """How size and regularisation grow over the run; not at all where the configuration has no such section."""
-    return Progression.from_dict(config.get("progressive") or {})
+    return Progression.from_dict(config.get("progressive") or {}).within(planned_epochs(config))
 
 
 @dataclass(frozen=True)

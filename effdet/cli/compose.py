@@ -23,7 +23,7 @@ from effdet.cli.config import Config, leaves
 from effdet.cli.errors import ConfigError, did_you_mean
 from effdet.cli.folder import conf_dir
 from effdet.cli.keys import Key, unreadable
-from effdet.cli.kinds import admits, describe, textual
+from effdet.cli.kinds import admits, describe, textual, usable
 from effdet.cli.quoting import expand, quote, shape
 from effdet.cli.schema import Schema
 from effdet.cli.words import Word, Words, require_dir
@@ -247,8 +247,14 @@ def _wrong_kinds(tree: Mapping[str, Any], known: Mapping[str, Key]) -> list[str]
         key = known.get(name)
         if key is not None and key.kinds is not None and not admits(key.kinds, value):
             shown = "null" if value is None else value
-            problems.append(f"{name}={shown}: must be {describe(key.kinds)}{_near_word(value, key)}")
+            hint = _near_word(value, key) or _unusable(value)
+            problems.append(f"{name}={shown}: must be {describe(key.kinds)}{hint}")
     return problems
+
+
+def _unusable(value: Any) -> str:
+    numbers = [item for item in (value if isinstance(value, list) else [value]) if isinstance(item, int | float)]
+    return "" if all(map(usable, numbers)) else ", a finite number below 2^63"
 
 
 def _near_word(value: Any, key: Key) -> str:

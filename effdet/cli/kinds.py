@@ -3,7 +3,7 @@
 A key's line ends with a comment that opens with its kinds: ``image_size: null  # int 1.. | [int, int] | null: explanation``.
 
 ====================  =====================================================================
-``int`` ``float``     a number; ``int 1..``, ``float 0..1`` bound it (ends included)
+``int`` ``float``     a number; ``int 1..``, ``float 0..1`` bound it (ends included); always finite
 ``bool`` ``null``     true or false; nothing
 ``str`` ``path``      text that arrives as typed; in a path a leading ``~`` is the home folder
 ``[int, int]``        a list of that length; ``[str, ...]`` one of any length
@@ -57,7 +57,7 @@ class Kind:
                 return isinstance(value, bool)
             case "int" | "float":
                 number = isinstance(value, int if self.base == "int" else (int, float)) and not isinstance(value, bool)
-                return number and self.low <= value <= self.high
+                return number and usable(value) and self.low <= value <= self.high
             case "str":
                 return isinstance(value, str)
             case "path":  # nothing would be the current folder: an unset variable of the shell, hardly a choice
@@ -73,6 +73,14 @@ class Kind:
 
 
 Kinds = tuple[Kind, ...]
+
+LARGEST = 2**63 - 1
+"""The largest whole number that a tensor holds."""
+
+
+def usable(number: float) -> bool:
+    """Whether arithmetic can go on with `number`: it is finite, and no larger than a tensor holds."""
+    return -LARGEST <= number <= LARGEST if isinstance(number, int) else math.isfinite(number)
 
 
 def parse_kinds(text: str) -> Kinds | None:

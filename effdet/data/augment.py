@@ -112,6 +112,8 @@ class AugmentSpec:
                 raise DataError(f"augment.{field}={getattr(self, field)} must lie between 0 and 1 (0 changes nothing)")
         if not 0 <= self.hue <= 0.5:
             raise DataError(f"augment.hue={self.hue} must lie between 0 and 0.5 (half the colour circle)")
+        if self.noise_std > 1:
+            raise DataError(f"augment.noise_std={self.noise_std} is a share of the range of a pixel, at most 1")
         for field in ("blur_sigma", "noise_std", "mosaic_off_epochs", "min_box_size", "mixup", "cutmix"):
             if getattr(self, field) < 0:
                 raise DataError(f"augment.{field}={getattr(self, field)} must not be negative")

@@ -8,6 +8,7 @@ that a resumed run is in the right one.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, fields, replace
 from typing import Any, Self
@@ -56,6 +57,10 @@ class Progression:
             raise DataError(f"progressive.{unknown[0]} is no setting; there are {', '.join(known)}")
         return cls(**values)
 
+    def within(self, epochs: int | None) -> Self:
+        """The progression of a run of `epochs`: a stage is an epoch at least, so that the last one is always reached."""
+        return self if epochs is None else replace(self, stages=min(self.stages, max(epochs, 1)))
+
     def stage(self, epoch: int, epochs: int | None) -> int:
         """The stage of an epoch of a run of `epochs`.
 
@@ -86,7 +91,13 @@ class Progression:
             return final
         longer = max(final.size)
         factor = self.between(min(self.size, longer), longer, stage) / longer
-        return final.fitted((round(final.size[0] * factor), round(final.size[1] * factor)))
+        size = (round(final.size[0] * factor), round(final.size[1] * factor))
+        if min(size) < 1:
+            raise DataError(
+                f"progressive.size={self.size}: the first stage of image_size={list(final.size)} would be "
+                f"{list(size)} pixels: set progressive.size to at least {math.ceil(longer / min(final.size))}"
+            )
+        return final.fitted(size)
 
     def dropout_at(self, final: float, stage: int) -> float:
         return self.between(min(self.dropout, final), final, stage)
