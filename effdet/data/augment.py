@@ -5,7 +5,8 @@ The presets ``none``, ``light``, ``default`` and ``strong`` are the files of ``c
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import math
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
 from typing import Any, Self
 
@@ -26,6 +27,15 @@ PROBABILITIES = (
 STRENGTHS = ("brightness", "contrast", "saturation")
 POLICIES = ("randaugment", "autoaugment", "autoaugment_cifar10", "trivialaugment")
 MAX_MAGNITUDE = 30
+
+
+def _finite(value: Any) -> bool:
+    return isinstance(value, int | float) and math.isfinite(value)
+
+
+def _pair(value: Any) -> bool:
+    """Whether `value` is two finite numbers."""
+    return isinstance(value, Sequence) and len(value) == 2 and all(map(_finite, value))
 
 
 @dataclass(frozen=True)
@@ -101,9 +111,12 @@ class AugmentSpec:
             pair = getattr(self, field)
             if pair is None and field in ("scale", "area"):
                 continue
-            if pair is None or isinstance(pair, (str, int, float)) or len(pair) != 2 or not 0 < pair[0] <= pair[1]:
+            if not _pair(pair) or not 0 < pair[0] <= pair[1]:
                 raise DataError(f"augment.{field}={pair} must be two numbers [low, high] with 0 < low ≤ high")
             object.__setattr__(self, field, (float(pair[0]), float(pair[1])))
+        for field in (item.name for item in fields(self) if item.type in ("float", "int")):
+            if not _finite(getattr(self, field)):
+                raise DataError(f"augment.{field}={getattr(self, field)} must be a finite number")
         for field in PROBABILITIES:
             if not 0 <= getattr(self, field) <= 1:
                 raise DataError(f"augment.{field}={getattr(self, field)} must lie between 0 and 1")

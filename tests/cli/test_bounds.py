@@ -203,3 +203,13 @@ def test_a_stage_is_an_epoch_at_least() -> None:
 def test_a_first_stage_without_pixels() -> None:
     with pytest.raises(UserError, match=r"progressive.size=32: .*set progressive.size to at least 128"):
         Progression(stages=2, size=32).preprocess(Preprocess(size=(32, 4096)), 0)
+
+
+@pytest.mark.parametrize(
+    "options",
+    [{"hflip": None}, {"noise_std": 1.5}, {"scale": ["a", "b"]}, {"scale": [1, None]}, {"scale": {"a": 1, "b": 2}},
+     {"mixup": math.inf}, {"scale": [1.0, math.inf]}, {"blur_sigma": "x"}],
+)  # fmt: skip
+def test_augmentation_from_python(options: dict[str, Any]) -> None:
+    with pytest.raises(UserError, match=f"augment.{next(iter(options))}="):
+        AugmentSpec(**options)
