@@ -111,7 +111,7 @@ class AugmentSpec:
             pair = getattr(self, field)
             if pair is None and field in ("scale", "area"):
                 continue
-            if not _pair(pair) or not 0 < pair[0] <= pair[1]:
+            if pair is None or not _pair(pair) or not 0 < pair[0] <= pair[1]:
                 raise DataError(f"augment.{field}={pair} must be two numbers [low, high] with 0 < low ≤ high")
             object.__setattr__(self, field, (float(pair[0]), float(pair[1])))
         for field in (item.name for item in fields(self) if item.type in ("float", "int")):
