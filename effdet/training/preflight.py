@@ -68,7 +68,9 @@ class Preflight:
             parts.append(f"training and evaluation mode agree ({self.modes})")
         for head, share in (self.new or {}).items():
             parts.append(f"the class loss of {head}'s new classes is {share:.2f} of the prior's")
-        terms = ", ".join(f"{term} expected {value:.2f}" for term, value in self.expected.items())
+        terms = "; ".join(
+            f"{term} {self.first[term]:.2f}, expected {value:.2f}" for term, value in self.expected.items()
+        )
         expected = f" ({terms})" if terms else ""
         parts.append(f"first loss {self.loss:.3f}{expected}, {self.stepped:.3f} after one step")
         return "pre-flight: " + "; ".join(parts)

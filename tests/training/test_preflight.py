@@ -46,6 +46,8 @@ def test_the_priors_prediction_by_hand():
     images = model.preprocess.normalise(targets.images)
     terms = model.loss(model(images), targets.targets)
     assert terms["detection/class"].item() == pytest.approx(found.expected["detection/class"], rel=1e-4)
+    value = found.expected["detection/class"]
+    assert f"(detection/class {value:.2f}, expected {value:.2f})" in str(found)
 
 
 def test_no_targets_at_all():
