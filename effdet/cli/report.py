@@ -11,11 +11,11 @@ import torch
 
 from effdet.data import Source
 from effdet.evaluation import EvaluationResult, Evaluator
-from effdet.evaluation.report import DataFacts, Facts, Gallery, head_reports, measured, report_page
-from effdet.evaluation.statistics import Recorded, SplitIdentity, write_statistics
 from effdet.inference.fusion import fusion_shares
 from effdet.inference.runtime_model import RuntimeModel
 from effdet.model import VisionModel
+from effdet.report import DataFacts, Facts, Gallery, head_reports, measured, report_page
+from effdet.report.statistics import Recorded, SplitIdentity, write_statistics
 from effdet.weights.info import environment
 
 PAGE = "report.html"

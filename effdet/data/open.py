@@ -35,7 +35,7 @@ def open_streets(spec: DataSpec, findings: Findings) -> Source:
     It is COCO from there on where boxes are wanted, and Cityscapes where masks are.
     """
     if spec.root is None and spec.annotations is None:
-        from effdet.data import streets
+        from effdet import streets
 
         size = spec.size if spec.size is None or isinstance(spec.size, int) else (spec.size[0], spec.size[1])
         settings: dict[str, Any] = {**(spec.counts or {}), "seed": spec.seed}

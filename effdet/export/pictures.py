@@ -19,7 +19,7 @@ def canvases(pictures: Iterable[np.ndarray], preprocess: Preprocess) -> Tensor:
 
 def street_pictures(count: int, *, seed: int = 0) -> Iterable[np.ndarray]:
     """Generated street scenes (512 × 512), for where the user has given no pictures."""
-    from effdet.data import streets
+    from effdet import streets
 
     return (streets.scene(seed, "val", index, 512).image for index in range(count))
 

@@ -7,8 +7,8 @@ from typing import Any
 import torch
 from torch import nn
 
-from effdet.evaluation.report.fusion import FusionShares, fusion_figures
 from effdet.html import Page, figure, grid, section
+from effdet.report.fusion import FusionShares, fusion_figures
 from heads.structures import UserError
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from effdet.cli.app import FAILED, MISUSED, OK, main
-from tests.data.doctor import sets
+from tests.doctor import sets
 
 
 @pytest.fixture

@@ -6,7 +6,7 @@ import pytest
 from PIL import Image
 
 from effdet.cli.app import main
-from effdet.data.streets import scene
+from effdet.streets import scene
 from tests.export.conftest import model, pictures, saved  # noqa: F401  # fixtures
 
 

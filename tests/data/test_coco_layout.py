@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from effdet.data import DataError, DataSpec, open_source
-from effdet.data.doctor import examine, repair
+from effdet.doctor import examine, repair
 from tests.data.test_remedies import coco, image, text
 
 

@@ -7,7 +7,7 @@ import json
 import pytest
 
 from effdet.data import DataError, DataSpec, open_source
-from effdet.data.doctor import examine, repair
+from effdet.doctor import examine, repair
 
 
 def opened(root, **changes):

@@ -17,8 +17,8 @@ from typing import Any
 import pytest
 
 from effdet.data import open_source
-from effdet.data.doctor import examine, page_of, repair
-from effdet.data.doctor.repair import REPAIRERS
+from effdet.doctor import examine, page_of, repair
+from effdet.doctor.repair import REPAIRERS
 from effdet.files import FileError, image_suffixes
 from heads.structures import UserError
 from tests.data import readers

@@ -3,7 +3,8 @@
 import numpy as np
 import pytest
 
-from effdet.data import DataSpec, open_source, streets
+from effdet import streets
+from effdet.data import DataSpec, open_source
 
 
 @pytest.fixture(scope="module")

@@ -8,8 +8,8 @@ import pytest
 
 from effdet.cli.app import OK, main
 from effdet.data import DataError, DataSpec, open_source
-from effdet.data.doctor import examine, repair
 from effdet.data.voc_layout import named
+from effdet.doctor import examine, repair
 from tests.data.test_voc import xml
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from effdet.data import DataError, DataSpec, open_source
-from effdet.data.doctor import examine, repair
+from effdet.doctor import examine, repair
 
 
 @pytest.fixture

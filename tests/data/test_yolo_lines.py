@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from effdet.data import DataError, DataSpec, open_source
-from effdet.data.doctor import examine, repair
+from effdet.doctor import examine, repair
 
 POSE = "0 0.5 0.5 0.2 0.2 0.42 0.44 1 0.58 0.44 1"
 

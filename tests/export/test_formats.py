@@ -7,9 +7,9 @@ import pytest
 import torch
 
 from effdet import Predictor
-from effdet.data.streets import scene
 from effdet.export import FORMATS, ExportSettings, export_model
 from effdet.inference.runtime_model import RuntimeModel
+from effdet.streets import scene
 from tests.export.conftest import SCORE
 
 FILES = [

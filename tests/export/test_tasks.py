@@ -4,10 +4,10 @@ import numpy as np
 import pytest
 
 from effdet import Predictor
-from effdet.data.streets import scene
 from effdet.export import ExportSettings, export_model
 from effdet.export.pictures import canvases, street_pictures
 from effdet.inference.runtime_model import RuntimeModel
+from effdet.streets import scene
 from heads.structures import ClassTable, UserError
 from tests.export.conftest import CLASSES, SCORE, SIZE, small_model
 

@@ -15,11 +15,11 @@ from effdet.cli.outputs import refuse_json
 from effdet.cli.results import RunResult
 from effdet.cli.words import Words
 from effdet.evaluation import write_json
-from effdet.evaluation.report import comparison_page
-from effdet.evaluation.report.comparison import MAIN, unsure, verdict
-from effdet.evaluation.report.numbers import signed, written
-from effdet.evaluation.statistics import Difference, Recorded, paired_difference, read_statistics
-from effdet.evaluation.statistics.files import FILE
+from effdet.report import comparison_page
+from effdet.report.comparison import MAIN, unsure, verdict
+from effdet.report.numbers import signed, written
+from effdet.report.statistics import Difference, Recorded, paired_difference, read_statistics
+from effdet.report.statistics.files import FILE
 from heads.structures import UserError
 
 

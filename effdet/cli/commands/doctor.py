@@ -15,8 +15,8 @@ from effdet.cli.config import Config
 from effdet.cli.open_model import check_name
 from effdet.cli.outputs import refuse_json
 from effdet.cli.words import Words
-from effdet.data.doctor import CoverageSettings, Diagnosis, examine, page_of, repair
-from effdet.data.doctor.repair import check_repairable
+from effdet.doctor import CoverageSettings, Diagnosis, examine, page_of, repair
+from effdet.doctor.repair import check_repairable
 from effdet.model import ModelSpec
 from effdet.weights import load
 from heads.detection import AnchorSpec, DetectionLoss

@@ -25,8 +25,8 @@ from effdet.cli.rundir import CHECKPOINTS, holds_run
 from effdet.cli.words import Words
 from effdet.data import EvalSet
 from effdet.evaluation import DetectionEvaluator, SemanticEvaluator, evaluate, print_metrics, write_results
-from effdet.evaluation.report import Gallery
 from effdet.inference.runtime_model import RuntimeModel, predict_function
+from effdet.report import Gallery
 
 
 def run(config: Config, words: Words) -> RunResult:

@@ -38,8 +38,8 @@ from effdet.cli.words import Words
 from effdet.data import EvalSet, Source
 from effdet.data.presence import without_trace
 from effdet.evaluation import EvaluationResult, Evaluator, ModelPredictFn, evaluate, print_metrics, write_results
-from effdet.evaluation.report import Gallery
 from effdet.model import VisionModel
+from effdet.report import Gallery
 from effdet.training import FitResult, FitSettings, fit, newest_sound, read_checkpoint, seed_all
 from effdet.training.ending import Ended, ended
 from effdet.training.fitting import check_trainer

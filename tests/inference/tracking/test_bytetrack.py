@@ -3,9 +3,9 @@
 import numpy as np
 import pytest
 
-from effdet.data.streets.film import video
 from effdet.inference.tracking import Tracker, TrackerSettings
 from effdet.inference.tracking.association import iou
+from effdet.streets.film import video
 from heads.structures import UserError
 
 BOX = np.array([[10.0, 10, 30, 50]])

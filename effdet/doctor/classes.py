@@ -1,0 +1,115 @@
+"""Classes: how often each occurs, where, and whether two are one."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from effdet.doctor.issues import Issues
+from effdet.doctor.reading import Split
+
+RARE = 10
+IMBALANCE = 100
+
+
+@dataclass(frozen=True)
+class Balance:
+    """Objects of each class in each split (pictures in a classification set, pixels in masks)."""
+
+    unit: str
+    names: tuple[str, ...]
+    counts: dict[str, tuple[int, ...]]
+    """By split, in the order of `names`."""
+
+
+def check_classes(splits: Sequence[Split], issues: Issues) -> Balance | None:
+    """Counts the classes, and notes those that are missing, rare, or of nearly the same name."""
+    for split in splits:
+        _similar([str(name) for name in split.source.classes.names if name is not None], split, issues)
+    balances = [balance for split in splits if (balance := _count(split)) is not None]
+    if not balances:
+        return None
+    names = tuple(dict.fromkeys(name for balance in balances for name in balance.names))
+    counts: dict[str, tuple[int, ...]] = {}
+    for balance in balances:
+        for side, values in balance.counts.items():
+            known = dict(zip(balance.names, values, strict=True))
+            before = counts.get(side, (0,) * len(names))
+            counts[side] = tuple(old + known.get(name, 0) for name, old in zip(names, before, strict=True))
+    found = Balance(balances[0].unit, names, counts)
+    _judge(found, splits, issues)
+    return found
+
+
+def _count(split: Split) -> Balance | None:
+    source = split.source
+    records = source.records
+    sides = sorted(set(split.sides.tolist()))
+    if len(records) == 0:
+        return None
+    if "boxes" in source.labelled:
+        names, unit = tuple(map(str, source.classes.names)), "boxes"
+        owner = np.repeat(np.arange(len(records)), np.diff(records.starts))
+        of_side = {side: records.labels[(split.sides[owner] == side) & ~records.crowd] for side in sides}
+        counts = {side: np.bincount(labels, minlength=len(names)) for side, labels in of_side.items()}
+    elif "category" in source.labelled and records.categories is not None:
+        names, unit = tuple(map(str, source.classes.names)), "pictures"
+        of_side = {side: records.categories[split.sides == side] for side in sides}
+        counts = {side: np.bincount(labels[labels >= 0], minlength=len(names)) for side, labels in of_side.items()}
+    elif source.semantic_classes is not None and (pixels := records.class_pixels) is not None:
+        names, unit = tuple(map(str, source.semantic_classes.names)), "pixels"
+        counts = {side: pixels[split.sides == side].sum(axis=0) for side in sides}
+    else:
+        return None
+    return Balance(unit, names, {side: tuple(values.tolist()) for side, values in counts.items()})
+
+
+def _judge(found: Balance, splits: Sequence[Split], issues: Issues) -> None:
+    title = next((split for split in splits if split.name == "train"), splits[0]).spec.title
+    total = [sum(values[index] for values in found.counts.values()) for index in range(len(found.names))]
+    train, val = found.counts.get("train"), found.counts.get("val")
+    least = RARE if found.unit != "pixels" else 1
+    for index, name in enumerate(found.names):
+        item = f"class {name}"
+        if total[index] == 0:
+            issues.note("unused-class", title, f"none of its {found.unit} in {', '.join(found.counts)}", item=item)
+        elif train is not None and val is not None and train[index] == 0 and val[index]:
+            issues.note("class-not-in-train", title, f"{val[index]:,} {found.unit} in val, none in train", item=item)
+        elif train is not None and val is not None and val[index] == 0:
+            issues.note("class-not-in-val", title, f"{train[index]:,} {found.unit} in train, none in val", item=item)
+        if train is not None and 0 < train[index] < least:
+            issues.note("rare-class", title, f"{train[index]} {found.unit} in train", item=item)
+    used = [(count, name) for count, name in zip(train or total, found.names, strict=True) if count]
+    if used and max(used)[0] > IMBALANCE * min(used)[0]:
+        (many, most), (few, fewest) = max(used), min(used)
+        text = f"{many:,} {found.unit} of {most}, {few:,} of {fewest}: {many / few:,.0f} to 1"
+        issues.note("class-imbalance", title, text, item=f"class {fewest}")
+
+
+def _similar(names: Sequence[str], split: Split, issues: Issues) -> None:
+    first: dict[str, str] = {}
+    for name in names:
+        plain = " ".join(name.casefold().replace("_", " ").replace("-", " ").split())
+        if plain in first and first[plain] != name:
+            text = f"{name!r} and {first[plain]!r} are two classes that differ in case, spaces or dashes alone"
+            issues.note("similar-classes", split.spec.title, text, item=f"class {name}", split=split.name)
+        first.setdefault(plain, name)
+
+
+def check_unlabelled(split: Split, issues: Issues) -> None:
+    """Notes masks without any class, and counts the pictures without any object."""
+    source = split.source
+    pixels, masks = source.records.class_pixels, source.records.masks
+    if pixels is not None and masks is not None and "semantic" in source.labelled:
+        for place in np.flatnonzero((pixels.sum(axis=1) == 0) & (masks != b"")).tolist():
+            mask, text = source.records[place].mask, "every pixel is ignored"
+            issues.note("empty-mask", mask or "", text, split=split.name)
+    if "boxes" not in source.labelled or len(source) == 0:
+        return
+    empty = np.flatnonzero(np.diff(source.records.starts) == 0)
+    if len(empty):
+        path = split.path(int(empty[0]))
+        text = f"{len(empty):,} of {len(source):,} pictures have no object, such as {path.name}"
+        issues.note("unlabelled-picture", split.spec.title, text, item=path.name, split=split.name, picture=str(path))

@@ -1,0 +1,125 @@
+"""The examination of a set, from beginning to end."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections import Counter
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from effdet.data.checks import DataError
+from effdet.data.spec import DataSpec
+from effdet.doctor.anchors_report import Coverage, coverage_of
+from effdet.doctor.boxes import check_boxes
+from effdet.doctor.classes import Balance, check_classes, check_unlabelled
+from effdet.doctor.coverage import CoverageSettings
+from effdet.doctor.forms import CHECKS
+from effdet.doctor.issues import Issues
+from effdet.doctor.kinds import LEVELS
+from effdet.doctor.passing import Seen, look_at_all, worker_count
+from effdet.doctor.pictures import check_pictures, check_repeats, check_unlisted
+from effdet.doctor.reading import Split, all_splits, open_splits
+from effdet.files import write_text
+
+FAIL_ON = {"error": ("error",), "warning": ("error", "warning"), "none": ()}
+
+
+@dataclass(frozen=True, eq=False)
+class Diagnosis:
+    """What doctor found."""
+
+    spec: DataSpec
+    issues: Issues
+    splits: tuple[Split, ...]
+    """The sound parts."""
+    seen: tuple[Seen, ...]
+    balance: Balance | None
+    coverage: Coverage | None
+    seconds: float
+
+    @property
+    def pictures(self) -> int:
+        return sum(len(split.source) for split in self.splits)
+
+    @property
+    def boxes(self) -> int:
+        return sum(len(split.source.records.labels) for split in self.splits)
+
+    def fails(self, fail_on: str) -> bool:
+        """Whether there are findings of the levels at which the command fails: ``error``, ``warning`` or ``none``."""
+        return any(self.issues.total(level) for level in FAIL_ON[fail_on])
+
+    def to_dict(self) -> dict[str, Any]:
+        """For doctor.json: counts, every finding that was kept, balance and coverage."""
+        issues = self.issues
+        return {
+            "data": self.spec.name,
+            "root": None if self.spec.root is None else str(self.spec.root),
+            "splits": {
+                split.name: {"pictures": len(split.source), "boxes": len(split.source.records.labels)}
+                for split in self.splits
+            },
+            "totals": {level: issues.total(level) for level in LEVELS},
+            "kinds": {name: issues.counts[name] for name in issues.kinds()},
+            "findings": [issue.to_dict() for name in issues.kinds() for issue in issues.of(name)],
+            "classes": None if self.balance is None else vars(self.balance),
+            "anchors": None if self.coverage is None else self.coverage.to_dict(),
+            "forms": dict(Counter(facts.mode for part in self.seen for facts in part.facts if facts.mode)),
+            "seconds": round(self.seconds, 2),
+        }
+
+    def write_json(self, path: Path) -> Path:
+        """Writes :meth:`to_dict`; a file that was there is replaced in one step."""
+        return write_text(path, json.dumps(self.to_dict(), indent=1, ensure_ascii=False) + "\n")
+
+
+def examine(
+    spec: DataSpec,
+    *,
+    split: str | None = None,
+    coverage: CoverageSettings | None = None,
+    workers: int | None = None,
+    progress: bool = True,
+) -> Diagnosis:
+    """Looks at a set and notes all that is wrong with it; nothing is changed.
+
+    Args:
+        spec: the set; its `split` is not heeded.
+        split: only this one; None takes all that there are.
+        coverage: the detector whose anchors are tried on the boxes; None leaves that out.
+        workers: processes that decode pictures; None goes by the cores, 0 decodes in this one.
+        progress: draw a bar on a terminal.
+
+    Raises:
+        DataError: there is no such set.
+    """
+    start = time.perf_counter()
+    issues = Issues()
+    splits = open_splits(spec, all_splits(split), issues)
+    for part in splits:
+        _check_form(part.spec, issues)
+    for part in splits:
+        check_boxes(part, issues)
+        check_unlabelled(part, issues)
+    covered = next((place for place, part in enumerate(splits) if "boxes" in part.source.labelled), 0)
+    processes = worker_count(workers)
+    seen = look_at_all(splits, workers=processes, coverage=coverage, covered=covered, progress=progress)
+    for part, found in zip(splits, seen, strict=True):
+        check_pictures(part, found, issues)
+    check_repeats(splits, seen, issues)
+    check_unlisted(splits, issues)
+    balance = check_classes(splits, issues) if splits else None
+    fitted = None
+    if coverage is not None and splits and "boxes" in splits[covered].source.labelled:
+        fitted = coverage_of(splits[covered], seen[covered].matched, coverage, issues)
+    return Diagnosis(spec, issues, tuple(splits), tuple(seen), balance, fitted, time.perf_counter() - start)
+
+
+def _check_form(spec: DataSpec, issues: Issues) -> None:
+    check = CHECKS.get(spec.name)
+    if check is not None:
+        with suppress(DataError):  # noted when it was opened
+            check(spec, issues)

@@ -1,0 +1,158 @@
+"""Repairing Pascal VOC XML."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path, PurePosixPath
+from xml.etree import ElementTree
+
+from effdet.data.checks import Findings
+from effdet.data.images import image_sizes
+from effdet.data.voc import ImageNames, read_xml
+from effdet.data.voc_layout import Layout, annotation_folders, layout, xml_files
+from effdet.doctor.reading import Split
+from effdet.doctor.repair.places import Places
+from effdet.doctor.repair.verdict import Verdict
+from effdet.files import FileError, shown
+from effdet.files.scalars import number, whole
+
+
+def repair_voc(splits: Sequence[Split], verdict: Verdict, out: Path) -> None:
+    """Links the images and writes the XML files at the places that they have in the set, with the lists of its splits.
+
+    An XML file without faults is copied byte for byte, and so is a list of which all is kept.
+    """
+    places = Places(splits[0].spec.root, out)
+    for split in splits:
+        found = layout(split.spec)
+        images = found.images
+        files, there = xml_files(found.annotations), ImageNames(images, Findings())
+        apart = _apart(found, split)
+        base = _base(found, apart, places)
+        sides = {str(split.path(place)): str(side) for place, side in enumerate(split.sides)}
+        kept: list[str] = []
+        for stem in found.stems:
+            source = files.get(stem)
+            if source is None or source in verdict.pictures or (root := _parsed(source)) is None:
+                verdict.done["pictures left out: unusable"] += 1
+                continue
+            there_name = there.of(stem, (root.findtext("filename") or "").strip())
+            image = images / there_name
+            places.use(source)
+            places.use(image)
+            if found.listing is None and not _is_text(stem):
+                verdict.done["pictures left out: names that a list cannot hold"] += 1
+                continue
+            if split.spec.limit is not None and str(image) not in sides:
+                continue
+            if not verdict.keeps(image, sides.get(str(image), split.name)):
+                continue
+            if str(image) not in sides and image not in verdict.swapped:
+                verdict.done["pictures left out: unusable"] += 1
+                continue
+            before = verdict.done.total()
+            _mend(root, source, image, verdict)
+            content = source.read_bytes() if verdict.done.total() == before else ElementTree.tostring(root, "utf-8")
+            place, picture = _claimed(stem, source, there_name, image, split, apart, base, places)
+            places.write(base / "Annotations" / f"{place}{source.suffix}", content)
+            places.link(image, picture)
+            kept.append(place)
+        _write_list(split, found, kept, base, places)
+    places.count_others(verdict.done)
+
+
+def _base(found: Layout, apart: bool, places: Places) -> PurePosixPath:
+    """The folder of the copy that holds ``Annotations`` and ``JPEGImages``: the set's own, or the top one."""
+    base = found.annotations.parent
+    own = places.inside(base)
+    standard = not apart and (found.annotations.name, found.images) == (
+        "Annotations",
+        base / "JPEGImages",
+    )
+    return own if own is not None and standard else PurePosixPath()
+
+
+def _apart(found: Layout, split: Split) -> bool:
+    """Whether the splits have folders of their own, in which files may have the same names."""
+    named = split.spec.annotations is not None or split.spec.images is not None
+    return named or len(annotation_folders(split.spec, found.annotations)) > 1
+
+
+def _claimed(
+    stem: str, source: Path, name: str, image: Path, split: Split, apart: bool, base: PurePosixPath, places: Places
+) -> tuple[str, PurePosixPath]:
+    """The path of an annotation file below its folder, without the suffix, and the place of its image: their own.
+
+    Splits with folders of their own may have files of one name: theirs go into a folder of the split.
+    """
+    folder = PurePosixPath(split.name) if apart else PurePosixPath()
+    place = places.claim(source, base / "Annotations" / folder / f"{stem}.xml")
+    below = place.relative_to(base / "Annotations").with_suffix("").as_posix()
+    return below, places.claim(image, base / "JPEGImages" / folder / name)
+
+
+def _write_list(split: Split, found: Layout, kept: list[str], base: PurePosixPath, places: Places) -> None:
+    place = base / "ImageSets" / "Main" / f"{split.spec.list_name}.txt"
+    if found.listing is not None:
+        places.use(found.listing)
+        if set(kept) == set(found.stems):
+            places.write(place, found.listing.read_bytes())
+            return
+    places.write(place, "".join(f"{stem}\n" for stem in kept).encode())
+
+
+def _is_text(stem: str) -> bool:
+    """Whether a list, which is UTF-8, can hold the name."""
+    return stem.isprintable() and stem == stem.strip()
+
+
+def _parsed(source: Path) -> ElementTree.Element | None:
+    try:
+        return read_xml(source)
+    except FileError:
+        return None
+
+
+def _mend(root: ElementTree.Element, source: Path, picture: Path, verdict: Verdict) -> None:
+    """Takes the faulty objects out, and puts right what can be."""
+    faulty = verdict.rows.get(str(source), frozenset())
+    height, width = _stated(root, picture, verdict)
+    for place, node in enumerate(root.findall("object"), start=1):
+        if place in faulty:
+            root.remove(node)
+            verdict.done["objects left out"] += 1
+            continue
+        _clip(node, height, width, verdict)
+    named = root.find("filename")
+    if named is not None and (named.text or "").strip().replace("\\", "/").rpartition("/")[2] != picture.name:
+        named.text = shown(picture.name)
+        verdict.done["file names corrected"] += 1
+
+
+def _stated(root: ElementTree.Element, picture: Path, verdict: Verdict) -> tuple[int, int]:
+    """The (height, width) of the picture, stated in the XML where it was wrong there."""
+    upright, stored = image_sizes(picture)
+    size = root.find("size")
+    if size is None:
+        size = ElementTree.SubElement(root, "size")
+    stated = whole(size.findtext("height")), whole(size.findtext("width"))
+    right = stored if picture in verdict.stored or stated == stored else upright
+    if stated != right and any(stated):  # a file that states no size is valid: the image has it
+        verdict.done["sizes corrected"] += 1
+        for side, value in zip(("height", "width"), right, strict=True):
+            node = size.find(side)
+            node = ElementTree.SubElement(size, side) if node is None else node
+            node.text = str(value)
+    return right
+
+
+def _clip(node: ElementTree.Element, height: int, width: int, verdict: Verdict) -> None:
+    """Corners beyond the picture are moved to its edge; a pixel of overhang is rounding, and stays."""
+    for corner, low, high in (("xmin", 0, width), ("ymin", 0, height), ("xmax", 0, width), ("ymax", 0, height)):
+        found = node.find(f"bndbox/{corner}")
+        if found is None:
+            continue
+        value = number(found.text)
+        if value is not None and not low - 1 <= value <= high + 1:
+            found.text = str(min(max(1, int(value)), high))
+            verdict.done["corners clipped"] += 1

@@ -1,0 +1,273 @@
+"""The report's part on boxes."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from effdet.evaluation.coco import COCO_KEYS
+from effdet.evaluation.evaluators import DetectionEvaluator
+from effdet.html import (
+    Html,
+    Section,
+    bar_chart,
+    details,
+    figure,
+    grid,
+    heading,
+    heat_map,
+    line_chart,
+    section,
+    table,
+    text,
+)
+from effdet.report.box_pictures import picture_section
+from effdet.report.gallery import Gallery
+from effdet.report.numbers import share_cell, span, written
+from effdet.report.statistics import (
+    KINDS,
+    MEANINGS,
+    THRESHOLDS,
+    BoxSet,
+    BoxStatistic,
+    ClassCurve,
+    Interval,
+    Statistic,
+    best_threshold,
+    class_curves,
+    detection_confusion,
+    error_breakdown,
+    match,
+    mean_f1,
+)
+
+CURVES = 7
+"""Classes with a curve of their own: more are not told apart."""
+MATRIX_CLASSES = 80
+"""Rows of the confusion matrix; of more classes the most frequent."""
+_MEANINGS = {
+    "AP": "mean over IoU .50 … .95",
+    "AP50": "IoU .50",
+    "AP75": "IoU .75",
+    "APs": "boxes under 32² pixels",
+    "APm": "32² … 96²",
+    "APl": "over 96²",
+    "AR1": "recall with 1 detection a picture",
+    "AR10": "with 10",
+    "AR100": "with 100",
+    "ARs": "of boxes under 32² pixels",
+    "ARm": "32² … 96²",
+    "ARl": "over 96²",
+}
+
+
+class BoxReport:
+    """Metrics, thresholds, confusion, kinds of mistakes, best and worst pictures of a detector."""
+
+    headline = (("AP", "AP"), ("AP50", "AP50"), ("AP75", "AP75"))
+
+    def __init__(self, evaluator: DetectionEvaluator) -> None:
+        self.evaluator = evaluator
+        self.boxes = BoxSet.of(evaluator.judged_truth, evaluator.results())
+        self.matches = match(self.boxes)
+        self.curves = class_curves(self.matches)
+        self.threshold = best_threshold(self.curves)
+
+    @property
+    def statistic(self) -> Statistic:
+        return BoxStatistic(self.matches)
+
+    @property
+    def pictures(self) -> list[str]:
+        return [str(image_id) for image_id in self.boxes.image_ids]
+
+    def sections(
+        self, metrics: Mapping[str, Any], intervals: Mapping[str, Interval], gallery: Gallery | None
+    ) -> list[Section]:
+        """Its part of the page."""
+        parts = [self._metrics(metrics, intervals), self._thresholds(), self._confusion(), self._mistakes()]
+        if gallery is not None:
+            parts.append(picture_section(self.boxes, self.matches, self.threshold, self._positions(), gallery))
+        return parts
+
+    def _positions(self) -> list[int]:
+        """Index in the set of each picture of `boxes`."""
+        own = {image_id: index for index, image_id in self.evaluator.image_ids.items()}
+        return [own[image_id] for image_id in self.boxes.image_ids]
+
+    def _metrics(self, metrics: Mapping[str, Any], intervals: Mapping[str, Interval]) -> Section:
+        numbers = [
+            [key, _MEANINGS[key], written(metrics[key]), span(intervals.get(key))]
+            for key in COCO_KEYS
+            if key in metrics
+        ]
+        rows = []
+        for curve in self.curves:
+            interval = intervals.get(f"AP {curve.name}")
+            found = metrics["per_class"].get(curve.name, {})
+            rows.append(
+                [
+                    curve.name,
+                    curve.boxes,
+                    share_cell(found.get("AP")),
+                    span(interval),
+                    written(found.get("AP50")),
+                    *_at_best(curve),
+                ]
+            )
+        columns = ["class", "true boxes", "AP", "95 % interval", "AP50", "best threshold", "precision", "recall", "F1"]
+        return section(
+            "Boxes",
+            table(["", "", "value", "95 % interval"], numbers),
+            text(
+                "Intervals: bootstrap over pictures, 1000 samples, freed of bias; how far the number would move had other "
+                "pictures of the same kind been drawn. Where most classes have few boxes, the number itself is rather too high "
+                "and the interval rather too narrow. Sizes and recalls have none.",
+                soft=True,
+            ),
+            heading("By class"),
+            table(columns, sorted(rows, key=lambda row: -row[1]), limit=25),
+            text("The last four columns: the score threshold of highest F1 for each class, at IoU .5.", soft=True),
+        )
+
+    def _thresholds(self) -> Section:
+        shown = self._frequent(CURVES)
+        mean = mean_f1(self.curves)
+        measured = [curve for curve in self.curves if curve.boxes]
+        precision_of = {"mean of classes": _mean_precision(measured)}
+        f1_of = {"mean of classes": list(zip(THRESHOLDS.tolist(), mean.tolist(), strict=True))}
+        for curve in shown:
+            precision_of[curve.name] = _thinned([(0.0, 1.0), *zip(curve.recall, curve.precision, strict=True)])
+            f1_of[curve.name] = list(zip(THRESHOLDS.tolist(), curve.at(THRESHOLDS)[2].tolist(), strict=True))
+        best = float(mean.max(initial=0))
+        return section(
+            "Precision, recall and F1",
+            text(
+                f"One threshold for all classes: score={self.threshold:.3g} has the highest mean F1, {best:.3f}. All at IoU .5"
+                + (
+                    f"; the {CURVES} most frequent classes have a curve of their own."
+                    if len(measured) > CURVES
+                    else "."
+                )
+            ),
+            grid(
+                _unit_chart(precision_of, "Precision by recall", "recall", "precision"),
+                _unit_chart(f1_of, "F1 by score threshold", "score threshold", "F1"),
+                least="24rem",
+            ),
+        )
+
+    def _confusion(self) -> Section:
+        matrix = detection_confusion(self.boxes, self.matches, score=self.threshold)
+        kept = [label for label, curve in enumerate(self.curves) if curve.boxes or matrix[:, label].any()]
+        kept = sorted(sorted(kept, key=lambda label: -matrix[label].sum())[:MATRIX_CLASSES])
+        cells = matrix[np.ix_([*kept, -1], [*kept, -1])].astype(float)
+        names = [self.curves[label].name for label in kept]
+        total = cells.sum(1, keepdims=True)
+        shares = np.divide(cells, total, out=np.full_like(cells, np.nan), where=total > 0)
+        return section(
+            "Confusion",
+            text(
+                f"Rows: what is there. Columns: what it was taken for, at score {self.threshold:.3g} and more. Each row as "
+                "shares of 1: the diagonal is recall, the last column what was missed; the last row shows what was seen "
+                "where nothing is."
+            ),
+            figure(
+                heat_map(
+                    shares,
+                    [*names, "(nothing)"],
+                    [*names, "(missed)"],
+                    row_title="truth",
+                    column_title="prediction",
+                    bounds=(0, 1),
+                    write=lambda value: f"{value:.2f}",
+                    width=900,
+                )
+            ),
+            _confused(matrix, [curve.name for curve in self.curves]),
+        )
+
+    def _mistakes(self) -> Section:
+        found = error_breakdown(self.boxes, self.matches)
+        rows = [[kind, MEANINGS[kind], found.counts[kind], f"{found.cost[kind]:+.3f}"] for kind in KINDS]
+        rows.append(
+            ["false positives", "all that is wrong among the detections", None, f"{found.false_positives:+.3f}"]
+        )
+        rows.append(["false negatives", "all that is missing from them", None, f"{found.false_negatives:+.3f}"])
+        costs = [round(max(found.cost[kind], 0.0), 3) for kind in KINDS]
+        return section(
+            "Mistakes",
+            text(
+                f"AP50 is {found.ap50:.3f}. Each line says what it would gain were all mistakes of one kind mended and nothing "
+                "else (TIDE, Bolya et al. 2020): the longest bar is what to work on. Gains don't add up."
+            ),
+            figure(
+                bar_chart(
+                    [f"{kind}: {MEANINGS[kind]}" for kind in KINDS], {"AP50 gained": costs}, x_label="AP50 gained"
+                )
+            ),
+            table(["kind", "", "count", "AP50 gained"], rows),
+        )
+
+    def _frequent(self, count: int) -> list[ClassCurve]:
+        return sorted((curve for curve in self.curves if curve.boxes), key=lambda curve: -curve.boxes)[:count]
+
+
+def _at_best(curve: ClassCurve) -> list[str]:
+    """Threshold, precision, recall and F1 where F1 is highest."""
+    place = curve.best
+    if place is None:
+        return ["–"] * 4
+    return [written(float(values[place])) for values in (curve.score, curve.precision, curve.recall, curve.f1)]
+
+
+def _unit_chart(curves: Mapping[str, list[tuple[float, float]]], title: str, x_label: str, y_label: str) -> Html:
+    """Curves of shares by shares."""
+    return figure(
+        line_chart(
+            curves,
+            title=title,
+            x_label=x_label,
+            y_label=y_label,
+            x_bounds=(0, 1),
+            y_bounds=(0, 1),
+            width=560,
+            height=380,
+        )
+    )
+
+
+def _mean_precision(curves: list[ClassCurve]) -> list[tuple[float, float]]:
+    """Best precision at each of 101 recalls or above, averaged over classes: the area under it is AP50."""
+    recalls = np.linspace(0, 1, 101)
+    total = np.zeros(101)
+    for curve in curves:
+        best = np.append(np.maximum.accumulate(curve.precision[::-1])[::-1], 0.0)
+        total += best[np.searchsorted(curve.recall, recalls, side="left")]
+    return list(zip(recalls.tolist(), (total / max(len(curves), 1)).tolist(), strict=True))
+
+
+def _thinned(points: list[tuple[float, float]], most: int = 300) -> list[tuple[float, float]]:
+    """At most so many points, at equal steps, the last one kept."""
+    step = -(-len(points) // most)
+    return points[::step] + (points[-1:] if (len(points) - 1) % step else [])
+
+
+def _confused(matrix: np.ndarray, names: list[str], most: int = 15) -> Html | None:
+    """The pairs of classes most often confused."""
+    off = matrix[:-1, :-1].copy()
+    np.fill_diagonal(off, 0)
+    order = np.argsort(-off, axis=None, kind="stable")[:most]
+    rows = []
+    for row, column in zip(*np.unravel_index(order, off.shape), strict=True):
+        if off[row, column]:
+            rows.append(
+                [names[row], names[column], int(off[row, column]), f"{off[row, column] / matrix[row].sum():.1%}"]
+            )
+    if not rows:
+        return None
+    return details(
+        "Classes most often taken for another", table(["truth", "taken for", "boxes", "of this class"], rows)
+    )

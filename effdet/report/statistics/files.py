@@ -1,0 +1,95 @@
+"""``statistics.npz``: what an evaluation found picture by picture, so that two of them can be compared without their data."""
+
+from __future__ import annotations
+
+import json
+import zipfile
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, fields
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from effdet.files import replacing
+from effdet.report.statistics.bootstrap import Statistic
+from effdet.report.statistics.boxes import Matches
+from effdet.report.statistics.samples import BoxStatistic, ClassStatistic, MapStatistic
+from heads.structures import UserError
+
+FILE = "statistics.npz"
+FORMAT = 1
+
+
+@dataclass(frozen=True)
+class SplitIdentity:
+    """The pictures and labels that an evaluation was measured on."""
+
+    data: str
+    split: str
+    fingerprint: str
+    """sha256 of what the split labels."""
+
+    def __str__(self) -> str:
+        return f"{self.data} {self.split}"
+
+
+@dataclass(frozen=True)
+class Recorded:
+    """What a file holds."""
+
+    identity: SplitIdentity
+    statistics: Mapping[str, Statistic]
+    """By head."""
+    pictures: Mapping[str, Sequence[str]]
+    """By head, the names of the pictures in their order."""
+
+
+def write_statistics(path: Path, recorded: Recorded) -> Path:
+    """Write `recorded` whole or not at all."""
+    heads: dict[str, Any] = {}
+    arrays: dict[str, np.ndarray] = {}
+    for head, statistic in recorded.statistics.items():
+        kind = next(name for name, known in _KINDS.items() if isinstance(statistic, known))
+        record: Any = statistic.matches if isinstance(statistic, BoxStatistic) else statistic
+        values = {column.name: getattr(record, column.name) for column in fields(record)}
+        arrays |= {f"{head}/{name}": value for name, value in values.items() if isinstance(value, np.ndarray)}
+        rest = {name: value for name, value in values.items() if not isinstance(value, np.ndarray)}
+        heads[head] = {"kind": kind, "values": rest, "pictures": list(recorded.pictures[head])}
+    about = json.dumps({"format": FORMAT, "identity": asdict(recorded.identity), "heads": heads})
+    with replacing(path) as partial, partial.open("wb") as file:
+        np.savez_compressed(file, about=np.array(about), **arrays)  # type: ignore[arg-type]
+    return path
+
+
+def read_statistics(path: Path) -> Recorded:
+    """Read what :func:`write_statistics` wrote.
+
+    Raises:
+        UserError: it is no such file, or of a later version.
+    """
+    try:
+        with np.load(path, allow_pickle=False) as file:
+            arrays = {name: file[name] for name in file.files}
+        about = json.loads(str(arrays.pop("about")))
+        version = about["format"]
+    except (OSError, ValueError, KeyError, zipfile.BadZipFile) as error:
+        raise UserError(f"{path}: not the statistics of an evaluation ({error}); evaluate again") from error
+    if version != FORMAT:
+        raise UserError(f"{path}: written in format {version}, this version reads {FORMAT}; evaluate again")
+    statistics: dict[str, Statistic] = {}
+    for head, entry in about["heads"].items():
+        own = {name.partition("/")[2]: value for name, value in arrays.items() if name.partition("/")[0] == head}
+        values: dict[str, Any] = own | {
+            key: tuple(v) if isinstance(v, list) else v for key, v in entry["values"].items()
+        }
+        kind = _KINDS[entry["kind"]]
+        statistics[head] = BoxStatistic(Matches(**values)) if kind is BoxStatistic else kind(**values)
+    return Recorded(
+        SplitIdentity(**about["identity"]),
+        statistics,
+        {head: entry["pictures"] for head, entry in about["heads"].items()},
+    )
+
+
+_KINDS: dict[str, type] = {"boxes": BoxStatistic, "maps": MapStatistic, "classes": ClassStatistic}

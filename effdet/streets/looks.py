@@ -1,0 +1,90 @@
+"""Identities: each thing of a set looks like one member of a fixed cast, so that the same car is met again.
+
+An identity is a function of (seed, split, class, member) alone, and its number tells the split, so that identities of
+`val` are never met in `train`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import lru_cache
+
+import numpy as np
+
+from effdet.streets import labels
+from effdet.streets.marks import Colour
+from effdet.streets.rng import SPLITS, generator
+
+CAST: dict[int, int] = {
+    labels.PERSON: 240,
+    labels.RIDER: 120,
+    labels.CAR: 240,
+    labels.TRUCK: 60,
+    labels.BUS: 50,
+    labels.TRAIN: 30,
+    labels.MOTORCYCLE: 70,
+    labels.BICYCLE: 120,
+}
+"""How many identities each class has in the training split; `val` and `test` have a third of them each."""
+
+
+@dataclass(frozen=True)
+class Look:
+    """One identity: what it is and the numbers that it is drawn from."""
+
+    label: int
+    identity: int
+    """split * 1,000,000 + label * 10,000 + member: unique over a set."""
+    seed: int
+
+    def rng(self, part: str) -> np.random.Generator:
+        """Random numbers for a part of the look: the same each time."""
+        return generator(self.seed, "look", self.identity, part)
+
+
+def cast_size(label: int, split: str) -> int:
+    return CAST[label] if split == "train" else max(8, CAST[label] // 3)
+
+
+@lru_cache(maxsize=4096)
+def look(seed: int, split: str, label: int, member: int) -> Look:
+    return Look(label, SPLITS.index(split) * 1_000_000 + label * 10_000 + member, seed)
+
+
+CAR_PAINT: tuple[tuple[Colour, float], ...] = (
+    ((226, 228, 230), 0.20),
+    ((38, 40, 44), 0.17),
+    ((128, 132, 138), 0.15),
+    ((176, 180, 184), 0.11),
+    ((34, 62, 122), 0.09),
+    ((164, 28, 30), 0.09),
+    ((70, 24, 30), 0.03),
+    ((26, 84, 66), 0.04),
+    ((206, 186, 150), 0.03),
+    ((224, 178, 34), 0.03),
+    ((214, 98, 32), 0.02),
+    ((88, 142, 184), 0.04),
+)
+
+
+def car_paint(rng: np.random.Generator) -> Colour:
+    shares = np.array([share for _, share in CAR_PAINT])
+    base = CAR_PAINT[int(rng.choice(len(CAR_PAINT), p=shares / shares.sum()))][0]
+    return vary(rng, base, 9)
+
+
+def vary(rng: np.random.Generator, colour: Colour, spread: float) -> Colour:
+    """A colour near `colour`."""
+    both, red, green, blue = (rng.standard_normal(4) * (spread * 0.5)).tolist()
+    shift = both * 1.2
+    return (
+        min(255.0, max(0.0, colour[0] + shift + red)),
+        min(255.0, max(0.0, colour[1] + shift + green)),
+        min(255.0, max(0.0, colour[2] + shift + blue)),
+    )
+
+
+def tone(colour: Colour, gain: float) -> Colour:
+    """Lighter or darker."""
+    red, green, blue = colour
+    return min(255.0, red * gain), min(255.0, green * gain), min(255.0, blue * gain)

@@ -1,0 +1,318 @@
+"""From parameters to pixels: one picture with its label map, instances and boxes."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import groupby
+
+import cv2
+import numpy as np
+
+from effdet.streets import labels
+from effdet.streets.actors import Actor, make_actors
+from effdet.streets.ground import ground_marks, light_ground
+from effdet.streets.items import Item, actor_item, back_to_front, scenery
+from effdet.streets.layout import Layout, make_layout
+from effdet.streets.light import Light
+from effdet.streets.rng import generator
+from effdet.streets.sheet import Sheet
+from effdet.streets.sky import paint_sky, skyline
+from effdet.streets.weather import Glow, add_glow, develop, mirror_ground, rain, roughen
+
+_FIRST = 1000
+"""Values of the label sheet from here on are instances; below they are label ids."""
+_REFERENCE = 256
+"""Rows at which is decided who is seen well enough to be in the scene, whatever the asked size."""
+_MIN_PIXELS = 26
+_MIN_SIDE = 4
+_MIN_SHARE = 0.13
+
+
+@dataclass(frozen=True)
+class Scene:
+    """One drawn picture. Boxes are xyxy float32 in its pixels, tight around each instance's visible pixels."""
+
+    image: np.ndarray
+    """(H, W, 3) uint8 RGB."""
+    label_ids: np.ndarray
+    """(H, W) uint8 Cityscapes ids."""
+    instance_ids: np.ndarray
+    """(H, W) uint16: id * 1000 + n for things, the id for the rest."""
+    boxes: np.ndarray
+    """(N, 4) float32."""
+    labels: np.ndarray
+    """(N,) int64 Cityscapes ids."""
+    instances: np.ndarray
+    """(N,) int64 value of each object in `instance_ids`."""
+    occlusion: np.ndarray
+    """(N,) float32: the share of the object within the picture that others hide."""
+    identities: np.ndarray
+    """(N,) int64: who it is (see `looks`)."""
+    weather: str
+    time: str
+
+
+def size_of(size: int | tuple[int, int]) -> tuple[int, int]:
+    """An int or (H, W) -> (H, W), checked."""
+    height, width = (size, size) if isinstance(size, int) else size
+    if min(height, width) < 32 or max(height, width) > 8192:
+        raise ValueError(f"size={size} must lie within 32…8192 pixels a side: give one int or [H, W]")
+    return int(height), int(width)
+
+
+def scene(seed: int, split: str, index: int, size: int | tuple[int, int] = 256) -> Scene:
+    """Picture `index` of a split: a function of (seed, split, index) alone, rasterised at `size`."""
+    layout = make_layout(seed, split, index)
+    people = make_actors(generator(seed, split, index, "actors"), seed, split, layout)
+    return render(layout, people, size, (seed, split, index))
+
+
+@dataclass(frozen=True)
+class _Seen:
+    full: np.ndarray
+    visible: np.ndarray
+
+
+def _stamp(items: list[Item], sheet: Sheet) -> _Seen:
+    """Draw the label sheet, numbering things in drawing order; count each thing's own and its visible pixels."""
+    full: list[int] = []
+    height, width = sheet.ids.shape
+    for item in items:
+        for label, marks in item.pieces:
+            if label not in labels.THINGS:
+                sheet.stamp(marks, label)
+                continue
+            value = _FIRST + len(full)
+            sheet.stamp(marks, value)
+            points = np.concatenate([mark.points.reshape(-1, 2) for mark in marks if mark.mask] or [np.zeros((1, 2))])
+            reach = max((mark.width for mark in marks), default=0.0) * height + 2
+            low = np.floor(points.min(0) * height + [width / 2, 0] - reach).astype(int)
+            high = np.ceil(points.max(0) * height + [width / 2, 0] + reach).astype(int)
+            part = sheet.ids[max(0, low[1]) : max(0, high[1]), max(0, low[0]) : max(0, high[0])]
+            full.append(int(np.count_nonzero(part == value)))
+    counts = np.bincount(sheet.ids.reshape(-1), minlength=_FIRST + len(full))
+    return _Seen(np.array(full, int), counts[_FIRST : _FIRST + len(full)])
+
+
+def _fair(items: list[Item], height: int, width: int) -> list[Item]:
+    """The items without the things that are too small or too hidden to be fair to ask for."""
+    sheet = Sheet(_REFERENCE, max(1, round(_REFERENCE * width / height)), colour=False)
+    first = next((place for place, item in enumerate(items) if item.actor is not None), len(items))
+    seen = _stamp(items[first:], sheet)  # what lies behind the farthest thing hides nothing
+    good = (seen.visible >= _MIN_PIXELS) & (seen.visible >= _MIN_SHARE * seen.full)
+    number = 0
+    kept: list[Item] = []
+    for item in items:
+        if item.actor is None:
+            kept.append(item)
+            continue
+        count = len(item.pieces)
+        if bool(good[number : number + count].all()):
+            ids = [_FIRST + number + k for k in range(count)]
+            if all(_sides(sheet.ids == value) >= _MIN_SIDE for value in ids):
+                kept.append(item)
+        number += count
+    return kept
+
+
+def _sides(mask: np.ndarray) -> int:
+    """The shorter side of a mask's box."""
+    rows, columns = np.flatnonzero(mask.any(1)), np.flatnonzero(mask.any(0))
+    return int(min(rows[-1] - rows[0], columns[-1] - columns[0])) + 1 if len(rows) else 0
+
+
+def _shadow(items: list[Item], layout: Layout, height: int, width: int) -> tuple[np.ndarray, np.ndarray]:
+    """(H, W) float32 0…1 each: what hides the sun from the ground, and what hides the sky."""
+    light, camera = layout.light, layout.camera
+    hard, soft = np.zeros((height, width), np.uint8), np.zeros((height, width), np.uint8)
+    sx, sy, sz = light.sun
+    scale = height * 16
+
+    def fill(target: np.ndarray, ground: np.ndarray, value: int) -> None:
+        if ground[:, 2].max() < 1.2:
+            return
+        ground[:, 2] = np.maximum(ground[:, 2], 1.0)
+        flat = camera.project(ground) * scale + [width * 8, 0]
+        cv2.fillConvexPoly(target, cv2.convexHull(np.rint(flat).astype(np.int32)), value, cv2.LINE_AA, 4)
+
+    for item in items:
+        x0, x1, z0, z1 = item.extent
+        if item.actor is not None:
+            actor = item.actor
+            grow = 1.0 if actor.kind == "vehicle" else 0.8
+            corners = np.array([[-1, 0, -1], [1, 0, -1], [1, 0, 1], [-1, 0, 1]], float) * [
+                actor.width / 2 * grow,
+                0,
+                actor.length / 2 * grow,
+            ]
+            base = actor.pose.world(corners)
+            fill(soft, base.copy(), 255)
+            tall = {"vehicle": 1.4, "person": 1.7, "cycle": 0.9, "ridden": 1.6}[actor.kind]
+            if actor.kind == "vehicle" and actor.length > 6:
+                tall = 3.0
+            slim = base if actor.kind == "vehicle" else actor.pose.world(corners * [0.5, 0, 0.8])
+        elif item.pieces[0][0] in (labels.VEGETATION, labels.POLE) and x1 - x0 < 1.5:
+            tree = item.pieces[0][0] == labels.VEGETATION
+            tall = 5.0 if tree else 4.0
+            spread = 0.12
+            middle = np.array([(x0 + x1) / 2, 0, (z0 + z1) / 2])
+            slim = middle + np.array([[-1, 0, -1], [1, 0, -1], [1, 0, 1], [-1, 0, 1]], float) * spread
+            if tree:
+                ring = np.linspace(0, 2 * np.pi, 12, endpoint=False)
+                reach = min(tall / max(sy, 0.12), 22.0)
+                crown = (
+                    middle
+                    + [-sx * reach, 0, -sz * reach]
+                    + np.stack([np.cos(ring) * 1.9, ring * 0, np.sin(ring) * 1.9], 1)
+                )
+                fill(hard, crown, 200)
+                fill(soft, middle + np.stack([np.cos(ring) * 1.2, ring * 0, np.sin(ring) * 1.2], 1), 70)
+        elif item.pieces[0][0] == labels.BUILDING:
+            tall = 9.0
+            slim = np.array([[x0, 0, z0], [x1, 0, z0], [x1, 0, z1], [x0, 0, z1]])
+        else:
+            continue
+        reach = min(tall / max(sy, 0.12), 30.0)
+        fill(hard, np.concatenate([slim, slim + [-sx * reach, 0, -sz * reach]]), 255)
+    hard = cv2.GaussianBlur(hard, (0, 0), max(0.5, height * 0.0016))
+    soft = cv2.GaussianBlur(soft, (0, 0), max(0.8, height * 0.006))
+    return hard.astype(np.float32) * (0.94 / 255), soft.astype(np.float32) * (0.85 / 255)
+
+
+def render(
+    layout: Layout,
+    people: list[Actor],
+    size: int | tuple[int, int],
+    key: tuple[int, str, int],
+    *,
+    frame: int = 0,
+    numbers: Sequence[tuple[int, ...]] | None = None,
+) -> Scene:
+    """Draw a layout with its things.
+
+    Args:
+        key: (seed, split, index): seeds the scenery's details and the camera's grain.
+        frame: seeds the grain and the rain besides, so that they differ between the frames of a video.
+        numbers: the instance ids of each of `people`, for a video. Without them things that are hardly seen are left
+            out of the picture, and the others are numbered by class.
+    """
+    height, width = size_of(size)
+    seed, split, index = key
+    camera, light = layout.camera, layout.light
+    half_width = width / height / 2
+    items = scenery(generator(seed, split, index, "scenery"), layout, half_width)
+    fair = numbers is None
+    items += [actor_item(actor, camera, light, half_width) for actor in people]
+    items = back_to_front(items)
+    if fair:
+        items = _fair(items, height, width)
+
+    sheet = Sheet(height, width)
+    paint_sky(sheet, generator(seed, split, index, "sky"), layout)
+    sheet.ids[:] = labels.SKY
+    base = [
+        *skyline(generator(seed, split, index, "skyline"), layout),
+        *ground_marks(generator(seed, split, index, "ground"), layout),
+    ]
+    sheet.paint(mark for _, mark in base)
+    for label, marks in groupby(base, key=lambda pair: pair[0]):
+        sheet.stamp([mark for _, mark in marks], label)
+    light_ground(sheet, generator(seed, split, index, "grain"), layout, *_shadow(items, layout, height, width))
+    for item in items:
+        for _, marks in item.pieces:
+            sheet.paint(marks)
+    seen = _stamp(items, sheet)
+    glows = _shining(items, sheet)
+
+    chosen = _numbers(items, people, numbers)
+    label_ids, instance_ids = _cityscapes(sheet.ids, chosen)
+    image = cv2.resize(sheet.colour, (width, height), interpolation=cv2.INTER_AREA).astype(np.float32)
+    image = roughen(image, label_ids, generator(seed, split, index, "rough"), light)
+    if light.wet > 0.05:
+        image = mirror_ground(image, label_ids, light, camera.horizon)
+    image = np.ascontiguousarray(image, np.float32)
+    add_glow(image, glows, light)
+    air = generator(seed, split, index, "camera", frame)
+    if light.weather == "rain":
+        rain(image, air, light)
+    picture = develop(image, air, light)
+    least = 1 if fair else round(_MIN_PIXELS * (height / _REFERENCE) ** 2)
+    return _describe(picture, label_ids, instance_ids, chosen, items, seen, least, light)
+
+
+def _shining(items: list[Item], sheet: Sheet) -> list[Glow]:
+    """The lamps that nothing hides: those where the label sheet shows their own item."""
+    found: list[Glow] = []
+    number = _FIRST
+    for item in items:
+        own = {label for label, _ in item.pieces if label not in labels.THINGS}
+        things = sum(label in labels.THINGS for label, _ in item.pieces)
+        own |= set(range(number, number + things))
+        number += things
+        for glow in item.glows:
+            column, row = int(glow[0][0] * sheet.height + sheet.width / 2), int(glow[0][1] * sheet.height)
+            around = sheet.ids[max(0, row - 1) : max(0, row + 2), max(0, column - 1) : max(0, column + 2)]
+            if around.size == 0 or own.intersection(around.reshape(-1).tolist()):
+                found.append(glow)
+    return found
+
+
+def _numbers(items: list[Item], people: list[Actor], given: Sequence[tuple[int, ...]] | None) -> list[int]:
+    """The instance id of each thing, in drawing order."""
+    drawn = [item.actor for item in items if item.actor is not None]
+    if given is None:
+        counters: dict[int, int] = {}
+        given = []
+        there = {id(actor) for actor in drawn}
+        for actor in people:
+            ids = []
+            for who in actor.looks if id(actor) in there else ():
+                ids.append(who.label * 1000 + counters.get(who.label, 0))
+                counters[who.label] = counters.get(who.label, 0) + 1
+            given.append(tuple(ids))
+    by_actor = {id(actor): ids for actor, ids in zip(people, given, strict=True)}
+    return [number for actor in drawn for number in by_actor[id(actor)]]
+
+
+def _cityscapes(ids: np.ndarray, numbers: list[int]) -> tuple[np.ndarray, np.ndarray]:
+    """The label sheet's drawing numbers -> (label ids uint8, instance ids uint16)."""
+    things = np.array(numbers, np.int64)
+    stuff = np.arange(_FIRST, dtype=np.int64)
+    label_ids = np.concatenate([stuff, things // 1000])[ids].astype(np.uint8)
+    return label_ids, np.concatenate([stuff, things])[ids].astype(np.uint16)
+
+
+def _describe(
+    picture: np.ndarray,
+    label_ids: np.ndarray,
+    instance_ids: np.ndarray,
+    numbers: list[int],
+    items: list[Item],
+    seen: _Seen,
+    least: int,
+    light: Light,
+) -> Scene:
+    """The scene with a box for each thing that shows at least `least` pixels."""
+    looks = [who for item in items if item.actor is not None for who in item.actor.looks]
+    rows: list[tuple[list[float], int, int, float, int]] = []
+    for number, who, full, visible in zip(numbers, looks, seen.full.tolist(), seen.visible.tolist(), strict=True):
+        if visible < least:
+            continue
+        mask = instance_ids == number
+        y, x = np.flatnonzero(mask.any(1)), np.flatnonzero(mask.any(0))
+        box = [float(x[0]), float(y[0]), float(x[-1] + 1), float(y[-1] + 1)]
+        rows.append((box, number // 1000, number, 1.0 - visible / max(1, full), who.identity))
+    rows.sort(key=lambda row: row[2])
+    return Scene(
+        picture,
+        label_ids,
+        instance_ids,
+        np.array([row[0] for row in rows], np.float32).reshape(-1, 4),
+        np.array([row[1] for row in rows], np.int64),
+        np.array([row[2] for row in rows], np.int64),
+        np.array([row[3] for row in rows], np.float32),
+        np.array([row[4] for row in rows], np.int64),
+        light.weather,
+        light.time,
+    )
