@@ -7,7 +7,6 @@ arrays are 50 MB and load at once. A file is known by its path, size and time of
 from __future__ import annotations
 
 import hashlib
-import os
 import zipfile
 from collections.abc import Callable
 from contextlib import suppress
@@ -15,7 +14,7 @@ from pathlib import Path
 
 import numpy as np
 
-from effdet.files import encode_name
+from effdet.files import encode_name, replacing
 from effdet.hub import cache_folder
 
 SMALLEST = 32 * 2**20
@@ -57,12 +56,5 @@ def load_arrays(target: Path) -> Arrays | None:
 
 def store_arrays(target: Path, arrays: Arrays) -> None:
     """Writes beside `target` and renames, so that no process reads half a file. A cache that can't be written is none."""
-    partial = target.with_name(f"{target.stem}.{os.getpid()}.part")
-    try:
-        target.parent.mkdir(parents=True, exist_ok=True)
-        with partial.open("wb") as file:
-            np.savez(file, **arrays)  # pyright: ignore[reportArgumentType]
-        partial.replace(target)
-    except OSError:
-        with suppress(OSError):
-            partial.unlink()
+    with suppress(OSError), replacing(target) as partial:
+        np.savez(partial, **arrays)  # pyright: ignore[reportArgumentType]

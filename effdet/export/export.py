@@ -5,7 +5,6 @@ from __future__ import annotations
 import copy
 import importlib
 import os
-import tempfile
 from collections.abc import Callable, Mapping
 from dataclasses import asdict
 from pathlib import Path
@@ -19,6 +18,7 @@ from effdet.export.gate import GateReport, Measure, Tolerance, check
 from effdet.export.graph import ExportGraph, output_names
 from effdet.export.settings import ExportSettings
 from effdet.export.suppression import Suppression, torch_nms
+from effdet.files import move_into_place, scratch_folder
 from effdet.inference.exported import ExportInfo
 from effdet.inference.runtime_model import HEAD, RuntimeModel
 from effdet.model import FoldedModel, VisionModel, fold
@@ -87,9 +87,8 @@ def export_model(
         suppression=suppression,
         channels_last=settings.format == "openvino",
     ).eval()
-    target.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(prefix=".export-", dir=target.parent) as folder:
-        draft = Path(folder) / target.name
+    with scratch_folder(target.parent) as folder:
+        draft = folder / target.name
         writer = importlib.import_module(f"effdet.export.formats.{settings.format}")
         writer.write(WriteJob(graph, info, draft, calibration))
         del graph
@@ -98,7 +97,7 @@ def export_model(
         notify(report)
         report.raise_if_failed(target)
         del opened
-        _move(Path(folder), target)
+        _move(folder, target)
     return report
 
 
@@ -125,4 +124,4 @@ def _move(folder: Path, target: Path) -> None:
     """All files of the draft; the one that names the format comes last, so that it never stands there alone."""
     files = sorted(folder.iterdir(), key=lambda file: file.name == target.name)
     for file in files:
-        os.replace(file, target.parent / file.name)
+        move_into_place(file, target.parent / file.name)

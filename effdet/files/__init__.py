@@ -9,6 +9,7 @@
 | a file name is bytes: one that is not UTF-8 is read, and printable where it is shown | :func:`encode_name`, :func:`shown` |
 | the identity of a file is its path, never its bare name | :func:`distinct_names` |
 | a file is written whole or not at all, and never over a file of the user's | :func:`replacing`, :func:`refuse_overwriting` |
+| a folder is complete or not there | :func:`making_folder` |
 
 Only the standard library is imported here, Pillow where suffixes are asked for.
 """
@@ -17,7 +18,17 @@ from effdet.files.images import image_suffixes, is_image
 from effdet.files.names import decode_name, distinct_names, encode_name, is_hidden, shown
 from effdet.files.text import FileError, decode_text, read_json, read_lines, read_text, text_lines
 from effdet.files.walk import Listing, leads_back, matching, walk
-from effdet.files.write import refuse_overwriting, refuse_replacing, replacing, write_bytes, write_text
+from effdet.files.write import (
+    making_folder,
+    move_into_place,
+    refuse_overwriting,
+    refuse_replacing,
+    remove_partial,
+    replacing,
+    scratch_folder,
+    write_bytes,
+    write_text,
+)
 
 __all__ = [
     "FileError",
@@ -30,13 +41,17 @@ __all__ = [
     "is_hidden",
     "is_image",
     "leads_back",
+    "making_folder",
     "matching",
+    "move_into_place",
     "read_json",
     "read_lines",
     "read_text",
     "refuse_overwriting",
     "refuse_replacing",
+    "remove_partial",
     "replacing",
+    "scratch_folder",
     "shown",
     "text_lines",
     "walk",

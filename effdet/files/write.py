@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import secrets
+import shutil
 import stat
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
@@ -14,30 +16,86 @@ from heads.errors import UserError
 
 PARTIAL = ".part"
 """In the names of files that are being written; they begin with a dot, so that no listing finds them."""
+_NO_FSYNC = {errno.EINVAL, errno.EBADF, errno.ENOTSUP, errno.ENOSYS, errno.EISDIR, errno.EACCES}
+"""What a system says of a file or directory that it does not flush by request."""
 
 
 @contextmanager
-def replacing(path: str | os.PathLike[str]) -> Iterator[Path]:
+def replacing(path: str | os.PathLike[str], *, previous: Path | None = None) -> Iterator[Path]:
     """Gives the name of a file to be written in place of `path`, which it replaces at the end of the block.
 
     The file lies in the same folder (made if need be) and has the same suffix, by which libraries choose a format. Its
     bytes are on the disk before it takes the name, which it does in one step; permissions stay what they were. `path`
     may be a link: what it points to is replaced. Whatever goes wrong, `path` stays as it was and nothing is left behind.
+
+    Args:
+        path: of the file.
+        previous: what was at `path` is kept under this name, in the same folder.
     """
     path = Path(os.path.realpath(path))
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_name(f".{os.getpid()}-{secrets.token_hex(4)}{PARTIAL}{path.suffix}")
     try:
         yield partial
-        with suppress(OSError):
-            os.chmod(partial, stat.S_IMODE(os.stat(path).st_mode))
-        _to_disk(partial)
-        os.replace(partial, path)
+        move_into_place(partial, path, previous=previous)
     except BaseException:
         with suppress(OSError):
             partial.unlink()
         raise
+
+
+def move_into_place(partial: Path, path: Path, *, previous: Path | None = None) -> None:
+    """Gives a complete file its name in one step; for files that are written over a longer time than one block of code.
+
+    Args:
+        partial: the file, on the same disk as `path`. Its bytes are on the disk before it takes the name.
+        path: the name. A file that is there is replaced; its permissions stay.
+        previous: the name that the replaced file takes.
+    """
+    with suppress(OSError):
+        os.chmod(partial, stat.S_IMODE(os.stat(path).st_mode))
+    _to_disk(partial)
+    if previous is not None and path.exists():
+        os.replace(path, previous)
+    os.replace(partial, path)
     _to_disk(path.parent)
+
+
+@contextmanager
+def making_folder(path: Path) -> Iterator[Path]:
+    """Gives a folder to be filled, which takes the name `path` at the end of the block, complete; one process at a time.
+
+    What an interrupted process left is removed first. `path` may be an empty folder. Whatever goes wrong, nothing is left.
+    """
+    draft = path.with_name(f".{path.name}{PARTIAL}")
+    shutil.rmtree(draft, ignore_errors=True)
+    try:
+        draft.mkdir(parents=True)
+        yield draft
+        if path.is_dir():
+            path.rmdir()
+        os.replace(draft, path)
+    except BaseException:
+        shutil.rmtree(draft, ignore_errors=True)
+        raise
+
+
+@contextmanager
+def scratch_folder(parent: Path) -> Iterator[Path]:
+    """Gives an empty hidden folder in `parent` (made if need be), which is removed at the end of the block."""
+    folder = parent / f".{os.getpid()}-{secrets.token_hex(4)}{PARTIAL}"
+    try:
+        folder.mkdir(parents=True)
+        yield folder
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def remove_partial(folder: str | os.PathLike[str]) -> None:
+    """Removes the files that killed processes left half-written in `folder`; only where no other process writes there."""
+    for path in Path(folder).glob(f".*{PARTIAL}*"):
+        with suppress(OSError):
+            path.unlink()
 
 
 def write_bytes(path: str | os.PathLike[str], content: bytes) -> Path:
@@ -108,13 +166,15 @@ def _identity(path: str | os.PathLike[str]) -> tuple[int, int]:
 
 
 def _to_disk(path: Path) -> None:
-    """fsync of a file or folder, where the system can."""
+    """fsync of a file or folder, where the system can; a disk that is full or broken is an error."""
     try:
         handle = os.open(path, os.O_RDONLY)
-    except OSError:
+    except PermissionError:  # a folder on Windows, or a file that its owner may not read
         return
     try:
-        with suppress(OSError):
-            os.fsync(handle)
+        os.fsync(handle)
+    except OSError as error:
+        if error.errno not in _NO_FSYNC:
+            raise
     finally:
         os.close(handle)

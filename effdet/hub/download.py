@@ -10,9 +10,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import json
-import os
 import shutil
-import sys
 import time
 import urllib.error
 import urllib.request
@@ -25,6 +23,7 @@ from urllib.parse import unquote, urlsplit, urlunsplit
 from filelock import FileLock
 
 from effdet.addresses import without_credentials, without_credentials_in
+from effdet.files import move_into_place
 from effdet.hub.cache import cache_folder, is_offline, mirrors, sha256_of
 from heads.structures import UserError
 
@@ -146,9 +145,8 @@ def _fetch(address: str, target: Path, sha256: str | None, how: _Transfer, advan
     if sha256 is not None and not found.startswith(sha256.lower()):
         _forget(part)
         raise _WrongSum(f"its sha256 begins with {found[: len(sha256)]}, expected {sha256}; the file was thrown away")
-    os.replace(part, target)
+    move_into_place(part, target)
     _note(part).unlink(missing_ok=True)
-    _sync_folder(target.parent)
 
 
 def _stream(address: str, part: Path, *, trusted: bool, timeout: float, advance: Advance) -> None:
@@ -179,8 +177,6 @@ def _stream(address: str, part: Path, *, trusted: bool, timeout: float, advance:
                 file.write(piece)
                 done += len(piece)
                 advance(done, total)
-            file.flush()
-            os.fsync(file.fileno())
     if total is not None and done != total:
         raise _BrokenOff(f"broke off after {done} of {total} bytes")
 
@@ -243,17 +239,6 @@ def _check_space(part: Path, total: int | None, start: int) -> None:
         raise UserError(
             f"{part.parent} has {free >> 20} MiB free, {(total - start) >> 20} MiB are needed: set EFFDET_CACHE"
         )
-
-
-def _sync_folder(folder: Path) -> None:
-    """Make the rename itself survive a power cut, where the system lets a folder be opened."""
-    if sys.platform == "win32":
-        return
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 def _reason(error: Exception) -> str:

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import shutil
-import tempfile
 from pathlib import Path
 
 from filelock import FileLock
 
+from effdet.files import making_folder
 from effdet.hub import cache_folder
 from effdet.streets.render import size_of
 from effdet.streets.write import write
@@ -67,17 +66,11 @@ def ensure(
     with FileLock(home / f"{name}.lock"):
         if is_whole(folder):  # another process was faster
             return folder
-        for left in home.glob(f".{name}-*"):  # by a process that was killed: whoever holds the lock is alone
-            shutil.rmtree(left, ignore_errors=True)
-        draft = Path(tempfile.mkdtemp(prefix=f".{name}-", dir=home))
-        try:
+        if folder.exists():  # files are missing, or were changed
+            shutil.rmtree(folder)
+        with making_folder(folder) as draft:
             write(draft, (height, width), seed, counts, workers=workers, progress=progress)
             (draft / _MANIFEST).write_text(json.dumps(_manifest(draft), indent=0))
-            if folder.exists():
-                shutil.rmtree(folder)
-            os.replace(draft, folder)
-        finally:
-            shutil.rmtree(draft, ignore_errors=True)
     return folder
 
 

@@ -7,7 +7,6 @@ A checkpoint is torch's zip file of tensors, numbers, strings, lists and diction
 
 from __future__ import annotations
 
-import contextlib
 import errno
 import os
 import warnings
@@ -22,6 +21,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from effdet.files import replacing
 from effdet.training.errors import CheckpointError
 from effdet.weights.bounds import BoundsError, check_archive
 
@@ -44,20 +44,11 @@ def write_checkpoint(path: str | Path, values: Mapping[str, Any], *, previous: b
     """
     path = Path(path)
     values = plain(values)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    before = path.with_name(f"{path.name}.previous") if previous else None
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with temporary.open("wb") as file:
+        with replacing(path, previous=before) as partial, partial.open("wb") as file:
             torch.save(values, file)
-            file.flush()
-            os.fsync(file.fileno())
-        if previous and path.exists():
-            os.replace(path, path.with_name(f"{path.name}.previous"))
-        os.replace(temporary, path)
-        _sync_folder(path.parent)
     except BaseException as error:
-        with contextlib.suppress(OSError):
-            temporary.unlink()
         # torch's writer turns the OSError of a full disk into a RuntimeError of its own, which has it as its context.
         cause = error if isinstance(error, OSError) else error.__context__
         if isinstance(cause, OSError) and not isinstance(error, KeyboardInterrupt):
@@ -94,13 +85,6 @@ def sound(path: str | Path) -> bool:
             return archive.testzip() is None
     except (OSError, zipfile.BadZipFile, EOFError, NotImplementedError, RuntimeError, ValueError):
         return False
-
-
-def sweep(folder: str | Path) -> None:
-    """Remove what saves of killed processes left half-written in `folder`; only where no other process saves there."""
-    for path in Path(folder).glob(".*.tmp"):
-        with contextlib.suppress(OSError):
-            path.unlink()
 
 
 def newest_sound(run_dir: str | Path) -> Path | None:
@@ -162,16 +146,6 @@ def plain(value: Any, where: str = "") -> Any:
         f"a checkpoint holds tensors and plain values only; {where or 'the value'} is a {type(value).__module__}."
         f"{type(value).__qualname__} (a callback's state_dict() must be plain)"
     )
-
-
-def _sync_folder(folder: Path) -> None:
-    if os.name == "nt":
-        return  # folders can't be opened there; NTFS journals the rename
-    handle = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
 
 
 def _write_trouble(path: Path, error: OSError) -> str:

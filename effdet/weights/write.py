@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import json
-import os
-import tempfile
 from pathlib import Path
 from typing import Any
 
 import torch
 
+from effdet.files import replacing
 from effdet.model import FoldedModel, VisionModel
 from effdet.weights.read import METADATA_KEY
 from heads.structures import UserError
@@ -40,15 +39,6 @@ def save(model: VisionModel, path: str | Path, *, notes: dict[str, Any] | None =
 
     description = {"format": FORMAT, "spec": model.spec.to_dict(), "torch": torch.__version__, "notes": notes or {}}
     tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in model.state_dict().items()}
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle, temporary = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
-    os.close(handle)
-    try:
-        save_file(tensors, temporary, metadata={METADATA_KEY: json.dumps(description), "format": "pt"})
-        with open(temporary, "rb") as file:
-            os.fsync(file.fileno())
-        os.chmod(temporary, 0o644)
-        os.replace(temporary, path)
-    finally:
-        Path(temporary).unlink(missing_ok=True)
+    with replacing(path) as partial:
+        save_file(tensors, partial, metadata={METADATA_KEY: json.dumps(description), "format": "pt"})
     return path

@@ -119,7 +119,7 @@ def killed(arguments: list[str], run_dir: Path, log: Path, *, kills: int, second
                 raise RuntimeError(f"the run ended after {sum(found.values())} kills: make it longer, or look at {log}")
             time.sleep(0.005)
         time.sleep(pause)
-        saving = any((run_dir / "checkpoints").glob(".*.tmp"))
+        saving = any((run_dir / "checkpoints").glob(".*.part*"))
         os.killpg(child, signal.SIGKILL)
         status = wait(child)
         if status != -signal.SIGKILL:
@@ -138,7 +138,7 @@ def differences(a: Path, b: Path) -> list[str]:
     found = [key for key in COMPARED if not _equal(first[key], second[key])]
     if _rows(a) != _rows(b):
         found.append("metrics.csv")
-    if leftover := [path.name for path in (b / "checkpoints").iterdir() if path.suffix == ".tmp"]:
+    if leftover := [path.name for path in (b / "checkpoints").iterdir() if ".part" in path.name]:
         found.append(f"left over: {', '.join(leftover)}")
     return found
 

@@ -1,12 +1,15 @@
 """Writing: whole or not at all, with the modes that were, never over what is read."""
 
+import errno
 import json
 import os
+import re
 import stat
+from pathlib import Path
 
 import pytest
 
-from effdet.files import refuse_overwriting, replacing, write_bytes, write_text
+from effdet.files import making_folder, refuse_overwriting, replacing, scratch_folder, write_bytes, write_text
 from heads.structures import UserError
 
 
@@ -40,6 +43,67 @@ def test_the_content_is_on_the_disk_before_it_takes_the_name(tmp_path, monkeypat
     monkeypatch.setattr(os, "replace", lambda *names: (order.append("replace"), replace(*names)))
     write_bytes(tmp_path / "a", b"x")
     assert order == ["fsync", "replace", "fsync"]
+
+
+def test_a_disk_that_fails_is_an_error_and_a_system_without_fsync_is_none(tmp_path, monkeypatch):
+    def fsync(number):
+        def fail(handle):
+            raise OSError(number, os.strerror(number))
+
+        monkeypatch.setattr(os, "fsync", fail)
+
+    write_text(tmp_path / "a", "old")
+    fsync(errno.EIO)
+    with pytest.raises(OSError, match="rror"):
+        write_text(tmp_path / "a", "new")
+    assert os.listdir(tmp_path) == ["a"] and (tmp_path / "a").read_text() == "old"
+    fsync(errno.EINVAL)
+    write_text(tmp_path / "a", "new")
+    assert (tmp_path / "a").read_text() == "new"
+
+
+def test_what_is_replaced_is_kept_under_another_name(tmp_path):
+    path, previous = tmp_path / "a", tmp_path / "a.previous"
+    for content in ("1", "2", "3"):
+        with replacing(path, previous=previous) as partial:
+            partial.write_text(content)
+    assert path.read_text() == "3" and previous.read_text() == "2" and len(os.listdir(tmp_path)) == 2
+
+
+def test_a_folder_is_complete_or_not_there(tmp_path):
+    path = tmp_path / "set"
+    with pytest.raises(RuntimeError), making_folder(path) as draft:
+        (draft / "half").write_text("")
+        raise RuntimeError
+    assert os.listdir(tmp_path) == []
+    (tmp_path / ".set.part").mkdir()
+    (tmp_path / ".set.part" / "left by a killed process").write_text("")
+    path.mkdir()
+    with making_folder(path) as draft:
+        (draft / "a").write_text("")
+    assert os.listdir(tmp_path) == ["set"] and os.listdir(path) == ["a"]
+    with pytest.raises(OSError), making_folder(path) as draft:  # nothing that is there is removed
+        (draft / "b").write_text("")
+    assert os.listdir(tmp_path) == ["set"] and os.listdir(path) == ["a"]
+
+
+def test_a_scratch_folder_goes_whatever_happens(tmp_path):
+    with pytest.raises(RuntimeError), scratch_folder(tmp_path / "new") as folder:
+        (folder / "sub").mkdir()
+        raise RuntimeError
+    assert os.listdir(tmp_path / "new") == []
+
+
+def test_files_are_replaced_in_one_place_only():
+    root = Path(__file__).resolve().parents[2]
+    found = {
+        path.relative_to(root).as_posix()
+        for package in ("effdet", "heads", "backbones")
+        for path in (root / package).rglob("*.py")
+        if re.search(r"os\.(replace|rename|fsync|chmod)\(|\btempfile\b|\.rename\(|\.replace\((self\.)?_?(path|target|folder)\)",
+                     path.read_text("utf-8"))
+    }  # fmt: skip
+    assert found == {"effdet/files/write.py"}
 
 
 def test_what_a_link_points_to_is_replaced(tmp_path):

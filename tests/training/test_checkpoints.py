@@ -15,8 +15,9 @@ import numpy as np
 import pytest
 import torch
 
+from effdet.files import remove_partial
 from effdet.training import CheckpointError, newest_sound, read_checkpoint, sound, write_checkpoint
-from effdet.training.checkpoints import plain, sweep
+from effdet.training.checkpoints import plain
 
 
 class Colour(Enum):
@@ -139,7 +140,7 @@ def test_a_folder_that_can_not_be_written(tmp_path: Path) -> None:
 
 def test_what_killed_saves_left_is_swept(tmp_path: Path) -> None:
     path = write_checkpoint(tmp_path / "last.ckpt", {})
-    (tmp_path / ".last.ckpt.123.tmp").write_bytes(b"half")
-    sweep(tmp_path)
+    (tmp_path / ".123-0a.part.ckpt").write_bytes(b"half")
+    remove_partial(tmp_path)
     assert [item.name for item in tmp_path.iterdir()] == [path.name]
-    sweep(tmp_path / "nothing")
+    remove_partial(tmp_path / "nothing")

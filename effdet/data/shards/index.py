@@ -8,7 +8,6 @@ is what lets a run go on in mid-shard, and evaluate without a pass over everythi
 from __future__ import annotations
 
 import json
-import os
 from dataclasses import dataclass, fields
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -17,6 +16,7 @@ import numpy as np
 
 from effdet.data.checks import DataError
 from effdet.data.records import RecordTable
+from effdet.files import replacing
 from effdet.weights.bounds import BoundsError, check_archive
 from heads.structures import ClassTable
 
@@ -78,12 +78,8 @@ def save_index(index: ShardIndex, path: Path) -> None:
     arrays = {f"{_TABLE}{name}": values for name, values in index.table.arrays().items()}
     arrays |= {name: getattr(index, name) for name in _PLACES}
     arrays["about"] = np.frombuffer(json.dumps(about).encode(), np.uint8)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    with temporary.open("wb") as file:
-        np.savez(file, **arrays)  # pyright: ignore[reportArgumentType]
-        file.flush()
-        os.fsync(file.fileno())
-    temporary.replace(path)
+    with replacing(path) as partial:
+        np.savez(partial, **arrays)  # pyright: ignore[reportArgumentType]
 
 
 def load_index(path: Path, *, root: Path | None = None) -> ShardIndex:

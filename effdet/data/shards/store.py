@@ -6,7 +6,6 @@ import hashlib
 import os
 from contextlib import suppress
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Protocol
 
 from filelock import FileLock
@@ -14,6 +13,7 @@ from filelock import FileLock
 from effdet.addresses import without_credentials
 from effdet.data.checks import DataError
 from effdet.data.shards.index import Shard, ShardIndex, index_path, load_index
+from effdet.files import scratch_folder
 from effdet.hub import DownloadError, below, cache_folder, download
 
 
@@ -49,9 +49,8 @@ class RemoteStore:
 
     def fetch_index(self, split: str) -> ShardIndex:
         """The index, fetched anew each time: it is small, and says which shards are current."""
-        self.folder.mkdir(parents=True, exist_ok=True)
-        with TemporaryDirectory(dir=self.folder) as folder:
-            path = self._download(index_path(Path(folder), split).name, None, Path(folder))
+        with scratch_folder(self.folder) as folder:
+            path = self._download(index_path(folder, split).name, None, folder)
             return load_index(path, root=self.folder)
 
     def path(self, shard: Shard) -> Path:

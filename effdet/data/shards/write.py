@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import io
 import json
-import os
 import tarfile
 from collections.abc import Callable, Iterator
 from dataclasses import replace
@@ -19,6 +18,7 @@ from effdet.data.checks import DataError
 from effdet.data.records import Record, RecordTable, Source, encode_names
 from effdet.data.rng import generator
 from effdet.data.shards.index import Shard, ShardIndex, index_path, save_index
+from effdet.files import replacing
 
 DEFAULT_MB = 256
 """Large enough to be read at a disk's or a network's full speed, small enough to be shuffled by the handful."""
@@ -142,22 +142,17 @@ def _annotations(source: Source, record: Record) -> bytes:
 
 def _write_tar(path: Path, first: _Files, pictures: Iterator[_Files], full: float) -> list[str]:
     """Writes `first` and as many of `pictures` as fit; returns their keys."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     keys = []
-    try:
-        with tarfile.open(temporary, "w", format=tarfile.USTAR_FORMAT) as tar:
-            picture: _Files | None = first
-            while picture is not None:
-                key, files = picture
-                for name, content in files:
-                    member = tarfile.TarInfo(name)  # owner and time stay 0: the same set gives the same bytes
-                    member.size = len(content)
-                    tar.addfile(member, io.BytesIO(content))
-                keys.append(key)
-                picture = next(pictures, None) if tar.offset < full else None
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
+    with replacing(path) as partial, tarfile.open(partial, "w", format=tarfile.USTAR_FORMAT) as tar:
+        picture: _Files | None = first
+        while picture is not None:
+            key, files = picture
+            for name, content in files:
+                member = tarfile.TarInfo(name)  # owner and time stay 0: the same set gives the same bytes
+                member.size = len(content)
+                tar.addfile(member, io.BytesIO(content))
+            keys.append(key)
+            picture = next(pictures, None) if tar.offset < full else None
     return keys
 
 

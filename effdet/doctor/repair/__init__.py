@@ -6,7 +6,6 @@ What is faulty beyond doubt is left out, what can be put right is put right; ``r
 from __future__ import annotations
 
 import json
-import shutil
 from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,6 +17,7 @@ from effdet.doctor.repair.coco import repair_coco
 from effdet.doctor.repair.verdict import Verdict
 from effdet.doctor.repair.voc import repair_voc
 from effdet.doctor.repair.yolo import repair_yolo
+from effdet.files import making_folder
 
 REPAIRERS = {"coco": repair_coco, "voc": repair_voc, "yolo": repair_yolo}
 """``data=NAME`` -> ``repairer(splits, verdict, out)``, which writes a set of the same form below ``out``."""
@@ -66,18 +66,10 @@ def repair(found: Diagnosis, folder: Path) -> Repair:
         raise DataError(f"{found.spec.title}: none of its annotations could be read, so there is nothing to repair")
     done: Counter[str] = Counter()
     verdict = Verdict.of(found.issues, done)
-    partial = folder.with_name(f".{folder.name}.part")
-    shutil.rmtree(partial, ignore_errors=True)
-    try:
+    with making_folder(folder) as partial:
         REPAIRERS[found.spec.name](found.splits, verdict, partial)
         for split in _unread(found):
             done[f"split left out: {split} cannot be read"] += 1
         done = +done  # without what was counted zero times
         (partial / "repairs.json").write_text(json.dumps(dict(done), indent=1, ensure_ascii=False) + "\n", "utf-8")
-        if folder.is_dir():
-            folder.rmdir()
-        partial.rename(folder)
-    except BaseException:
-        shutil.rmtree(partial, ignore_errors=True)
-        raise
     return Repair(folder, dict(done))

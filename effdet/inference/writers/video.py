@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from effdet.files import move_into_place
 from effdet.inference.sources.video import reason, require_av
 from heads.structures import UserError
 
@@ -91,7 +92,7 @@ class VideoWriter:
                 container.mux(self._stream.encode(None))
             finally:
                 container.close()
-            os.replace(self._part, self.path)
+            move_into_place(self._part, self.path)
 
     def write(self, image: np.ndarray, time: Fraction | None = None) -> None:
         """Append a frame.

@@ -9,8 +9,9 @@ from typing import Any
 from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.callbacks import Checkpoint
 
+from effdet.files import remove_partial
 from effdet.training.callbacks.interrupts import Interrupts
-from effdet.training.checkpoints import BEST, LAST, sweep
+from effdet.training.checkpoints import BEST, LAST
 from effdet.training.errors import CheckpointError, Interrupted
 from effdet.training.monitor import measured
 from effdet.training.position import Position
@@ -71,7 +72,7 @@ class CheckpointSaver(Checkpoint):
 
     def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         if trainer.is_global_zero:
-            sweep(self.folder)
+            remove_partial(self.folder)
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         self._saved_at = time.monotonic()
