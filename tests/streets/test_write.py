@@ -131,7 +131,7 @@ def test_a_failure_leaves_nothing_behind(tmp_path: Path, monkeypatch: pytest.Mon
 
 
 def test_what_a_killed_process_left_is_removed(tmp_path: Path):
-    left = tmp_path / f".v{streets.VERSION}-seed6-64x64-1-0-0-abc"
+    left = tmp_path / f".v{streets.VERSION}-seed6-64x64-1-0-0.part"
     (left / "leftImg8bit").mkdir(parents=True)
     streets.ensure(64, 6, train=1, val=0, test=0, root=tmp_path, progress=False)
     assert not left.exists()
