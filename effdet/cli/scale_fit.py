@@ -1,4 +1,4 @@
-"""``effdet scale`` without trainings: the largest phi within a budget, or the model of one phi."""
+"""Models without trainings: the largest phi within a budget, or the model of one phi."""
 
 from __future__ import annotations
 
@@ -11,15 +11,12 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
-from effdet.cli.assemble import torch_device
-from effdet.cli.base_model import base_of, of_phi, spec_of, training_of
-from effdet.cli.config import Config
-from effdet.cli.results import RunResult
 from effdet.model import Architecture, ModelSpec, count_cost, write_model_file
 from effdet.search.coefficients import Coefficients
 from effdet.search.fit import Fit, fit_phi
 from effdet.search.measure import machine, measure_latency, measure_memory
 from effdet.search.scaled import scaled
+from effdet.search.trainings import Trainings
 from heads.structures import UserError
 
 
@@ -34,44 +31,59 @@ class Budget:
     """The model's value, and what was measured, in words."""
 
 
-def run(config: Config) -> RunResult:
-    """Write the model file."""
-    budget = _budget(config)
-    architecture = _fitted(config, budget) if budget is not None else _chosen(config)
-    path = write_model_file(config.out or Path("architectures") / f"{architecture.name}.json", architecture)
-    print(path)
-    return RunResult(path.parent, {})
+@dataclass(frozen=True)
+class FitSettings:
+    """What is asked for: the keys of ``conf/scale.yaml`` by name."""
+
+    fit_latency_ms: float | None
+    fit_memory_mb: float | None
+    fit_gmacs: float | None
+    phi: float | None
+    alpha: float | None
+    beta: float | None
+    gamma: float | None
+    size_step: int
+    runs: int
+    threads: int | None
+    out: Path | None
 
 
-def _chosen(config: Config) -> Architecture:
+def fit_model(config: FitSettings, trainings: Trainings) -> Path:
+    """Writes the model file; returns its path."""
+    budget = _budget(config, trainings)
+    architecture = _chosen(config, trainings) if budget is None else _fitted(budget, trainings)
+    return write_model_file(config.out or Path("architectures") / f"{architecture.name}.json", architecture)
+
+
+def _chosen(config: FitSettings, trainings: Trainings) -> Architecture:
     """The model of ``phi=``, by published scaling or by the user's coefficients."""
-    training = training_of(config)
-    if config.alpha is None:
-        architecture = of_phi(training, config.phi)
+    if config.phi is None:
+        raise ValueError("phi and every budget are None: nothing to choose by")
+    if config.alpha is None or config.beta is None or config.gamma is None:
+        architecture = trainings.published(config.phi)
         made_by: dict[str, Any] = {"how": f"phi={config.phi:g}, published scaling"}
     else:
         coefficients = Coefficients(config.alpha, config.beta, config.gamma)
-        base = base_of(config)
+        base = trainings.base()
         name = f"{base.name}-{coefficients.label}-phi{config.phi:g}"
         architecture = scaled(base, coefficients.at(config.phi), name=name, size_step=config.size_step)
         made_by = {
             "how": f"{base.name} scaled by {coefficients.label}, phi={config.phi:g}",
             "base_size": list(base.image_size),
         }
-    cost = count_cost(spec := spec_of(training, architecture, config.num_classes))
+    cost = count_cost(spec := trainings.spec(architecture))
     height, width = spec.preprocess.size
     print(f"{architecture.name}: {cost.parameters:,} parameters, {cost.gmacs:.4g} GMACs at {height} × {width} px")
-    facts = {"task": training.task.name, "parameters": cost.parameters, "gmacs": cost.gmacs}
+    facts = {"task": trainings.task, "parameters": cost.parameters, "gmacs": cost.gmacs}
     return replace(architecture, made_by={**made_by, **facts})
 
 
-def _fitted(config: Config, budget: Budget) -> Architecture:
-    training = training_of(config)
+def _fitted(budget: Budget, trainings: Trainings) -> Architecture:
     measured: list[tuple[float, ModelSpec, float, str]] = []
     console = Console()
 
     def measure(phi: float) -> float:
-        spec = spec_of(training, of_phi(training, phi), config.num_classes)
+        spec = trainings.spec(trainings.published(phi))
         # Rounding makes one network of neighbouring phi: it is not measured twice, with two results.
         known = next((row for row in measured if _same(row[1], spec)), None)
         value, text = (known[2], f"as phi={known[0]:g}") if known else budget.measure(spec)
@@ -93,7 +105,7 @@ def _fitted(config: Config, budget: Budget) -> Architecture:
         console.print(f"{what} has room for more: phi={phi:g}, the largest, takes {value:.4g} {budget.unit}")
     made_by = {
         "how": f"scale {what}",
-        "task": training.task.name,
+        "task": trainings.task,
         "phi": phi,
         "measured": text,
         "unit": budget.unit,
@@ -101,11 +113,11 @@ def _fitted(config: Config, budget: Budget) -> Architecture:
         "machine": machine(),
         "probes": [[row[0], row[2]] for row in measured],
     }
-    return replace(of_phi(training, phi), made_by=made_by)
+    return replace(trainings.published(phi), made_by=made_by)
 
 
-def _budget(config: Config) -> Budget | None:
-    device = torch_device(training_of(config).device)
+def _budget(config: FitSettings, trainings: Trainings) -> Budget | None:
+    device = trainings.device
 
     def latency(spec: ModelSpec) -> tuple[float, str]:
         found = measure_latency(spec, device=device, runs=config.runs, threads=config.threads)
@@ -121,7 +133,7 @@ def _budget(config: Config) -> Budget | None:
 
     ways = {"fit_latency_ms": ("ms", latency), "fit_memory_mb": ("MB", memory), "fit_gmacs": ("GMACs", gmacs)}
     for key, (unit, measure) in ways.items():
-        if (limit := config.get(key)) is not None:
+        if (limit := getattr(config, key)) is not None:
             return Budget(key, limit, unit, measure)
     return None
 

@@ -1,10 +1,9 @@
-"""``effdet scale`` by trainings: the grid of coefficients, and compound scaling against its axes alone."""
+"""Coefficients of compound scaling by training: the grid, and the comparison with scaling one axis only."""
 
 from __future__ import annotations
 
-import json
-import shutil
-from dataclasses import replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -12,47 +11,49 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
-from effdet.cli.base_model import base_of, spec_of, training_of
-from effdet.cli.config import Config
-from effdet.cli.errors import ConfigError
-from effdet.cli.handed_on import candidate_words, split
-from effdet.cli.outputs import refuse_json
-from effdet.cli.results import RunResult
-from effdet.cli.trial import PRELOAD, QUIET, train_words
-from effdet.cli.words import Words
-from effdet.evaluation.results import write_json
 from effdet.model import Architecture, Cost, count_cost, write_model_file
 from effdet.search.coefficients import Coefficients, Factors, axis, candidates
 from effdet.search.equal_macs import equal, levels
 from effdet.search.measure import machine
 from effdet.search.scaled import scaled
 from effdet.search.scaling_results import write_study
-from effdet.search.scaling_study import MODELS, RUNS, Candidate, Outcome, best, train_candidates
+from effdet.search.scaling_study import Candidate, Outcome, best, train_candidates
+from effdet.search.trainings import Trainings
 from heads.structures import UserError
 
-TABLES = ("grid", "comparison")
-"""In the folder, each as JSON, CSV and a plot."""
-STUDY = "study.json"
-"""In the folder: the words that decide what is trained."""
 KINDS = ("base", "compound", "depth", "width", "resolution")
 
 
-class Study:
-    """One run of the command.
+@dataclass(frozen=True)
+class ScaleSettings:
+    """What is trained and how: the keys of ``conf/scale.yaml`` by name."""
 
-    Raises:
-        ConfigError: the folder holds another study, or this one and no word to go on.
-    """
+    phi: float | None
+    alpha: float | None
+    beta: float | None
+    gamma: float | None
+    grid: bool
+    compare: bool
+    candidates: Mapping[str, Any]
+    kinds: Sequence[str]
+    seeds: int
+    size_step: int
+    jobs: int
+    engine: str
+    out: Path | None
 
-    def __init__(self, config: Config, words: Words) -> None:
-        self.config, self.words, self.training = config, words, training_of(config)
-        self.metric: str = self.training.task.monitor
-        self.base = base_of(config)
-        self.folder = _folder(config, words)
+
+class ScaleStudy:
+    """One run of the command in `folder`."""
+
+    def __init__(self, settings: ScaleSettings, trainings: Trainings, folder: Path) -> None:
+        self.config, self.trainings, self.folder = settings, trainings, folder
+        self.metric = trainings.metric
+        self.base = trainings.base()
         self.console = Console()
 
     def cost(self, architecture: Architecture) -> Cost:
-        return count_cost(spec_of(self.training, architecture, self.config.num_classes))
+        return count_cost(self.trainings.spec(architecture))
 
     def scaled(self, factors: Factors, name: str) -> Architecture:
         return scaled(self.base, factors, name=name, size_step=self.config.size_step)
@@ -65,20 +66,21 @@ class Study:
         """Train `found`, print and write the table called `name`."""
         config = self.config
 
-        def words(model: Path, run_dir: Path, seed: int) -> tuple[str, ...]:
-            chosen = {"architecture.path": model, "run_dir": run_dir, "resume": "auto", "seed": seed}
-            return candidate_words("scale", self.words, chosen, unless=QUIET)
+        def overrides(model: Path, run_dir: Path, seed: int) -> tuple[str, ...]:
+            return self.trainings.overrides(
+                {"architecture.path": model, "run_dir": run_dir, "resume": "auto", "seed": seed}
+            )
 
         outcomes = train_candidates(
             found,
-            train_words,
-            words,
+            self.trainings.run,
+            overrides,
             folder=self.folder,
-            seeds=range(self.training.seed, self.training.seed + seeds),
+            seeds=range(self.trainings.seed, self.trainings.seed + seeds),
             metric=self.metric,
             workers=config.jobs,
             engine=config.engine,
-            preload=PRELOAD,
+            preload=self.trainings.preload,
             notify=lambda line: self.console.print(line, highlight=False),
         )
         facts = {"study": name, "base": self.base.name, "base_size": list(self.base.image_size), "machine": machine()}
@@ -86,30 +88,33 @@ class Study:
         self.console.print(_table(name, outcomes, self.metric))
         return outcomes
 
+    def run(self) -> tuple[Path, dict[str, Any]]:
+        """Grid, comparison, or both.
 
-def run(config: Config, words: Words) -> RunResult:
-    """Grid, comparison, or both; ends with the path of the model file."""
-    study = Study(config, words)
-    coefficients, results = _given(config), {}
-    if coefficients is None:
-        coefficients, results = _grid(study)
-    if config.compare:
-        _compare(study, coefficients)
-    phi = 1.0 if config.phi is None else config.phi
-    architecture = study.scaled(coefficients.at(phi), f"{study.base.name}-{coefficients.label}-phi{phi:g}")
-    made_by = {"how": f"{study.base.name} scaled by {coefficients.label}, phi={phi:g}", "study": results}
-    path = write_model_file(config.out or study.folder / "best.json", replace(architecture, made_by=made_by))
-    print(path)
-    return RunResult(study.folder, results)
-
-
-def _given(config: Config) -> Coefficients | None:
-    return None if config.alpha is None else Coefficients(config.alpha, config.beta, config.gamma)
+        Returns:
+            The model file, and the results of the grid where it was trained.
+        """
+        config, coefficients, results = self.config, _given(self.config), {}
+        if coefficients is None:
+            coefficients, results = _grid(self)
+        if config.compare:
+            _compare(self, coefficients)
+        phi = 1.0 if config.phi is None else config.phi
+        architecture = self.scaled(coefficients.at(phi), f"{self.base.name}-{coefficients.label}-phi{phi:g}")
+        made_by = {"how": f"{self.base.name} scaled by {coefficients.label}, phi={phi:g}", "study": results}
+        path = self.config.out or self.folder / "best.json"
+        return write_model_file(path, replace(architecture, made_by=made_by)), results
 
 
-def _grid(study: Study) -> tuple[Coefficients, dict[str, Any]]:
+def _given(config: ScaleSettings) -> Coefficients | None:
+    if config.alpha is None or config.beta is None or config.gamma is None:
+        return None
+    return Coefficients(config.alpha, config.beta, config.gamma)
+
+
+def _grid(study: ScaleStudy) -> tuple[Coefficients, dict[str, Any]]:
     """The paper's step 1: phi = 1, one seed, the best by the task's main metric."""
-    values = study.config.get("candidates")
+    values = study.config.candidates
     points = candidates(values["alpha"], values["beta"], values["gamma"], tolerance=values["tolerance"])
     found = [study.candidate("grid", point.at(1), point.label, point) for point in points]
     study.console.print(
@@ -124,7 +129,7 @@ def _grid(study: Study) -> tuple[Coefficients, dict[str, Any]]:
     return chosen, {"alpha": chosen.alpha, "beta": chosen.beta, "gamma": chosen.gamma, study.metric: top.mean}
 
 
-def _compare(study: Study, coefficients: Coefficients) -> None:
+def _compare(study: ScaleStudy, coefficients: Coefficients) -> None:
     """Compound scaling beside each axis alone, as near to the same multiply-adds as whole numbers allow."""
     phi = 1.0 if study.config.phi is None else study.config.phi
     kinds = [kind for kind in study.config.kinds if kind != "base"]
@@ -150,42 +155,6 @@ def _compare(study: Study, coefficients: Coefficients) -> None:
     if "base" in study.config.kinds:
         found.insert(0, study.candidate("base", Factors(), "base"))
     study.train("comparison", found, study.config.seeds)
-
-
-def _folder(config: Config, words: Words) -> Path:
-    """The study's folder, with the words that decide what is trained."""
-    wrong = [kind for kind in config.kinds if kind not in KINDS]
-    if wrong:
-        raise ConfigError([f"kinds: {wrong[0]} is none of {', '.join(KINDS)}"])
-    training = training_of(config)
-    folder = Path(config.run_dir or f"runs/scale-{training.task.name}-{training.data.name}")
-    _, rest = split("scale", words)
-    settings = {"trainings": rest.shown(), "base_phi": config.base_phi, "size_step": config.size_step}
-    path = folder / STUDY
-    refuse_json(path, "trainings", "base_phi", key=f"run_dir={folder}", what="of a study")
-    if path.is_file() and config.overwrite:
-        _clear(folder)
-    if path.is_file():
-        if config.resume is None:
-            raise ConfigError(
-                [f"run_dir={folder}: holds a study; go on by resume=auto, or replace it by overwrite=true"]
-            )
-        saved = json.loads(path.read_text(encoding="utf-8"))
-        if saved != settings:
-            changed = [
-                f"{key}={settings[key]}, there {saved.get(key)}" for key in settings if saved.get(key) != settings[key]
-            ]
-            raise ConfigError([f"run_dir={folder}: the study there was made with other words; name another", *changed])
-    write_json(path, settings, indent=1)
-    return folder
-
-
-def _clear(folder: Path) -> None:
-    """Remove what a study writes, and leave whatever else a user keeps there."""
-    for part in (MODELS, RUNS):
-        shutil.rmtree(folder / part, ignore_errors=True)
-    for name in (STUDY, "best.json", *(f"{table}{suffix}" for table in TABLES for suffix in (".json", ".csv", ".png"))):
-        (folder / name).unlink(missing_ok=True)
 
 
 def _table(name: str, outcomes: list[Outcome], metric: str) -> Table:

@@ -1,23 +1,18 @@
-"""One search: what the words of `effdet search` mean to the search room, and what is written at its end."""
+"""One run of `effdet search`: its settings, its progress, and the files at its end."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from rich import box
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.table import Table
 
 from backbones.scaling import BackboneSpec
-from effdet.cli.assemble import torch_device
-from effdet.cli.base_model import base_of, spec_of, training_of
-from effdet.cli.config import Config
-from effdet.cli.handed_on import candidate_words, split
-from effdet.cli.search_tables import FrontTable, best_reward
-from effdet.cli.trial import PRELOAD, QUIET, train_words
-from effdet.cli.words import Words
 from effdet.evaluation.results import write_json
 from effdet.files import write_text
 from effdet.model import Architecture, ModelSpec, count_cost, write_model_file
@@ -31,37 +26,60 @@ from effdet.search.reward import reward_of
 from effdet.search.space import SearchSpace
 from effdet.search.store import StudyStore, Trial
 from effdet.search.study import Evaluation, Execution, search
+from effdet.search.trainings import Trainings
 from heads.structures import UserError
 
 STUDY = "study.sqlite"
+_SHORT = {"conv": "C", "separable": "S", "mbconv": "M", "fused": "F"}
 UNITS = {"gmacs": "GMACs", "latency": "ms"}
 
 
-class ArchitectureSearch:
-    """One run of the command: what the words mean to the search room."""
+@dataclass(frozen=True)
+class SearchSettings:
+    """What is searched and how: the keys of ``conf/search.yaml`` by name."""
 
-    def __init__(self, config: Config, words: Words, folder: Path) -> None:
-        self.config, self.words, self.folder = config, words, folder
-        self.training = training_of(config)
-        self.metric: str = self.training.task.monitor
-        self.unit = UNITS[config.cost]
-        self.base = base_of(config)
-        self.space = SearchSpace(self.base.backbone, fused=config.space.fused, divisor=config.space.divisor)
+    algorithm: str
+    trials: int
+    batch: int
+    reward: str
+    cost: str
+    target: float | None
+    base_phi: float | None
+    space: Mapping[str, Any]
+    evolution: Mapping[str, Any]
+    jobs: int
+    engine: str
+    timeout: float | None
+    num_classes: int | None
+    runs: int
+    threads: int | None
+    out: Path | None
+
+
+class ArchitectureSearch:
+    """One run of the command in `folder`."""
+
+    def __init__(self, settings: SearchSettings, trainings: Trainings, folder: Path) -> None:
+        self.config, self.trainings, self.folder = settings, trainings, folder
+        self.metric = trainings.metric
+        self.unit = UNITS[settings.cost]
+        self.base = trainings.base()
+        self.space = SearchSpace(self.base.backbone, **settings.space)
         self.table = FrontTable(self.space, self.metric, self.unit)
-        self.target: float = self.cost(self.base.backbone) if config.target is None else config.target
+        self.target: float = self.cost(self.base.backbone) if settings.target is None else settings.target
 
     def architecture(self, spec: BackboneSpec) -> Architecture:
         return replace(self.base, name=spec.name, backbone=spec)
 
     def model(self, spec: BackboneSpec) -> ModelSpec:
-        return spec_of(self.training, self.architecture(spec), self.config.num_classes)
+        return self.trainings.spec(self.architecture(spec))
 
     def cost(self, spec: BackboneSpec) -> float:
         """In ``unit``, of the whole model with its heads."""
         if self.config.cost == "gmacs":
             return count_cost(self.model(spec)).gmacs
-        device = torch_device(self.training.device)
-        found = measure_latency(self.model(spec), device=device, runs=self.config.runs, threads=self.config.threads)
+        device, config = self.trainings.device, self.config
+        found = measure_latency(self.model(spec), device=device, runs=config.runs, threads=config.threads)
         return found.milliseconds
 
     def job(self, spec: BackboneSpec) -> Job:
@@ -69,20 +87,21 @@ class ArchitectureSearch:
         model = write_model_file(self.folder / "models" / f"{spec.name}.json", self.architecture(spec))
         run_dir = self.folder / "trials" / spec.name
         chosen = {"architecture.path": model, "run_dir": run_dir, "resume": "auto"}
-        return Job(spec.name, candidate_words("search", self.words, chosen, unless=QUIET), run_dir)
+        return Job(spec.name, self.trainings.overrides(chosen), run_dir)
 
     def settings(self) -> dict[str, Any]:
         """What decides the outcome: a study with other values is another study."""
-        _, rest = split("search", self.words)
         keys = ("algorithm", "batch", "reward", "cost", "target", "base_phi", "space", "evolution", "num_classes")
-        return {**{key: self.config.get(key) for key in keys}, "trainings": rest.shown()}
+        return {**{key: getattr(self.config, key) for key in keys}, "trainings": self.trainings.described}
 
     def run(self) -> list[Trial]:
-        config, seed = self.config, self.training.seed
-        options = config.get("evolution") if config.algorithm == "evolution" else {}
+        config, seed = self.config, self.trainings.seed
+        options = config.evolution if config.algorithm == "evolution" else {}
         searcher = make_searcher(config.algorithm, self.space.sizes, seed=seed, **options)
-        evaluation = Evaluation(train_words, self.job, self.metric, self.cost, reward_of(config.reward, self.target))
-        execution = Execution(config.jobs, config.engine, config.threads, config.timeout, PRELOAD)
+        evaluation = Evaluation(
+            self.trainings.run, self.job, self.metric, self.cost, reward_of(config.reward, self.target)
+        )
+        execution = Execution(config.jobs, config.engine, config.threads, config.timeout, self.trainings.preload)
         with StudyStore(self.folder / STUDY, self.settings()) as store, self._progress(store) as notify:
             return search(
                 store,
@@ -108,7 +127,7 @@ class ArchitectureSearch:
             TimeRemainingColumn(),
         )
         before = store.trials()
-        with Progress(*columns, disable=not self.training.progress) as progress:
+        with Progress(*columns, disable=not self.trainings.progress) as progress:
             task = progress.add_task(
                 "", total=self.config.trials, completed=sum(trial.ended for trial in before), best=best_reward(before)
             )
@@ -150,7 +169,7 @@ class ArchitectureSearch:
             trials, self.folder / "pareto.png", metric=self.metric, cost=f"cost, {self.unit}", target=self.target
         )
         rows = [{"name": self.space.decode(trial.choices).name, **vars(trial)} for trial in trials]
-        facts = {"settings": self.settings(), "seed": self.training.seed, "target": self.target, "machine": machine()}
+        facts = {"settings": self.settings(), "seed": self.trainings.seed, "target": self.target, "machine": machine()}
         write_json(self.folder / "results.json", {**facts, "trials": rows}, indent=1)
         spec = self.space.decode(best.choices)
         made_by = {
@@ -181,3 +200,56 @@ class ArchitectureSearch:
             "gmacs_of_the_other": count_cost(self.model(best)).gmacs,
         }
         write_model_file(self.folder / "baseline.json", replace(self.architecture(spec), made_by=made_by))
+
+
+@dataclass(frozen=True)
+class FrontTable:
+    """The Pareto front of accuracy and cost, for the terminal and for ``pareto.md``."""
+
+    space: SearchSpace
+    metric: str
+    unit: str
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        return ("trial", "name", self.metric, self.unit, "reward", "op, kernel × layers by stage")
+
+    def terminal(self, front: Sequence[Trial], best: Trial | None) -> Table:
+        """The row of `best` is bold."""
+        table = Table(*self.columns, box=box.SIMPLE_HEAD, title="Pareto front", pad_edge=False)
+        for trial in front:
+            chosen = best is not None and trial.number == best.number
+            table.add_row(*self._cells(trial), style="bold" if chosen else "")
+        return table
+
+    def markdown(self, front: Sequence[Trial]) -> str:
+        rows = [self.columns, ["---"] * len(self.columns), *(self._cells(trial) for trial in front)]
+        return "\n".join("| " + " | ".join(row) + " |" for row in rows) + "\n"
+
+    def _cells(self, trial: Trial) -> tuple[str, ...]:
+        spec = self.space.decode(trial.choices)
+        return (
+            str(trial.number),
+            spec.name,
+            f"{trial.accuracy:.4f}",
+            f"{trial.cost:.4g}",
+            f"{trial.reward:.4f}",
+            " ".join(f"{_SHORT[stage.op]}{stage.kernel}×{stage.repeats}" for stage in spec.stages),
+        )
+
+
+def best_reward(trials: Sequence[Trial]) -> str:
+    """Of the trials so far."""
+    best = best_trial(trials)
+    return "–" if best is None else f"{best.reward:.4f}"
+
+
+def summary(trials: Sequence[Trial]) -> str:
+    """How many ended how, in a line."""
+    ended = [trial.state for trial in trials if trial.same_as is None]
+    repeats = len(trials) - len(ended)
+    minutes = sum(trial.seconds or 0.0 for trial in trials) / 60
+    return (
+        f"{len(trials)} trials: {ended.count('done')} trained, {ended.count('failed')} failed, {ended.count('nan')} not "
+        f"finite, {repeats} repeats of an earlier one; {minutes:.1f} minutes of training"
+    )

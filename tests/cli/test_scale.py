@@ -7,8 +7,8 @@ import pytest
 import yaml
 from PIL import Image
 
-from effdet.cli import scale_study
 from effdet.cli.app import prepare, run
+from effdet.cli.commands import scale
 from effdet.cli.commands.scale import refuse_contradictions
 from effdet.cli.errors import ConfigError
 from effdet.cli.handed_on import candidate_words
@@ -76,14 +76,14 @@ def test_a_study_that_is_replaced_leaves_what_others_keep_there(tmp_path):
     (tmp_path / "photo.jpg").write_bytes(b"mine")
     (tmp_path / "study.json").write_text('{"mine": 1}')
     with pytest.raises(UserError, match=r"study\.json is there already and is not of a study"):
-        scale_study._folder(config, words)
+        scale._folder(config, words)
     (tmp_path / "study.json").unlink()
     for _ in range(2):
-        scale_study._folder(config, words)
+        scale._folder(config, words)
         for name in ("runs/a/metrics.csv", "models/a.json", "grid.csv", "comparison.png", "best.json"):
             (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
             (tmp_path / name).write_text("of the study")
-    scale_study._folder(config, words)
+    scale._folder(config, words)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["photo.jpg", "study.json"]
     assert "data.url=https://h/set" in (tmp_path / "study.json").read_text()
     assert "s3cret" not in (tmp_path / "study.json").read_text()

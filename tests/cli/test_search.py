@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from effdet.cli import search_study
+from effdet.cli import trainings
 from effdet.cli.app import prepare, run
 from effdet.cli.errors import ConfigError
 from effdet.cli.registry import COMMANDS
@@ -43,7 +43,7 @@ def pictures(tmp_path_factory) -> Path:
 
 
 def test_a_search_ends_with_a_model_file_and_can_be_given_more(tmp_path, pictures, monkeypatch, capsys):
-    monkeypatch.setattr(search_study, "train_words", trained)
+    monkeypatch.setattr(trainings, "train", trained)
     words = [*PROXY, f"data.root={pictures}", f"run_dir={tmp_path}", "batch=3"]
     result = run(SEARCH, [*words, "trials=4"])
     shown = capsys.readouterr().out

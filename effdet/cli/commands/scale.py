@@ -2,25 +2,94 @@
 
 from __future__ import annotations
 
+import json
+import shutil
+from dataclasses import fields
+from pathlib import Path
+from typing import Any
+
 from effdet.cli.config import Config
 from effdet.cli.errors import ConfigError
-from effdet.cli.outputs import refuse_model_file
+from effdet.cli.handed_on import split
+from effdet.cli.outputs import refuse_json, refuse_model_file
 from effdet.cli.results import RunResult
 from effdet.cli.words import Words
 
 BUDGETS = ("fit_latency_ms", "fit_memory_mb", "fit_gmacs")
 COEFFICIENTS = ("alpha", "beta", "gamma")
+TABLES = ("grid", "comparison")
+"""In the folder, each as JSON, CSV and a plot."""
+STUDY = "study.json"
+"""In the folder: the words that decide what is trained."""
 
 
 def run(config: Config, words: Words) -> RunResult:
     """Do what the words ask for."""
     refuse_contradictions(config)
     refuse_model_file(config)
-    from effdet.cli import scale_fit, scale_study  # torch: not before the words make sense
+    # These import torch: not before the overrides make sense.
+    from effdet.cli.scale_fit import FitSettings, fit_model
+    from effdet.cli.scale_study import ScaleSettings, ScaleStudy
+    from effdet.cli.trainings import trainings
 
     if config.grid or config.compare:
-        return scale_study.run(config, words)
-    return scale_fit.run(config)
+        folder = _folder(config, words)
+        settings = ScaleSettings(**_values(config, ScaleSettings))
+        path, results = ScaleStudy(settings, trainings("scale", config, words), folder).run()
+    else:
+        settings, folder, results = FitSettings(**_values(config, FitSettings)), None, {}
+        path = fit_model(settings, trainings("scale", config, words))
+    print(path)
+    return RunResult(folder or path.parent, results)
+
+
+def _values(config: Config, settings: type) -> dict[str, Any]:
+    return {field.name: config.get(field.name) for field in fields(settings)}
+
+
+def _folder(config: Config, words: Words) -> Path:
+    """The study's folder, with the words that decide what is trained.
+
+    Raises:
+        ConfigError: it holds another study, or this one and no word to go on.
+    """
+    from effdet.cli.scale_study import KINDS
+    from effdet.evaluation.results import write_json
+
+    wrong = [kind for kind in config.kinds if kind not in KINDS]
+    if wrong:
+        raise ConfigError([f"kinds: {wrong[0]} is none of {', '.join(KINDS)}"])
+    train = config.train
+    folder = Path(config.run_dir or f"runs/scale-{train.task.name}-{train.data.name}")
+    _, rest = split("scale", words)
+    settings = {"trainings": rest.shown(), "base_phi": config.base_phi, "size_step": config.size_step}
+    path = folder / STUDY
+    refuse_json(path, "trainings", "base_phi", key=f"run_dir={folder}", what="of a study")
+    if path.is_file() and config.overwrite:
+        _clear(folder)
+    if path.is_file():
+        if config.resume is None:
+            raise ConfigError(
+                [f"run_dir={folder}: holds a study; go on by resume=auto, or replace it by overwrite=true"]
+            )
+        saved = json.loads(path.read_text(encoding="utf-8"))
+        if saved != settings:
+            changed = [
+                f"{key}={settings[key]}, there {saved.get(key)}" for key in settings if saved.get(key) != settings[key]
+            ]
+            raise ConfigError([f"run_dir={folder}: the study there was made with other words; name another", *changed])
+    write_json(path, settings, indent=1)
+    return folder
+
+
+def _clear(folder: Path) -> None:
+    """Remove what a study writes, and leave whatever else a user keeps there."""
+    from effdet.search.scaling_study import MODELS, RUNS
+
+    for part in (MODELS, RUNS):
+        shutil.rmtree(folder / part, ignore_errors=True)
+    for name in (STUDY, "best.json", *(f"{table}{suffix}" for table in TABLES for suffix in (".json", ".csv", ".png"))):
+        (folder / name).unlink(missing_ok=True)
 
 
 def refuse_contradictions(config: Config) -> None:

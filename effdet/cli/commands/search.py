@@ -5,18 +5,18 @@ from __future__ import annotations
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import fields
 from pathlib import Path
 
 from filelock import FileLock, Timeout
 from rich.console import Console
 
-from effdet.cli.base_model import training_of
 from effdet.cli.config import Config
 from effdet.cli.errors import ConfigError
 from effdet.cli.outputs import refuse_model_file
 from effdet.cli.results import RunResult
-from effdet.cli.search_study import STUDY, ArchitectureSearch
-from effdet.cli.search_tables import summary
+from effdet.cli.search_study import STUDY, ArchitectureSearch, SearchSettings, summary
+from effdet.cli.trainings import trainings
 from effdet.cli.words import Words
 from effdet.search.pareto import best_trial, pareto_front
 from heads.structures import UserError
@@ -25,11 +25,12 @@ from heads.structures import UserError
 def run(config: Config, words: Words) -> RunResult:
     """Search, print, write."""
     refuse_model_file(config)
-    training = training_of(config)
+    training = config.train
     folder = Path(config.run_dir or f"runs/search-{training.task.name}-{training.data.name}")
     console = Console()
     with _alone(folder, config):
-        found = ArchitectureSearch(config, words, folder)
+        settings = SearchSettings(**{field.name: config.get(field.name) for field in fields(SearchSettings)})
+        found = ArchitectureSearch(settings, trainings("search", config, words), folder)
         console.print(
             f"space: {found.space.count:.2e} architectures around {found.base.name} at {found.base.image_size[0]} px; "
             f"target {found.target:.4g} {found.unit}, reward {config.reward}",
