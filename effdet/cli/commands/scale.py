@@ -28,9 +28,9 @@ def run(config: Config, words: Words) -> RunResult:
     refuse_contradictions(config)
     refuse_model_file(config)
     # These import torch: not before the overrides make sense.
-    from effdet.cli.scale_fit import FitSettings, fit_model
-    from effdet.cli.scale_study import ScaleSettings, ScaleStudy
     from effdet.cli.trainings import trainings
+    from effdet.search.budget import FitSettings, fit_model
+    from effdet.search.coefficient_study import ScaleSettings, ScaleStudy
 
     if config.grid or config.compare:
         folder = _folder(config, words)
@@ -53,8 +53,8 @@ def _folder(config: Config, words: Words) -> Path:
     Raises:
         ConfigError: it holds another study, or this one and no word to go on.
     """
-    from effdet.cli.scale_study import KINDS
     from effdet.evaluation.results import write_json
+    from effdet.search.coefficient_study import KINDS
 
     wrong = [kind for kind in config.kinds if kind not in KINDS]
     if wrong:
