@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, fields, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -24,28 +24,20 @@ from effdet.data import (
     open_source,
 )
 from effdet.data import repeat_factors as rare_class_factors
-from effdet.evaluation import (
-    ClassificationEvaluator,
-    ClassJoin,
-    ClassMapWriter,
-    DetectionEvaluator,
-    EmbeddingEvaluator,
-    Evaluator,
-    SemanticEvaluator,
-    join,
-    same_classes,
-)
+from effdet.evaluation import ClassMapWriter, Evaluator, SemanticEvaluator
 from effdet.inference.runtime_model import RuntimeModel
 from effdet.model import Architecture, BalanceSpec, ModelSpec, VisionModel, spec_for
 from effdet.model.compose import TASK_HEADS
+from effdet.model.spec import HeadSpec
+from effdet.tasks import Kit, kit_for, kits_of
+from effdet.tasks.detection import DetectionKit
 from effdet.training.loader import LoaderFactory
 from heads.semantic_inference import SemanticInference
-from heads.semantic_losses import balanced_weights
 from heads.structures import ClassTable, UserError
 
 EVAL_BATCH = 8
 """Pictures at once in the evaluations of a training, as `evaluate` does by default: the numbers then agree to the bit."""
-POSTPROCESS = ("score", "nms_iou", "max_detections")
+POSTPROCESS = DetectionKit.postprocess_keys
 
 
 def open_split(config: Config, split: str, *, wanted: Sequence[str] | None = None) -> Source:
@@ -79,9 +71,7 @@ def open_splits(config: Config, *splits: str, wanted: Sequence[str] | None = Non
 
 def class_tables(source: Source, task: str) -> dict[str, ClassTable]:
     """The classes of each head of `task`, as the data has them."""
-    return {
-        head: JUDGEMENTS[head].classes(source) if head in JUDGEMENTS else source.classes for head in TASK_HEADS[task]
-    }
+    return {head: kit_for(head).classes(source) for head in TASK_HEADS[task]}
 
 
 def model_spec(
@@ -99,9 +89,9 @@ def model_spec(
     choice: dict[str, Any] = chosen_model(config) if architecture is None else {"architecture": architecture}
     neck = config.get("neck")
     heads = config.get("head")
-    if "detection" in heads:
-        chosen = {key: config.get(key) for key in POSTPROCESS}
-        heads["detection"]["postprocess"] = heads["detection"].get("postprocess", {}) | chosen
+    for name, options in heads.items():
+        if keys := kit_for(name).postprocess_keys:
+            options["postprocess"] = options.get("postprocess", {}) | {key: config.get(key) for key in keys}
     return described(
         **choice,
         task=config.task.name,
@@ -118,13 +108,18 @@ def model_spec(
 
 def with_postprocess(spec: ModelSpec, config: Config) -> ModelSpec:
     """`spec` with what `config` says of the making of detections, which a resume may ask to be otherwise."""
-    head = spec.heads.get("detection")
-    if head is None:
-        return spec
-    kept = {key: value for key, value in head.options.get("postprocess", {}).items() if key not in POSTPROCESS}
-    chosen = {key: config.get(key) for key in POSTPROCESS if config.get(key) is not None}
-    changed = replace(head, options={**head.options, "postprocess": kept | chosen})
-    return spec.replace(heads={**spec.heads, "detection": changed})
+    heads = {
+        name: _with_postprocess(head, kit_for(name, head).postprocess_keys, config) for name, head in spec.heads.items()
+    }
+    return spec.replace(heads=heads)
+
+
+def _with_postprocess(head: HeadSpec, keys: Sequence[str], config: Config) -> HeadSpec:
+    if not keys:
+        return head
+    kept = {key: value for key, value in head.options.get("postprocess", {}).items() if key not in keys}
+    chosen = {key: config.get(key) for key in keys if config.get(key) is not None}
+    return replace(head, options={**head.options, "postprocess": kept | chosen})
 
 
 def _balance(config: Config) -> BalanceSpec | None:
@@ -135,18 +130,9 @@ def _balance(config: Config) -> BalanceSpec | None:
     return BalanceSpec(values["rule"], {head: weight for head, weight in values.items() if head != "rule"})
 
 
-def with_class_weights(spec: ModelSpec, source: Source) -> ModelSpec:
-    """`spec` with numbers where its semantic loss names a rule by which `source`'s classes are weighed."""
-    head = spec.heads.get("semantic")
-    rule = None if head is None else head.options.get("loss", {}).get("class_weights")
-    if head is None or not isinstance(rule, str):
-        return spec
-    if (pixels := source.records.class_pixels) is None:
-        raise UserError(f"loss.class_weights={rule}: data={source.name} has no masks to count; give a list of numbers")
-    weights = balanced_weights(pixels.sum(0).tolist(), rule)
-    loss = {**head.options["loss"], "class_weights": [round(weight, 4) for weight in weights]}
-    changed = replace(head, options={**head.options, "loss": loss})
-    return spec.replace(heads={**spec.heads, "semantic": changed})
+def completed(spec: ModelSpec, source: Source) -> ModelSpec:
+    """`spec` with the options of its heads that are computed from the training data."""
+    return spec.replace(heads={name: kit_for(name, head).complete(head, source) for name, head in spec.heads.items()})
 
 
 def described(name: str | None = None, **options: Any) -> ModelSpec:
@@ -216,107 +202,41 @@ def progression(config: Config) -> Progression:
     return Progression.from_dict(config.get("progressive") or {}).within(planned_epochs(config))
 
 
-@dataclass(frozen=True)
-class Judgement:
-    """How a head is judged."""
-
-    label: str
-    """What the data must label."""
-    metric: str
-    """Its chief metric, 1 at best."""
-    classes: Callable[[Source], ClassTable]
-    """Those of the data's, with which the model's are joined."""
-    judge: Callable[[Source, ClassJoin, str], Evaluator]
-    oracle: bool = True
-    """The pre-flight feeds the labels back as predictions (`truth_predict_fn`): worth it where they have a geometry."""
-    joins: bool = True
-    """The model's classes must be found in the data; False where both may be strangers to each other."""
-
-
-JUDGEMENTS: dict[str, Judgement] = {
-    "detection": Judgement(
-        "boxes",
-        "AP",
-        lambda source: source.classes,
-        lambda source, joined, backend: DetectionEvaluator(source.coco(), joined, backend=backend),
-    ),
-    "semantic": Judgement(
-        "semantic",
-        "mIoU",
-        lambda source: source.semantic_classes or source.classes,
-        lambda source, joined, backend: SemanticEvaluator(joined),
-    ),
-    "classification": Judgement(
-        "category",
-        "top1",
-        lambda source: source.classes,
-        lambda source, joined, backend: ClassificationEvaluator(joined),
-        oracle=False,
-    ),
-    "embedding": Judgement(
-        "identity",
-        "recall@1",
-        lambda source: source.classes,
-        lambda source, joined, backend: EmbeddingEvaluator(),
-        oracle=False,
-        joins=False,
-    ),
-}
-"""By head."""
-
-
-def judgements(model: VisionModel | RuntimeModel, source: Source) -> dict[str, Judgement]:
-    """Those of the heads that the data has labels for."""
-    return {
-        head: judgement
-        for head, judgement in JUDGEMENTS.items()
-        if head in model.classes and judgement.label in source.labelled
-    }
-
-
-def _joined(classes: ClassTable, judgement: Judgement, source: Source) -> ClassJoin:
-    own = judgement.classes(source)
-    return join(classes, own) if judgement.joins else same_classes(own)
+def evaluated_heads(model: VisionModel | RuntimeModel, source: Source) -> dict[str, Kit]:
+    """The kits of the heads that the data has labels for."""
+    return {name: kit for name, kit in kits_of(model).items() if kit.label in source.labelled}
 
 
 def labels_of(model: VisionModel | RuntimeModel) -> list[str]:
-    """What the heads of `model` are judged by."""
-    return [judgement.label for head, judgement in JUDGEMENTS.items() if head in model.classes]
+    """The labels that evaluate the heads of `model`."""
+    return [kit.label for kit in kits_of(model).values() if kit.label is not None]
 
 
 def evaluators(
     model: VisionModel | RuntimeModel, dataset: EvalSet, *, backend: str = "pycocotools", class_maps: Path | None = None
 ) -> dict[str, Evaluator]:
-    """A judge for every head that the data has labels for.
+    """An evaluator for every head that the data has labels for.
 
     Args:
-        class_maps: folder to write each picture's predicted class map to, in the set's own ids.
+        class_maps: directory to write each image's predicted segmentation map to, in the set's own ids.
     """
     source = dataset.source
-    judges = {
-        head: judgement.judge(source, _joined(model.classes[head], judgement, source), backend)
-        for head, judgement in judgements(model, source).items()
+    found = {
+        name: kit.evaluator(source, kit.join(model.classes[name], source), backend=backend)
+        for name, kit in evaluated_heads(model, source).items()
     }
-    if not judges:
+    made = {name: evaluator for name, evaluator in found.items() if evaluator is not None}
+    if not made:
         raise UserError(
             f"the model has heads {', '.join(model.classes)}, and data={source.name} labels "
             f"{', '.join(sorted(source.labelled))}: there is nothing to judge"
         )
     if class_maps is not None:
-        judge = judges.get("semantic")
-        if not isinstance(judge, SemanticEvaluator):
+        writing = next((one for one in made.values() if isinstance(one, SemanticEvaluator)), None)
+        if writing is None:
             raise UserError(f"class_maps=true: the model and data={source.name} must both have class maps")
-        judge.write = ClassMapWriter(class_maps, judge.classes.data, void=source.void_id)
-    return judges
-
-
-def oracle_evaluators(model: VisionModel, source: Source) -> dict[str, tuple[str, Evaluator]]:
-    """(chief metric, judge) by head, for predictions that are the data's own labels."""
-    return {
-        head: (judgement.metric, judgement.judge(source, same_classes(judgement.classes(source)), "pycocotools"))
-        for head, judgement in judgements(model, source).items()
-        if judgement.oracle
-    }
+        writing.write = ClassMapWriter(class_maps, writing.classes.data, void=source.void_id)
+    return made
 
 
 def semantic_inference(config: Config) -> SemanticInference:

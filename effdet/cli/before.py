@@ -11,6 +11,7 @@ from effdet.cli.ranks import is_first
 from effdet.data import DataError, Source
 from effdet.data.images import Policy
 from effdet.data.readable import cut_off, report, undecodable, without_undecodable
+from effdet.tasks import kit_for
 
 USUAL = 100
 """Detections of an image, as COCO counts them."""
@@ -68,7 +69,8 @@ def _say(lines: list[str], policy: Policy) -> None:
 
 def following(config: Config, val: Source) -> Config:
     """`config` with ``max_detections`` large enough for the fullest image of `val`, where the user leaves it open."""
-    if config.get("max_detections") is not None or "detection" not in config.get("head") or "boxes" not in val.labelled:
+    capped = any("max_detections" in kit_for(name).postprocess_keys for name in config.get("head"))
+    if config.get("max_detections") is not None or not capped or "boxes" not in val.labelled:
         return config
     table = val.records
     owners = np.repeat(np.arange(len(table)), np.diff(table.starts))

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 from lightning.pytorch import Callback
 
 from effdet.cli.assemble import planned_epochs, progression
 from effdet.cli.config import Config
+from effdet.data import Progression
 from effdet.model import VisionModel
 from effdet.training.callbacks.course import DropoutCourse, HeadsFirst
+from heads.classification import ClassificationHead
 
 
 def course(config: Config, model: VisionModel) -> list[Callback]:
@@ -18,12 +21,15 @@ def course(config: Config, model: VisionModel) -> list[Callback]:
     if config.head_epochs:
         found.append(HeadsFirst(config.head_epochs))
     growth, epochs = progression(config), planned_epochs(config)
-    if growth.stages > 1 and "classification" in model.heads:
-        final: float = model.heads["classification"].dropout.p  # type: ignore[union-attr,assignment]
-        found.append(
-            DropoutCourse("classification", lambda epoch: growth.dropout_at(final, growth.stage(epoch, epochs)))
-        )
+    for name, head in model.heads.items():
+        if growth.stages > 1 and isinstance(head, ClassificationHead):
+            rate = partial(_dropout, growth, epochs, head.dropout.p)
+            found.append(DropoutCourse(name, rate))
     return found
+
+
+def _dropout(growth: Progression, epochs: int | None, final: float, epoch: int) -> float:
+    return growth.dropout_at(final, growth.stage(epoch, epochs))
 
 
 def course_facts(config: Config) -> dict[str, Any]:

@@ -7,10 +7,12 @@ from collections.abc import Sequence
 import numpy as np
 import torch
 
-from effdet.cli.assemble import EVAL_BATCH, oracle_evaluators
+from effdet.cli.assemble import EVAL_BATCH, evaluated_heads
 from effdet.data import EvalSet
-from effdet.evaluation import DetectionEvaluator, ModelPredictFn, evaluate, join, truth_predict_fn
+from effdet.evaluation import Evaluator, ModelPredictFn, evaluate, same_classes
 from effdet.model import VisionModel
+from effdet.tasks import chief_metrics, truth_predict_fn
+from effdet.tasks.detection import DetectionKit
 from effdet.training.loader import LoaderFactory
 from effdet.training.preflight import preflight
 from effdet.training.starting import Detected, Start
@@ -46,22 +48,23 @@ def check_flight(
 
     def oracle() -> dict[str, float]:
         source = dataset.source
-        judges = oracle_evaluators(model, source)
-        if len(source.records.labels) == 0:
-            judges.pop("detection", None)
-        if not judges:
+        kits = {name: kit for name, kit in evaluated_heads(model, source).items() if kit.has("truth")}
+        kits = {name: kit for name, kit in kits.items() if kit.has_truth(source)}
+        found = {name: kit.evaluator(source, same_classes(kit.classes(source))) for name, kit in kits.items()}
+        made: dict[str, Evaluator] = {name: evaluator for name, evaluator in found.items() if evaluator is not None}
+        if not made:
             return {}
         result = evaluate(
-            truth_predict_fn,
+            truth_predict_fn({name: kits[name] for name in made}),
             dataset,
-            evaluators={head: judge for head, (_, judge) in judges.items()},
+            evaluators=made,
             batch_size=EVAL_BATCH,
             limit=min(len(dataset), ORACLE_PICTURES),
             progress=False,
         )
         # Where an image holds more than COCO's 100 objects of a class, AP with a cap that fits stands beside COCO's.
         beyond = {name.partition("@")[0]: value for name, value in result.metrics.items() if name.startswith("AP@")}
-        scores = {metric: float(beyond.get(metric, result.metrics[metric])) for metric, _ in judges.values()}
+        scores = {metric: float(beyond.get(metric, result.metrics[metric])) for metric in chief_metrics(kits)}
         return {metric: score for metric, score in scores.items() if score >= 0}  # -1 and NaN: nothing to score
 
     batch = _useful_batch(train_batches, model)
@@ -71,21 +74,24 @@ def check_flight(
         start=start,
         frozen=frozen,
         oracle=oracle,
-        detected=lambda: detected(model, dataset, start.carried.get("detection", ()), device=device),
+        detected=lambda: detected(model, dataset, start, device=device),
         device=torch.device(device),
     )
     print(found)
 
 
-def detected(model: VisionModel, dataset: EvalSet, rows: Sequence[int], *, device: str) -> Detected | None:
-    """What the model finds before training of the classes `rows`, on a few images of `dataset` that have boxes of them.
+def detected(model: VisionModel, dataset: EvalSet, start: Start, *, device: str) -> Detected | None:
+    """What the first head that finds boxes finds before training of the classes that its weights brought, on a few images
+    of `dataset` that have boxes of them.
 
     None where there are none.
     """
     source = dataset.source
-    if not rows or "boxes" not in source.labelled:
+    kits = [kit for kit in evaluated_heads(model, source).values() if kit.label == DetectionKit.label]
+    kit = next((kit for kit in kits if start.carried.get(kit.name)), None)
+    if kit is None:
         return None
-    joined = join(model.classes["detection"], source.classes)
+    rows, joined = start.carried[kit.name], kit.join(model.classes[kit.name], source)
     classes = {joined.to_data[row] for row in rows} - {-1}
     table = source.records
     known = np.isin(table.labels, list(classes)) & ~table.crowd
@@ -93,10 +99,13 @@ def detected(model: VisionModel, dataset: EvalSet, rows: Sequence[int], *, devic
     if not len(images):
         return None
     chosen = source.subset(images[np.unique(np.linspace(0, len(images) - 1, DETECTED_IMAGES).round().astype(int))])
+    evaluator = kit.evaluator(chosen, joined)
+    if evaluator is None:
+        return None
     result = evaluate(
         ModelPredictFn(model, device=device),
         EvalSet(chosen, dataset.preprocess),
-        evaluators={"detection": DetectionEvaluator(chosen.coco(), joined)},
+        evaluators={kit.name: evaluator},
         batch_size=EVAL_BATCH,
         progress=False,
     )

@@ -14,8 +14,9 @@ from effdet.evaluation import EvaluationResult, Evaluator
 from effdet.inference.fusion import fusion_shares
 from effdet.inference.runtime_model import RuntimeModel
 from effdet.model import VisionModel
-from effdet.report import DataFacts, Facts, Gallery, head_reports, measured, report_page
+from effdet.report import DataFacts, Facts, Gallery, measured, report_page
 from effdet.report.statistics import Recorded, SplitIdentity, write_statistics
+from effdet.tasks import head_reports, kits_of
 from effdet.weights.info import environment
 
 PAGE = "report.html"
@@ -55,7 +56,7 @@ def write_report(
     Returns:
         The page, if there is one.
     """
-    reports = head_reports(evaluators)
+    reports = head_reports(kits_of(model), evaluators)
     judged = splits[-1]
     write_statistics(
         folder / STATISTICS,

@@ -12,8 +12,8 @@ from rich.panel import Panel
 
 from effdet.cli.assemble import (
     class_tables,
+    completed,
     model_spec,
-    with_class_weights,
     with_postprocess,
 )
 from effdet.cli.calibrate import training_images
@@ -40,7 +40,7 @@ def first_model(config: Config, train: Source, checkpoint: Path | None) -> tuple
         saved = read_checkpoint(checkpoint, mmap=True)
         spec = with_postprocess(ModelSpec.from_dict(json.loads(saved["spec"])), config)
         return build(spec), saved.get("weights") or {"source": None}, Start()
-    model = build(with_class_weights(model_spec(config, classes=class_tables(train, config.task.name)), train))
+    model = build(completed(model_spec(config, classes=class_tables(train, config.task.name)), train))
     return model, *first_weights(model, config, train)
 
 

@@ -16,7 +16,6 @@ from effdet.evaluation.evaluators import (
     same_classes,
 )
 from effdet.evaluation.loop import EvaluationResult, PredictFn, evaluate
-from effdet.evaluation.oracle import truth_predict_fn
 from effdet.evaluation.predict_fn import ModelPredictFn
 from effdet.evaluation.results import write_json, write_results
 from effdet.evaluation.segmentation import CITYSCAPES_CATEGORIES, confusion_matrix, segmentation_metrics
@@ -47,7 +46,6 @@ __all__ = [
     "print_metrics",
     "same_classes",
     "segmentation_metrics",
-    "truth_predict_fn",
     "write_json",
     "write_results",
 ]

@@ -3,17 +3,15 @@
 from effdet.report.comparison import comparison_page
 from effdet.report.facts import DataFacts, Facts
 from effdet.report.gallery import Gallery
-from effdet.report.heads import HEAD_REPORTS, HeadReport, head_reports
+from effdet.report.heads import HeadReport
 from effdet.report.page import measured, report_page
 
 __all__ = [
-    "HEAD_REPORTS",
     "DataFacts",
     "Facts",
     "Gallery",
     "HeadReport",
     "comparison_page",
-    "head_reports",
     "measured",
     "report_page",
 ]

@@ -26,8 +26,8 @@ class MapReport:
 
     headline = (("mIoU", "mIoU"), ("pixel_accuracy", "pixel accuracy"))
 
-    def __init__(self, evaluator: SemanticEvaluator) -> None:
-        self.evaluator = evaluator
+    def __init__(self, evaluator: SemanticEvaluator, head: str) -> None:
+        self.evaluator, self.head = evaluator, head
         self.names = [str(name) for name in evaluator.classes.data.names]
         self.indices = list(evaluator.by_picture)
         self.maps = MapStatistic.of(list(evaluator.by_picture.values()), self.names)
@@ -116,7 +116,7 @@ class MapReport:
 
     def _found(self, predictions: Mapping[str, Any]) -> np.ndarray:
         """(H, W) map in the data's classes, 255 for none of them."""
-        values = np.asarray(predictions["semantic"][0])
+        values = np.asarray(predictions[self.head][0])
         lookup = np.full(256, IGNORE, np.uint8)
         for own, theirs in enumerate(self.evaluator.classes.to_data):
             if theirs >= 0:

@@ -127,7 +127,7 @@ def fit(
     interrupts.advice = f"to go on, give the same words with run_dir={run_dir} resume=auto"
     progress = ProgressDisplay() if settings.progress and arguments.get("enable_progress_bar") is not False else None
     loggers = [] if arguments.get("logger") is False else make_loggers(settings.loggers, run_dir)
-    deciding = monitored(settings.monitor, list(getattr(model, "heads", {}))) if evaluate is not None else ()
+    deciding = monitored(settings.monitor, model) if evaluate is not None else ()
     monitor = monitor_name(deciding) if deciding else None
     saver = CheckpointSaver(
         run_dir / "checkpoints", settings.checkpoint, interrupts, monitor=monitor, mode=settings.monitor_mode

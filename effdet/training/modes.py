@@ -15,6 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from effdet.training.starting import Start
+from heads.detection import DetectionHead
 
 VALUES = 64
 """Levels with fewer values a channel (images times cells) are left out: their batch statistics are mostly noise."""
@@ -68,8 +69,9 @@ def agreement(model: Any, images: Tensor, start: Start, held: Sequence[nn.Module
     """
     if not start.whole or start.scope == "none":
         return None
-    head = "detection" if start.scope == "model" and not start.is_fresh("detection") else None
-    read = _Reader(model, head, start.carried.get("detection", ()))
+    detectors = [name for name, head in model.heads.items() if isinstance(head, DetectionHead)]
+    head = next((name for name in detectors if start.scope == "model" and not start.is_fresh(name)), None)
+    read = _Reader(model, head, start.carried.get(head, ()) if head is not None else ())
     evaluated = read(images, training=False)
     trained = read(images, training=True, held=held)
     levels = {

@@ -5,27 +5,26 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from effdet.tasks import chief_metrics, kits_of
 from heads.structures import UserError
 
-BY_HEAD = {"detection": "AP", "semantic": "mIoU", "classification": "top1", "embedding": "recall@1"}
-"""What a head is judged by where nothing is said."""
 NOT_MEASURED = -1.0
 """What COCO's evaluation gives where there is no truth to measure a metric on; no metric of ours is below 0."""
 
 
-def monitored(chosen: Sequence[str], heads: Sequence[str]) -> tuple[str, ...]:
-    """The metrics that decide: `chosen`, or one for each head.
+def monitored(chosen: Sequence[str], model: Any) -> tuple[str, ...]:
+    """The metrics that decide: `chosen`, or the chief metric of each head that has one.
 
     Raises:
-        UserError: nothing is chosen, and there is a head of which no metric is known.
+        UserError: nothing is chosen, and no head has one.
     """
     if chosen:
         return tuple(name.removeprefix("val/") for name in chosen)
-    if not heads or any(head not in BY_HEAD for head in heads):
+    if not (metrics := chief_metrics(kits_of(model))):
         raise UserError(
-            f"no metric is known to judge the heads {', '.join(heads)} by: set monitor to one that the evaluation gives"
+            f"no metric is known for the heads {', '.join(kits_of(model))}: set monitor to one that the evaluation gives"
         )
-    return tuple(BY_HEAD[head] for head in heads)
+    return tuple(metrics)
 
 
 def monitor_name(names: Sequence[str]) -> str:

@@ -12,10 +12,12 @@ from effdet.evaluation import (
     SemanticEvaluator,
     evaluate,
     same_classes,
-    truth_predict_fn,
     write_results,
 )
 from effdet.preprocess import Preprocess
+from effdet.tasks import kit_for, truth_predict_fn
+
+truth = truth_predict_fn({name: kit_for(name) for name in ("detection", "semantic")})
 
 
 @pytest.fixture
@@ -49,7 +51,7 @@ def judges(dataset, **options):
 
 def test_the_truth_is_perfect_in_both_heads(dataset, tmp_path):
     write = ClassMapWriter(tmp_path / "maps", dataset.source.semantic_classes, void=dataset.source.void_id)
-    found = evaluate(truth_predict_fn, dataset, evaluators=judges(dataset, write=write), batch_size=2, progress=False)
+    found = evaluate(truth, dataset, evaluators=judges(dataset, write=write), batch_size=2, progress=False)
     metrics = found.metrics
     assert metrics["AP"] == pytest.approx(1)
     assert [metrics[name] for name in ("mIoU", "miIoU", "category_mIoU", "category_miIoU", "pixel_accuracy")] == [1] * 5
@@ -58,12 +60,12 @@ def test_the_truth_is_perfect_in_both_heads(dataset, tmp_path):
     written = sorted((tmp_path / "maps").rglob("*.png"))
     assert [path.name[:17] for path in written] == [f"ulm_000000_{index:06}" for index in range(3)]
     for path in written:
-        truth = (
+        own = (
             str(path)
             .replace(str(tmp_path / "maps"), str(tmp_path / "gtFine/val"))
             .replace("leftImg8bit", "gtFine_labelIds")
         )
-        assert np.array_equal(np.array(Image.open(path)), np.array(Image.open(truth)))
+        assert np.array_equal(np.array(Image.open(path)), np.array(Image.open(own)))
     paths = write_results(found, tmp_path / "out")
     assert paths[0].read_text().count('"confusion"') == 1
 
@@ -72,7 +74,7 @@ def test_shards_make_the_whole(dataset):
     whole, parts = judges(dataset), [judges(dataset) for _ in range(2)]
 
     def shifted(batch: EvalBatch):
-        predictions = truth_predict_fn(batch)
+        predictions = truth(batch)
         return {**predictions, "semantic": [np.roll(mask, 2, axis=1) for mask in predictions["semantic"]]}
 
     for rank, world, evaluators in ((0, 1, whole), (0, 2, parts[0]), (1, 2, parts[1])):
@@ -90,5 +92,5 @@ def test_pictures_without_masks_count_in_neither(dataset):
     batch = EvalBatch.of([(0, dataset[0])])
     bare = EvalBatch(batch.images, batch.geometries, batch.records, batch.indices, (None,), (None,))
     judge = judges(dataset)["semantic"]
-    judge.update(truth_predict_fn(bare)["semantic"], bare)
+    judge.update(truth(bare)["semantic"], bare)
     assert np.isnan(judge.metrics()["mIoU"])

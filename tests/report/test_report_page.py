@@ -16,9 +16,10 @@ from effdet.evaluation import (
     evaluate,
     same_classes,
 )
-from effdet.report import DataFacts, Facts, Gallery, head_reports, measured, report_page
+from effdet.report import DataFacts, Facts, Gallery, measured, report_page
 from effdet.report.fusion import FusionShares
 from effdet.report.statistics import paired_difference
+from effdet.tasks import head_reports, kit_for
 from tests.evaluation_fakes import CLASSES, FakeModel, FakeSet
 
 VOID = {"img", "meta", "br", "link", "input", "hr"}
@@ -74,8 +75,12 @@ def judged(*, count: int = 4, heads=("detection", "semantic", "classification"))
     return result, evaluators, Gallery(dataset, lambda: predict)
 
 
+def reports_of(evaluators):
+    return head_reports({name: kit_for(name) for name in evaluators}, evaluators)
+
+
 def page_of(result, evaluators, gallery, **options) -> Outline:
-    reports = head_reports(evaluators)
+    reports = reports_of(evaluators)
     intervals = measured(reports, samples=100)
     page = report_page(
         "A <run>",
@@ -113,7 +118,7 @@ def test_one_head_alone_and_without_pictures(head):
 def test_a_head_that_judged_nothing_is_left_out():
     _, evaluators, _ = judged(heads=("semantic",))
     evaluators["semantic"].reset()
-    assert head_reports(evaluators) == {}
+    assert reports_of(evaluators) == {}
 
 
 def test_a_subclass_of_an_evaluator_has_its_parents_part():
@@ -123,12 +128,12 @@ def test_a_subclass_of_an_evaluator_has_its_parents_part():
     _, evaluators, _ = judged(heads=("semantic",))
     finer = Finer(same_classes(CLASSES))
     finer.merge([evaluators["semantic"].state()])
-    assert list(head_reports({"semantic": finer})) == ["semantic"]
+    assert list(reports_of({"semantic": finer})) == ["semantic"]
 
 
 def test_statistics_agree_with_the_metrics():
     result, evaluators, _ = judged()
-    intervals = measured(head_reports(evaluators), samples=50)
+    intervals = measured(reports_of(evaluators), samples=50)
     for head, keys in {"detection": ("AP", "AP50"), "semantic": ("mIoU",), "classification": ("top1", "top5")}.items():
         for key in keys:
             assert intervals[head][key].value == pytest.approx(result.metrics[key])
@@ -136,8 +141,8 @@ def test_statistics_agree_with_the_metrics():
 
 def test_two_evaluations_can_be_paired():
     (_, first, _), (_, second, _) = judged(), judged()
-    for head, report in head_reports(first).items():
-        other = head_reports(second)[head]
+    for head, report in reports_of(first).items():
+        other = reports_of(second)[head]
         assert report.pictures == other.pictures
         assert all(
             d.value == 0 or np.isnan(d.value) for d in paired_difference(report.statistic, other.statistic).values()

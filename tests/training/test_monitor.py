@@ -1,5 +1,7 @@
 """What decides the best checkpoint."""
 
+from types import SimpleNamespace
+
 import pytest
 
 from effdet.training.monitor import monitor_name, monitored, with_mean
@@ -7,11 +9,15 @@ from heads.structures import UserError
 
 
 def test_each_head_has_a_say_where_nothing_is_said():
-    assert monitored((), ["detection"]) == ("AP",)
-    assert monitored((), ["detection", "semantic"]) == ("AP", "mIoU")
-    assert monitored(("val/AP50",), ["detection", "semantic"]) == ("AP50",)
-    with pytest.raises(UserError, match="heads depth by: set monitor"):
-        monitored((), ["depth"])
+    def model(*heads):
+        return SimpleNamespace(classes=dict.fromkeys(heads))
+
+    assert monitored((), model("detection")) == ("AP",)
+    assert monitored((), model("detection", "semantic")) == ("AP", "mIoU")
+    assert monitored((), model("detection", "depth")) == ("AP",)
+    assert monitored(("val/AP50",), model("detection", "semantic")) == ("AP50",)
+    with pytest.raises(UserError, match="heads depth: set monitor"):
+        monitored((), model("depth"))
 
 
 def test_the_mean_of_several_is_one_more_metric():

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from effdet.model import build, spec_for
-from effdet.training.first_loss import FIRST_LOSSES, new_rows
+from effdet.tasks import kit_for
 from heads.structures import Targets
 
 
@@ -44,11 +44,11 @@ def test_detection(count, loss):
     model = exact(build(spec_for(task="detection", phi=-4, num_classes=3, image_size=128, heads=options)), "detection")
     head, targets = model.heads["detection"], boxes(count)
     output = model(torch.randn(2, 3, 128, 128))["detection"]
-    first = FIRST_LOSSES["detection"](head, output, targets)
+    first = kit_for("detection").first_loss(head, output, targets)
     assert first is not None
     assert first.value == pytest.approx(head.loss(output, targets)["class"].item(), rel=1e-5)
     partly = boxes(count, labelled=torch.tensor([False, True]))
-    first = FIRST_LOSSES["detection"](head, output, partly)
+    first = kit_for("detection").first_loss(head, output, partly)
     assert first is not None
     assert first.value == pytest.approx(head.loss(output, partly)["class"].item(), rel=1e-5)
 
@@ -56,9 +56,9 @@ def test_detection(count, loss):
 def test_nothing_is_expected_without_labels():
     model = build(spec_for(task="detection", phi=-4, num_classes=3, image_size=64))
     output = model(torch.randn(2, 3, 64, 64))["detection"]
-    assert FIRST_LOSSES["detection"](model.heads["detection"], output, Targets()) is None
+    assert kit_for("detection").first_loss(model.heads["detection"], output, Targets()) is None
     unlabelled = boxes(2, labelled=torch.tensor([False, False]))
-    assert FIRST_LOSSES["detection"](model.heads["detection"], output, unlabelled) is None
+    assert kit_for("detection").first_loss(model.heads["detection"], output, unlabelled) is None
 
 
 @pytest.mark.parametrize("count", [0, 1, 60])
@@ -71,12 +71,12 @@ def test_new_rows_among_carried_ones(count):
     bias[:, 0] = 5.0
     targets = boxes(count, classes=4)
     images = torch.randn(2, 3, 128, 128)
-    found, predicted = new_rows(head, model(images)["detection"], targets, [1, 3]) or (0, 1)
+    found, predicted = kit_for("detection").new_rows(head, model(images)["detection"], targets, [1, 3]) or (0, 1)
     assert found == pytest.approx(predicted, rel=1e-5)
     bias[:, 3] = 0.0
-    found, predicted = new_rows(head, model(images)["detection"], targets, [1, 3]) or (0, 1)
+    found, predicted = kit_for("detection").new_rows(head, model(images)["detection"], targets, [1, 3]) or (0, 1)
     assert found > 1.2 * predicted
-    assert new_rows(head, model(images)["detection"], Targets(), [1, 3]) is None
+    assert kit_for("detection").new_rows(head, model(images)["detection"], Targets(), [1, 3]) is None
 
 
 @pytest.mark.parametrize(
@@ -98,7 +98,7 @@ def test_semantic(loss, present):
     model = exact(build(spec_for(task="segmentation", phi=-4, num_classes=3, image_size=64, heads=options)), "semantic")
     labels = torch.tensor(present, dtype=torch.uint8)[torch.randint(0, len(present), (2, 64, 64))]
     head, output = model.heads["semantic"], model(torch.randn(2, 3, 64, 64))["semantic"]
-    first = FIRST_LOSSES["semantic"](head, output, Targets(semantic=labels))
+    first = kit_for("semantic").first_loss(head, output, Targets(semantic=labels))
     if {"ohem", "class_weights", "label_smoothing"} <= set(loss):
         assert first is None
         return
@@ -110,7 +110,7 @@ def test_semantic_without_a_labelled_pixel():
     model = build(spec_for(task="segmentation", phi=-4, num_classes=3, image_size=64))
     output = model(torch.randn(2, 3, 64, 64))["semantic"]
     ignored = Targets(semantic=torch.full((2, 64, 64), 255, dtype=torch.uint8))
-    assert FIRST_LOSSES["semantic"](model.heads["semantic"], output, ignored) is None
+    assert kit_for("semantic").first_loss(model.heads["semantic"], output, ignored) is None
 
 
 @pytest.mark.parametrize("category", [[0, 2], [-1, 2], [[0.3, 0.7, 0.0], [0.0, 0.0, 1.0]]])
@@ -120,7 +120,7 @@ def test_classification(category):
     model = build(spec_for(task="classification", backbone="b0", num_classes=3, image_size=64, heads=options))
     exact(model, "classification")
     targets, output = Targets(category=torch.tensor(category)), model(torch.randn(2, 3, 64, 64))["classification"]
-    first = FIRST_LOSSES["classification"](model.heads["classification"], output, targets)
+    first = kit_for("classification").first_loss(model.heads["classification"], output, targets)
     assert first is not None and first.value == pytest.approx(math.log(3))
     found = model.heads["classification"].loss(output, targets)["class"].item()
     assert first.value == pytest.approx(found, rel=1e-5)

@@ -1,0 +1,27 @@
+"""Embeddings of whole images: verification and retrieval by distance."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from effdet.evaluation import ClassJoin, EmbeddingEvaluator, same_classes
+from effdet.tasks.kit import Kit
+from heads.structures import ClassTable
+
+if TYPE_CHECKING:
+    from effdet.data import Source
+
+
+class EmbeddingKit(Kit):
+    """A point on the unit sphere for each image. It has no prior: its first loss depends on the angles between random
+    directions."""
+
+    label = "identity"
+    metric = "recall@1"
+
+    def join(self, classes: ClassTable, source: Source) -> ClassJoin:
+        """The identities of the data need not be the model's."""
+        return same_classes(self.classes(source))
+
+    def evaluator(self, source: Source, classes: ClassJoin, *, backend: str = "pycocotools") -> EmbeddingEvaluator:
+        return EmbeddingEvaluator()
