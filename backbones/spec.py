@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, fields
-from typing import Any, Self
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, fields
+from typing import Any, ClassVar, Self
 
 from backbones.attention import KINDS
 from backbones.layers import ACTIVATIONS, PADDING_RULES
@@ -137,3 +138,43 @@ class BackboneSpec:
     def from_dict(cls, values: dict[str, Any]) -> Self:
         stages = tuple(StageSpec.from_dict(stage) for stage in values.get("stages", ()))
         return cls(**{**_known(cls, values), "stages": stages})
+
+
+@dataclass(frozen=True)
+class ExternalSpec:
+    """A backbone that is not one of ours: a network of timm, or a class of the user's own."""
+
+    kind: str
+    """``timm`` or ``target``."""
+    name: str
+    """timm's name, or that of the class."""
+    options: Mapping[str, Any] = field(default_factory=dict)
+    """Plain values. For timm the arguments of :class:`backbones.timm.TimmBackbone` after the name, for a class of the user's
+    own its ``_target_`` and arguments."""
+
+    # What necks and heads around it are built with.
+    activation: ClassVar[str] = "silu"
+    padding: ClassVar[str] = "symmetric"
+    norm_eps: ClassVar[float] = 1e-3
+    norm_momentum: ClassVar[float] = 0.01
+    head_channels: ClassVar[int] = 1280
+    dropout: ClassVar[float] = 0.2
+
+    def __post_init__(self) -> None:
+        if self.kind not in ("timm", "target"):
+            raise ValueError(f"backbone {self.name!r}: kind must be timm or target, got {self.kind!r}")
+
+    def to_dict(self) -> dict[str, Any]:
+        return {"kind": self.kind, "name": self.name, "options": dict(self.options)}
+
+    @classmethod
+    def from_dict(cls, values: dict[str, Any]) -> Self:
+        return cls(**_known(cls, values))
+
+
+AnyBackboneSpec = BackboneSpec | ExternalSpec
+
+
+def backbone_from_dict(values: dict[str, Any]) -> AnyBackboneSpec:
+    """The spec that ``to_dict`` of either kind wrote; one without ``kind`` is an EfficientNet."""
+    return ExternalSpec.from_dict(values) if "kind" in values else BackboneSpec.from_dict(values)
