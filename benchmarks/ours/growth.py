@@ -11,9 +11,9 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from benchmarks.growth import Series, collect
 from benchmarks.inputs import large_set
 from benchmarks.ours.network import network, pixels
+from benchmarks.series import Series, collect
 from effdet.evaluation import coco_metrics
 from effdet.model import fold
 from heads.detection import DetectionHead

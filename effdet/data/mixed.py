@@ -7,15 +7,12 @@ what it labels. The pictures of the two alternate in proportion to their numbers
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import fields, replace
-from typing import Any
+from dataclasses import replace
 
 import numpy as np
 
-from effdet.data.checks import DataError, Findings
 from effdet.data.images import Policy
 from effdet.data.records import Record, RecordTable, Source, encode_names
-from effdet.data.spec import DataSpec
 from effdet.files import decode_name
 
 
@@ -63,37 +60,6 @@ class MixedSource(Source):
     def read_instances(self, record: Record) -> np.ndarray | None:
         part = self._part(record)
         return part.read_instances(record) if part is self._masked else None
-
-
-def open_mixed(spec: DataSpec, findings: Findings) -> Source:
-    """The split of both sets that ``data.boxes`` and ``data.masks`` name."""
-    parts = []
-    for key, label in (("boxes", "boxes"), ("masks", "semantic")):
-        if spec.wants(label):
-            parts.append(_opened(spec, key, label, findings))
-    return parts[0] if len(parts) == 1 else MixedSource(parts, name=spec.name, split=spec.split)
-
-
-def _opened(spec: DataSpec, key: str, label: str, findings: Findings) -> Source:
-    from effdet.data.open import OPENERS, open_source
-
-    given: dict[str, Any] = dict(getattr(spec, key) or {})
-    settings = {name: value for name, value in given.items() if value is not None}
-    known = {field.name for field in fields(DataSpec)} - {"split", "limit", "wanted", "boxes", "masks", "keys"}
-    name = settings.get("name")
-    if name not in OPENERS or name == spec.name:
-        others = ", ".join(sorted(set(OPENERS) - {spec.name}))
-        raise DataError(f"{spec.title}: data.{key}.name={name} must be a set that labels {key}: {others}")
-    if unknown := sorted(set(settings) - known):
-        raise DataError(
-            f"{spec.title}: data.{key}.{unknown[0]} is no setting of a set; there are {', '.join(sorted(known))}"
-        )
-    own = Findings()
-    source = open_source(DataSpec(split=spec.split, wanted=(label,), keys=f"data.{key}.", **settings), findings=own)
-    findings.items.extend(own.errors)  # its warnings are the source's
-    if label not in source.labelled:
-        raise DataError(f"{spec.title}: data.{key}.name={name} labels no {key}")
-    return source
 
 
 def interleaved(tables: Sequence[RecordTable], *, boxed: Sequence[bool]) -> tuple[RecordTable, np.ndarray]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import fields, replace
 from typing import Any
 
 from effdet.data.bdd100k import open_bdd100k
@@ -18,7 +18,7 @@ from effdet.data.csv_lists import open_csv
 from effdet.data.folders import open_folder
 from effdet.data.identities import as_identities, split_identities, street_identities
 from effdet.data.masks import open_masks
-from effdet.data.mixed import open_mixed
+from effdet.data.mixed import MixedSource
 from effdet.data.records import Source
 from effdet.data.shards import open_shards
 from effdet.data.spec import DataSpec
@@ -49,6 +49,35 @@ def open_streets(spec: DataSpec, findings: Findings) -> Source:
     if "identity" in wanted:
         return street_identities(source, spec.annotations or find_annotations(spec))
     return CropSource.of(source) if "category" in wanted else source
+
+
+def open_mixed(spec: DataSpec, findings: Findings) -> Source:
+    """The split of both sets that ``data.boxes`` and ``data.masks`` name."""
+    parts = []
+    for key, label in (("boxes", "boxes"), ("masks", "semantic")):
+        if spec.wants(label):
+            parts.append(_opened(spec, key, label, findings))
+    return parts[0] if len(parts) == 1 else MixedSource(parts, name=spec.name, split=spec.split)
+
+
+def _opened(spec: DataSpec, key: str, label: str, findings: Findings) -> Source:
+    given: dict[str, Any] = dict(getattr(spec, key) or {})
+    settings = {name: value for name, value in given.items() if value is not None}
+    known = {field.name for field in fields(DataSpec)} - {"split", "limit", "wanted", "boxes", "masks", "keys"}
+    name = settings.get("name")
+    if name not in OPENERS or name == spec.name:
+        others = ", ".join(sorted(set(OPENERS) - {spec.name}))
+        raise DataError(f"{spec.title}: data.{key}.name={name} must be a set that labels {key}: {others}")
+    if unknown := sorted(set(settings) - known):
+        raise DataError(
+            f"{spec.title}: data.{key}.{unknown[0]} is no setting of a set; there are {', '.join(sorted(known))}"
+        )
+    own = Findings()
+    source = open_source(DataSpec(split=spec.split, wanted=(label,), keys=f"data.{key}.", **settings), findings=own)
+    findings.items.extend(own.errors)  # its warnings are the source's
+    if label not in source.labelled:
+        raise DataError(f"{spec.title}: data.{key}.name={name} labels no {key}")
+    return source
 
 
 OPENERS: dict[str, Opener] = {

@@ -18,7 +18,7 @@ from effdet.files import write_text
 from effdet.model import Architecture, ModelSpec, count_cost, write_model_file
 from effdet.search.algorithms import make_searcher
 from effdet.search.baseline import equal_macs_baseline
-from effdet.search.executor import Job
+from effdet.search.jobs import Job
 from effdet.search.macs import backbone_macs
 from effdet.search.measure import machine, measure_latency
 from effdet.search.pareto import best_trial, pareto_front, plot_front

@@ -7,48 +7,12 @@ words of a training). Results are handed on in the order in which jobs end.
 
 from __future__ import annotations
 
-import json
-import math
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
-from pathlib import Path
-from typing import Any
+from collections.abc import Callable, Sequence
 
+from effdet.search.jobs import Job, JobResult, Run, finished
 from heads.structures import UserError
 
 ENGINES = ("local", "ray")
-RESULT = "result.json"
-"""In a job's folder: how it ended. Written last, whole or not at all."""
-LOG = "log.txt"
-"""In a job's folder: what it printed."""
-
-Run = Callable[[tuple[str, ...]], Mapping[str, Any]]
-"""Runs a command's words and gives its metrics. A function of a module: processes find it by name."""
-
-
-@dataclass(frozen=True)
-class Job:
-    """One command to run."""
-
-    key: str
-    words: tuple[str, ...]
-    run_dir: Path
-    """Of this job alone. With the engine ``ray`` it must be on a disk that all machines see."""
-
-
-@dataclass(frozen=True)
-class JobResult:
-    """How a job ended."""
-
-    key: str
-    ok: bool
-    metrics: dict[str, float] = field(default_factory=dict)
-    """The numbers among what the command gave; those that are not finite are left out."""
-    error: str = ""
-    """One line, where it is not ok."""
-    seconds: float = 0.0
-    nonfinite: bool = False
-    """It failed for a NaN or an infinity."""
 
 
 def run_jobs(
@@ -107,23 +71,3 @@ def run_jobs(
         timeout=timeout,
         preload=preload,
     )
-
-
-def finished(job: Job) -> JobResult | None:
-    """The result that lies in the job's folder; None where it has not ended (or nobody could write how it did)."""
-    try:
-        values = json.loads((job.run_dir / RESULT).read_text(encoding="utf-8"))
-        return JobResult(
-            job.key, values["ok"], values["metrics"], values["error"], values["seconds"], values["nonfinite"]
-        )
-    except (OSError, ValueError, KeyError, TypeError):
-        return None
-
-
-def numbers(metrics: Mapping[str, Any]) -> dict[str, float]:
-    """The finite numbers among `metrics`."""
-    return {
-        key: float(value)
-        for key, value in metrics.items()
-        if isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
-    }

@@ -14,8 +14,7 @@ from multiprocessing import connection
 from multiprocessing.process import BaseProcess
 from typing import Any
 
-from effdet.search.executor import RESULT, Job, JobResult, Run, finished
-from effdet.search.job_process import main
+from effdet.search.jobs import RESULT, Job, JobResult, Run, finished, main
 
 _KILL = getattr(signal, "SIGKILL", signal.SIGTERM)  # Windows has none
 GRACE = 60.0
@@ -66,7 +65,7 @@ def _context(preload: Sequence[str]) -> Any:
     if "forkserver" not in multiprocessing.get_all_start_methods():
         return multiprocessing.get_context("spawn")
     context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["effdet.search.job_process", *preload])
+    context.set_forkserver_preload(["effdet.search.jobs", *preload])
     return context
 
 

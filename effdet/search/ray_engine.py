@@ -9,8 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from effdet.search.executor import Job, JobResult, Run, finished
-from effdet.search.job_process import execute, one_line
+from effdet.search.jobs import Job, JobResult, Run, execute, finished, one_line
 from heads.structures import UserError
 
 

@@ -9,7 +9,8 @@ from pathlib import Path
 
 from effdet.model import Architecture, Cost, write_model_file
 from effdet.search.coefficients import Coefficients, Factors
-from effdet.search.executor import Job, JobResult, Run, run_jobs
+from effdet.search.executor import run_jobs
+from effdet.search.jobs import Job, JobResult, Run
 
 MODELS, RUNS = "models", "runs"
 """Folders of a study: the candidates' model files, and their trainings."""

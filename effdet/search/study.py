@@ -7,7 +7,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from backbones.scaling import BackboneSpec
-from effdet.search.executor import Job, JobResult, Run, run_jobs
+from effdet.search.executor import run_jobs
+from effdet.search.jobs import Job, JobResult, Run
 from effdet.search.reward import FAILED, Reward
 from effdet.search.searcher import Searcher, dump_state, load_state
 from effdet.search.space import SearchSpace

@@ -18,7 +18,7 @@ from backbones.layers import Activation, Conv2d, MaxPool2d
 from backbones.scaling import backbone_spec
 from effdet.model import HeadSpec, ModelSpec, VisionModel
 from effdet.weights.class_tables import class_table, is_unnamed
-from effdet.weights.names import NamedWeights
+from effdet.weights.rows import NamedWeights
 from heads.detection import DetectionHead
 from heads.structures import ClassTable, UserError
 

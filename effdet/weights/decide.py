@@ -17,8 +17,8 @@ from effdet.weights.class_tables import class_table
 from effdet.weights.conventions import Conventions
 from effdet.weights.detect import OURS
 from effdet.weights.layouts.tflite import ANCHORS_PER_CELL, LiteFacts
-from effdet.weights.names import BYTE_PIXELS, HALF_PIXELS, IMAGENET_PIXELS, NamedWeights
 from effdet.weights.read import WeightFile, WeightsError
+from effdet.weights.rows import BYTE_PIXELS, HALF_PIXELS, IMAGENET_PIXELS, NamedWeights
 from heads.structures import ClassTable, UserError
 
 FAMILIES = {

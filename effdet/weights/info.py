@@ -16,7 +16,7 @@ import torch
 from effdet.model import Cost, ModelSpec, count_cost, spec_for
 from effdet.scaling import DETECTORS
 from effdet.weights import names
-from effdet.weights.names import NamedWeights, Published
+from effdet.weights.rows import NamedWeights, Published
 
 DISTRIBUTIONS = (
     "effdet-lightning",

@@ -24,9 +24,9 @@ from effdet.weights.folded import unfold, without_statistics
 from effdet.weights.layouts.effdet import fit_biases
 from effdet.weights.layouts.modules import BACKBONE
 from effdet.weights.layouts.tflite import LiteFacts
-from effdet.weights.names import NamedWeights
 from effdet.weights.read import WeightFile, WeightsError, read_weights
 from effdet.weights.report import LoadReport
+from effdet.weights.rows import NamedWeights
 from effdet.weights.statistics import put_back
 from effdet.weights.wider import fresh_parts
 from heads.detection import DetectionHead, anchors

@@ -9,7 +9,7 @@ from effdet.hub import sha256_of
 from effdet.model import ModelSpec
 from effdet.weights import names
 from effdet.weights.loading import locate
-from effdet.weights.names import NamedWeights
+from effdet.weights.rows import NamedWeights
 
 NOTHING = (None, "none")
 

@@ -10,7 +10,7 @@ from pathlib import Path
 from backbones.scaling import phi_spec
 from backbones.spec import BackboneSpec
 from effdet.search.algorithms import make_searcher
-from effdet.search.executor import Job
+from effdet.search.jobs import Job
 from effdet.search.macs import backbone_macs
 from effdet.search.reward import reward_of
 from effdet.search.space import SearchSpace

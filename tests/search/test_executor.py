@@ -12,7 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from effdet.search.executor import Job, JobResult, finished, run_jobs
+from effdet.search.executor import run_jobs
+from effdet.search.jobs import Job, JobResult, finished
 from heads.structures import UserError
 from tests.search.fake_runs import run
 
@@ -96,7 +97,8 @@ def test_a_signal_lets_jobs_save_and_ends_them(tmp_path, number):
 def test_a_killed_search_leaves_no_jobs_behind(tmp_path):
     pid = tmp_path / "pid"
     script = (
-        "from pathlib import Path; from effdet.search.executor import Job, run_jobs; from tests.search.fake_runs import run\n"
+        "from pathlib import Path; from effdet.search.executor import run_jobs; from effdet.search.jobs import Job\n"
+        "from tests.search.fake_runs import run\n"
         "if __name__ == '__main__':\n"
         f"    job = Job('a', ('do=sleep', 'started={pid}', 'saved={tmp_path / 'saved'}'), Path({str(tmp_path / 'a')!r}))\n"
         "    run_jobs([job], run, workers=1, on_done=print)\n"

@@ -11,6 +11,7 @@ import pytest
 from effdet.model import spec_for
 from effdet.weights import names
 from effdet.weights.class_tables import NAMES
+from effdet.weights.rows import Published
 from heads.structures import UserError
 
 
@@ -39,7 +40,7 @@ def test_each_architecture_has_at_most_one_default() -> None:
 
 def test_a_bare_name_means_the_default_and_a_tag_its_row() -> None:
     assert names.get("tf_efficientnet_b0").name == "tf_efficientnet_b0.ns_jft_in1k"
-    assert names.get("tf_efficientnet_b0.aa_in1k").result == names.Published(
+    assert names.get("tf_efficientnet_b0.aa_in1k").result == Published(
         "top1", 76.88, "results-imagenet.csv of timm, ImageNet-1k", 224
     )
     assert names.get("torchvision_efficientnet_b1").name == "torchvision_efficientnet_b1.v2"

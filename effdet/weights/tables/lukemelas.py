@@ -7,7 +7,7 @@ address of their own, so their path is given by hand.
 
 from __future__ import annotations
 
-from effdet.weights.names import BYTE_PIXELS, HALF_PIXELS, NamedWeights, Published
+from effdet.weights.rows import BYTE_PIXELS, HALF_PIXELS, NamedWeights, Published
 
 _RELEASE = "https://github.com/lukemelas/EfficientNet-PyTorch/releases/download/1.0"
 

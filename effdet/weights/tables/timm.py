@@ -7,7 +7,7 @@ crop and interpolation go by tag: AdvProp, Lite, V2 S to XL and the ``ra4`` reci
 from __future__ import annotations
 
 from effdet.hub import HubFile
-from effdet.weights.names import HALF_PIXELS, IMAGENET_PIXELS, NamedWeights, Published
+from effdet.weights.rows import HALF_PIXELS, IMAGENET_PIXELS, NamedWeights, Published
 
 _RELEASE = "https://github.com/rwightman/pytorch-image-models/releases/download"
 

@@ -5,7 +5,7 @@ Top-1 in percent: torchvision's weight metadata (``acc@1`` on ImageNet-1k).
 
 from __future__ import annotations
 
-from effdet.weights.names import HALF_PIXELS, IMAGENET_PIXELS, NamedWeights, Published
+from effdet.weights.rows import HALF_PIXELS, IMAGENET_PIXELS, NamedWeights, Published
 
 _ADDRESS = "https://download.pytorch.org/models"
 

@@ -1,16 +1,53 @@
-"""What happens inside a job's process: the command runs, and how it ended is written to the job's folder."""
+"""A job: one command in a process of its own, whose result is written to the job's folder."""
 
 from __future__ import annotations
 
+import json
+import math
 import os
 import signal
 import sys
 import threading
 import time
 import traceback
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from multiprocessing import connection, parent_process
+from pathlib import Path
+from typing import Any
 
-from effdet.search.executor import LOG, RESULT, Job, Run, numbers
+RESULT = "result.json"
+"""In a job's folder: how it ended. Written last, whole or not at all."""
+LOG = "log.txt"
+"""In a job's folder: what it printed."""
+
+Run = Callable[[tuple[str, ...]], Mapping[str, Any]]
+"""Runs a command's words and gives its metrics. A function of a module: processes find it by name."""
+
+
+@dataclass(frozen=True)
+class Job:
+    """One command to run."""
+
+    key: str
+    words: tuple[str, ...]
+    run_dir: Path
+    """Of this job alone. With the engine ``ray`` it must be on a disk that all machines see."""
+
+
+@dataclass(frozen=True)
+class JobResult:
+    """How a job ended."""
+
+    key: str
+    ok: bool
+    metrics: dict[str, float] = field(default_factory=dict)
+    """The numbers among what the command gave; those that are not finite are left out."""
+    error: str = ""
+    """One line, where it is not ok."""
+    seconds: float = 0.0
+    nonfinite: bool = False
+    """It failed for a NaN or an infinity."""
 
 
 def main(job: Job, run: Run, threads: int) -> None:
@@ -53,6 +90,26 @@ def execute(job: Job, run: Run, threads: int) -> int:
     }
     write_json(job.run_dir / RESULT, result)
     return int(bool(error))
+
+
+def finished(job: Job) -> JobResult | None:
+    """The result that lies in the job's folder; None where it has not ended (or nobody could write how it did)."""
+    try:
+        values = json.loads((job.run_dir / RESULT).read_text(encoding="utf-8"))
+        return JobResult(
+            job.key, values["ok"], values["metrics"], values["error"], values["seconds"], values["nonfinite"]
+        )
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+
+
+def numbers(metrics: Mapping[str, Any]) -> dict[str, float]:
+    """The finite numbers among `metrics`."""
+    return {
+        key: float(value)
+        for key, value in metrics.items()
+        if isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
+    }
 
 
 def one_line(error: BaseException) -> str:
