@@ -128,7 +128,7 @@ def load(
     return model.to(device).eval()
 
 
-def _file_of(source: str | Path) -> tuple[Path, names.NamedWeights | None]:
+def _file_of(source: str | Path) -> tuple[Path, NamedWeights | None]:
     folder = Path(source).expanduser()
     if not folder.is_dir():
         return locate(source)
@@ -143,7 +143,7 @@ def _file_of(source: str | Path) -> tuple[Path, names.NamedWeights | None]:
     raise WeightsError(f"{folder} is no finished run: it holds no checkpoints/best.ckpt and no checkpoints/last.ckpt")
 
 
-def _published(file: WeightFile, row: names.NamedWeights | None) -> VisionModel:
+def _published(file: WeightFile, row: NamedWeights | None) -> VisionModel:
     if (facts := file.metadata.get("lite")) is not None:
         model = build(spec_for(_lite_name(file), num_classes=_lite_rows(file), image_size=facts.size))
         load_file(model, file)

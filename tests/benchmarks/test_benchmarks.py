@@ -6,10 +6,11 @@ import numpy as np
 import pytest
 
 from benchmarks import table
-from benchmarks.growth import Series, deviation, draw, measure
+from benchmarks.growth import deviation, draw
 from benchmarks.pairing import BenchmarkError, Paired, Side, interleave
 from benchmarks.peers import loop
 from benchmarks.rows import close, rows, same_detections, same_numbers
+from benchmarks.series import Series, measure
 from benchmarks.table import Line
 
 
