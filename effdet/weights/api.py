@@ -20,6 +20,7 @@ from effdet.weights.detect import detect_layout
 from effdet.weights.layouts.tflite import ANCHORS_PER_CELL, LiteFacts
 from effdet.weights.loading import Source, load_file, load_weights, locate
 from effdet.weights.read import WeightFile, WeightsError, read_weights
+from effdet.weights.rows import NamedWeights
 from effdet.weights.write import save
 from heads.structures import ClassTable, UserError
 
