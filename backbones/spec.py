@@ -3,21 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import asdict, dataclass, field
 from typing import Any, ClassVar, Self
 
 from backbones.attention import KINDS
+from backbones.fields import build
 from backbones.layers import ACTIVATIONS, PADDING_RULES
 
 OPERATIONS = ("mbconv", "separable", "fused", "conv")
-
-
-def _known(cls: type, values: dict[str, Any]) -> dict[str, Any]:
-    names = [field.name for field in fields(cls)]
-    unknown = sorted(set(values) - set(names))
-    if unknown:
-        raise ValueError(f"{cls.__name__} has no field {', '.join(unknown)}; it has {', '.join(names)}")
-    return values
 
 
 @dataclass(frozen=True)
@@ -65,7 +58,7 @@ class StageSpec:
 
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> Self:
-        return cls(**_known(cls, values))
+        return build(cls, values, what="backbone.stages")
 
 
 @dataclass(frozen=True)
@@ -137,7 +130,7 @@ class BackboneSpec:
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> Self:
         stages = tuple(StageSpec.from_dict(stage) for stage in values.get("stages", ()))
-        return cls(**{**_known(cls, values), "stages": stages})
+        return build(cls, {**values, "stages": stages}, what="backbone")
 
 
 @dataclass(frozen=True)
@@ -169,7 +162,7 @@ class ExternalSpec:
 
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> Self:
-        return cls(**_known(cls, values))
+        return build(cls, values, what="backbone")
 
 
 AnyBackboneSpec = BackboneSpec | ExternalSpec

@@ -14,12 +14,13 @@ All resizing is Pillow's (antialiased), the implementation that the published we
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, fields, replace
+from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 from PIL import Image
 
+from backbones.fields import as_tuples, build
 from heads.structures import Geometry, UserError
 
 if TYPE_CHECKING:
@@ -108,11 +109,7 @@ class Preprocess:
 
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> Self:
-        known = {field.name for field in fields(cls)}
-        if unknown := sorted(set(values) - known):
-            raise UserError(f"preprocessing has no setting {unknown[0]!r}; it has {', '.join(sorted(known))}")
-        plain: dict[str, Any] = {name: tuple(v) if isinstance(v, list) else v for name, v in values.items()}
-        return cls(**plain)
+        return build(cls, as_tuples(values), what="preprocess", error=UserError)
 
 
 @dataclass(frozen=True)

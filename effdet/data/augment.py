@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
 from typing import Any, Self
 
+from backbones.fields import build
 from effdet.data.checks import DataError
 
 PROBABILITIES = (
@@ -155,10 +156,7 @@ class AugmentSpec:
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> Self:
         """The spec of a configuration group; an unknown key is an error."""
-        known = {field.name for field in fields(cls)}
-        if unknown := sorted(set(values) - known):
-            raise DataError(f"augment.{unknown[0]} is no setting; there are {', '.join(sorted(known))}")
-        return cls(**values)
+        return build(cls, values, what="augment", error=DataError)
 
     @property
     def moves(self) -> bool:

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from dataclasses import fields, replace
 from typing import Any
 
+from backbones.fields import check_keys
 from effdet.data.bdd100k import open_bdd100k
 from effdet.data.camvid import open_camvid
 from effdet.data.checks import DataError, Findings
@@ -63,15 +64,13 @@ def open_mixed(spec: DataSpec, findings: Findings) -> Source:
 def _opened(spec: DataSpec, key: str, label: str, findings: Findings) -> Source:
     given: dict[str, Any] = dict(getattr(spec, key) or {})
     settings = {name: value for name, value in given.items() if value is not None}
-    known = {field.name for field in fields(DataSpec)} - {"split", "limit", "wanted", "boxes", "masks", "keys"}
+    outer = {"split", "limit", "wanted", "boxes", "masks", "keys"}
+    known = [field.name for field in fields(DataSpec) if field.name not in outer]
     name = settings.get("name")
     if name not in OPENERS or name == spec.name:
         others = ", ".join(sorted(set(OPENERS) - {spec.name}))
         raise DataError(f"{spec.title}: data.{key}.name={name} must be a set that labels {key}: {others}")
-    if unknown := sorted(set(settings) - known):
-        raise DataError(
-            f"{spec.title}: data.{key}.{unknown[0]} is no setting of a set; there are {', '.join(sorted(known))}"
-        )
+    check_keys(settings, known, what=f"{spec.title}: data.{key}", error=DataError)
     own = Findings()
     source = open_source(DataSpec(split=spec.split, wanted=(label,), keys=f"data.{key}.", **settings), findings=own)
     findings.items.extend(own.errors)  # its warnings are the source's

@@ -10,11 +10,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, replace
 from typing import Any, Self
 
 import numpy as np
 
+from backbones.fields import build
 from effdet.data.augment import AugmentSpec
 from effdet.data.checks import DataError
 from effdet.data.images import Policy
@@ -52,10 +53,7 @@ class Progression:
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> Self:
         """The settings of a configuration section; an unknown key is an error."""
-        known = [field.name for field in fields(cls)]
-        if unknown := [name for name in values if name not in known]:
-            raise DataError(f"progressive.{unknown[0]} is no setting; there are {', '.join(known)}")
-        return cls(**values)
+        return build(cls, values, what="progressive", error=DataError)
 
     def within(self, epochs: int | None) -> Self:
         """The progression of a run of `epochs`: a stage is an epoch at least, so that the last one is always reached."""

@@ -11,6 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from backbones.fields import check_keys
 from effdet.evaluation.batch import EvalBatch
 from effdet.evaluation.restore import restore_detections, restore_maps
 from heads.semantic_inference import SemanticInference, probabilities
@@ -170,8 +171,6 @@ def _settings(model: nn.Module, overrides: Mapping[str, Any]) -> dict[str, Any]:
     if not settings:
         raise UserError(f"{', '.join(overrides)}: this model has no detection head to set them on")
     for name, value in settings.items():
-        known = [field.name for field in fields(value)]
-        if unknown := [key for key in overrides if key not in known]:
-            raise UserError(f"postprocess has no setting {unknown[0]!r}; it has {', '.join(known)}")
+        check_keys(overrides, [field.name for field in fields(value)], what="postprocess", error=UserError)
         settings[name] = replace(value, **overrides)
     return settings

@@ -15,6 +15,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from backbones.fields import check_keys
 from effdet.evaluation import ModelPredictFn
 from effdet.inference.exported import ANCHORS, DETECTIONS, ExportInfo
 from effdet.inference.runtimes import Runtime, open_runtime
@@ -236,9 +237,7 @@ def _joined(parts: list[np.ndarray]) -> np.ndarray:
 
 def _settings(info: ExportInfo, changes: Mapping[str, Any]) -> PostProcess:
     settings = PostProcess(**info.postprocess)
-    known = [field.name for field in fields(settings)]
-    if unknown := [key for key in changes if key not in known]:
-        raise UserError(f"postprocess has no setting {unknown[0]!r}; it has {', '.join(known)}")
+    check_keys(changes, [field.name for field in fields(settings)], what="postprocess", error=UserError)
     if changes and HEAD not in info.spec.classes:
         raise UserError(f"{', '.join(changes)}: this model has no detection head to set them on")
     wanted = replace(settings, **changes)

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import asdict, dataclass, field
 from typing import Any, Self
 
+from backbones.fields import build
 from backbones.scaling import BackboneSpec
 from effdet.necks import NeckSpec
 from effdet.scaling import DetectorRow, detector_phi
@@ -36,12 +37,10 @@ class HeadScaling:
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> Self:
-        if unknown := sorted(set(values) - {field.name for field in fields(cls)}):
-            raise UserError(f"head scaling has no setting {unknown[0]!r}")
         plain = dict(values)
         if "aspects" in plain:
             plain["aspects"] = tuple((float(width), float(height)) for width, height in plain["aspects"])
-        return cls(**plain)
+        return build(cls, plain, what="head", error=UserError)
 
 
 @dataclass(frozen=True)

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import fields, replace
 from typing import Any
 
+from backbones.fields import as_tuples, check_keys
 from backbones.scaling import BackboneSpec, backbone_spec, phi_spec
 from effdet.model.architecture import Architecture
 from effdet.model.balance import BalanceSpec
@@ -218,8 +219,5 @@ def _class_table(
 
 
 def _changed(spec: Any, changes: dict[str, Any], part: str) -> Any:
-    known = [field.name for field in fields(spec)]
-    if unknown := sorted(set(changes) - set(known)):
-        raise UserError(f"{part}.{unknown[0]} is unknown; {part} has {', '.join(known)}")
-    values = {key: tuple(value) if isinstance(value, list) else value for key, value in changes.items()}
-    return replace(spec, **values)
+    check_keys(changes, [field.name for field in fields(spec)], what=part, error=UserError)
+    return replace(spec, **as_tuples(changes))

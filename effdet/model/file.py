@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from backbones.fields import check_keys
 from backbones.scaling import BackboneSpec
 from effdet.files import FileError, read_json, write_text
 from effdet.model.architecture import Architecture, HeadScaling
@@ -45,8 +46,7 @@ def from_dict(values: Mapping[str, Any]) -> Architecture:
         raise UserError(f"has format {version!r}, this version reads {FORMAT}; {fix}")
     if missing := [key for key in _REQUIRED if key not in values]:
         raise UserError(f"lacks {', '.join(missing)}; a model file has {', '.join(_KEYS)}")
-    if unknown := sorted(set(values) - set(_KEYS)):
-        raise UserError(f"has an unknown field {unknown[0]!r}; a model file has {', '.join(_KEYS)}")
+    check_keys(values, _KEYS, what="model", error=UserError)
     neck, head = values.get("neck"), values.get("head")
     try:
         return Architecture(

@@ -9,11 +9,12 @@ the resampling; each use has its own, so P4 and P5 have two in the first cell (a
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, fields, replace
+from dataclasses import asdict, dataclass, replace
 from typing import Any, Self
 
 from torch import Tensor, nn
 
+from backbones.fields import as_tuples, build
 from backbones.layers import BatchNorm2d, Conv2d, SeparableConv2d, activation
 from effdet.necks.fusion import FUSIONS, Fusion
 from effdet.necks.resample import Downsample, Lateral, upsample
@@ -69,12 +70,7 @@ class NeckSpec:
 
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> Self:
-        if unknown := sorted(set(values) - {field.name for field in fields(cls)}):
-            raise UserError(f"a neck has no setting {unknown[0]!r}")
-        plain: dict[str, Any] = {
-            key: tuple(value) if isinstance(value, list) else value for key, value in values.items()
-        }
-        return cls(**plain)
+        return build(cls, as_tuples(values), what="neck", error=UserError)
 
 
 class FusionNode(nn.Module):

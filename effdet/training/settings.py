@@ -7,6 +7,7 @@ from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any, Self
 
+from backbones.fields import build
 from effdet.durations import seconds_of
 from effdet.training.trainer_arguments import problems
 from heads.structures import UserError
@@ -205,7 +206,7 @@ class FitSettings:
         }
         values: dict[str, Any] = {"run_dir": run_dir, "ema": _ema(config.get("ema", True))}
         for name, kind in parts.items():
-            values[name] = _part(name, kind, config.get(name) or {})
+            values[name] = build(kind, config.get(name) or {}, what=name, error=UserError)
         plain = {item.name for item in fields(cls)} - values.keys() - {"loggers"}
         values |= {name: config[name] for name in plain if config.get(name) is not None}
         logger = config.get("logger", config.get("loggers", "tensorboard"))
@@ -215,17 +216,10 @@ class FitSettings:
 
 def _ema(value: Any) -> EmaSettings:
     if isinstance(value, Mapping):
-        return _part("ema", EmaSettings, value)
+        return build(EmaSettings, value, what="ema", error=UserError)
     if isinstance(value, bool) or value is None:
         return EmaSettings(enabled=bool(value))
     return EmaSettings(decay=float(value))
-
-
-def _part(name: str, kind: type, values: Mapping[str, Any]) -> Any:
-    known = [item.name for item in fields(kind)]
-    if unknown := [key for key in values if key not in known]:
-        raise UserError(f"{name}.{unknown[0]} is not a setting; {name} has {', '.join(known)}")
-    return kind(**values)
 
 
 def _one_of(name: str, value: str, allowed: tuple[str, ...]) -> None:

@@ -14,6 +14,7 @@ from typing import Any, Self, cast
 from torch import nn
 
 from backbones.efficientnet import EfficientNet
+from backbones.fields import as_tuples, check_keys
 from backbones.layers import Activation, Conv2d, MaxPool2d
 from backbones.scaling import backbone_spec
 from effdet.model import HeadSpec, ModelSpec, VisionModel
@@ -98,11 +99,8 @@ class Conventions:
     def of_mapping(cls, values: Mapping[str, Any]) -> Self:
         """Those that a user states: any of the fields, and ``classes`` as a table's name or a list of names."""
         known = [item.name for item in fields(cls) if item.name not in ("origin", "size")]
-        if unknown := sorted(set(values) - set(known)):
-            raise UserError(f"conventions have no setting {unknown[0]!r}; they have {', '.join(known)}")
-        given: dict[str, Any] = {
-            name: tuple(value) if isinstance(value, list) else value for name, value in values.items()
-        }
+        check_keys(values, known, what="conventions", error=UserError)
+        given = as_tuples(values)
         if (classes := given.pop("classes", None)) is not None:
             table = class_table(classes) if isinstance(classes, str) else ClassTable.of([str(name) for name in classes])
             given["classes"] = {"detection": table, "classification": table}

@@ -39,7 +39,7 @@ def test_none_is_the_plain_spec():
         ({"area": (0.1, 2)}, "are shares, at most 1"),
         ({"area": (0.1, 1), "mosaic": 0.5}, "augment.area excludes"),
         ({"aspect": (0.5, 2)}, "would do nothing"),
-        ({"flip": 0.5}, "augment.flip is no setting"),
+        ({"flip": 0.5}, "augment.flip is not a setting"),
     ],
 )
 def test_bad_specs(values, message):

@@ -81,7 +81,7 @@ def test_one_wanted_label_opens_one_set(coco_set):
     [
         ({}, "data.boxes.name=None must be a set"),
         ({"name": "mixed"}, "must be a set"),
-        ({"name": "coco", "rot": "x"}, "data.boxes.rot is no setting"),
+        ({"name": "coco", "rot": "x"}, "data.boxes.rot is not a setting"),
         ({"name": "camvid"}, "data.boxes.root=DIR"),
     ],
 )

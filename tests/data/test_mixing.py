@@ -201,5 +201,5 @@ def test_stages_need_an_end():
     for values in ({"stages": 0}, {"size": 8.5, "stages": 0}, {"mix": 2.0}, {"dropout": 1.0}):
         with pytest.raises(DataError, match="progressive"):
             Progression(**values)
-    with pytest.raises(DataError, match="no setting"):
+    with pytest.raises(DataError, match="is not a setting"):
         Progression.from_dict({"stage": 1})

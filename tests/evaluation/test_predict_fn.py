@@ -76,7 +76,7 @@ def test_errors():
         ModelPredictFn(FakeModel(), precision="half")
     with pytest.raises(UserError, match="score: this model has no detection head"):
         ModelPredictFn(FakeModel("semantic"), postprocess={"score": 0.5})
-    with pytest.raises(UserError, match="has no setting 'scoer'; it has score, max_detections"):
+    with pytest.raises(UserError, match="postprocess\\.scoer is not a setting; postprocess has score, max_detections"):
         ModelPredictFn(FakeModel(), postprocess={"scoer": 0.5})
 
 

@@ -105,7 +105,7 @@ def test_settings_may_be_changed_as_far_as_the_graph_leaves_them_open():
         ({"score": 0.01}, "score=0.01: the file has its NMS inside, with score=0.1"),
         ({"nms_iou": 0.6}, "nms=false"),
         ({"max_detections": 5}, "max_detections=3"),
-        ({"nms_threshold": 0.6}, "no setting"),
+        ({"nms_threshold": 0.6}, "is not a setting"),
     ):
         with pytest.raises(UserError, match=said):
             model.adjusted(changes)

@@ -214,7 +214,7 @@ def test_open_conventions_are_an_error_that_lists_the_candidates() -> None:
         assert load_weights(model, state, conventions=stated).complete
     with pytest.raises(ValueError, match="conventions='tensorflow' are unknown"):
         load_weights(model, state, conventions="tensorflow")
-    with pytest.raises(ValueError, match="no setting 'pading'"):
+    with pytest.raises(ValueError, match="conventions\\.pading is not a setting"):
         load_weights(model, state, conventions={"pading": "same"})
 
 
