@@ -9,11 +9,13 @@ import sys
 import warnings
 from collections.abc import Sequence
 from dataclasses import replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from effdet.addresses import without_credentials_in
 from effdet.cli.errors import ConfigError, did_you_mean, is_user_error
 from effdet.cli.registry import COMMANDS, Command
+from effdet.plugins import make_importable, naming, targets
 
 if TYPE_CHECKING:
     from effdet.cli.config import Config
@@ -89,7 +91,12 @@ def run(command: Command, arguments: Sequence[str]) -> Any:
         print(config.to_yaml(), end="")
         return None
     _warn_of_collisions()
-    return importlib.import_module(command.module).run(config, words)
+    module = importlib.import_module(command.module)
+    found = targets(config.to_dict())
+    if found or config.get("trust"):
+        make_importable(*([] if words.config_dir is None else [words.config_dir]), Path.cwd())
+    with naming(found):  # by the user, or by a file that `prepare` found to be trusted
+        return module.run(config, words)
 
 
 def prepare(command: Command, words: Words) -> Config:

@@ -27,6 +27,7 @@ from effdet.cli.kinds import admits, describe, textual, usable
 from effdet.cli.quoting import expand, quote, shape
 from effdet.cli.schema import Schema
 from effdet.cli.words import Word, Words, require_dir
+from effdet.plugins import TARGET
 
 PATH_KEYS = ("model", "weights", "source", "out", "run_dir", "resume", "first", "second")
 """Values of these keys, of ``data.*`` and of ``*.path`` are paths, whatever a user's own file leaves unsaid."""
@@ -74,17 +75,20 @@ def _composed_at_once(
 
     None where that turns out wrong: :func:`_composed_with_care` then finds out what it is.
     """
-    guess = schema.known({**schema.groups, **{word.key: word.value for word in group_words}})
+    picked = {**schema.groups, **{word.key: word.value for word in group_words}}
+    values = {word.key: word.value for word in value_words}
+    guess = schema.known(picked, slots := schema.slots(picked, values))
     for word in value_words:
         override, wrong = _value_override(word, guess, schema, {})
         if wrong:
             return None
         overrides = [*overrides, override]
     try:
-        tree, choices = _run_hydra(schema, overrides)
+        filled, nulls = schema.fill(picked, slots, values)
+        tree, choices = _run_hydra(schema, [*overrides, *filled], nulls)
     except ConfigError:
         return None
-    known = schema.known(choices)
+    known = schema.known(choices, schema.slots(choices, values))
     if any(_key_of(word.key, known) != _key_of(word.key, guess) for word in value_words):
         return None
     return tree, choices, known
@@ -96,15 +100,16 @@ def _composed_with_care(
     """First the groups alone, which say what keys there are; then the words that hold."""
     try:
         tree, choices = _run_hydra(schema, overrides)
-        known = schema.known(choices)
-        sound = []
+        values = {word.key: word.value for word in value_words}
+        known = schema.known(choices, slots := schema.slots(choices, values))
+        sound, nulls = schema.fill(choices, slots, values)
         for word in value_words:
             override, wrong = _value_override(word, known, schema, choices)
             problems += wrong
             if not wrong:
                 sound.append(override)
         if sound:
-            tree, choices = _run_hydra(schema, [*overrides, *sound])
+            tree, choices = _run_hydra(schema, [*overrides, *sound], nulls)
     except ConfigError as error:
         raise ConfigError([*problems, *error.problems]) from error
     return tree, choices, known
@@ -135,8 +140,12 @@ def _value_override(
 ) -> tuple[str, list[str]]:
     key = _key_of(word.key, known)
     if key is None:
-        return "", [_no_such_key(word.key, known, schema, choices)]
-    override = f"{word.key}={_protected(word, key)}"
+        line = _no_such_key(word.key, known, schema, choices)
+        return "", [f"+{line}; a key is added only below a {TARGET} or in an open mapping" if word.adds else line]
+    inside = _open_parent(word.key, known) is not None
+    if word.adds and not inside:
+        return "", [f"+{word}: there is such a key already; write {word}"]
+    override = f"{'++' if inside else ''}{word.key}={_protected(word, key)}"
     try:
         parsed = OverridesParser.create().parse_override(override)
     except HydraException:
@@ -164,8 +173,9 @@ def _protected(word: Word, key: Key | None) -> str:
     kinds = key.kinds if key else None
     path_like = word.key in PATH_KEYS or word.key.startswith("data.") or word.key.endswith(".path")
     looks = shape(word.value)
-    if kinds is None:
-        return quote(expand(word.value)) if path_like and looks == "text" else word.value
+    if kinds is None or (key is not None and key.name != word.key):
+        text = looks == "text" and (path_like or key is not None)
+        return quote(expand(word.value)) if text else word.value
     bases = {kind.base for kind in kinds}
     literal = {
         "null": {"null"},
@@ -181,6 +191,8 @@ def _protected(word: Word, key: Key | None) -> str:
 
 
 def _no_such_key(name: str, known: Mapping[str, Key], schema: Schema, choices: Mapping[str, Any]) -> str:
+    if name.endswith(f".{TARGET}"):
+        return f"{name}: no {TARGET} is read here; one fills data, optimizer, backbone, head.NAME or head.NAME.PART"
     inside = [key for key in known if key.startswith(f"{name}.")]
     if inside:
         return f"{name}: holds several keys; name one of {', '.join(inside)}"
@@ -190,8 +202,10 @@ def _no_such_key(name: str, known: Mapping[str, Key], schema: Schema, choices: M
     return f"{name}: no such key{did_you_mean(name, [*known, *schema.groups])} (effdet {schema.name} --help lists all)"
 
 
-def _run_hydra(schema: Schema, overrides: list[str]) -> tuple[dict[str, Any], dict[str, Any]]:
-    """Composes; returns the plain resolved tree and the choice made in each group."""
+def _run_hydra(
+    schema: Schema, overrides: list[str], without: Sequence[str] = ()
+) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Composes; returns the plain resolved tree, without the keys `without`, and the choice made in each group."""
     if schema.own is not None:
         overrides = [*overrides, f"hydra.searchpath=[{quote(f'file://{schema.own}')}]"]
     try:
@@ -206,7 +220,8 @@ def _run_hydra(schema: Schema, overrides: list[str]) -> tuple[dict[str, Any], di
         raise ConfigError([_in_one_line(error)]) from error
     assert isinstance(tree, dict) and isinstance(choices, dict)
     plain = {str(group): choice for group, choice in choices.items() if not str(group).startswith("hydra/")}
-    return {str(key): value for key, value in tree.items()}, {**_list_choices(schema, tree), **plain}
+    values = Config({str(key): value for key, value in tree.items()}).without(without).to_dict()
+    return values, {**_list_choices(schema, tree), **plain}
 
 
 def _list_choices(schema: Schema, tree: Mapping[Any, Any]) -> dict[str, list[str]]:

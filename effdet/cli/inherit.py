@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from effdet.cli import ranks, rundir
 from effdet.cli.compose import compose
@@ -12,6 +14,7 @@ from effdet.cli.quoting import expand
 from effdet.cli.registry import COMMANDS
 from effdet.cli.resume import asked, continued, inherited, saved_config
 from effdet.cli.words import Words
+from effdet.plugins import TARGET, check_trust, naming, targets
 
 MEASURING = ("evaluate", "export")
 """Commands that measure a model on data."""
@@ -50,7 +53,24 @@ def _train(words: Words) -> Config:
     same_data = tuple(word for word in words.words if word.key == "data")
     default = compose("train", Words(same_data, config_dir=words.config_dir))
     explicit = asked(config, default, [word.key for word in words.words])
-    return continued(config, saved_config(folder.resume_from).restored(config), explicit)
+    return continued(config, _trusted(folder.resume_from, config).restored(config), explicit)
+
+
+def _trusted(source: Path, config: Config) -> Config:
+    """The configuration of the run `source`, whose targets `config` names too or trusts.
+
+    Raises:
+        UserError: it names others.
+    """
+    saved = saved_config(source)
+    with naming(targets(config.to_dict())):
+        _check_trust(saved.to_dict(), source, config)
+    return saved
+
+
+def _check_trust(values: Mapping[str, Any], source: Path, config: Config) -> None:
+    folder = source if source.is_dir() else source.parent.parent
+    check_trust(targets(values), origin=folder / rundir.CONFIG, trust=config.get("trust", False))
 
 
 def resolve_run_dir(config: Config) -> rundir.RunDir:
@@ -81,11 +101,14 @@ def _run_of(model: str | None) -> Path | None:
 
 
 def _measuring(command: str, words: Words, source: Path) -> Config:
-    saved = saved_config(source)
-    if words.get("data") is not None:
+    saved, key = saved_config(source), f"data.{TARGET}"
+    target, again = saved.get(key), words.get(key)
+    if words.get("data") is not None or again not in (None, target):
         return compose(command, words)
-    words = words.adding(data=str(saved.get("data.name")))
+    words = words.adding(**({"data": str(saved.get("data.name"))} if target is None else {key: target}))
     config = compose(command, words)
-    explicit = {word.key for word in words.words if word.key != "data"}
+    with naming([] if again is None else [again]):
+        _check_trust(saved.get("data"), source, config)
+    explicit = {word.key for word in words.words if word.key not in ("data", key)}
     old = {key: value for key, value in saved.flat().items() if key.partition(".")[0] in FROM_MODEL}
     return config.replacing(inherited(old, config.flat(), explicit))

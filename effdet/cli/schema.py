@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Iterable, Mapping
+import re
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,19 @@ import yaml
 from effdet.cli.errors import ConfigError
 from effdet.cli.folder import choices, conf_dir
 from effdet.cli.keys import Key, KeyFile, read_keys
+from effdet.cli.kinds import Kind
+from effdet.cli.quoting import quote
+from effdet.plugins import TARGET
+
+SLOTS = re.compile(r"data|optimizer|backbone|head\.\w+(\.\w+)?")
+"""Sections that a ``_target_`` may fill; below one, all keys are the user's own but for those of :data:`SHARED`."""
+SHARED = {
+    "data": "name labels val_fraction unreadable resize default_epochs repeat_threshold",
+    "optimizer": "name lr lr_per weight_decay backbone_lr_scale layer_decay "
+    "schedule warmup_epochs warmup_steps warmup_from final milestones gamma",
+    "backbone": "name",
+}
+"""Keys of a group that keep their meaning beside a ``_target_``; the others of our files are left out."""
 
 
 @dataclass(frozen=True)
@@ -54,11 +68,11 @@ class Schema:
             files += [read_keys(known[name], group) for name in _names(choice) if name in known]
         return files
 
-    def known(self, picked: Mapping[str, Any]) -> dict[str, Key]:
+    def known(self, picked: Mapping[str, Any], slots: Collection[str] = ()) -> dict[str, Key]:
         """Every key that the command reads under the choices `picked`.
 
         A user's own file adds no key of its own to a group: it may set what our files of that group set. An experiment adds
-        none at all, so that a key misspelt in one is found.
+        none at all, so that a key misspelt in one is found. Only the sections `slots` (:meth:`slots`) take any key.
         """
         known = dict(self.primary.keys)
         for group, choice in picked.items():
@@ -68,12 +82,57 @@ class Schema:
             names = _names(choice)
             if any(name.startswith("[") for name in names):
                 names = [part.strip() for name in names for part in name.strip("[]").split(",")]
-            files = names if all(name in ours for name in names) else list(ours)
+            files = names if all(name in ours for name in names) and group not in slots else list(ours)
             for name in files:
                 for key in read_keys(ours[name], group).keys.values():
+                    if group in slots and key.name not in shared(group):
+                        continue
                     if group != "task" or key.name.startswith("task."):
                         known.setdefault(key.name, key)
+        for slot in slots:
+            text = "arguments of its _target_"
+            known[slot] = Key(slot, (Kind("{}"),), "", text, self.primary.path)
         return known
+
+    def slots(self, picked: Mapping[str, Any], words: Iterable[str]) -> list[str]:
+        """Sections with a ``_target_``, by the chosen files and by the keys `words`."""
+        named = [*words, *(key for file in self.chosen(picked) for key in file.keys)]
+        sections = [name.removesuffix(f".{TARGET}") for name in named if name.endswith(f".{TARGET}")]
+        return [section for section in dict.fromkeys(sections) if SLOTS.fullmatch(section)]
+
+    def fill(
+        self, picked: Mapping[str, Any], slots: Collection[str], words: Mapping[str, str]
+    ) -> tuple[list[str], list[str]]:
+        """For groups that a ``_target_`` fills: what our chosen file says of something else goes (unless the user sets it too),
+        and a name is given where the user gives none.
+
+        Args:
+            picked: the choices made.
+            slots: of :meth:`slots`.
+            words: the user's values by key.
+
+        Returns:
+            Hydra's overrides, and keys to take out of the composed tree: Hydra deletes none that is null.
+        """
+        found, nulls = [], []
+        for group in slots:
+            if group not in self.groups or isinstance(self.groups[group], list):
+                continue
+            name, ours = str(picked.get(group)), choices(group, conf_dir()).get(str(picked.get(group)))
+            files = [file for file in self.chosen(picked) if file.path != ours]
+            theirs = {key: entry.default for file in files for key, entry in file.keys.items()} | dict(words)
+            if ours is not None:
+                kept = shared(group) - ({"data.labels", "data.default_epochs"} if group == "data" else set())
+                for key, entry in read_keys(ours, group).keys.items():
+                    if key not in kept and key not in theirs:
+                        found, nulls = (
+                            ([*found, f"~{key}"], nulls) if entry.default != "null" else (found, [*nulls, key])
+                        )
+                parts = theirs[f"{group}.{TARGET}"].strip("'\"").split(".")
+                name = parts[-2] if group == "data" and len(parts) > 1 else parts[-1]
+            if f"{group}.name" not in theirs:
+                found.append(f"++{group}.name={quote(name)}")
+        return found, nulls
 
     def elsewhere(self, key: str) -> list[str]:
         """Choices, ``data=streets``, whose files have `key` although those chosen have not."""
@@ -81,6 +140,11 @@ class Schema:
         if group not in self.groups:
             return []
         return [f"{group}={name}" for name, path in self.choices(group).items() if key in read_keys(path, group).keys]
+
+
+def shared(group: str) -> set[str]:
+    """The keys of :data:`SHARED`, dotted."""
+    return {f"{group}.{key}" for key in SHARED.get(group, "").split()}
 
 
 def _names(choice: Any) -> list[str]:

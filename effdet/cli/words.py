@@ -18,6 +18,8 @@ class Word:
 
     key: str
     value: str
+    adds: bool = False
+    """Written ``+key=value``: a key that no file has."""
 
     def __str__(self) -> str:
         return f"{self.key}={self.value}"
@@ -100,14 +102,15 @@ def split_words(arguments: Sequence[str], *, positional: Sequence[str] = (), swi
 
 def _take(argument: str, words: list[Word]) -> list[str]:
     key, _, value = argument.partition("=")
+    adds, key = key.startswith("+"), key.removeprefix("+")
     bare = key.lstrip("+~")
     if not bare:
         return [f"{argument}: a key is missing before the '='; write for example seed=1"]
     if bare != key:
-        return [f"{argument}: keys are neither added nor removed; write {bare}={value}"]
+        return [f"{argument}: keys are neither removed nor forced; write {bare}={value}"]
     if any(word.key == key for word in words):
         return [f"{key}: given more than once ({next(w.value for w in words if w.key == key)}, {value}); give it once"]
-    words.append(Word(key, value))
+    words.append(Word(key, value, adds))
     return []
 
 

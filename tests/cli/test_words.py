@@ -37,7 +37,6 @@ def test_positional_words_and_switches():
     [
         ("coco", "not a key=value word"),
         ("--seed=1", "write seed=1"),
-        ("+seed=1", "write seed=1"),
         ("~seed=1", "write seed=1"),
         ("++seed=1", "write seed=1"),
         ("--pint", "did you mean --print?"),
