@@ -16,6 +16,7 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 
+from effdet.boxes import area, iou, over_union, shared_area
 from effdet.preprocess import Preprocess
 from heads.detection.anchors import AnchorSpec
 
@@ -100,7 +101,7 @@ def match_boxes(boxes: np.ndarray, size: tuple[int, int], settings: CoverageSett
         owners = match_iou(grid, batch, labels, threshold=settings.threshold)[0]
     places = torch.nonzero(owners >= 0)[:, 0].numpy()
     owner = owners.numpy()[places]
-    overlap = pairwise_iou(grid.numpy()[places], canvas[owner])
+    overlap = iou(grid.numpy()[places], canvas[owner])
     best = np.zeros(len(canvas))
     np.maximum.at(best, owner, overlap)
     level = np.full(len(canvas), -1, np.int8)
@@ -124,7 +125,7 @@ def best_overlaps(boxes: np.ndarray, settings: CoverageSettings) -> tuple[np.nda
     """
     boxes = boxes.astype(np.float64)
     centre = (boxes[:, :2] + boxes[:, 2:]) / 2
-    side = boxes[:, 2:] - boxes[:, :2]
+    areas = area(boxes)
     image = settings.preprocess.size
     best, where = np.full(len(boxes), -1.0), np.zeros(len(boxes), np.int64)
     spec = settings.anchors
@@ -136,10 +137,8 @@ def best_overlaps(boxes: np.ndarray, settings: CoverageSettings) -> tuple[np.nda
         for octave in range(spec.octaves):
             for factor in spec.factors:
                 shape = scale * stride * 2 ** (octave / spec.octaves) * np.array(factor)
-                low = np.maximum(boxes[:, :2], middle - shape / 2)
-                high = np.minimum(boxes[:, 2:], middle + shape / 2)
-                shared = np.clip(high - low, 0, None).prod(axis=1)
-                overlap = shared / np.maximum(side.prod(axis=1) + shape.prod() - shared, 1e-12)
+                anchor = np.concatenate([middle - shape / 2, middle + shape / 2], axis=1)
+                overlap = over_union(shared_area(boxes, anchor), areas, shape.prod())
                 better = overlap > best
                 best, where = np.where(better, overlap, best), np.where(better, position, where)
     return best, where
@@ -150,15 +149,6 @@ def with_size(settings: CoverageSettings, factor: float) -> CoverageSettings:
     unit = 128 if min(settings.preprocess.size) >= 256 else 32
     size = tuple(max(unit, round(side * factor / unit) * unit) for side in settings.preprocess.size)
     return replace(settings, preprocess=settings.preprocess.fitted((size[0], size[1])))
-
-
-def pairwise_iou(first: np.ndarray, second: np.ndarray) -> np.ndarray:
-    """(N, 4) and (N, 4) xyxy -> (N,) float64 IoU of each row with its counterpart."""
-    first, second = first.astype(np.float64), second.astype(np.float64)
-    low, high = np.maximum(first[:, :2], second[:, :2]), np.minimum(first[:, 2:], second[:, 2:])
-    shared = np.clip(high - low, 0, None).prod(axis=1)
-    total = (first[:, 2:] - first[:, :2]).prod(axis=1) + (second[:, 2:] - second[:, :2]).prod(axis=1)
-    return shared / np.maximum(total - shared, 1e-12)
 
 
 def _by_centre(canvas: np.ndarray, settings: CoverageSettings) -> Matched:

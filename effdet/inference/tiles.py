@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from effdet.boxes import area, shared_area
 from effdet.inference.picture import PictureLike, as_array
 from effdet.inference.prediction import Prediction
 from effdet.inference.predictor import Predictor
@@ -150,17 +151,16 @@ def _suppressed(
 ) -> np.ndarray:
     """Indices that stay."""
     boxes = boxes.astype(np.float64)
-    area = (boxes[:, 2:] - boxes[:, :2]).clip(0).prod(1)
-    order = np.lexsort((np.where(cut, -area, -scores), cut))
+    areas = area(boxes)
+    order = np.lexsort((np.where(cut, -areas, -scores), cut))
     alive, kept = np.ones(len(boxes), bool), []
     for index in order.tolist():
         if not alive[index]:
             continue
         kept.append(index)
-        low, high = np.maximum(boxes[index, :2], boxes[:, :2]), np.minimum(boxes[index, 2:], boxes[:, 2:])
-        shared = (high - low).clip(0).prod(1)
-        same = shared > nms_iou * (area + area[index] - shared)
-        held = cut & (shared > _HELD * area)
+        shared = shared_area(boxes[index], boxes)
+        same = shared > nms_iou * (areas + areas[index] - shared)
+        held = cut & (shared > _HELD * areas)
         alive &= (labels != labels[index]) | ~(same | held)
     return np.array(kept, np.int64)
 

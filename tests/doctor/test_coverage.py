@@ -16,7 +16,6 @@ from effdet.doctor.coverage import (
     Matched,
     best_overlaps,
     match_boxes,
-    pairwise_iou,
     with_size,
 )
 from effdet.preprocess import Preprocess
@@ -103,12 +102,6 @@ def test_other_matchers() -> None:
     # Cell centres of P3 lie at 4, 12, 20, …: 9 of them inside the first box (not on its edge), none in the second.
     assert tal.state.tolist() == [FITTED, LOST]
     assert tal.positives.tolist() == [9 * 9, 0]
-
-
-def test_pairwise_iou_by_hand() -> None:
-    first = np.array([[0, 0, 2, 2], [0, 0, 1, 1]])
-    second = np.array([[1, 0, 3, 2], [5, 5, 6, 6]])
-    np.testing.assert_allclose(pairwise_iou(first, second), [1 / 3, 0])
 
 
 def test_larger_inputs_come_in_steps() -> None:

@@ -9,16 +9,6 @@ FORBIDDEN = 1e4
 """Cost of a pair that must not be: far above any sum of real costs, and still finite, as the solver wants it."""
 
 
-def iou(first: np.ndarray, second: np.ndarray) -> np.ndarray:
-    """(N, 4), (M, 4) xyxy of one frame -> (N, M) intersection over union; 0 where both are empty."""
-    first, second = np.asarray(first, np.float64).reshape(-1, 4), np.asarray(second, np.float64).reshape(-1, 4)
-    low = np.maximum(first[:, None, :2], second[None, :, :2])
-    high = np.minimum(first[:, None, 2:], second[None, :, 2:])
-    shared = np.clip(high - low, 0, None).prod(-1)  # (N, M)
-    union = _area(first)[:, None] + _area(second)[None, :] - shared
-    return np.divide(shared, union, out=np.zeros_like(shared), where=union > 0)
-
-
 def assign(costs: np.ndarray, limit: float) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """The pairs of least total cost, none of which costs more than `limit`.
 
@@ -39,7 +29,3 @@ def assign(costs: np.ndarray, limit: float) -> tuple[np.ndarray, np.ndarray, np.
         np.setdiff1d(np.arange(costs.shape[0]), pairs[:, 0]),
         np.setdiff1d(np.arange(costs.shape[1]), pairs[:, 1]),
     )
-
-
-def _area(boxes: np.ndarray) -> np.ndarray:
-    return np.clip(boxes[:, 2:] - boxes[:, :2], 0, None).prod(-1)

@@ -14,8 +14,9 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from effdet.boxes import iou
 from effdet.inference.tracking import kalman
-from effdet.inference.tracking.association import FORBIDDEN, assign, iou
+from effdet.inference.tracking.association import FORBIDDEN, assign
 from heads.structures import UserError
 
 _ROUNDING = 1e-6
@@ -180,7 +181,7 @@ class Tracker:
         scores: np.ndarray | None = None,
     ) -> tuple[np.ndarray, np.ndarray]:
         """Write the matches into `rows`; give the tracks and the detections left over."""
-        overlap = iou(kalman.to_boxes(self._tracks.means[tracks]), boxes[detections])
+        overlap = iou(kalman.to_boxes(self._tracks.means[tracks])[:, None], boxes[detections])
         costs = 1 - (overlap if scores is None else overlap * scores[detections])
         costs[self._tracks.labels[tracks][:, None] != np.asarray(labels)[detections][None, :]] = FORBIDDEN
         costs[overlap <= 0] = FORBIDDEN

@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
+from effdet.boxes import iou
 from effdet.inference.tracking import Tracker, TrackerSettings
-from effdet.inference.tracking.association import iou
 from effdet.streets.film import video
 from heads.structures import UserError
 
@@ -133,7 +133,7 @@ def judged(settings, scenes, *, noisy=True):
             scores = np.append(scores[found], rng.uniform(0.1, 0.5))
             labels = np.append(labels[found], 26)
         tracks = tracker.update(boxes, scores, labels)
-        distances = 1 - iou(scene.boxes, boxes[tracks >= 0])
+        distances = 1 - iou(scene.boxes[:, None], boxes[tracks >= 0])
         account.update(scene.instances, tracks[tracks >= 0], np.where(distances <= 0.5, distances, np.nan))
     found = motmetrics.metrics.create().compute(account, metrics=["idf1", "mota"], name="video")
     return float(found["idf1"].iloc[0]), float(found["mota"].iloc[0])
