@@ -286,6 +286,22 @@ class DropPath(nn.Module):
         return f"rate={self.rate:.4g}"
 
 
+FUSION_EPS = 1e-4
+
+
+def normalised_shares(weights: Tensor) -> Tensor:
+    """Fast normalised fusion (EfficientDet, arXiv 1911.09070, section 3.3): ``relu(w_i) / (eps + sum_j relu(w_j))``.
+
+    Args:
+        weights: (inputs,) of any float type.
+
+    Returns:
+        (inputs,) float32 shares.
+    """
+    positive = torch.relu(weights.float())
+    return positive / (positive.sum() + FUSION_EPS)
+
+
 def initialise(module: nn.Module) -> None:
     """Draws every weight in `module` anew, as the reference implementation does (EfficientNet's own code).
 

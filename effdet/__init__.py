@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-import importlib
 from typing import TYPE_CHECKING, Any
+
+from effdet.lazy import lazy_names
 
 if TYPE_CHECKING:
     from effdet.cli.api import evaluate, train
@@ -12,30 +13,29 @@ if TYPE_CHECKING:
 
     __version__: str
 
-_HOMES = {
-    "create_model": "effdet.weights",
-    "load": "effdet.weights",
-    "load_weights": "effdet.weights",
-    "save": "effdet.weights",
-    "Predictor": "effdet.inference",
-    "evaluate": "effdet.cli.api",
-    "train": "effdet.cli.api",
-}
-
 __all__ = ["Predictor", "create_model", "evaluate", "load", "load_weights", "save", "train"]
 
 
+_public = lazy_names(
+    __name__,
+    {
+        "create_model": "weights",
+        "load": "weights",
+        "load_weights": "weights",
+        "save": "weights",
+        "Predictor": "inference",
+        "evaluate": "cli.api",
+        "train": "cli.api",
+    },
+)
+
+
 def __getattr__(name: str) -> Any:
-    """The public names, imported when they are first asked for (PEP 562): ``import effdet`` costs nothing."""
-    if name in _HOMES:
-        value = getattr(importlib.import_module(_HOMES[name]), name)
-        globals()[name] = value
-        return value
     if name == "__version__":
         from importlib.metadata import version
 
         return version("effdet-lightning")
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return _public(name)
 
 
 def __dir__() -> list[str]:

@@ -19,7 +19,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from backbones import layers
-from backbones.layers import BatchNorm2d, Conv2d, ConvNormAct, SeparableConv2d
+from backbones.layers import BatchNorm2d, Conv2d, ConvNormAct, SeparableConv2d, normalised_shares
 from backbones.lean import norm_act
 from heads.prior import start_at_prior
 from heads.ranks import over_ranks
@@ -35,7 +35,7 @@ class Merge(nn.Module):
 
     Args:
         levels: how many.
-        rule: ``sum``, or ``weighted`` with learned shares ``relu(w_i) / (sum_j relu(w_j) + 1e-4)``.
+        rule: ``sum``, or ``weighted`` with learned :func:`backbones.layers.normalised_shares`.
     """
 
     def __init__(self, levels: int, rule: str) -> None:
@@ -45,8 +45,7 @@ class Merge(nn.Module):
     def forward(self, inputs: Sequence[Tensor]) -> Tensor:
         """Maps (B, C, h_i, w_i) -> (B, C, h_0, w_0)."""
         if self.weights is not None:
-            positive = torch.relu(self.weights.float())
-            shares = (positive / (positive.sum() + 1e-4)).to(inputs[0].dtype)
+            shares = normalised_shares(self.weights).to(inputs[0].dtype)
             inputs = [x * share for x, share in zip(inputs, shares, strict=True)]
         # From the coarsest down, each sum enlarged once: large maps are never enlarged more than twofold.
         total = inputs[-1]

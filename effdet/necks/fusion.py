@@ -7,10 +7,10 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
+from backbones.layers import FUSION_EPS, normalised_shares
 from heads.structures import UserError
 
 FUSIONS = ("fast", "softmax", "sum")
-_EPS = 1e-4
 
 
 class Fusion(nn.Module):
@@ -39,8 +39,7 @@ class Fusion(nn.Module):
             return self.constant
         if self.rule == "softmax":
             return torch.softmax(self.weights.float(), dim=0)
-        positive = torch.relu(self.weights.float())
-        return positive / (positive.sum() + _EPS)
+        return normalised_shares(self.weights)
 
     def weights_of(self, shares: Tensor) -> Tensor:
         """Weights that give these `shares` (inputs,): the way back from :meth:`freeze`."""
@@ -48,7 +47,7 @@ class Fusion(nn.Module):
         if self.rule == "softmax":
             return exact.clamp(min=1e-30).log().to(shares.dtype)
         rest = 1 - exact.sum()  # eps / (eps + sum of the weights)
-        return (exact * (_EPS / rest if rest > 1e-7 else 1.0)).to(shares.dtype)
+        return (exact * (FUSION_EPS / rest if rest > 1e-7 else 1.0)).to(shares.dtype)
 
     def freeze(self) -> None:
         """Turn the weights into constants. For prediction alone: the module can't be trained after it."""

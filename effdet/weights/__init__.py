@@ -5,8 +5,9 @@ The names below are handed on when they are asked for, so that importing this pa
 
 from __future__ import annotations
 
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from effdet.lazy import lazy_names
 
 if TYPE_CHECKING:
     from effdet.weights.api import create_model, load, load_weights, save
@@ -15,19 +16,6 @@ if TYPE_CHECKING:
     from effdet.weights.read import WeightsError
     from effdet.weights.report import LoadReport
     from effdet.weights.resolving import ResolvedWeights, resolve
-
-_HOMES = {
-    "create_model": "api",
-    "load": "api",
-    "load_weights": "api",
-    "save": "api",
-    "class_table": "class_tables",
-    "Conventions": "conventions",
-    "WeightsError": "read",
-    "LoadReport": "report",
-    "ResolvedWeights": "resolving",
-    "resolve": "resolving",
-}
 
 __all__ = [
     "Conventions",
@@ -42,8 +30,18 @@ __all__ = [
     "save",
 ]
 
-
-def __getattr__(name: str) -> Any:
-    if name in _HOMES:
-        return getattr(import_module(f"{__name__}.{_HOMES[name]}"), name)
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+__getattr__ = lazy_names(
+    __name__,
+    {
+        "create_model": "api",
+        "load": "api",
+        "load_weights": "api",
+        "save": "api",
+        "class_table": "class_tables",
+        "Conventions": "conventions",
+        "WeightsError": "read",
+        "LoadReport": "report",
+        "ResolvedWeights": "resolving",
+        "resolve": "resolving",
+    },
+)
