@@ -16,8 +16,10 @@ import torch
 from torch import Tensor
 
 from effdet.evaluation import ModelPredictFn
-from effdet.inference.runtime_model import HEAD, DecodedOutput, RuntimeModel, predict_function
+from effdet.inference.runtime_model import RuntimeModel, predict_function
 from effdet.model import VisionModel
+from effdet.tasks.detection import DecodedOutput
+from effdet.tasks.kit import raw_tensors
 from heads.detection.boxes import box_iou, decode
 from heads.detection.postprocess import postprocess
 from heads.structures import Detections
@@ -178,10 +180,11 @@ def _compare(model: VisionModel, opened: RuntimeModel, pixels: Tensor, found: _F
     truth = model(model.preprocess.normalise(pixels))
     seen = opened(opened.preprocess.normalise(pixels))
     for name, output in seen.items():
-        if name != HEAD:
-            found.note(name, truth[name], output)
+        if name != opened.detector:
+            for part, value in raw_tensors(name, output).items():
+                found.note(part, raw_tensors(name, truth[name])[part], value)
             continue
-        own, head = truth[name], model.heads[HEAD]
+        own, head = truth[name], model.heads[name]
         found.detects = True
         named: Tensor = head.named_classes  # type: ignore[assignment]
         wanted = postprocess(own.class_logits, own.box_deltas, own.anchors, opened.settings, named=named)

@@ -9,10 +9,11 @@ import torch
 from torch import nn
 
 from effdet.evaluation import DetectionEvaluator, ModelPredictFn, evaluate, join
-from effdet.inference.exported import ANCHORS, DETECTIONS, ExportInfo
+from effdet.inference.exported import ExportInfo
 from effdet.inference.runtime_model import RuntimeModel, predict_function
 from effdet.model import spec_for
 from effdet.preprocess import Preprocess
+from effdet.tasks.detection import ANCHORS, DETECTIONS
 from heads.detection import PostProcess
 from heads.detection.postprocess import postprocess
 from heads.structures import ClassTable, Geometry

@@ -7,10 +7,11 @@ import pytest
 import torch
 
 from effdet.inference import Predictor
-from effdet.inference.exported import ANCHORS, DETECTIONS, ExportInfo
+from effdet.inference.exported import ExportInfo
 from effdet.inference.runtime_model import RuntimeModel, predict_function
 from effdet.inference.runtimes import is_exported, open_runtime
 from effdet.model import spec_for
+from effdet.tasks.detection import ANCHORS, DETECTIONS
 from heads.structures import ClassTable, Detections, UserError
 
 SPEC = spec_for(task="detection", phi=-4, classes=ClassTable(("car", None, "bus"), (3, None, 6)), image_size=(32, 64))
