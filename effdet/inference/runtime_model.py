@@ -26,6 +26,7 @@ from effdet.tasks import kits_of
 from effdet.tasks.detection import DecodedOutput, detector
 from heads.detection import PostProcess
 from heads.detection.postprocess import postprocess_boxes
+from heads.protocol import Context
 from heads.semantic_inference import SemanticInference
 from heads.structures import ClassTable, Detections, UserError
 
@@ -133,17 +134,18 @@ class RuntimeModel(nn.Module):
         }
         return {name: kit.from_graph(outputs, nms=self.info.nms) for name, kit in self._kits.items()}
 
-    def predict(self, outputs: Mapping[str, Any]) -> dict[str, Any]:
-        """Each head's answer in input pixels."""
-        return {name: self._answer(name, output) for name, output in outputs.items()}
+    def predict(self, outputs: Mapping[str, Any], context: Context) -> dict[str, Any]:
+        """Each head's prediction in input pixels."""
+        return {name: self._predicted(name, outputs, context) for name in outputs}
 
-    def _answer(self, name: str, output: Any) -> Any:
+    def _predicted(self, name: str, outputs: Mapping[str, Any], context: Context) -> Any:
+        output, head = outputs[name], self.heads[name]
         if isinstance(output, DecodedOutput):
             work = partial(postprocess_boxes, output.class_logits, output.boxes, self.settings, named=self._named)
             return self._beside.submit(work).result()
         if isinstance(output, Detections):
             return _cut(output, self.settings)
-        return self.heads[name].predict(output)
+        return head.predict(output, context.reading(head, outputs))
 
     def _check(self, images: Tensor) -> None:
         size = (images.shape[2], images.shape[3])

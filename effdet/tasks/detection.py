@@ -21,6 +21,7 @@ from heads.detection.boxes import decode
 from heads.detection.focal import focal_loss
 from heads.detection.head import DetectionOutput
 from heads.prior import PRIOR
+from heads.protocol import Context
 from heads.structures import ClassTable, Detections, Targets
 
 if TYPE_CHECKING:
@@ -178,7 +179,7 @@ class DetectionKit(Kit):
         if not isinstance(output, DetectionOutput):
             return None
         with torch.no_grad():
-            found: Detections = head.predict(output)
+            found: Detections = head.predict(output, Context(output.image_size))
             decoded = decode(output.anchors, output.box_deltas.float())[0]  # (A, 4)
         cells = [height * width for height, width in output.feature_sizes]
         per_cell = len(decoded) // sum(cells)
@@ -196,7 +197,7 @@ class DetectionKit(Kit):
                     name=class_name(classes, int(label)),
                     score=float(sure),
                     number=_logit(self.name, anchor, int(label)),
-                    layer=head.levels[int(np.searchsorted(ends, anchor, side="right"))],
+                    layer=head.in_levels[int(np.searchsorted(ends, anchor, side="right"))],
                     method="hires",
                     box=tuple(box.tolist()),
                 )

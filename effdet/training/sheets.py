@@ -12,6 +12,7 @@ from torch import nn
 from effdet.files import replacing
 from effdet.tasks import kits_of
 from effdet.tasks.classification import class_captions
+from heads.protocol import Context
 from heads.structures import Batch, ClassTable
 
 MOST = 16
@@ -59,8 +60,8 @@ class PredictionSheet:
         canvases = [np.asarray(self.dataset[index].image) for index in self.indices]
         canvases = [image if image.shape[0] == 3 else image.transpose(2, 0, 1) for image in canvases]
         images = torch.from_numpy(np.stack(canvases))
-        outputs = model(model.preprocess.normalise(images.to(device)))  # type: ignore[operator,union-attr]
-        found: dict[str, Any] = model.predict(outputs)  # type: ignore[operator]
+        normalised = model.preprocess.normalise(images.to(device))  # type: ignore[operator,union-attr]
+        found: dict[str, Any] = model.predict(model(normalised), Context.of(normalised))  # type: ignore[operator]
         size, tables = (images.shape[2], images.shape[3]), getattr(model, "classes", {})
         drawn: dict[str, Any] = {}
         for name, kit in ((name, kit) for name, kit in kits_of(model).items() if name in found):
