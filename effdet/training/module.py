@@ -22,7 +22,7 @@ from effdet.training.norms import set_norm_momentum
 from effdet.training.optimizers import STATES, build_optimizer
 from effdet.training.position import Position, loop_state
 from effdet.training.resume import FACTS
-from effdet.training.schedules import multiplier
+from effdet.training.schedules import multiplier, own_schedule
 from effdet.training.seeding import seed_step
 from effdet.training.settings import FitSettings
 from effdet.training.window import counted_step
@@ -96,7 +96,7 @@ class VisionModule(LightningModule):
         """Here, since the processes know each other from here on: all take what fits the fullest device."""
         if self.batch_size > 0:
             return
-        states = 1 + self.settings.ema.enabled + STATES[self.settings.optimizer.name]
+        states = 1 + self.settings.ema.enabled + STATES.get(self.settings.optimizer.name, 2)
         device: torch.device = self.trainer.strategy.root_device
         size = largest_batch(
             self.model, self._train_batches, device=device, precision=self.settings.precision, states=states
@@ -222,12 +222,14 @@ class VisionModule(LightningModule):
         # fp16's scaler unscales before clipping, which a fused optimiser would do too late.
         fused = self.device.type in ("cpu", "cuda") and not self.is_scaled
         optimizer = build_optimizer(self.model, self.settings.optimizer, step_pictures=self.step_pictures, fused=fused)
-        share = multiplier(self.settings.optimizer, steps=self.total_steps, steps_per_epoch=self.steps_per_epoch)
-        return {
-            "optimizer": optimizer,
+        schedule = self.settings.optimizer.schedule
+        if isinstance(schedule, Mapping):
+            scheduler = own_schedule(schedule, optimizer, steps=self.total_steps)
+        else:
+            share = multiplier(self.settings.optimizer, steps=self.total_steps, steps_per_epoch=self.steps_per_epoch)
             # A bare function: LambdaLR saves the state of callables, and a resume would bring back an old one's.
-            "lr_scheduler": {"scheduler": LambdaLR(optimizer, share), "interval": "step"},
-        }
+            scheduler = LambdaLR(optimizer, share)
+        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": scheduler, "interval": "step"}}
 
     @property
     def is_scaled(self) -> bool:
