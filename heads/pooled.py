@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 
 from torch import Tensor, nn
 
 from backbones.layers import ConvNormAct
-from heads.protocol import Context
 from heads.ranks import over_ranks
 from heads.structures import Targets, UserError
 
@@ -24,8 +23,7 @@ class PooledHead(nn.Module):
         padding, norm_eps, norm_momentum, activation: as in :class:`backbones.layers.ConvNormAct`.
     """
 
-    in_levels: Sequence[str] = ("C5",)
-    in_heads: Sequence[str] = ()
+    levels = ("C5",)
 
     def __init__(
         self,
@@ -61,7 +59,7 @@ class PooledHead(nn.Module):
     counts_predictions = False
     """What the loss counts, the labelled images, does not depend on the predictions."""
 
-    def count(self, output: Tensor, targets: Targets, context: Context) -> None:
+    def count(self, output: Tensor, targets: Targets) -> None:
         """What the loss counts (:mod:`heads.ranks`)."""
         if targets.category is not None:
             over_ranks(known(targets.category).sum())

@@ -86,6 +86,18 @@ def run(command: Command, arguments: Sequence[str]) -> Any:
         require_dir(words.config_dir)
         print(command_help(command, Schema(command.name, words.config_dir)))
         return None
+    if words.cfg is not None or words.info is not None:
+        from effdet.cli.hydra_app import show
+
+        show(command.name, words)
+        return None
+    if words.multirun:
+        from effdet.cli.multirun import multirun
+
+        return multirun(command, words)
+    if words.hydra:
+        text = "counts only with -m, --cfg or --info: one run is composed without Hydra's jobs"
+        raise ConfigError([*words.problems, *(f"{override}: {text}" for override in words.hydra)])
     config = prepare(command, words)
     if words.show:
         print(config.to_yaml(), end="")

@@ -50,6 +50,11 @@ REQUIRED = {
 
 def _required(config: Config, command: str) -> list[str]:
     wanted = REQUIRED.get(command, {})
+    if command == "compare" and config.first is not None:
+        from effdet.cli.job import is_sweep
+
+        if is_sweep(Path(config.first)):
+            return []  # its jobs are compared with each other
     return [f"{key}=…: must be given: {what}" for key, what in wanted.items() if config.get(key) is None]
 
 

@@ -7,13 +7,20 @@ composed tree is compared with what our files describe, and all problems are tol
 
 from __future__ import annotations
 
+import contextlib
+import re
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import yaml
 from hydra import compose as hydra_compose
-from hydra import initialize_config_dir
+from hydra import version
+from hydra._internal.hydra import Hydra
+from hydra._internal.utils import create_config_search_path
+from hydra.core.config_search_path import SearchPathQuery
+from hydra.core.global_hydra import GlobalHydra
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.errors import HydraException
 from omegaconf import OmegaConf
@@ -24,7 +31,7 @@ from effdet.cli.errors import ConfigError, did_you_mean
 from effdet.cli.folder import conf_dir
 from effdet.cli.keys import Key, unreadable
 from effdet.cli.kinds import admits, describe, textual, usable
-from effdet.cli.quoting import expand, quote, shape
+from effdet.cli.quoting import expand, quote, shape, split_choices
 from effdet.cli.schema import Schema
 from effdet.cli.words import Word, Words, require_dir
 from effdet.plugins import TARGET
@@ -39,10 +46,15 @@ def compose(name: str, words: Words) -> Config:
     Raises:
         ConfigError: with every problem of the words and of the files they choose.
     """
+    return composed(name, words)[0]
+
+
+def composed(name: str, words: Words) -> tuple[Config, list[str]]:
+    """:func:`compose`, and the overrides that Hydra was given."""
     require_dir(words.config_dir)
     if words.config_dir is not None and (faulty := unreadable(words.config_dir)):
         raise ConfigError(faulty)
-    schema = Schema(name, words.config_dir)
+    schema = Schema(name, words.config_dir, words.config_name)
     problems = list(words.problems)
     group_words = [word for word in words.words if word.key in schema.groups]
     value_words = [word for word in words.words if word.key not in schema.groups]
@@ -56,16 +68,16 @@ def compose(name: str, words: Words) -> Config:
     found = None if problems else _composed_at_once(schema, overrides, group_words, value_words)
     if found is None:
         found = _composed_with_care(schema, overrides, value_words, problems)
-    tree, choices, known = found
+    tree, choices, known, given = found
     problems += _unknown_in_files(tree, known, schema, choices)
     problems += _wrong_kinds(tree, known)
     if problems:
         raise ConfigError(problems)
-    return Config(tree, choices)
+    return Config(tree, choices), given
 
 
-Found = tuple[dict[str, Any], dict[str, Any], dict[str, Key]]
-"""The composed tree, the choice made in each group, and the keys known under these choices."""
+Found = tuple[dict[str, Any], dict[str, Any], dict[str, Key], list[str]]
+"""The composed tree, the choice made in each group, the keys known under these choices, and Hydra's overrides."""
 
 
 def _composed_at_once(
@@ -85,13 +97,14 @@ def _composed_at_once(
         overrides = [*overrides, override]
     try:
         filled, nulls = schema.fill(picked, slots, values)
-        tree, choices = _run_hydra(schema, [*overrides, *filled], nulls)
+        overrides = [*overrides, *filled]
+        tree, choices = _run_hydra(schema, overrides, nulls)
     except ConfigError:
         return None
     known = schema.known(choices, schema.slots(choices, values))
     if any(_key_of(word.key, known) != _key_of(word.key, guess) for word in value_words):
         return None
-    return tree, choices, known
+    return tree, choices, known, overrides
 
 
 def _composed_with_care(
@@ -109,10 +122,45 @@ def _composed_with_care(
             if not wrong:
                 sound.append(override)
         if sound:
-            tree, choices = _run_hydra(schema, [*overrides, *sound], nulls)
+            overrides = [*overrides, *sound]
+            tree, choices = _run_hydra(schema, overrides, nulls)
     except ConfigError as error:
         raise ConfigError([*problems, *error.problems]) from error
-    return tree, choices, known
+    return tree, choices, known, overrides
+
+
+def swept_overrides(name: str, words: Words) -> list[str]:
+    """The words of many runs as overrides for Hydra's sweeper: unquoted commas separate choices, also of paths.
+
+    They only say which jobs there are. Each job is composed from its own words; keys that our files lack are added here.
+    """
+    schema = Schema(name, words.config_dir)
+    named = {word.key: swept_values(word.value)[0] for word in words.words if word.key in schema.groups}
+    known = schema.known({**schema.groups, **named})
+    return [_swept_override(word, known, schema) for word in words.words]
+
+
+def swept_values(value: str) -> list[str]:
+    """The choices of a word under ``-m``; a function of Hydra's grammar, ``range(0,3)``, is one text."""
+    return [value] if _FUNCTION.fullmatch(value.strip()) else split_choices(value)
+
+
+_FUNCTION = re.compile(r"(choice|range|interval|glob|sort|shuffle|tag|int|float|str|bool|json_str|extend_list)\(.*\)")
+
+
+def _swept_override(word: Word, known: Mapping[str, Key], schema: Schema) -> str:
+    values = swept_values(word.value)
+    if word.key in schema.groups:
+        return f"{word.key}={','.join(values)}"
+    key = _key_of(word.key, known)
+    if not (len(values) == 1 and _FUNCTION.fullmatch(values[0].strip())):
+        values = [_as_short(_protected(Word(word.key, value), key), value) for value in values]
+    return f"{'' if word.key in known else '++'}{word.key}={','.join(values)}"
+
+
+def _as_short(protected: str, value: str) -> str:
+    """Without quotes where Hydra reads the same without them: names of folders are made of overrides."""
+    return value if protected == f"'{value}'" and re.fullmatch(r"[A-Za-z_./][\w./-]*", value) else protected
 
 
 def _group_override(word: Word, schema: Schema) -> tuple[str, list[str]]:
@@ -206,22 +254,35 @@ def _run_hydra(
     schema: Schema, overrides: list[str], without: Sequence[str] = ()
 ) -> tuple[dict[str, Any], dict[str, Any]]:
     """Composes; returns the plain resolved tree, without the keys `without`, and the choice made in each group."""
-    if schema.own is not None:
-        overrides = [*overrides, f"hydra.searchpath=[{quote(f'file://{schema.own}')}]"]
     try:
-        with warnings.catch_warnings(), initialize_config_dir(version_base="1.3", config_dir=str(conf_dir())):
+        with warnings.catch_warnings(), hydra_over(schema.own):
             warnings.simplefilter("ignore")
-            config = hydra_compose(schema.name, overrides=overrides, return_hydra_config=True)
+            config = hydra_compose(schema.extended or schema.name, overrides=overrides, return_hydra_config=True)
         choices = OmegaConf.to_container(config.hydra.runtime.choices)
         OmegaConf.set_struct(config, False)
         del config["hydra"]
         tree = OmegaConf.to_container(config, resolve=True, throw_on_missing=False)
     except (HydraException, OmegaConfBaseException, yaml.YAMLError) as error:
-        raise ConfigError([_in_one_line(error)]) from error
+        raise ConfigError([in_one_line(error)]) from error
     assert isinstance(tree, dict) and isinstance(choices, dict)
     plain = {str(group): choice for group, choice in choices.items() if not str(group).startswith("hydra/")}
     values = Config({str(key): value for key, value in tree.items()}).without(without).to_dict()
     return values, {**_list_choices(schema, tree), **plain}
+
+
+@contextlib.contextmanager
+def hydra_over(own: Path | None, *, job: str = "app") -> Iterator[Hydra]:
+    """Hydra over ``conf/`` and the user's folder `own`, as the global one within the block."""
+    before = GlobalHydra.instance().hydra
+    version.setbase("1.3")
+    path = create_config_search_path(str(conf_dir()))
+    if own is not None:
+        path.prepend("command-line", f"file://{own}", anchor=SearchPathQuery(provider="schema"))
+    GlobalHydra.instance().clear()
+    try:
+        yield Hydra.create_main_hydra2(task_name=job, config_search_path=path)
+    finally:
+        GlobalHydra.instance().hydra = before
 
 
 def _list_choices(schema: Schema, tree: Mapping[Any, Any]) -> dict[str, list[str]]:
@@ -230,7 +291,7 @@ def _list_choices(schema: Schema, tree: Mapping[Any, Any]) -> dict[str, list[str
     return {group: list(tree.get(group, {})) for group in lists}
 
 
-def _in_one_line(error: Exception) -> str:
+def in_one_line(error: Exception) -> str:
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
     return " ".join(lines[:3]) if lines else type(error).__name__
 

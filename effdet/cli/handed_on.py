@@ -29,7 +29,7 @@ def split(command: str, words: Words) -> tuple[Words, Words]:
 
     own = tuple(word for word in words.words if is_own(word.key.partition(".")[0]))
     rest = tuple(word for word in words.words if word not in own)
-    return replace(words, words=own), replace(words, words=rest, problems=())
+    return replace(words, words=own), replace(words, words=rest, problems=(), config_name=None)
 
 
 def _sections(keys: Iterable[str]) -> set[str]:

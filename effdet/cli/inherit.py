@@ -51,7 +51,7 @@ def _train(words: Words) -> Config:
         return config
     # With the user's data, which must be the run's: what follows from it (the default number of epochs) is not asked for.
     same_data = tuple(word for word in words.words if word.key == "data")
-    default = compose("train", Words(same_data, config_dir=words.config_dir))
+    default = compose("train", Words(same_data, config_dir=words.config_dir, config_name=words.config_name))
     explicit = asked(config, default, [word.key for word in words.words])
     return continued(config, _trusted(folder.resume_from, config).restored(config), explicit)
 

@@ -18,8 +18,7 @@ def run_command(name: str, words: Words) -> RunResult:
     Raises:
         UserError: it failed; its last line says why.
     """
-    flags = [] if words.config_dir is None else ["--config-dir", str(words.config_dir)]
-    command = [sys.executable, "-m", "effdet", name, *flags, *(str(word) for word in words.words)]
+    command = [sys.executable, "-m", "effdet", name, *words.flags(), *(str(word) for word in words.words)]
     last = ""
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) as process:
         assert process.stdout is not None

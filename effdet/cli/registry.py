@@ -18,6 +18,10 @@ class Command:
     """Keys that may be written as a flag."""
     trains: bool = False
     """Whether it trains models: words that it doesn't know are those of ``train``, which are handed on."""
+    output: str | None = None
+    """The key that names the folder of its results; with one, the command runs as the jobs of ``-m``."""
+    resume: tuple[str, ...] = ()
+    """Overrides with which the same command goes on where it was interrupted."""
     examples: tuple[str, ...] = ()
 
     @property
@@ -31,16 +35,20 @@ COMMANDS: dict[str, Command] = {
         Command(
             "train",
             "train a model, evaluate it, write a run folder",
+            output="run_dir",
+            resume=("resume=auto",),
             examples=(
                 "effdet train experiment=quickstart",
                 "effdet train task=detection backbone=b3",
                 "effdet train data=coco data.root=DIR backbone=b0 weights=auto",
                 "effdet train run_dir=runs/x resume=auto",
+                "effdet train -m experiment=quickstart seed=0,1,2 augment=none,light",
             ),
         ),
         Command(
             "evaluate",
             "measure a model on a split of a data set",
+            output="out",
             examples=(
                 "effdet evaluate model=runs/x split=val",
                 "effdet evaluate model=efficientdet_lite0 weights=FILE data=coco data.root=DIR",
@@ -49,6 +57,8 @@ COMMANDS: dict[str, Command] = {
         Command(
             "predict",
             "draw a model's predictions on pictures or a video",
+            output="out",
+            resume=("resume=auto",),
             examples=(
                 "effdet predict model=runs/x source=street.jpg",
                 "effdet predict model=runs/x source=FOLDER out=OUT resume=auto",
@@ -58,6 +68,7 @@ COMMANDS: dict[str, Command] = {
         Command(
             "export",
             "write a model for another runtime, checked against the model",
+            output="out",
             examples=(
                 "effdet export model=runs/x",
                 "effdet export model=runs/x format=openvino precision=int8 nms=true out=street.xml",
@@ -66,6 +77,7 @@ COMMANDS: dict[str, Command] = {
         Command(
             "doctor",
             "say what is wrong with a data set, and what to do about it",
+            output="out",
             examples=(
                 "effdet doctor data=coco data.root=DIR",
                 "effdet doctor data=voc data.root=DIR backbone=lite0 image_size=512",
@@ -101,11 +113,16 @@ COMMANDS: dict[str, Command] = {
             "compare",
             "the difference of two evaluations on the same split, and how sure it is",
             positional=("first", "second"),
-            examples=("effdet compare runs/a runs/b", "effdet compare runs/a/evaluation/val runs/b/evaluation/val"),
+            examples=(
+                "effdet compare runs/a runs/b",
+                "effdet compare runs/a/evaluation/val runs/b/evaluation/val",
+                "effdet compare runs/sweeps/x",
+            ),
         ),
         Command(
             "explain",
             "where a model looks (Grad-CAM), and what its neck weighs",
+            output="out",
             examples=(
                 "effdet explain model=runs/x source=street.jpg",
                 "effdet explain model=runs/x source=FOLDER layer=C5 most=1",

@@ -36,10 +36,12 @@ class Schema:
     Args:
         name: of the primary file, without ``.yaml``.
         own: the user's folder, or None.
+        extended: the name of the user's own primary file in `own`, which extends ours; or None.
     """
 
     name: str
     own: Path | None = None
+    extended: str | None = None
 
     @functools.cached_property
     def primary(self) -> KeyFile:

@@ -2,14 +2,40 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from effdet.addresses import without_credentials
 from effdet.cli.errors import ConfigError, did_you_mean
 
-_FLAGS = {"--help": "help", "-h": "help", "--cfg": "show", "--print": "show"}
+_SWITCHES = {
+    **dict.fromkeys(("--help", "-h"), "help"),
+    "--print": "show",
+    **dict.fromkeys(("--multirun", "-m"), "multirun"),
+    **dict.fromkeys(("--run", "-r"), "run"),
+    "--resolve": "resolve",
+}
+_VALUED = {
+    **dict.fromkeys(("--config-dir", "-cd"), "config_dir"),
+    **dict.fromkeys(("--config-name", "-cn"), "config_name"),
+    **dict.fromkeys(("--cfg", "-c"), "cfg"),
+    **dict.fromkeys(("--package", "-p"), "package"),
+    **dict.fromkeys(("--info", "-i"), "info"),
+}
+"""Hydra's flags, as its manual names them; what each takes."""
+_ALLOWED = {
+    "cfg": ("job", "hydra", "all"),
+    "info": ("all", "config", "defaults", "defaults-tree", "plugins", "searchpath"),
+}
+_REFUSED = {
+    **dict.fromkeys(
+        ("--config-path", "-cp"), "the configuration folder is effdet's own; add yours by --config-dir DIR"
+    ),
+    **dict.fromkeys(("--shell-completion", "-sc"), "there is no completion for commands of effdet"),
+    "--hydra-help": "write --help, or --cfg hydra for the values of Hydra's own keys",
+    "--experimental-rerun": "runs are repeated by their seed, and go on by resume=auto",
+}
 
 
 @dataclass(frozen=True)
@@ -38,10 +64,26 @@ class Words:
     problems: tuple[str, ...] = ()
     from_shell: bool = False
     """They are this process's own command line, so that processes started like it run the same command."""
+    config_name: str | None = None
+    """The user's own primary file in `config_dir`, which extends the command's."""
+    multirun: bool = False
+    hydra: tuple[str, ...] = ()
+    """Overrides of Hydra's own keys, ``hydra.sweep.dir=DIR`` and ``hydra/launcher=joblib``."""
+    cfg: str | None = None
+    """Print this part of Hydra's configuration (job, hydra, all), and run nothing."""
+    package: str | None = None
+    resolve: bool = False
+    info: str | None = None
+    """Print what Hydra knows: plugins, search path, defaults."""
 
     def get(self, key: str) -> str | None:
         """The value last given to `key`."""
         return next((word.value for word in reversed(self.words) if word.key == key), None)
+
+    def flags(self) -> list[str]:
+        """The flags that choose files, for a process that runs the same command."""
+        found = [] if self.config_dir is None else ["--config-dir", str(self.config_dir)]
+        return found if self.config_name is None else [*found, "--config-name", self.config_name]
 
     def shown(self) -> list[str]:
         """The words as they may be printed and kept, without credentials, in the order of the alphabet."""
@@ -62,27 +104,32 @@ def split_words(arguments: Sequence[str], *, positional: Sequence[str] = (), swi
         switches: keys that may be written as a flag (``--env`` for ``env=true``).
     """
     words: list[Word] = []
+    hydra: list[str] = []
     problems: list[str] = []
-    flags = {"help": False, "show": False}
-    config_dir: str | None = None
+    given: set[str] = set()
+    values: dict[str, str] = {}
     free = [key for key in positional if not any(argument.startswith(f"{key}=") for argument in arguments)]
-    rest = iter(arguments)
+    rest = _Arguments(arguments)
     for argument in rest:
-        if argument in _FLAGS:
-            flags[_FLAGS[argument]] = True
-            if argument == "--cfg":  # Hydra's own spelling is "--cfg job"
-                rest = _without_job(rest)
-        elif argument == "--config-dir" or argument.startswith("--config-dir="):
-            config_dir = argument.partition("=")[2] or next(rest, None)
-            if not config_dir:
-                problems.append("--config-dir: name the folder of your own configuration files, --config-dir DIR")
+        flag, _, attached = argument.partition("=")
+        if argument in _SWITCHES:
+            given.add(_SWITCHES[argument])
+        elif flag in _VALUED:
+            name = _VALUED[flag]
+            value, problem = _flag_value(flag, name, attached, rest)
+            values[name] = value
+            problems += problem
+        elif flag in _REFUSED:
+            problems.append(f"{flag}: {_REFUSED[flag]}")
         elif argument.startswith("--") and argument[2:] in switches:
             words.append(Word(argument[2:], "true"))
-        elif argument.startswith("--") and "=" in argument:
+        elif argument.startswith("--") and attached:
             problems.append(f"{argument}: words take no dashes; write {argument.lstrip('-')}")
         elif argument.startswith("--") or (argument.startswith("-") and argument[1:2].isalpha()):
-            known = [*_FLAGS, "--config-dir", *(f"--{switch}" for switch in switches)]
+            known = [*_SWITCHES, *_VALUED, *(f"--{switch}" for switch in switches)]
             problems.append(f"{argument}: no such flag{did_you_mean(argument, known)} (options are written key=value)")
+        elif _is_hydra(flag):
+            hydra.append(argument)
         elif "=" not in argument:
             if free:
                 words.append(Word(free.pop(0), argument))
@@ -91,13 +138,72 @@ def split_words(arguments: Sequence[str], *, positional: Sequence[str] = (), swi
         else:
             problems += _take(argument, words)
     show = [word for word in words if word.key == "cfg"]
+    asked = [flag for flag, name in (("--cfg", "cfg"), ("--info", "info")) if name in values]
+    asked += [f"--{name}" for name in ("multirun", "run") if name in given]
+    if len(asked) > 1:
+        problems.append(f"{' '.join(asked)}: give one of them")
+    problems += [
+        f"--{name}: goes with --cfg"
+        for name in ("resolve", "package")
+        if name in given | set(values) and "cfg" not in values
+    ]
+    config_dir = values.get("config_dir")
     return Words(
         words=tuple(word for word in words if word.key != "cfg"),
-        config_dir=None if config_dir is None else Path(config_dir).expanduser().absolute(),
-        help=flags["help"],
-        show=flags["show"] or any(word.value.lower() == "true" for word in show),
+        config_dir=None if not config_dir else Path(config_dir).expanduser().absolute(),
+        help="help" in given,
+        show="show" in given or any(word.value.lower() == "true" for word in show),
         problems=tuple(problems),
+        config_name=values.get("config_name"),
+        multirun="multirun" in given or ("run" not in given and _last(hydra, "hydra.mode").upper() == "MULTIRUN"),
+        hydra=tuple(hydra),
+        cfg=values.get("cfg"),
+        package=values.get("package"),
+        resolve="resolve" in given,
+        info=values.get("info"),
     )
+
+
+class _Arguments:
+    """An iterator that can say what comes next."""
+
+    def __init__(self, arguments: Sequence[str]) -> None:
+        self.left = list(reversed(arguments))
+
+    def __iter__(self) -> Iterator[str]:
+        while self.left:
+            yield self.left.pop()
+
+    def pop_value(self) -> str | None:
+        return self.left.pop() if self.left and not self.left[-1].startswith("-") else None
+
+
+def _flag_value(flag: str, name: str, attached: str, rest: _Arguments) -> tuple[str, list[str]]:
+    """The value of a flag, ``--cfg job`` or ``--cfg=job``, and what is wrong with it."""
+    allowed = _ALLOWED.get(name)
+    if name == "info" and not attached and (not rest.left or rest.left[-1] not in _ALLOWED["info"]):
+        following = rest.left[-1] if rest.left else ""
+        if not following or following.startswith("-") or "=" in following:
+            return "all", []
+    value = attached or rest.pop_value()
+    if allowed is not None and value not in allowed:
+        text = f"{flag} {value}: no such part{did_you_mean(value, allowed)}" if value else f"{flag}: name a part"
+        return "", [f"{text} ({', '.join(allowed)})"]
+    if not value:
+        what = {"config_dir": "the folder of your own configuration files", "config_name": "your own primary file"}
+        return "", [
+            f"{flag}: name {what.get(name, 'a part of the configuration')}, {flag} {name.rpartition('_')[2].upper()}"
+        ]
+    return value, []
+
+
+def _is_hydra(key: str) -> bool:
+    bare = key.lstrip("+~").partition("@")[0]
+    return bare.startswith(("hydra.", "hydra/"))
+
+
+def _last(overrides: Sequence[str], key: str) -> str:
+    return next((text.partition("=")[2] for text in reversed(overrides) if text.startswith(f"{key}=")), "")
 
 
 def _take(argument: str, words: list[Word]) -> list[str]:
@@ -112,13 +218,6 @@ def _take(argument: str, words: list[Word]) -> list[str]:
         return [f"{key}: given more than once ({next(w.value for w in words if w.key == key)}, {value}); give it once"]
     words.append(Word(key, value, adds))
     return []
-
-
-def _without_job(rest):
-    first = next(rest, None)
-    if first not in (None, "job"):
-        yield first
-    yield from rest
 
 
 def require_dir(path: Path | None) -> None:

@@ -40,7 +40,6 @@ from effdet.report.statistics import (
     detection_confusion,
     error_breakdown,
     match,
-    matches_of,
     mean_f1,
 )
 
@@ -72,7 +71,7 @@ class BoxReport:
     def __init__(self, evaluator: DetectionEvaluator) -> None:
         self.evaluator = evaluator
         self.boxes = BoxSet.of(evaluator.judged_truth, evaluator.results())
-        self.matches = match(self.boxes) if evaluator.pairs is None else matches_of(self.boxes, evaluator.pairs)
+        self.matches = match(self.boxes)
         self.curves = class_curves(self.matches)
         self.threshold = best_threshold(self.curves)
 

@@ -6,7 +6,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from omegaconf import OmegaConf
 
-from effdet.cli.quoting import expand, quote, shape
+from effdet.cli.quoting import expand, quote, shape, split_choices, unquote
 
 NASTY = [
     "",
@@ -98,3 +98,32 @@ def test_home_is_expanded(monkeypatch):
 )
 def test_shape(value, expected):
     assert shape(value) == expected
+
+
+@settings(deadline=None)
+@given(TEXT)
+def test_unquote_undoes_quote(value):
+    parsed = OverridesParser.create().parse_override(f"key={quote(value)}")._value
+    assert unquote(parsed.text) == value
+
+
+@pytest.mark.parametrize(
+    ("value", "choices"),
+    [
+        ("1,2, 3", ["1", "2", " 3"]),
+        ("/a b,/c=d", ["/a b", "/c=d"]),
+        ("'/a,b',/c", ["/a,b", "/c"]),
+        ('"it\'s",b', ["it's", "b"]),
+        ("it's,mine", ["it's", "mine"]),
+        ("[a,b],[c]", ["[a,b]", "[c]"]),
+        ("{a: 1, b: 2}", ["{a: 1, b: 2}"]),
+        ("['x,y',z]", ["['x,y',z]"]),
+        ("/a(1,/b", ["/a(1", "/b"]),
+        ("/a),/b", ["/a)", "/b"]),
+        (r"/a\,b,/c", ["/a,b", "/c"]),
+        ("", [""]),
+        ("a,", ["a", ""]),
+    ],
+)
+def test_unquoted_commas_separate_choices(value, choices):
+    assert split_choices(value) == choices

@@ -11,8 +11,10 @@ from rich.table import Table
 from rich.text import Text
 
 from effdet.cli.config import Config
+from effdet.cli.job import is_sweep
 from effdet.cli.outputs import refuse_json
 from effdet.cli.results import RunResult
+from effdet.cli.sweep_table import sweep_table, to_markdown, write_table
 from effdet.cli.words import Words
 from effdet.evaluation import write_json
 from effdet.report import comparison_page
@@ -26,6 +28,13 @@ from heads.structures import UserError
 def run(config: Config, words: Words) -> RunResult:
     """Read both, resample, print, write."""
     out = Path(config.out)
+    sweeps = [Path(name) for name in (config.first, config.second) if name is not None and is_sweep(Path(name))]
+    if sweeps and config.second is None:
+        return _compare_jobs(sweeps[0], out, config.level)
+    if sweeps:
+        raise UserError(
+            f"{sweeps[0]}: holds the jobs of a sweep; compare it without a second folder, or name one of its jobs"
+        )
     refuse_json(out / "compare.json", "first", "second", "differences", key=f"out={out}", what="of compare")
     names = (str(config.first), str(config.second))
     first, second = (read_statistics(find_statistics(Path(name))) for name in names)
@@ -52,6 +61,16 @@ def run(config: Config, words: Words) -> RunResult:
     page.write(out / "compare.html")
     print(out)
     return RunResult(out, {name: value.value for name, value in differences.items()})
+
+
+def _compare_jobs(folder: Path, out: Path, level: float) -> RunResult:
+    """The table of a sweep."""
+    refuse_json(out / "sweep.json", "jobs", "settings", key=f"out={out}", what="of a sweep")
+    table = sweep_table(folder, level=level)
+    write_table(table, out)
+    print(to_markdown(table), end="")
+    print(out)
+    return RunResult(out, {setting.name: setting.spread.mean for setting in table.settings})
 
 
 def find_statistics(folder: Path) -> Path:

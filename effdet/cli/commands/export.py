@@ -70,10 +70,11 @@ def run(config: Config, words: Words) -> RunResult:
 
 
 def output_file(config: Config, settings: ExportSettings) -> Path:
-    """``out``; else ``export/NAME`` in the run of the model, else ``exports/NAME``, with the precision and the suffix."""
-    if config.out is not None:
-        return Path(config.out)
+    """``out``, a file or a folder that is there; else a file of ``export`` in the run of the model, else of ``exports``."""
     model = Path(config.model)
+    if config.out is not None:
+        out = Path(config.out)
+        return out / f"{model.stem}-{settings.precision}{settings.kind.suffix}" if out.is_dir() else out
     for folder in (model, model.parent.parent if model.parent.name == CHECKPOINTS else model):
         if folder.is_dir() and holds_run(folder):
             return folder / "export" / f"{folder.resolve().name}-{settings.precision}{settings.kind.suffix}"
