@@ -24,6 +24,7 @@ import torch
 import effdet
 from effdet.inference.runtime_model import RuntimeModel
 from effdet.model import fold
+from heads.protocol import Context
 
 
 def main() -> None:
@@ -86,7 +87,7 @@ def _turn(model: torch.nn.Module, canvas: torch.Tensor) -> Callable[[], object]:
 
     @torch.no_grad()
     def turn() -> object:
-        return network.predict(network(network.preprocess.normalise(canvas)))
+        return network.predict(network(network.preprocess.normalise(canvas)), Context.of(canvas))
 
     return turn
 

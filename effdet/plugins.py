@@ -200,6 +200,14 @@ def build(value: Any) -> Any:
     return value
 
 
+def accepts(config: Mapping[str, Any], name: str) -> bool:
+    """Whether the target of `config` has an argument `name` that `config` leaves open."""
+    try:
+        return name in inspect.signature(locate(config[TARGET])).parameters and name not in config
+    except (ValueError, TypeError):
+        return False
+
+
 def check(config: Mapping[str, Any], *args: str, **kwargs: Any) -> None:
     """Import `config`'s target and compare its signature with what it would be called with, without calling it.
 

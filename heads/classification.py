@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from backbones.layers import initialise
 from heads.pooled import PooledHead, known
 from heads.prior import start_at_prior
+from heads.protocol import Context
 from heads.ranks import over_ranks
 from heads.structures import Targets
 
@@ -58,11 +59,11 @@ class ClassificationHead(PooledHead):
         # The reference draws from ±1/√K, meant for 1,000 classes: ten of them would begin at a loss of 5 instead of ln 10.
         start_at_prior(self.classifier, "classification")
 
-    def forward(self, features: Mapping[str, Tensor], image_size: tuple[int, int]) -> Tensor:
-        """``features["C5"]``: (B, in, h, w) -> (B, K) logits. `image_size` is not used here."""
+    def forward(self, features: Mapping[str, Tensor], context: Context) -> Tensor:
+        """``features["C5"]``: (B, in, h, w) -> (B, K) logits."""
         return self.classifier(self.pooled(features))
 
-    def loss(self, output: Tensor, targets: Targets) -> dict[str, Tensor]:
+    def loss(self, output: Tensor, targets: Targets, context: Context) -> dict[str, Tensor]:
         """``{"class": float32 scalar}``: the mean over the labelled pictures, 0 but connected where there are none.
 
         Args:
@@ -83,6 +84,6 @@ class ClassificationHead(PooledHead):
         total, parts = over_ranks(known(category).sum())
         return {"class": loss * parts / total.clamp(min=1)}
 
-    def predict(self, output: Tensor) -> Tensor:
+    def predict(self, output: Tensor, context: Context) -> Tensor:
         """(B, K) logits -> (B, K) float32 probabilities; each row sums to 1."""
         return output.float().softmax(dim=1)

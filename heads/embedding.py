@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from backbones.layers import initialise
 from heads.pooled import PooledHead, known
 from heads.prior import start_at_prior
+from heads.protocol import Context
 from heads.ranks import over_ranks
 from heads.structures import Targets, UserError
 
@@ -82,15 +83,15 @@ class EmbeddingHead(PooledHead):
         self.prototypes = nn.Linear(dim, num_classes, bias=False)  # (K, D); only their directions count
         start_at_prior(self.prototypes, "embedding")
 
-    def forward(self, features: Mapping[str, Tensor], image_size: tuple[int, int]) -> Tensor:
-        """``features["C5"]``: (B, in, h, w) -> (B, D), of any length. `image_size` is not used here."""
+    def forward(self, features: Mapping[str, Tensor], context: Context) -> Tensor:
+        """``features["C5"]``: (B, in, h, w) -> (B, D), of any length."""
         return self.project(self.pooled(features))
 
     def cosines(self, output: Tensor) -> Tensor:
         """(B, D) -> (B, K) float32 cosines to the prototypes."""
         return F.normalize(output.float()) @ F.normalize(self.prototypes.weight.float()).T
 
-    def loss(self, output: Tensor, targets: Targets) -> dict[str, Tensor]:
+    def loss(self, output: Tensor, targets: Targets, context: Context) -> dict[str, Tensor]:
         """``{"class": float32 scalar}``: the mean over the labelled pictures, 0 but connected where there are none.
 
         Args:
@@ -114,7 +115,7 @@ class EmbeddingHead(PooledHead):
         total, parts = over_ranks(known(category).sum())
         return {"class": loss * parts / total.clamp(min=1)}
 
-    def predict(self, output: Tensor) -> Tensor:
+    def predict(self, output: Tensor, context: Context) -> Tensor:
         """(B, D) -> (B, D) float32 of length 1: the cosine of two is their dot product."""
         return F.normalize(output.float())
 

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from torch import Tensor, nn
 
 from backbones.layers import ConvNormAct
+from heads.protocol import Context
 from heads.ranks import over_ranks
 from heads.structures import Targets, UserError
 
@@ -23,7 +24,8 @@ class PooledHead(nn.Module):
         padding, norm_eps, norm_momentum, activation: as in :class:`backbones.layers.ConvNormAct`.
     """
 
-    levels = ("C5",)
+    in_levels: Sequence[str] = ("C5",)
+    in_heads: Sequence[str] = ()
 
     def __init__(
         self,
@@ -59,7 +61,7 @@ class PooledHead(nn.Module):
     counts_predictions = False
     """What the loss counts, the labelled images, does not depend on the predictions."""
 
-    def count(self, output: Tensor, targets: Targets) -> None:
+    def count(self, output: Tensor, targets: Targets, context: Context) -> None:
         """What the loss counts (:mod:`heads.ranks`)."""
         if targets.category is not None:
             over_ranks(known(targets.category).sum())

@@ -13,6 +13,7 @@ The logits stay at the size of the finest level. They are made larger, bilinearl
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 
 import torch
 import torch.nn.functional as F
@@ -22,6 +23,7 @@ from backbones import layers
 from backbones.layers import BatchNorm2d, Conv2d, ConvNormAct, SeparableConv2d, normalised_shares
 from backbones.lean import norm_act
 from heads.prior import start_at_prior
+from heads.protocol import Context
 from heads.ranks import over_ranks
 from heads.semantic_losses import IGNORED, SemanticLoss, counted_share, semantic_loss, upsampled
 from heads.semantic_maps import class_map
@@ -137,6 +139,16 @@ def _plain(settings: SemanticLoss) -> SemanticLoss:
     return SemanticLoss(class_weights=settings.class_weights, label_smoothing=settings.label_smoothing)
 
 
+@dataclass(frozen=True)
+class DeepLogits:
+    """What a head with an auxiliary one puts out in training."""
+
+    logits: Tensor
+    """(B, K, H', W')."""
+    auxiliary: Tensor
+    """(B, K, h, w), of the deeper level."""
+
+
 class SemanticHead(nn.Module):
     """Semantic segmentation: forward, loss and predict.
 
@@ -153,9 +165,11 @@ class SemanticHead(nn.Module):
         loss: settings of the loss; None for plain cross-entropy.
 
     Attributes:
-        levels: what it reads.
+        in_levels: what it reads.
         stride: of the logits, input pixels.
     """
+
+    in_heads: Sequence[str] = ()
 
     def __init__(
         self,
@@ -183,13 +197,15 @@ class SemanticHead(nn.Module):
         if not 0 <= dropout < 1:
             raise UserError(f"dropout={dropout} of a semantic head must lie in [0, 1)")
         self.num_classes = num_classes
-        self.levels = read_levels(levels, merge)
-        self.stride = 2 ** int(self.levels[0][1:])
+        self._levels = read_levels(levels, merge)
+        deep = () if auxiliary is None else (auxiliary.level,)
+        self.in_levels: Sequence[str] = (*self._levels, *(level for level in deep if level not in self._levels))
+        self.stride = 2 ** int(self._levels[0][1:])
         self.loss_settings = loss or SemanticLoss()
         weights = self.loss_settings.class_weights
         if weights is not None and len(weights) != num_classes:
             raise UserError(f"loss.class_weights has {len(weights)} numbers for {num_classes} classes")
-        self.merge = Merge(len(self.levels), merge) if len(self.levels) > 1 else None
+        self.merge = Merge(len(self._levels), merge) if len(self._levels) > 1 else None
         width = channels or in_channels
         self.convs = nn.Sequential(
             *(
@@ -217,33 +233,44 @@ class SemanticHead(nn.Module):
         if self.auxiliary is not None:
             start_at_prior(self.auxiliary.classifier, "semantic")
 
-    def forward(self, features: Mapping[str, Tensor], image_size: tuple[int, int]) -> Tensor:
-        """Level name -> (B, in_channels, h, w) becomes (B, K, H', W') logits of the finest level's size."""
-        missing = [level for level in self.levels if level not in features]
+    def forward(self, features: Mapping[str, Tensor], context: Context) -> Tensor | DeepLogits:
+        """Level name -> (B, in_channels, h, w) becomes (B, K, H', W') logits of the finest level's size.
+
+        In training, with an auxiliary head, its logits stand beside them.
+        """
+        missing = [level for level in self.in_levels if level not in features]
         if missing:
             raise UserError(
-                f"the semantic head reads {', '.join(self.levels)}, but there is no {', '.join(missing)} among "
+                f"the semantic head reads {', '.join(self.in_levels)}, but there is no {', '.join(missing)} among "
                 f"{', '.join(features)}: let the neck make these levels"
             )
-        inputs = [features[level] for level in self.levels]
+        inputs = [features[level] for level in self._levels]
         x = inputs[0] if self.merge is None else self.merge(inputs)
-        return self.classifier(self.dropout(self.convs(x)))
+        logits = self.classifier(self.dropout(self.convs(x)))
+        if self.training and self.auxiliary is not None:
+            return DeepLogits(logits, self.auxiliary(features))
+        return logits
 
-    def loss(self, output: Tensor, targets: Targets) -> dict[str, Tensor]:
-        """Weighted float32 scalars ``{"cross_entropy", "dice", "lovasz"}``, those that the settings ask for.
+    def loss(self, output: Tensor | DeepLogits, targets: Targets, context: Context) -> dict[str, Tensor]:
+        """Weighted float32 scalars ``{"cross_entropy", "dice", "lovasz", "auxiliary"}``, those that the settings ask for.
 
         A picture that is ignored throughout adds nothing; a batch of such pictures, or without masks, gives 0.
 
         Args:
-            output: (B, K, H', W') logits.
+            output: (B, K, H', W') logits, or with those of the auxiliary head.
             targets: `semantic` (B, H, W) uint8 in input pixels, 255 where ignored.
         """
-        with torch.autocast(output.device.type, enabled=False):
+        settings, logits = self.loss_settings, output.logits if isinstance(output, DeepLogits) else output
+        with torch.autocast(logits.device.type, enabled=False):
             if targets.semantic is None:
-                nowhere = output.float().sum() * 0.0
-                settings = self.loss_settings
-                return {term: nowhere for term in ("cross_entropy", "dice", "lovasz") if getattr(settings, term)}
-            return semantic_loss(output, targets.semantic, self.loss_settings)
+                nowhere = logits.float().sum() * 0.0
+                terms = {term: nowhere for term in ("cross_entropy", "dice", "lovasz") if getattr(settings, term)}
+            else:
+                terms = semantic_loss(logits, targets.semantic, settings)
+        if isinstance(output, DeepLogits):
+            assert self.auxiliary is not None
+            terms["auxiliary"] = self.auxiliary.loss(output.auxiliary, targets, settings)
+        return terms
 
     @property
     def counts_predictions(self) -> bool:
@@ -251,23 +278,27 @@ class SemanticHead(nn.Module):
         settings = self.loss_settings
         return bool((settings.cross_entropy and settings.ohem is not None) or settings.dice or settings.lovasz)
 
-    def count(self, output: Tensor, targets: Targets) -> None:
+    def count(self, output: Tensor | DeepLogits, targets: Targets, context: Context) -> None:
         """What :meth:`loss` counts, where the targets alone decide it (:mod:`heads.ranks`)."""
         if targets.semantic is not None:
             over_ranks(counted_share(targets.semantic, self.loss_settings))
+        if isinstance(output, DeepLogits):
+            assert self.auxiliary is not None
+            self.auxiliary.count(targets, self.loss_settings)
 
     def labelled(self, targets: Targets) -> bool | Tensor:
         """Whether a pixel of the batch is labelled: False or () bool."""
         return False if targets.semantic is None else (targets.semantic != IGNORED).any()
 
-    def predict(self, output: Tensor) -> Tensor:
+    def predict(self, output: Tensor | DeepLogits, context: Context) -> Tensor:
         """(B, K, H', W') logits -> (B, stride * H', stride * W') uint8 classes in input pixels.
 
         An input whose sides are multiples of the stride has exactly that size; :meth:`class_maps` serves any size.
         """
-        size = (output.shape[2] * self.stride, output.shape[3] * self.stride)
+        logits = output.logits if isinstance(output, DeepLogits) else output
+        size = (logits.shape[2] * self.stride, logits.shape[3] * self.stride)
         plain = Geometry(original=size, canvas=size)
-        return torch.stack([class_map(scores, plain) for scores in output])
+        return torch.stack([class_map(scores, plain) for scores in logits])
 
     def class_maps(self, output: Tensor, geometries: Sequence[Geometry]) -> list[Tensor]:
         """Logits or probabilities (B, K, H', W') -> each picture's (h, w) uint8 classes in its ORIGINAL pixels."""

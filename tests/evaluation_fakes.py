@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -10,8 +11,10 @@ import numpy as np
 import torch
 from torch import nn
 
+from effdet.evaluation.restore import restore_maps
 from effdet.preprocess import Preprocess
-from heads.structures import ClassTable, Detections
+from heads.protocol import Context
+from heads.structures import ClassTable, Detections, Geometry
 
 CLASSES = ClassTable(("car", "person"), (3, 1))
 
@@ -91,7 +94,7 @@ class FakeHead(nn.Module):
     def forward(self, images: torch.Tensor) -> torch.Tensor:
         return images
 
-    def predict(self, output: torch.Tensor) -> Detections:
+    def predict(self, output: torch.Tensor, context: Context) -> Detections:
         white = output.float().mean(1) > 0.5
         boxes = []
         for picture in white:
@@ -110,15 +113,18 @@ class FakeSemantic(nn.Module):
     def forward(self, images: torch.Tensor) -> torch.Tensor:
         return torch.stack([0.5 - images.mean(1), images.mean(1) - 0.5], dim=1)
 
-    def predict(self, output: torch.Tensor) -> torch.Tensor:
+    def predict(self, output: torch.Tensor, context: Context) -> torch.Tensor:
         return output.float()
+
+    def restore(self, prediction: torch.Tensor, geometries: Sequence[Geometry]) -> list[np.ndarray]:
+        return restore_maps(prediction, geometries)
 
 
 class FakeClassifier(nn.Module):
     def forward(self, images: torch.Tensor) -> torch.Tensor:
         return torch.stack([images.mean((1, 2, 3)) * 0 + 1, images.mean((1, 2, 3)) * 0], dim=1)
 
-    def predict(self, output: torch.Tensor) -> torch.Tensor:
+    def predict(self, output: torch.Tensor, context: Context) -> torch.Tensor:
         return output.float().softmax(1)
 
 
@@ -141,6 +147,6 @@ class FakeModel(nn.Module):
         images = self.norm(images)
         return {name: head(images) for name, head in self.heads.items()}
 
-    def predict(self, outputs: dict[str, torch.Tensor]) -> dict[str, Any]:
+    def predict(self, outputs: dict[str, torch.Tensor], context: Context) -> dict[str, Any]:
         heads: Any = self.heads
-        return {name: head.predict(outputs[name]) for name, head in heads.items()}
+        return {name: head.predict(outputs[name], context) for name, head in heads.items()}

@@ -2,9 +2,20 @@
 
 from __future__ import annotations
 
+import ast
+import re
+import sys
+import tomllib
+from importlib.metadata import packages_distributions
+from pathlib import Path
+
 import grimp
 import pytest
 
+ROOT = Path(__file__).resolve().parents[1]
+PRODUCT = [path for package in ("effdet", "backbones", "heads") for path in sorted((ROOT / package).rglob("*.py"))]
+INDIRECT = {"tensorboard"}
+"""Required though no line imports them: Lightning does."""
 PACKAGES = ("effdet", "backbones", "heads", "benchmarks")
 
 
@@ -50,3 +61,47 @@ def test_no_module_imports_itself_through_others(graph: grimp.ImportGraph):
     """Within packages too, which import-linter does not look at; also where an import stands inside a function."""
     imports = {module: set(graph.find_modules_directly_imported_by(module)) for module in graph.modules}
     assert len(imports) > 300 and circles(imports) == []
+
+
+def third_party() -> dict[str, set[Path]]:
+    """Distributions that product code imports at any place, and the files that do."""
+    distributions = packages_distributions()
+    found: dict[str, set[Path]] = {}
+    for path in PRODUCT:
+        for node in ast.walk(ast.parse(path.read_text("utf-8"))):
+            names = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
+            if isinstance(node, ast.ImportFrom) and node.level == 0 and node.module:
+                names = [node.module]
+            for top in {name.partition(".")[0] for name in names} - {"effdet", "backbones", "heads"}:
+                if top not in sys.stdlib_module_names:
+                    for name in distributions.get(top, [top]):
+                        found.setdefault(_plain(name), set()).add(path)
+    return found
+
+
+def _plain(requirement: str) -> str:
+    return re.split(r"[^A-Za-z0-9._-]", requirement, maxsplit=1)[0].lower().replace("_", "-").replace(".", "-")
+
+
+def _declared() -> tuple[set[str], dict[str, set[str]]]:
+    """Required distributions, and those of each extra."""
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]
+    extras = {name: set(map(_plain, lines)) for name, lines in project["optional-dependencies"].items()}
+    return set(map(_plain, project["dependencies"])), extras
+
+
+def test_what_is_imported_is_declared_and_the_error_of_a_missing_extra_names_it():
+    required, extras = _declared()
+    code = "\n".join(path.read_text("utf-8") for path in PRODUCT)
+    for name, files in third_party().items():
+        if name in required:
+            continue
+        of = [extra for extra, names in extras.items() if name in names]
+        assert of, f"{name} is imported in {sorted(map(str, files))} and declared nowhere"
+        named = any(f"effdet-lightning[{extra}]" in code or f'extra="{extra}"' in code for extra in of)
+        assert named, f"no error names the extra of {name}: {of}"
+
+
+def test_what_is_required_is_imported():
+    required, _ = _declared()
+    assert required - set(third_party()) == INDIRECT

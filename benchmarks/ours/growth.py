@@ -18,6 +18,7 @@ from effdet.evaluation import coco_metrics
 from effdet.model import fold
 from heads.detection import DetectionHead
 from heads.detection.head import DetectionOutput
+from heads.protocol import Context
 from heads.structures import Targets
 
 Points = Iterator[tuple[float, Callable[[], object]]]
@@ -58,7 +59,7 @@ def classes_loss() -> Points:
 def classes_predict() -> Points:
     for count in (1, 100, 250, 500, 750, 1000):
         head, output = _head(count), _raw(1, count)
-        yield count, partial(head.predict, output)
+        yield count, partial(head.predict, output, Context((SIZE, SIZE)))
 
 
 def sizes() -> Points:
@@ -70,7 +71,7 @@ def sizes() -> Points:
 
 @torch.no_grad()
 def _forward(model, images) -> object:
-    return model.predict(model(images))
+    return model.predict(model(images), Context.of(images))
 
 
 def _head(classes: int) -> DetectionHead:
@@ -97,5 +98,5 @@ def _targets(batch: int, count: int, classes: int) -> Targets:
 
 
 def _backward(head: DetectionHead, output: DetectionOutput, targets: Targets) -> None:
-    torch.stack(list(head.loss(output, targets).values())).sum().backward()
+    torch.stack(list(head.loss(output, targets, Context((SIZE, SIZE))).values())).sum().backward()
     output.class_logits.grad = output.box_deltas.grad = None

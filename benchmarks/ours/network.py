@@ -12,6 +12,7 @@ import torch
 import effdet
 from benchmarks.peers.loop import Work
 from effdet.model import VisionModel, build, fold, spec_for
+from heads.protocol import Context
 from heads.structures import Targets
 
 
@@ -87,7 +88,7 @@ def train_step(
 
     def run() -> None:
         with torch.autocast("cpu", torch.bfloat16, enabled=precision == "bf16"):
-            terms = model.loss(forward_pass(images), targets)
+            terms = model.loss(forward_pass(images), targets, Context.of(images))
         loss = torch.stack(list(terms.values())).sum()
         loss.backward()
         optimizer.step()

@@ -7,6 +7,7 @@ import torch
 
 from benchmarks.peers.loop import Work
 from effdet.model import VisionModel, build, fold, spec_for
+from heads.protocol import Context
 from heads.structures import Targets
 
 
@@ -27,7 +28,7 @@ def segment(backbone: str, classes: int, height: int, width: int) -> Work:
 
     @torch.no_grad()
     def run() -> object:
-        return model.predict(model(images))
+        return model.predict(model(images), Context.of(images))
 
     return Work(run)
 
@@ -40,7 +41,7 @@ def segment_step(backbone: str, classes: int, height: int, width: int, batch: in
     targets = Targets(semantic=torch.from_numpy(masks))
 
     def run() -> None:
-        torch.stack(list(model.loss(model(images), targets).values())).sum().backward()
+        torch.stack(list(model.loss(model(images), targets, Context.of(images)).values())).sum().backward()
         optimizer.step()
         optimizer.zero_grad()
 

@@ -10,6 +10,7 @@ from typing import Any
 
 from effdet.cli.choice import backbone_options, chosen_model
 from effdet.cli.config import Config
+from effdet.cli.schema import shared
 from effdet.data import (
     AugmentSpec,
     DataError,
@@ -24,11 +25,13 @@ from effdet.data import (
     open_source,
 )
 from effdet.data import repeat_factors as rare_class_factors
+from effdet.data.transforms import check_transforms
 from effdet.evaluation import ClassMapWriter, Evaluator, SemanticEvaluator
 from effdet.inference.runtime_model import RuntimeModel
 from effdet.model import Architecture, BalanceSpec, ModelSpec, VisionModel, spec_for
 from effdet.model.compose import TASK_HEADS
 from effdet.model.spec import HeadSpec
+from effdet.plugins import TARGET, check
 from effdet.tasks import Kit, kit_for, kits_of
 from effdet.tasks.detection import DetectionKit
 from effdet.training.loader import LoaderFactory
@@ -51,9 +54,21 @@ def open_split(config: Config, split: str, *, wanted: Sequence[str] | None = Non
 
 def data_spec(config: Config, split: str, *, wanted: Sequence[str] | None = None) -> DataSpec:
     """The configured data set, as the readers take it."""
-    known = {field.name for field in fields(DataSpec)} - {"split", "limit", "wanted", "keys"}
-    values = {key: value for key, value in config.get("data").items() if key in known}
+    known = {field.name for field in fields(DataSpec)} - {"split", "limit", "wanted", "keys", "target"}
+    values = config.get("data")
+    if TARGET in values:
+        own = {key: value for key, value in values.items() if f"data.{key}" not in shared("data")}
+        values = {**{key: value for key, value in values.items() if key not in own}, "target": own}
+        known = (known & values.keys()) | {"target"}
+    values = {key: value for key, value in values.items() if key in known}
     return DataSpec(split=split, limit=config.limit, wanted=wanted, **values)
+
+
+def check_targets(config: Config) -> None:
+    """Imports what ``data._target_`` and ``augment.transforms`` name, and compares it with the arguments given."""
+    check_transforms(config.get("augment.transforms"))
+    if (target := data_spec(config, "train").target) is not None:
+        check(target, split="train")
 
 
 def open_splits(config: Config, *splits: str, wanted: Sequence[str] | None = None) -> list[Source]:

@@ -9,6 +9,7 @@ from effdet.data.images import read_image
 from effdet.data.loader import TrainLoader
 from effdet.data.mixing import MixCollate
 from effdet.data.open import OPENERS, open_source
+from effdet.data.own_split import Example, Examples
 from effdet.data.progressive import Progression, StagedTrainSet
 from effdet.data.records import Record, RecordTable, Source
 from effdet.data.rng import generator
@@ -24,6 +25,8 @@ __all__ = [
     "DataSpec",
     "EvalSample",
     "EvalSet",
+    "Example",
+    "Examples",
     "Finding",
     "Findings",
     "MixCollate",

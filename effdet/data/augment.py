@@ -12,6 +12,7 @@ from typing import Any, Self
 
 from backbones.fields import build
 from effdet.data.checks import DataError
+from effdet.plugins import TARGET, is_target
 
 PROBABILITIES = (
     "hflip",
@@ -106,8 +107,13 @@ class AugmentSpec:
     """Classification: alpha of cutmix's Beta distribution (Yun et al. 2019); 0 is off."""
     mix: float = 1.0
     """Probability that a batch is mixed, by either where both are on."""
+    transforms: Sequence[Mapping[str, Any]] | None = None
+    """Albumentations transforms of the user's own (:mod:`effdet.data.transforms`), after all others but `erase`."""
 
     def __post_init__(self) -> None:
+        for transform in self.transforms or ():
+            if not is_target(transform):
+                raise DataError(f"augment.transforms: {transform} needs a {TARGET}, such as albumentations.RandomRain")
         for field in ("scale", "aspect", "area", "erase_area", "mosaic_scale"):
             pair = getattr(self, field)
             if pair is None and field in ("scale", "area"):

@@ -50,13 +50,18 @@ class Parsed:
     shares: bool = False
     paths: Sequence[str] | None = None
     """(P,) where the images lie relative to `root`, if not where their names say."""
+    in_memory: bool = False
+    """The images are no files; `sizes` states those of all."""
 
 
 def assemble(parsed: Parsed, where: Where, findings: Findings) -> RecordTable:
     """Checks pictures and boxes, and keeps the sound ones, ordered by picture."""
     relative = parsed.names if parsed.paths is None else parsed.paths
     paths = [parsed.root / path for path in relative]
-    usable, sizes = check_pictures(paths, parsed.sizes, findings=findings)
+    if parsed.in_memory:
+        usable, sizes = np.ones(len(paths), np.bool_), parsed.sizes
+    else:
+        usable, sizes = check_pictures(paths, parsed.sizes, findings=findings)
     known = np.flatnonzero((parsed.owner >= 0) & (parsed.labels >= 0))
     known = known[usable[parsed.owner[known]]]
     bbox = parsed.bbox

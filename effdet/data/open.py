@@ -20,6 +20,7 @@ from effdet.data.folders import open_folder
 from effdet.data.identities import as_identities, split_identities, street_identities
 from effdet.data.masks import open_masks
 from effdet.data.mixed import MixedSource
+from effdet.data.own_split import open_own
 from effdet.data.records import Source
 from effdet.data.shards import open_shards
 from effdet.data.spec import DataSpec
@@ -64,7 +65,7 @@ def open_mixed(spec: DataSpec, findings: Findings) -> Source:
 def _opened(spec: DataSpec, key: str, label: str, findings: Findings) -> Source:
     given: dict[str, Any] = dict(getattr(spec, key) or {})
     settings = {name: value for name, value in given.items() if value is not None}
-    outer = {"split", "limit", "wanted", "boxes", "masks", "keys"}
+    outer = {"split", "limit", "wanted", "boxes", "masks", "keys", "target"}
     known = [field.name for field in fields(DataSpec) if field.name not in outer]
     name = settings.get("name")
     if name not in OPENERS or name == spec.name:
@@ -98,6 +99,21 @@ OPENERS: dict[str, Opener] = {
 """``data=NAME`` -> who reads it. A new set is a new reader and a new line here."""
 
 
+def opener_of(spec: DataSpec) -> Opener:
+    """Who reads the set that `spec` names.
+
+    Raises:
+        DataError: there is no such set.
+    """
+    if spec.target is not None:
+        return open_own
+    if spec.name in OPENERS:
+        return OPENERS[spec.name]
+    near = difflib.get_close_matches(spec.name, OPENERS, n=1)
+    hint = f"did you mean {near[0]!r}? " if near else ""
+    raise DataError(f"data={spec.name!r} is not a known set: {hint}There are {', '.join(sorted(OPENERS))}")
+
+
 UNREADABLE = frozenset({"unreadable-picture", "unreadable-mask", "unreadable-instances"})
 """Faults of single files that ``data.unreadable=warn`` passes over: their images are left out."""
 
@@ -116,11 +132,7 @@ def open_source(spec: DataSpec, *, findings: Findings | None = None) -> Source:
     Raises:
         DataError: one error that lists all that is wrong.
     """
-    opener = OPENERS.get(spec.name)
-    if opener is None:
-        near = difflib.get_close_matches(spec.name, OPENERS, n=1)
-        hint = f"did you mean {near[0]!r}? " if near else ""
-        raise DataError(f"data={spec.name!r} is not a known set: {hint}There are {', '.join(sorted(OPENERS))}")
+    opener = opener_of(spec)
     collected = Findings() if findings is None else findings
     source = opener(spec, collected)
     if len(source) == 0 and not collected.errors:

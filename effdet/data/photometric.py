@@ -6,13 +6,13 @@ first use, and told.
 
 from __future__ import annotations
 
-import os
 import random
 from typing import Any
 
 import numpy as np
 
 from effdet.data.augment import AugmentSpec
+from effdet.data.transforms import import_albumentations
 
 
 class Photometric:
@@ -22,7 +22,7 @@ class Photometric:
         self._steps: list[tuple[float, Any]] = []
         if not any((spec.colour, spec.grayscale, spec.blur, spec.noise)):
             return
-        os.environ.setdefault("NO_ALBUMENTATIONS_UPDATE", "1")
+        import_albumentations()
         import albumentations as A
 
         def around(strength: float) -> tuple[float, float]:

@@ -81,6 +81,8 @@ class DataSpec:
     masks: Mapping[str, Any] | None = None
     """``mixed``: the set that labels masks, likewise."""
 
+    target: Mapping[str, Any] | None = None
+    """A set of the user's own: the ``_target_`` that gives the examples of a split, with its arguments."""
     keys: str = "data."
     """What stands before the keys of this set on the command line: ``data.boxes.`` for a part of a mixed set."""
     url: str | None = None

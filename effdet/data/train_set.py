@@ -17,6 +17,7 @@ from effdet.data.policies import Policy as AugmentPolicy
 from effdet.data.records import IGNORED, Record, Source
 from effdet.data.rng import generator
 from effdet.data.stretching import on_pixels, stretch, stretch_mask, turned
+from effdet.data.transforms import Transforms
 from effdet.preprocess import Preprocess
 from heads.structures import UserError
 
@@ -95,6 +96,7 @@ class TrainSet:
         self._boxed, self._unboxed = np.flatnonzero(boxed), np.flatnonzero(~boxed)
         self._class_crop = ClassCrop(source) if self.augment.class_crop > 0 else None
         self._policy: AugmentPolicy | None = None
+        self._transforms: Transforms | None = None
         self._canvas = np.empty((*preprocess.size, 3), np.uint8)
         # Copied for each sample: filling three bytes at a time would take as long as decoding a picture.
         self._canvas[...] = preprocess.fill
@@ -112,6 +114,12 @@ class TrainSet:
         if self._photometric is None:
             self._photometric = Photometric(self.augment)
             self._policy = AugmentPolicy.of(self.augment, fill=self.preprocess.fill)
+            if self.augment.transforms:
+                self._transforms = Transforms(
+                    self.augment.transforms,
+                    min_visibility=self.augment.min_visibility,
+                    min_box_size=self.augment.min_box_size,
+                )
 
     def __getitem__(self, key: tuple[int, int] | tuple[int, int, int]) -> Sample:
         """The sample of (epoch, index) or, where a rare picture comes more than once an epoch, (epoch, index, copy)."""
@@ -139,7 +147,21 @@ class TrainSet:
         rows, columns = window.rows, window.columns
         # The padding keeps the colour that evaluation will show.
         sample.image[rows, columns] = self._tint(sample.image[rows, columns], rng)
-        return self._erased(sample, rng)
+        return self._erased(self._transformed(sample, rows, columns, rng), rng)
+
+    def _transformed(self, sample: Sample, rows: slice, columns: slice, rng: np.random.Generator) -> Sample:
+        """`sample` with the user's own transforms done to the part of the canvas that holds the image."""
+        if self._transforms is None:
+            return sample
+        offset = np.array([columns.start, rows.start] * 2, np.float32)
+        mask = None if sample.semantic is None else sample.semantic[rows, columns]
+        image, boxes, kept, mask = self._transforms(sample.image[rows, columns], sample.boxes - offset, mask, rng)
+        sample.image[rows, columns] = image
+        if not self._transforms.moves:
+            return sample
+        if sample.semantic is not None:
+            sample.semantic[rows, columns] = mask
+        return replace(sample, boxes=boxes + offset, labels=sample.labels[kept])
 
     def _centre(self, index: int, rng: np.random.Generator) -> tuple[float, float] | None:
         """The pixel around which to crop, or None for a crop anywhere."""
@@ -184,7 +206,8 @@ class TrainSet:
             sample = self._laid(sample, record, window) or sample
         if sample is blank:
             sample = _nothing(blank)
-        return self._erased(replace(sample, image=self._tint(sample.image, rng)), rng)
+        sample = replace(sample, image=self._tint(sample.image, rng))
+        return self._erased(self._transformed(sample, slice(0, height), slice(0, width), rng), rng)
 
     def _partners(self, index: int, rng: np.random.Generator) -> np.ndarray:
         """Three positions (3,) int64 of images that label what the one at `index` labels.

@@ -10,7 +10,7 @@ import numpy as np
 
 from effdet.data.checks import DataError, Findings, MissingSplit
 from effdet.data.images import image_sizes
-from effdet.data.open import OPENERS, nothing_of, open_source
+from effdet.data.open import nothing_of, opener_of
 from effdet.data.records import Source
 from effdet.data.spec import SPLITS, DataSpec
 from effdet.data.split import held_out
@@ -54,8 +54,7 @@ def open_splits(spec: DataSpec, splits: Sequence[str], issues: Issues) -> list[S
     Raises:
         DataError: the set is unknown, its root is no folder, or none of the splits is there.
     """
-    if spec.name not in OPENERS:
-        open_source(spec)  # raises, with what there is
+    opener_of(spec)
     if spec.root is not None:
         spec.need_root()
     opened, lacking, failed = [], [], False
@@ -80,7 +79,7 @@ def _open(spec: DataSpec, issues: Issues) -> Split:
     findings = Findings()
     try:
         # Not through open_source: it would hold a part out, and rows would lose their names.
-        source = OPENERS[spec.name](spec, findings)
+        source = opener_of(spec)(spec, findings)
         if len(source) == 0 and not findings.errors:
             findings.error("no-pictures", spec.title, "lists no picture at all")
         elif spec.split == "train":

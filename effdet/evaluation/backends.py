@@ -9,24 +9,45 @@ from __future__ import annotations
 import contextlib
 import io
 from collections.abc import Callable
-from typing import Any
+from dataclasses import dataclass
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from effdet.evaluation.coco_format import Evaluand
 from heads.structures import UserError
 
-Arrays = tuple[np.ndarray, np.ndarray]
-"""precision (10 IoUs, 101 recalls, K, 4 areas, 3 caps) and recall (10, K, 4, 3), float64, -1 where there is no truth."""
+
+@dataclass(frozen=True, eq=False)
+class Pairs:
+    """Which true box each detection was matched with, over all areas; N detections in any order."""
+
+    result: np.ndarray
+    """(N,) int64 index into ``Evaluand.results``."""
+    truth: np.ndarray
+    """(10, N) int64 index into ``Evaluand.truth`` at each IoU threshold, -1 for none."""
+    ignored: np.ndarray
+    """(10, N) bool: matched with a crowd; counts nowhere."""
 
 
-def accumulate(data: Evaluand, *, backend: str = "pycocotools", caps: tuple[int, int, int] | None = None) -> Arrays:
+class Counted(NamedTuple):
+    """What a backend finds."""
+
+    precision: np.ndarray
+    """(10 IoUs, 101 recalls, K, 4 areas, caps) float64, -1 where there is no truth."""
+    recall: np.ndarray
+    """(10, K, 4, caps) float64, -1 where there is no truth."""
+    pairs: Pairs | None = None
+    """Of the reference alone."""
+
+
+def accumulate(data: Evaluand, *, backend: str = "pycocotools", caps: tuple[int, ...] | None = None) -> Counted:
     """Match and accumulate `data` with one of `BACKENDS`; nothing is printed.
 
     Args:
         data: ground truth and results.
         backend: which library counts.
-        caps: detections of a class in an image, in place of COCO's 1, 10 and 100; by the reference alone.
+        caps: detections of a class in an image, rising, in place of COCO's 1, 10 and 100; by the reference alone.
     """
     if caps is not None:
         return _pycocotools(data, caps)
@@ -40,7 +61,7 @@ def accumulate(data: Evaluand, *, backend: str = "pycocotools", caps: tuple[int,
         ) from error
 
 
-def _pycocotools(data: Evaluand, caps: tuple[int, int, int] | None = None) -> Arrays:
+def _pycocotools(data: Evaluand, caps: tuple[int, ...] | None = None) -> Counted:
     from pycocotools.coco import COCO
     from pycocotools.cocoeval import COCOeval
 
@@ -58,10 +79,23 @@ def _pycocotools(data: Evaluand, caps: tuple[int, int, int] | None = None) -> Ar
             evaluator.params.maxDets = list(caps)
         evaluator.evaluate()
         evaluator.accumulate()
-    return _arrays(evaluator.eval)
+    return _arrays(evaluator.eval)._replace(pairs=_pairs(evaluator))
 
 
-def _hotcoco(data: Evaluand) -> Arrays:
+def _pairs(evaluator: Any) -> Pairs:
+    """Of a pycocotools evaluator, whose groups are one list over categories, areas (all of them first) and images."""
+    images, areas = len(evaluator.params.imgIds), len(evaluator.params.areaRng)
+    starts = range(0, len(evaluator.evalImgs), areas * images)
+    groups = [group for start in starts for group in evaluator.evalImgs[start : start + images] if group is not None]
+    ids = [np.asarray(group["dtIds"], np.int64) for group in groups]
+    if not ids:
+        return Pairs(np.zeros(0, np.int64), np.zeros((10, 0), np.int64), np.zeros((10, 0), bool))
+    matched = np.concatenate([group["dtMatches"] for group in groups], axis=1).astype(np.int64)
+    ignored = np.concatenate([group["dtIgnore"] for group in groups], axis=1).astype(bool)
+    return Pairs(np.concatenate(ids) - 1, matched - 1, ignored)  # ids count from 1, and 0 is no match
+
+
+def _hotcoco(data: Evaluand) -> Counted:
     from hotcoco import COCO, COCOeval
 
     tables = {"images": data.images, "categories": data.categories}
@@ -73,7 +107,7 @@ def _hotcoco(data: Evaluand) -> Arrays:
     return _arrays(evaluator.eval)
 
 
-def _faster_coco_eval(data: Evaluand) -> Arrays:
+def _faster_coco_eval(data: Evaluand) -> Counted:
     from faster_coco_eval import COCO, COCOeval_faster
 
     tables = {"images": data.images, "categories": data.categories}
@@ -85,11 +119,11 @@ def _faster_coco_eval(data: Evaluand) -> Arrays:
     return _arrays(evaluator.eval)
 
 
-def _arrays(found: Any) -> Arrays:
-    return np.asarray(found["precision"]), np.asarray(found["recall"])
+def _arrays(found: Any) -> Counted:
+    return Counted(np.asarray(found["precision"]), np.asarray(found["recall"]))
 
 
-BACKENDS: dict[str, Callable[[Evaluand], Arrays]] = {
+BACKENDS: dict[str, Callable[[Evaluand], Counted]] = {
     "pycocotools": _pycocotools,
     "hotcoco": _hotcoco,
     "faster-coco-eval": _faster_coco_eval,

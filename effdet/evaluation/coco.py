@@ -20,16 +20,17 @@ from typing import Any
 
 import numpy as np
 
-from effdet.evaluation.backends import accumulate
+from effdet.evaluation.backends import Pairs, accumulate
 from effdet.evaluation.coco_format import Evaluand, Json, evaluand
 
 COCO_KEYS = ("AP", "AP50", "AP75", "APs", "APm", "APl", "AR1", "AR10", "AR100", "ARs", "ARm", "ARl")
 """The 12 numbers in pycocotools' order of printing."""
 
-# Axes of the arrays: IoU .50 and .75; areas all, small, medium, large; caps 1, 10, 100.
+# Axes of the arrays: IoU .50 and .75; areas all, small, medium, large; caps 1, 10, 100 and a wider one.
 _IOU50, _IOU75 = 0, 5
 _ALL, _SMALL, _MEDIUM, _LARGE = range(4)
-_CAP1, _CAP10, _CAP100 = range(3)
+_CAP1, _CAP10, _CAP100, _WIDEST = range(4)
+REFERENCE = "pycocotools"
 
 
 def coco_metrics(annotations: Json, predictions: Json, *, backend: str = "pycocotools") -> dict[str, Any]:
@@ -45,20 +46,29 @@ def coco_metrics(annotations: Json, predictions: Json, *, backend: str = "pycoco
         The 12 numbers by the names in `COCO_KEYS`, in 0…1 or -1 where there is no truth to measure them on, and
         ``per_class``: ``{name: {"AP", "AP50", "AR100", "boxes"}}``, where ``boxes`` counts the truth without crowds.
     """
-    data = evaluand(annotations, predictions)
-    if not data.categories or not data.images:
-        return dict.fromkeys(COCO_KEYS, -1.0) | {"per_class": _per_class(data, None, None)}
-    precision, recall = accumulate(data, backend=backend)
-    return summary(precision, recall) | {"per_class": _per_class(data, precision, recall)}
+    return measure(evaluand(annotations, predictions), backend=backend)[0]
 
 
-def capped_precision(annotations: Json, predictions: Json, *, cap: int) -> float:
-    """COCO's AP with `cap` detections of a class in an image in place of 100, by the reference; -1 without truth."""
-    data = evaluand(annotations, predictions)
+def measure(
+    data: Evaluand, *, backend: str = "pycocotools", cap: int | None = None
+) -> tuple[dict[str, Any], Pairs | None]:
+    """:func:`coco_metrics` of the checked form, and who was matched with whom where the backend says so.
+
+    Args:
+        cap: also give ``AP@cap``, COCO's AP with so many detections of a class in an image (more than 100) in place of 100,
+            by the reference.
+    """
     if not data.categories or not data.images:
-        return -1.0
-    precision, _ = accumulate(data, caps=(1, 10, cap))
-    return _mean(precision[..., _ALL, _CAP100])
+        more = {} if cap is None else {f"AP@{cap}": -1.0}
+        return dict.fromkeys(COCO_KEYS, -1.0) | {"per_class": _per_class(data, None, None)} | more, None
+    # One pass gives all caps: what is matched up to one of them doesn't depend on those behind.
+    caps = None if cap is None else (1, 10, 100, cap)
+    found = accumulate(data, backend=backend, caps=caps if backend == REFERENCE else None)
+    metrics = summary(found.precision, found.recall) | {"per_class": _per_class(data, found.precision, found.recall)}
+    if cap is not None:
+        wide = found if backend == REFERENCE else accumulate(data, caps=caps)
+        metrics[f"AP@{cap}"] = _mean(wide.precision[..., _ALL, _WIDEST])
+    return metrics, found.pairs
 
 
 def most_of_a_class(annotations: Mapping[str, Any]) -> int:
@@ -70,7 +80,7 @@ def most_of_a_class(annotations: Mapping[str, Any]) -> int:
 
 
 def summary(precision: np.ndarray, recall: np.ndarray) -> dict[str, float]:
-    """The 12 numbers from a backend's arrays (shapes: `backends.Arrays`)."""
+    """The 12 numbers from a backend's arrays (shapes: `backends.Counted`)."""
     values = (
         precision[..., _ALL, _CAP100],
         precision[_IOU50, ..., _ALL, _CAP100],

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -10,17 +9,14 @@ from torch import Tensor
 
 from effdet.evaluation.batch import EvalBatch
 from effdet.evaluation.embedding import embedding_metrics
+from effdet.evaluation.evaluators import RowEvaluator
 
 
-class EmbeddingEvaluator:
-    """Verification and retrieval over the pictures that have a label; the labels need not be the model's."""
+class EmbeddingEvaluator(RowEvaluator[tuple[int, np.ndarray]]):
+    """Verification and retrieval over the pictures that have a label; the labels need not be the model's.
 
-    def __init__(self) -> None:
-        self.reset()
-
-    def reset(self) -> None:
-        self._rows: dict[int, tuple[int, np.ndarray]] = {}
-        """By index in the set: identity, (D,) float32."""
+    A row: identity, (D,) float32.
+    """
 
     def update(self, predictions: Tensor, batch: EvalBatch) -> None:
         values = predictions.float().cpu().numpy()
@@ -28,17 +24,8 @@ class EmbeddingEvaluator:
             if record.label is not None:
                 self._rows[index] = (int(record.label), values[row])
 
-    def state(self) -> Any:
-        return self._rows
-
-    def merge(self, states: Sequence[Any]) -> None:
-        self._rows = {index: row for state in states for index, row in state.items()}
-
     def metrics(self) -> dict[str, Any]:
-        rows = [self._rows[index] for index in sorted(self._rows)]
+        rows = list(self.rows.values())
         labels = np.array([label for label, _ in rows], np.int64)
         values = np.array([value for _, value in rows], np.float32).reshape(len(rows), -1 if rows else 1)
         return embedding_metrics(values, labels)
-
-    def results(self) -> list[dict[str, Any]]:
-        return []

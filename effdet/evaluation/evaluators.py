@@ -9,12 +9,13 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, Protocol
+from typing import Any, Generic, Protocol, TypeVar
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from effdet.evaluation.backends import Pairs
 from effdet.evaluation.batch import EvalBatch
 from effdet.evaluation.calibration import calibration_metrics
 from effdet.evaluation.classes import ClassJoin
@@ -25,11 +26,13 @@ from effdet.evaluation.classification import (
     first_class,
     ranks,
 )
-from effdet.evaluation.coco import capped_precision, coco_metrics, most_of_a_class
+from effdet.evaluation.coco import measure, most_of_a_class
+from effdet.evaluation.coco_format import evaluand
 from effdet.evaluation.instance_iou import ObjectCounter
 from effdet.evaluation.segmentation import confusion_matrix, segmentation_metrics
 from heads.structures import ClassTable, Detections, UserError
 
+Row = TypeVar("Row")
 WORTH_TELLING, WORTH_SHARE = 0.3, 0.01
 """A cap always cuts off something at the evaluation's score of .001, and a young model is a little sure of everything:
 it matters, and is told, from this score on, in this share of the pictures."""
@@ -63,7 +66,36 @@ class Evaluator(Protocol):
         ...
 
 
-class DetectionEvaluator:
+class RowEvaluator(Generic[Row]):
+    """Base of evaluators that keep one row an image, by its index in the set."""
+
+    def __init__(self) -> None:
+        self.reset()
+
+    def reset(self) -> None:
+        self._rows: dict[int, Row] = {}
+
+    def state(self) -> dict[int, Row]:
+        return self._rows
+
+    def merge(self, states: Sequence[dict[int, Row]]) -> None:
+        self._rows = {index: row for state in states for index, row in state.items()}
+
+    @property
+    def judged(self) -> int:
+        """Number of images gathered."""
+        return len(self._rows)
+
+    @property
+    def rows(self) -> dict[int, Row]:
+        """What was gathered, by rising index in the set."""
+        return {index: self._rows[index] for index in sorted(self._rows)}
+
+    def results(self) -> list[dict[str, Any]]:
+        return []
+
+
+class DetectionEvaluator(RowEvaluator[tuple[Any, bool, list[dict[str, Any]]]]):
     """COCO metrics of boxes, over the pictures of sets that label boxes.
 
     Args:
@@ -78,11 +110,16 @@ class DetectionEvaluator:
         self._category = np.array([-1 if own is None else own for own in category_ids], np.int64)
         self._joined = np.array(classes.to_data, np.int64) >= 0
         self._told = False
-        self.reset()
+        super().__init__()  # a row: image id, whether a cap cut something off, COCO results
 
     def reset(self) -> None:
-        self._rows: dict[int, tuple[Any, bool, list[dict[str, Any]]]] = {}
-        """By index in the set: image id, whether a cap cut something off, COCO results."""
+        super().reset()
+        self.pairs: Pairs | None = None
+        """Who was matched with whom in the last :meth:`metrics`, where the backend says so."""
+
+    def merge(self, states: Sequence[dict[int, tuple[Any, bool, list[dict[str, Any]]]]]) -> None:
+        super().merge(states)
+        self.pairs = None
 
     def update(self, predictions: Detections, batch: EvalBatch) -> None:
         boxes, scores, labels, counts = (
@@ -101,26 +138,15 @@ class DetectionEvaluator:
             lost = bool(capped[row]) and counts[row] > 0 and scores[row][: counts[row]].min() >= WORTH_TELLING
             self._rows[index] = (record.image_id, bool(lost), results)
 
-    def state(self) -> Any:
-        return self._rows
-
-    def merge(self, states: Sequence[Any]) -> None:
-        self._rows = {index: row for state in states for index, row in state.items()}
-
     @property
     def known(self) -> tuple[bool, ...]:
         """For each logit of the model whether the data has its class."""
         return tuple(self._joined.tolist())
 
     @property
-    def judged(self) -> int:
-        """Number of pictures gathered."""
-        return len(self._rows)
-
-    @property
     def image_ids(self) -> dict[int, Any]:
         """The set's own id of each picture that was judged, by its index in the set."""
-        return {index: self._rows[index][0] for index in sorted(self._rows)}
+        return {index: image_id for index, (image_id, _, _) in self.rows.items()}
 
     @property
     def judged_truth(self) -> Mapping[str, Any]:
@@ -135,10 +161,9 @@ class DetectionEvaluator:
     def metrics(self) -> dict[str, Any]:
         self._tell_of_caps()
         truth, results = self.judged_truth, self.results()
-        metrics = coco_metrics(truth, results, backend=self.backend)
-        if (most := most_of_a_class(truth)) > 100:  # COCO's numbers stop there, whatever the model finds
-            cap = -(-most // 100) * 100
-            metrics[f"AP@{cap}"] = capped_precision(truth, results, cap=cap)
+        most = most_of_a_class(truth)
+        cap = -(-most // 100) * 100 if most > 100 else None  # COCO's numbers stop at 100, whatever the model finds
+        metrics, self.pairs = measure(evaluand(truth, results), backend=self.backend, cap=cap)
         return metrics
 
     def _tell_of_caps(self) -> None:
@@ -154,10 +179,10 @@ class DetectionEvaluator:
         )
 
     def results(self) -> list[dict[str, Any]]:
-        return [result for index in sorted(self._rows) for result in self._rows[index][2]]
+        return [result for _, _, results in self.rows.values() for result in results]
 
 
-class SemanticEvaluator:
+class SemanticEvaluator(RowEvaluator[tuple[np.ndarray, np.ndarray | None]]):
     """IoU of class maps from one confusion matrix; pictures without a true class map are left out.
 
     Args:
@@ -182,11 +207,7 @@ class SemanticEvaluator:
         for index, own in enumerate(classes.to_data):
             if own >= 0:
                 self._lookup[index] = own
-        self.reset()
-
-    def reset(self) -> None:
-        self._by_picture: dict[int, tuple[np.ndarray, np.ndarray | None]] = {}
-        """By index in the set: (K, K + 1) int64 pixels, and (K, 4) float64 of its objects where they are told apart."""
+        super().__init__()  # a row: (K, K + 1) int64 pixels, and (K, 4) float64 of its objects where they are told apart
 
     def update(self, predictions: Sequence[np.ndarray | Tensor], batch: EvalBatch) -> None:
         instances = batch.instances or (None,) * len(batch)
@@ -202,45 +223,30 @@ class SemanticEvaluator:
                 matrix = confusion_matrix(truth, labels, len(self._names))
             except UserError as error:
                 raise UserError(f"{record.file_name}: {error}") from None
-            self._by_picture[index] = matrix, None if objects is None else self._count_objects(objects, labels)
-
-    def state(self) -> Any:
-        return self._by_picture
-
-    def merge(self, states: Sequence[Any]) -> None:
-        self._by_picture = {index: matrix for state in states for index, matrix in state.items()}
-
-    @property
-    def judged(self) -> int:
-        """Number of pictures gathered."""
-        return len(self._by_picture)
+            self._rows[index] = matrix, None if objects is None else self._count_objects(objects, labels)
 
     @property
     def by_picture(self) -> dict[int, np.ndarray]:
         """(K, K + 1) int64 confusion of each picture that was judged, by its index in the set."""
-        return {index: self._by_picture[index][0] for index in sorted(self._by_picture)}
+        return {index: matrix for index, (matrix, _) in self.rows.items()}
 
     @property
     def confusion(self) -> np.ndarray:
         """(K, K + 1) int64 over all pictures; the last column is "none of these"."""
         empty = np.zeros((len(self._names), len(self._names) + 1), np.int64)
-        return sum((matrix for matrix, _ in self._by_picture.values()), empty)
+        return sum((matrix for matrix, _ in self._rows.values()), empty)
 
     @property
     def objects(self) -> np.ndarray | None:
         """(K, 4) over all pictures, summed by index; None where no picture tells objects apart."""
-        ordered = (self._by_picture[index][1] for index in sorted(self._by_picture))
-        counted = [objects for objects in ordered if objects is not None]
+        counted = [objects for _, objects in self.rows.values() if objects is not None]
         return sum(counted[1:], counted[0]) if counted else None
 
     def metrics(self) -> dict[str, Any]:
         return segmentation_metrics(self.confusion, self._names, categories=self.categories, objects=self.objects)
 
-    def results(self) -> list[dict[str, Any]]:
-        return []
 
-
-class ClassificationEvaluator:
+class ClassificationEvaluator(RowEvaluator[tuple[int, np.ndarray]]):
     """Accuracy, confusion and calibration; pictures whose record has no label are left out.
 
     Args:
@@ -250,11 +256,7 @@ class ClassificationEvaluator:
     def __init__(self, classes: ClassJoin) -> None:
         self.classes = classes
         self._names = [str(name) for name in classes.data.names]
-        self.reset()
-
-    def reset(self) -> None:
-        self._rows: dict[int, tuple[int, np.ndarray]] = {}
-        """By index in the set: true class, (K,) float32 scores of the data's classes."""
+        super().__init__()  # a row: true class, (K,) float32 scores of the data's classes
 
     def update(self, predictions: Tensor, batch: EvalBatch) -> None:
         scores = data_scores(predictions, self.classes).float().cpu().numpy()
@@ -262,24 +264,8 @@ class ClassificationEvaluator:
             if record.label is not None:
                 self._rows[index] = (int(record.label), scores[row])
 
-    def state(self) -> Any:
-        return self._rows
-
-    def merge(self, states: Sequence[Any]) -> None:
-        self._rows = {index: row for state in states for index, row in state.items()}
-
-    @property
-    def judged(self) -> int:
-        """Number of pictures gathered."""
-        return len(self._rows)
-
-    @property
-    def by_picture(self) -> dict[int, tuple[int, np.ndarray]]:
-        """True class and (K,) float32 scores of each picture that was judged, by its index in the set."""
-        return {index: self._rows[index] for index in sorted(self._rows)}
-
     def metrics(self) -> dict[str, Any]:
-        rows = list(self.by_picture.values())
+        rows = list(self.rows.values())
         labels = np.array([label for label, _ in rows], np.int64)
         scores = np.array([row for _, row in rows], np.float32).reshape(len(rows), len(self._names))
         counts = confusion(first_class(scores), labels, len(self._names))
@@ -290,9 +276,6 @@ class ClassificationEvaluator:
             **calibration,
             **confusion_metrics(counts, self._names),
         }
-
-    def results(self) -> list[dict[str, Any]]:
-        return []
 
 
 def data_scores(scores: Tensor, classes: ClassJoin) -> Tensor:

@@ -13,7 +13,8 @@ from torch import Tensor, nn
 
 from backbones.fields import check_keys
 from effdet.evaluation.batch import EvalBatch
-from effdet.evaluation.restore import restore_detections, restore_maps
+from effdet.evaluation.restore import restore_detections
+from heads.protocol import Context, Restores
 from heads.semantic_inference import SemanticInference, probabilities
 from heads.structures import Detections, Geometry, UserError
 
@@ -57,11 +58,11 @@ class ModelPredictFn:
         self.memory_format = _FORMATS[channels_last]
         self.postprocess = _settings(model, postprocess) if postprocess else None
         self.semantic = semantic or SemanticInference()
-        heads: Mapping[str, Any] = getattr(model, "heads", {})
+        self._heads: dict[str, Any] = dict(getattr(model, "heads", {}).items())
         self.all_compete = all_compete
         self._known: dict[str, Tensor] = {}
         """By detection head: (K,) bool, which logits may detect; heads that are not named here decide by themselves."""
-        self._maps = {name: head for name, head in heads.items() if hasattr(head, "class_maps")}
+        self._maps = {name: head for name, head in self._heads.items() if hasattr(head, "class_maps")}
         if not self.semantic.plain and not self._maps:
             raise UserError("semantic.*: this model has no semantic head, whose maps these settings are for")
 
@@ -97,9 +98,10 @@ class ModelPredictFn:
         with evaluating(self.model), autocast:
             normalised = self.model.preprocess.normalise(images)  # type: ignore[operator,union-attr]
             outputs = dict(self.model(normalised))
+            context = replace(Context.of(normalised), outputs=dict(outputs))
             scores = {name: self._scores(name, outputs.pop(name), normalised, batch) for name in self._maps}
-        predictions = self._predict(outputs)  # outside of autocast: boxes are decoded in float32
-        found = {name: self._restored(value, batch) for name, value in predictions.items()}
+        predictions = self._predict(outputs, context)  # outside of autocast: boxes are decoded in float32
+        found = {name: self._restored(name, value, batch) for name, value in predictions.items()}
         # Class maps skip the canvas: they are taken from the logits straight in each picture's own pixels.
         for name, head in self._maps.items():
             maps = head.class_maps(scores[name], batch.geometries)
@@ -113,9 +115,9 @@ class ModelPredictFn:
         columns = [_columns(geometry) for geometry in batch.geometries]
         return probabilities(lambda part: self.model(part)[name], images, self.semantic, columns=columns)
 
-    def _predict(self, outputs: Mapping[str, Any]) -> dict[str, Any]:
+    def _predict(self, outputs: Mapping[str, Any], context: Context) -> dict[str, Any]:
         if self.postprocess is None and not self._known:
-            return self.model.predict(outputs)  # type: ignore[operator]
+            return self.model.predict(outputs, context)  # type: ignore[operator]
         from heads.detection.postprocess import postprocess
 
         heads: Mapping[str, Any] = self.model.heads  # type: ignore[assignment]
@@ -124,7 +126,7 @@ class ModelPredictFn:
             head = heads[name]
             out, settings = outputs[name], (self.postprocess or {}).get(name)
             if settings is None and name not in self._known:
-                predictions[name] = head.predict(out)
+                predictions[name] = head.predict(out, context.reading(head, outputs))
                 continue
             predictions[name] = postprocess(
                 out.class_logits,
@@ -135,13 +137,12 @@ class ModelPredictFn:
             )
         return predictions
 
-    @staticmethod
-    def _restored(value: Any, batch: EvalBatch) -> Any:
-        if isinstance(value, Detections):
-            return restore_detections(value, batch.geometries)
-        if isinstance(value, Tensor) and value.ndim >= 3:
-            return restore_maps(value, batch.geometries)
-        return value
+    def _restored(self, name: str, value: Any, batch: EvalBatch) -> Any:
+        """A prediction in input pixels -> original pixels; what has no place in an image stays as it is."""
+        head = self._heads.get(name)
+        if isinstance(head, Restores):
+            return head.restore(value, batch.geometries)
+        return restore_detections(value, batch.geometries) if isinstance(value, Detections) else value
 
 
 def _columns(geometry: Geometry) -> tuple[int, int]:

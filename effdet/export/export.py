@@ -6,7 +6,7 @@ import copy
 import importlib
 import os
 from collections.abc import Callable, Mapping
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -20,10 +20,11 @@ from effdet.export.settings import ExportSettings
 from effdet.export.suppression import Suppression, torch_nms
 from effdet.files import move_into_place, scratch_folder
 from effdet.inference.exported import ExportInfo
-from effdet.inference.runtime_model import HEAD, RuntimeModel
+from effdet.inference.runtime_model import RuntimeModel
 from effdet.model import FoldedModel, VisionModel, fold
+from effdet.tasks.detection import detector
 from heads.detection import PostProcess
-from heads.structures import UserError
+from heads.structures import ClassTable, UserError
 
 DTYPES = {"fp16": torch.float16, "bf16": torch.bfloat16}
 
@@ -65,14 +66,15 @@ def export_model(
         raise UserError(f"out={target}: a file of format={settings.format} ends in {settings.kind.suffix}")
     settings.check_installed()
     spec = model.spec if image_size is None else model.spec.replace(preprocess=model.preprocess.fitted(image_size))
-    head: Any = dict(model.heads.items()).get(HEAD)
+    name = detector(dict(model.heads.items()))
+    head: Any = None if name is None else model.heads[name]
     if head is None and (settings.nms or postprocess):
         raise UserError("nms, score, nms_iou and max_detections belong to a detection head; this model has none")
     if head is not None:
         chosen = PostProcess(**{**asdict(head.postprocess), **(postprocess or {})})
     info = ExportInfo(
         spec=spec,
-        outputs=output_names(tuple(model.heads), nms=settings.nms),
+        outputs=(),
         precision=settings.precision,
         nms=settings.nms,
         normalise=settings.normalise,
@@ -80,9 +82,11 @@ def export_model(
         dynamic_size=settings.dynamic_size,
         postprocess={} if head is None else asdict(chosen),
     )
-    suppression = _suppression(info, settings) if settings.nms else None
+    folded = _folded(model, settings)
+    info = replace(info, outputs=output_names(folded, info))
+    suppression = None if name is None or not settings.nms else _suppression(info, spec.classes[name], settings)
     graph = ExportGraph(
-        _folded(model, settings),
+        folded,
         normalise=settings.normalise,
         suppression=suppression,
         channels_last=settings.format == "openvino",
@@ -110,14 +114,13 @@ def _folded(model: VisionModel, settings: ExportSettings) -> FoldedModel:
     return folded.to(dtype)
 
 
-def _suppression(info: ExportInfo, settings: ExportSettings) -> Suppression:
+def _suppression(info: ExportInfo, classes: ClassTable, settings: ExportSettings) -> Suppression:
     nms = torch_nms
     if settings.format in ("onnx", "openvino"):
         from effdet.export.onnx_nms import onnx_nms
 
         nms = onnx_nms
-    named = info.spec.classes[HEAD].named
-    return Suppression(PostProcess(**info.postprocess), named, nms, any_size=info.dynamic_size)
+    return Suppression(PostProcess(**info.postprocess), classes.named, nms, any_size=info.dynamic_size)
 
 
 def _move(folder: Path, target: Path) -> None:

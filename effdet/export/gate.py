@@ -16,10 +16,13 @@ import torch
 from torch import Tensor
 
 from effdet.evaluation import ModelPredictFn
-from effdet.inference.runtime_model import HEAD, DecodedOutput, RuntimeModel, predict_function
+from effdet.inference.runtime_model import RuntimeModel, predict_function
 from effdet.model import VisionModel
+from effdet.tasks.detection import DecodedOutput
+from effdet.tasks.kit import raw_tensors
 from heads.detection.boxes import box_iou, decode
 from heads.detection.postprocess import postprocess
+from heads.protocol import Context
 from heads.structures import Detections
 
 Measure = Callable[[ModelPredictFn], Mapping[str, Any]]
@@ -176,16 +179,17 @@ class _Found:
 def _compare(model: VisionModel, opened: RuntimeModel, pixels: Tensor, found: _Found) -> None:
     """One picture (1, 3, H, W) uint8."""
     truth = model(model.preprocess.normalise(pixels))
-    seen = opened(opened.preprocess.normalise(pixels))
+    seen, context = opened(opened.preprocess.normalise(pixels)), Context.of(pixels)
     for name, output in seen.items():
-        if name != HEAD:
-            found.note(name, truth[name], output)
+        if name != opened.detector:
+            for part, value in raw_tensors(name, output).items():
+                found.note(part, raw_tensors(name, truth[name])[part], value)
             continue
-        own, head = truth[name], model.heads[HEAD]
+        own, head = truth[name], model.heads[name]
         found.detects = True
         named: Tensor = head.named_classes  # type: ignore[assignment]
         wanted = postprocess(own.class_logits, own.box_deltas, own.anchors, opened.settings, named=named)
-        answer = opened.predict({name: output})[name]
+        answer = opened.predict({name: output}, context)[name]
         confident = _confident(wanted)
         if isinstance(output, DecodedOutput):
             found.note("logit", own.class_logits, output.class_logits)

@@ -6,16 +6,17 @@ import torch
 from torch import Tensor, nn
 
 from effdet.export.suppression import Suppression
-from effdet.inference.exported import ANCHORS, DETECTIONS, ExportInfo
+from effdet.inference.exported import ExportInfo
 from effdet.model import FoldedModel
-from heads.detection.head import DetectionOutput
+from effdet.tasks import kits_of
+from effdet.tasks.kit import raw_tensors
 
 COARSEST = 128
 """Pixels to a cell of the coarsest level (P7)."""
 
 
 class ExportGraph(nn.Module):
-    """The folded network between pixels and numbers; the order of its outputs is `outputs`.
+    """The folded network between pixels and numbers; the order of its outputs is that of :func:`output_names`.
 
     Args:
         model: folded, in the number format that it shall compute in.
@@ -33,18 +34,14 @@ class ExportGraph(nn.Module):
         self.channels_last = channels_last
         self.suppression = suppression
         self.dtype = next(model.parameters()).dtype
-        self.outputs = output_names(tuple(model.heads), nms=suppression is not None)
+        self.kits = kits_of(model)
 
     def forward(self, images: Tensor) -> tuple[Tensor, ...]:
-        """(B, 3, H, W) uint8 or normalised float32 -> the tensors of `outputs`, float32 and int64."""
+        """(B, 3, H, W) uint8 or normalised float32 -> the tensors that :func:`output_names` names, float32 and int64."""
         found: list[Tensor] = []
-        for output in self.model(self._normalised(images).to(self.dtype)).values():
-            if not isinstance(output, DetectionOutput):
-                found.append(output.float())
-                continue
-            logits, deltas = output.class_logits.float(), output.box_deltas.float()
-            boxes = decode_by_products(output.anchors, deltas)  # in float32 whatever the network computes in
-            found += [logits, boxes] if self.suppression is None else self.suppression(logits, boxes)
+        outputs = self.model(self._normalised(images).to(self.dtype))
+        for name, kit in self.kits.items():
+            found += kit.to_graph(outputs[name], self.suppression)
         return tuple(found)
 
     def _normalised(self, images: Tensor) -> Tensor:
@@ -55,27 +52,17 @@ class ExportGraph(nn.Module):
         return self.model.preprocess.normalise(images.permute(0, 2, 3, 1), channels_last=True).permute(0, 3, 1, 2)
 
 
-def decode_by_products(anchors: Tensor, deltas: Tensor) -> Tensor:
-    """:func:`heads.detection.boxes.decode`, (A, 4) and (B, A, 4) -> (B, A, 4) xyxy, as runtimes like it.
-
-    They take columns of four apart and put them together one number at a time, which lasts longer than all the arithmetic.
-    So ``ty tx th tw`` come to their places by a product with zeros and ones, which changes no finite number.
-    """
-    centres, sizes = (anchors[:, :2] + anchors[:, 2:]) / 2, anchors[:, 2:] - anchors[:, :2]
-    centres, sizes = torch.cat([centres, centres], 1), torch.cat([sizes, sizes], 1)  # x y x y, w h w h
-    nothing = [0.0, 0.0, 0.0, 0.0]
-    shift = deltas @ anchors.new_tensor([[0, 1, 0, 1], [1, 0, 1, 0], nothing, nothing])  # tx ty tx ty
-    growth = deltas @ anchors.new_tensor([nothing, nothing, [0, 1, 0, 1], [1, 0, 1, 0]])  # tw th tw th
-    halves = sizes * anchors.new_tensor([-0.5, -0.5, 0.5, 0.5])
-    return shift * sizes + centres + growth.exp() * halves
-
-
-def output_names(heads: tuple[str, ...], *, nms: bool) -> tuple[str, ...]:
-    """Names of the tensors in the graph's order, see :class:`effdet.inference.exported.ExportInfo`."""
-    names: list[str] = []
-    for head in heads:
-        names += (DETECTIONS if nms else ANCHORS) if head == "detection" else (head,)
-    return tuple(names)
+def output_names(model: FoldedModel, info: ExportInfo) -> tuple[str, ...]:
+    """Names of the tensors in the graph's order. A head whose kit doesn't name them is computed once."""
+    kits = kits_of(model)
+    named = {name: kit.graph_outputs(model.heads[name], nms=info.nms) for name, kit in kits.items()}
+    if None in named.values():
+        images = example(info)
+        images = model.preprocess.normalise(images) if info.normalise else images
+        with torch.no_grad():
+            outputs = model(images.to(next(model.parameters()).dtype))
+        named |= {name: tuple(raw_tensors(name, outputs[name])) for name, known in named.items() if known is None}
+    return tuple(part for names in named.values() for part in names or ())
 
 
 def example(info: ExportInfo) -> Tensor:

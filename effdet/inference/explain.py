@@ -9,13 +9,13 @@ boxes the gradient therefore stays where it is, L = relu(sum_k dy/dA^k * A^k) (H
 2011.08891), unless `method` says otherwise.
 
 y is what the head says of one thing: the logit of a box's class at the anchor that found it; the mean logit of a class over
-the pixels where it won (Seg-Grad-CAM, Vinogradova et al. 2020, arXiv 2002.11434); the logit of the picture's class. A new
-kind of head is a function in `TARGETS` that lists its things.
+the pixels where it won (Seg-Grad-CAM, Vinogradova et al. 2020, arXiv 2002.11434); the logit of the picture's class. A
+head's things are listed by its kit (:meth:`effdet.tasks.Kit.explained`).
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -31,33 +31,10 @@ from effdet.drawing.heat import with_heat
 from effdet.evaluation.predict_fn import evaluating
 from effdet.evaluation.restore import restore_heat
 from effdet.inference.picture import PictureLike, as_array
-from heads.classification import ClassificationHead
-from heads.detection import DetectionHead
-from heads.detection.boxes import decode
-from heads.semantic import SemanticHead
-from heads.structures import Detections, UserError
+from effdet.tasks import Target, kits_of
+from heads.structures import UserError
 
 METHODS = ("grad", "hires")
-
-Score = Callable[[Mapping[str, Any]], Tensor]
-"""Raw outputs of all heads -> a scalar."""
-
-
-@dataclass(frozen=True)
-class Target:
-    """One thing that a head says of one picture."""
-
-    name: str
-    """Of its class."""
-    score: float
-    """How sure the model is, 0…1."""
-    number: Score
-    layer: str = "C5"
-    """Where to look by default."""
-    method: str = "grad"
-    """One of `METHODS`, by default."""
-    box: tuple[float, float, float, float] | None = None
-    """xyxy in input pixels."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -125,8 +102,8 @@ def explain(
     with evaluating(model), torch.enable_grad(), features_of(model) as features:
         # Gradients must flow though all weights may be frozen: the pictures ask for them.
         outputs = model(network.preprocess.normalise(images).requires_grad_())
-        for name in [head] if head is not None else list(network.heads):
-            for target in _targets(network.heads[name], name, outputs, network.classes[name].names, most, score):
+        for name, targets in _targets(network, outputs, head, most=most, score=score).items():
+            for target in targets:
                 chosen = layer or target.layer
                 if chosen not in features:
                     raise UserError(f"layer={chosen}: this model has {', '.join(features)}")
@@ -190,85 +167,20 @@ def _on_canvas(heat: Tensor, size: torch.Size) -> Tensor:
 
 
 def _targets(
-    head: Any, name: str, outputs: Mapping[str, Any], names: tuple[str | None, ...], most: int, score: float
-) -> list[Target]:
-    kind = next((TARGETS[cls] for cls in type(head).__mro__ if cls in TARGETS), None)
-    if kind is None:
-        raise UserError(f"head={name}: no way is written to explain a {type(head).__name__}")
-    return kind(head, name, outputs[name], names, most, score)
+    network: Any, outputs: Mapping[str, Any], chosen: str | None, *, most: int, score: float
+) -> dict[str, list[Target]]:
+    """By head, its things; of all heads those that can be explained.
 
-
-def _boxes(head: Any, name: str, output: Any, names: tuple[str | None, ...], most: int, score: float) -> list[Target]:
-    """The best boxes, each by the logit of its class at its anchor."""
-    with torch.no_grad():
-        found: Detections = head.predict(output)
-        decoded = decode(output.anchors, output.box_deltas.float())[0]  # (A, 4)
-    cells = [height * width for height, width in output.feature_sizes]
-    per_cell = len(decoded) // sum(cells)
-    ends = np.cumsum(np.array(cells) * per_cell)
-    targets = []
-    for box, sure, label in zip(*(values[:most] for values in found.picture(0)), strict=True):
-        if sure < score:
-            continue
-        own = output.class_logits[0, :, label].detach()
-        distance = (decoded - box).abs().sum(1)
-        # The anchor that found it: its decoded box is this one, and of equal boxes it is the surest.
-        anchor = int(torch.where(distance <= distance.min() + 1e-3, own.float(), -torch.inf).argmax())
-        targets.append(
-            Target(
-                name=_named(names, int(label)),
-                score=float(sure),
-                number=_logit(name, anchor, int(label)),
-                layer=head.levels[int(np.searchsorted(ends, anchor, side="right"))],
-                method="hires",
-                box=tuple(box.tolist()),
-            )
-        )
-    return targets
-
-
-def _logit(name: str, anchor: int, label: int) -> Score:
-    return lambda outputs: outputs[name].class_logits[0, anchor, label]
-
-
-def _maps(head: Any, name: str, output: Tensor, names: tuple[str | None, ...], most: int, score: float) -> list[Target]:
-    """The classes of most pixels, each by its mean logit over them."""
-    winners = output[0].detach().argmax(0)  # (h, w)
-    counts = torch.bincount(winners.flatten(), minlength=output.shape[1])
-    targets = []
-    for label in counts.argsort(descending=True)[:most].tolist():
-        if counts[label]:
-            region = winners == label
-            share = float(counts[label]) / winners.numel()
-            targets.append(Target(_named(names, label), share, _mean_logit(name, label, region)))
-    return targets
-
-
-def _mean_logit(name: str, label: int, region: Tensor) -> Score:
-    return lambda outputs: outputs[name][0, label][region].mean()
-
-
-def _classes(
-    head: Any, name: str, output: Tensor, names: tuple[str | None, ...], most: int, score: float
-) -> list[Target]:
-    """The likeliest classes, each by its logit."""
-    sure, labels = output[0].detach().float().softmax(0).sort(descending=True)
-    pairs = zip(sure[:most].tolist(), labels[:most].tolist(), strict=True)
-    return [Target(_named(names, label), share, _class_logit(name, label)) for share, label in pairs]
-
-
-def _class_logit(name: str, label: int) -> Score:
-    return lambda outputs: outputs[name][0, label]
-
-
-def _named(names: tuple[str | None, ...], label: int) -> str:
-    name = names[label] if label < len(names) else None
-    return str(label) if name is None else name
-
-
-TARGETS: dict[type[nn.Module], Callable[..., list[Target]]] = {
-    DetectionHead: _boxes,
-    SemanticHead: _maps,
-    ClassificationHead: _classes,
-}
-"""By the kind of head: what it says of the first picture."""
+    Raises:
+        UserError: the chosen head cannot be, or none can.
+    """
+    kits = {name: kit for name, kit in kits_of(network).items() if chosen in (None, name)}
+    found = {
+        name: kit.explained(network.heads[name], outputs[name], network.classes[name], most=most, score=score)
+        for name, kit in kits.items()
+    }
+    known = {name: targets for name, targets in found.items() if targets is not None}
+    if not known:
+        name = next(iter(kits))
+        raise UserError(f"head={name}: no way is written to explain a {type(network.heads[name]).__name__}")
+    return known

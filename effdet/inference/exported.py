@@ -19,11 +19,6 @@ VERSION = 1
 """Of the JSON below; raised when an old reader could misread a new file."""
 INPUT = "images"
 """Name of the one input: (B, 3, H, W) RGB."""
-DETECTIONS = ("boxes", "scores", "labels", "counts")
-"""Outputs of a detection head whose NMS is in the graph: (B, N, 4) float32 xyxy in input pixels, (B, N) float32 falling and 0
-in padding, (B, N) int64 and -1 in padding, (B,) int64."""
-ANCHORS = ("class_logits", "boxes")
-"""Outputs of a detection head without: (B, A, K) float32, before the sigmoid, and (B, A, 4) float32 xyxy in input pixels."""
 
 
 @dataclass(frozen=True)
@@ -33,7 +28,8 @@ class ExportInfo:
     spec: ModelSpec
     """The model: its classes, its preprocessing, its heads."""
     outputs: tuple[str, ...]
-    """In the graph's order: `DETECTIONS` or `ANCHORS`, and for other heads the head's name: its raw output."""
+    """In the graph's order: :data:`effdet.tasks.detection.DETECTIONS` or ``ANCHORS``, and for other heads their raw output:
+    the head's name, or ``name.part`` where it has several parts."""
     precision: str
     """``fp32``, ``fp16``, ``bf16`` or ``int8``."""
     nms: bool

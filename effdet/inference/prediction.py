@@ -13,7 +13,11 @@ from PIL import Image
 from effdet.drawing import draw as draw_picture
 from effdet.drawing.colours import spread
 from effdet.evaluation.evaluators import coco_results
+from effdet.tasks import Kit, class_name, kit_for
 from heads.structures import ClassTable, UserError
+
+SEMANTIC = "semantic"
+"""The head that :attr:`Prediction.semantic` shows."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -28,8 +32,8 @@ class Prediction:
     """(N,) float32 in 0…1."""
     labels: np.ndarray
     """(N,) int64 index into the detection head's classes."""
-    semantic: np.ndarray | None = None
-    """(H, W) uint8 class of each pixel."""
+    maps: Mapping[str, np.ndarray] = field(default_factory=dict)
+    """By head: (H, W) uint8 class of each pixel."""
     probabilities: np.ndarray | None = None
     """(K,) float32 of the picture's classes."""
     embedding: np.ndarray | None = None
@@ -40,6 +44,30 @@ class Prediction:
     """Where the picture came from, if from a file."""
     tracks: np.ndarray | None = None
     """(N,) int64 number of the object that each box follows through a video, -1 for none; None where nothing tracks."""
+    kits: Mapping[str, Kit] = field(default_factory=dict)
+    """By head, what is known of its kind; for heads that are not named here, that of the built-in kind of this name."""
+    extra: Mapping[str, Any] = field(default_factory=dict)
+    """What a kit of your own gives (`effdet.tasks.Kit.fields`), by the names that it gives it."""
+
+    def with_fields(self, values: Mapping[str, Any]) -> Self:
+        """The same prediction with fields of `values`; ``maps`` are added, and names that are no field go to ``extra``."""
+        own = {name: value for name, value in values.items() if name in self.__dataclass_fields__}
+        extra = {name: value for name, value in values.items() if name not in own}
+        maps = {**self.maps, **own.pop("maps", {})}
+        return replace(self, **own, maps=maps, extra={**self.extra, **extra})
+
+    @property
+    def semantic(self) -> np.ndarray | None:
+        """(H, W) uint8 class of each pixel, of the head called ``semantic``: ``maps["semantic"]``."""
+        return self.maps.get(SEMANTIC)
+
+    def table(self, name: str) -> ClassTable | None:
+        """The classes of the first head that gives the field `name`."""
+        return next((self.classes[head] for head, kit in self.all_kits().items() if name in kit.gives), None)
+
+    def all_kits(self) -> dict[str, Kit]:
+        """The kit of every head, in the model's order."""
+        return {head: self.kits[head] if head in self.kits else kit_for(head) for head in self.classes}
 
     def __len__(self) -> int:
         """Number of boxes."""
@@ -48,7 +76,8 @@ class Prediction:
     @property
     def names(self) -> list[str]:
         """The class name of each box."""
-        return [self._name("detection", int(label)) for label in self.labels]
+        table = self.table("boxes")
+        return [class_name(table, int(label)) for label in self.labels]
 
     @property
     def size(self) -> tuple[int, int]:
@@ -73,7 +102,8 @@ class Prediction:
         if self.probabilities is None:
             raise UserError("this model does not classify whole pictures: it has no classification head")
         order = np.argsort(-self.probabilities, kind="stable")[:count]
-        return [(self._name("classification", int(index)), float(self.probabilities[index])) for index in order]
+        table = self.table("probabilities")
+        return [(class_name(table, int(index)), float(self.probabilities[index])) for index in order]
 
     def draw(self, *, score: float = 0.3, alpha: float = 0.5, legend: bool = False) -> Image.Image:
         """The picture with its boxes, class map and class drawn on it.
@@ -84,31 +114,18 @@ class Prediction:
             legend: add a strip with the class colours below.
         """
         shown = self.above(score)
-        boxes, labels, scores = shown.boxes, shown.labels, shown.scores
-        names = self._names("detection")
-        if self.probabilities is not None and not len(names):
-            # A picture's class is written on a frame round all of it.
-            best = int(self.probabilities.argmax())
-            names, labels, scores = self._names("classification"), np.array([best]), self.probabilities[[best]]
-            boxes = np.array([[0, 0, self.size[1], self.size[0]]])
-        palette = None
+        arguments = {"boxes": shown.boxes, "labels": shown.labels, "scores": shown.scores, "names": ()}
+        for kit in reversed(shown.all_kits().values()):  # of two heads that draw the same, the first is shown
+            arguments |= kit.drawing(shown)
         if shown.tracks is not None:
             # An object keeps its colour, and its number tells it from others of its class.
-            palette = [spread(int(track)) for track in shown.tracks]
             names = tuple(f"{name} {track}" for name, track in zip(shown.names, shown.tracks, strict=True))
-            labels, scores = np.arange(len(boxes)), None
-        return draw_picture(
-            self.image,
-            boxes,
-            labels,
-            scores,
-            names,
-            palette=palette,
-            semantic=self.semantic,
-            semantic_names=self._names("semantic"),
-            alpha=alpha,
-            legend=legend,
-        )
+            arguments |= {"labels": np.arange(len(shown)), "scores": None, "names": names}
+            arguments["palette"] = [spread(int(track)) for track in shown.tracks]
+        image = draw_picture(self.image, **arguments, alpha=alpha, legend=legend)
+        for kit in shown.all_kits().values():
+            image = kit.paint(image, shown)
+        return image
 
     def crop(self, index: int, *, margin: float = 0.0) -> Image.Image:
         """The part of the picture under box `index`, at least one pixel.
@@ -131,7 +148,7 @@ class Prediction:
         """(H, W) uint8 class map with the ids of the classes' owner (Cityscapes' labelIds); 255 where there is no class."""
         if self.semantic is None:
             raise UserError("this model finds no class maps: it has no semantic head")
-        table = self.classes.get("semantic")
+        table = self.classes.get(SEMANTIC)
         own = range(255) if table is None else table.ids
         ids = [index if value is None else value for index, value in enumerate(own)]
         if min(ids) < 0 or max(ids) > 255:
@@ -142,7 +159,7 @@ class Prediction:
 
     def to_coco(self, image_id: Any) -> list[dict[str, Any]]:
         """COCO results with the category ids of the classes' owner (``ClassTable.ids``), and `track_id` where tracked."""
-        table = self.classes.get("detection")
+        table = self.table("boxes")
         ids = [] if table is None else [index if own is None else own for index, own in enumerate(table.ids)]
         results = coco_results(image_id, self.boxes, self.scores, np.array(ids, np.int64)[self.labels])
         if self.tracks is None:
@@ -169,28 +186,7 @@ class Prediction:
 
     def to_dict(self) -> dict[str, Any]:
         """All that was found, in what JSON can hold; a class map as each class's share of the pixels."""
-        rows = zip(self.names, self.labels.tolist(), self.scores.tolist(), self.boxes.tolist(), strict=True)
         found: dict[str, Any] = {"path": self.path, "height": self.size[0], "width": self.size[1]}
-        if "detection" in self.classes:
-            found["boxes"] = [
-                {"name": name, "label": label, "score": score, "box": box} for name, label, score, box in rows
-            ]
-            for entry, track in zip(found["boxes"], () if self.tracks is None else self.tracks.tolist(), strict=False):
-                entry["track"] = track
-        if self.semantic is not None:
-            values, counts = np.unique(self.semantic[self.semantic != 255], return_counts=True)
-            found["semantic"] = {
-                self._name("semantic", int(value)): count / self.semantic.size
-                for value, count in zip(values, counts.tolist(), strict=True)
-            }
-        if self.probabilities is not None:
-            found["classes"] = [{"name": name, "probability": value} for name, value in self.top()]
+        for kit in self.all_kits().values():
+            found |= kit.to_dict(self)
         return found
-
-    def _names(self, head: str) -> tuple[str | None, ...]:
-        return self.classes[head].names if head in self.classes else ()
-
-    def _name(self, head: str, label: int) -> str:
-        names = self._names(head)
-        name = names[label] if label < len(names) else None
-        return str(label) if name is None else name

@@ -6,7 +6,6 @@ import copy
 import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import replace
 from functools import partial
 from itertools import islice
 from pathlib import Path
@@ -23,8 +22,9 @@ from effdet.inference.prediction import Prediction
 from effdet.inference.runtime_model import RuntimeModel, own_postprocess, predict_function
 from effdet.inference.runtimes import is_exported
 from effdet.model import VisionModel, fold
+from effdet.tasks import kits_of
 from heads.semantic_inference import SemanticInference
-from heads.structures import Detections, Geometry, UserError
+from heads.structures import Geometry, UserError
 
 
 class Predictor:
@@ -78,6 +78,7 @@ class Predictor:
         self._overrides = overrides
         self._function = partial(predict_function, device=device, precision=precision, semantic=semantic)
         self._predict = self._function(network, postprocess=overrides)
+        self._classes, self._kits = dict(network.classes), kits_of(network)
 
     @property
     def max_detections(self) -> int | None:
@@ -149,7 +150,9 @@ class Predictor:
         pixels = as_array(picture)
         canvas, geometry = self.preprocess.geometry(pixels)
         path = os.fspath(picture) if isinstance(picture, (str, Path)) else None
-        return _empty(pixels, dict(self.model.classes), path), canvas, geometry  # type: ignore[arg-type]
+        none = np.zeros(0, np.float32)
+        about = {"classes": self._classes, "kits": self._kits, "path": path}
+        return Prediction(pixels, none.reshape(0, 4), none, none.astype(np.int64), **about), canvas, geometry
 
     def _batch(self, prepared: Sequence[tuple[Prediction, np.ndarray, Geometry]]) -> Iterator[Prediction]:
         batch = EvalBatch(
@@ -160,7 +163,10 @@ class Predictor:
         )
         outputs = self._predict(batch)
         for row, (prediction, _, _) in enumerate(prepared):
-            yield _filled(prediction, outputs, row)
+            for name, kit in prediction.kits.items():
+                if name in outputs:
+                    prediction = prediction.with_fields(kit.fields(outputs[name], row))
+            yield prediction
 
 
 def _loaded(path: str | os.PathLike[str], threads: int | None) -> nn.Module:
@@ -176,22 +182,3 @@ def _stacked(canvases: list[np.ndarray]) -> np.ndarray:
     if len(canvases) == 1 and canvases[0].flags.writeable:
         return canvases[0][None]
     return np.stack(canvases)
-
-
-def _empty(pixels: np.ndarray, classes: dict[str, Any], path: str | None) -> Prediction:
-    none = np.zeros(0, np.float32)
-    return Prediction(pixels, none.reshape(0, 4), none, none.astype(np.int64), classes=classes, path=path)
-
-
-def _filled(prediction: Prediction, outputs: dict[str, Any], row: int) -> Prediction:
-    changes: dict[str, Any] = {}
-    if isinstance(outputs.get("detection"), Detections):
-        boxes, scores, labels = (values.cpu().numpy() for values in outputs["detection"].picture(row))
-        changes |= {"boxes": boxes, "scores": scores.astype(np.float32), "labels": labels}
-    if "semantic" in outputs:
-        changes["semantic"] = outputs["semantic"][row]
-    if "embedding" in outputs:
-        changes["embedding"] = outputs["embedding"][row].float().cpu().numpy()
-    if "classification" in outputs:
-        changes["probabilities"] = outputs["classification"][row].float().cpu().numpy()
-    return replace(prediction, **changes)

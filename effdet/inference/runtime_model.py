@@ -7,7 +7,7 @@ import os
 import warnings
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, fields, replace
+from dataclasses import fields, replace
 from functools import partial
 from typing import Any, Self
 
@@ -17,18 +17,18 @@ from torch import Tensor, nn
 
 from backbones.fields import check_keys
 from effdet.evaluation import ModelPredictFn
-from effdet.inference.exported import ANCHORS, DETECTIONS, ExportInfo
+from effdet.inference.exported import ExportInfo
 from effdet.inference.runtimes import Runtime, open_runtime
 from effdet.model import build
 from effdet.model.spec import ModelSpec
 from effdet.preprocess import Preprocess
+from effdet.tasks import kits_of
+from effdet.tasks.detection import DecodedOutput, detector
 from heads.detection import PostProcess
 from heads.detection.postprocess import postprocess_boxes
+from heads.protocol import Context
 from heads.semantic_inference import SemanticInference
 from heads.structures import ClassTable, Detections, UserError
-
-HEAD = "detection"
-"""The head whose raw output is not one tensor."""
 
 
 class RawPixels(Preprocess):
@@ -36,16 +36,6 @@ class RawPixels(Preprocess):
 
     def normalise(self, images: Tensor, *, channels_last: bool = False) -> Tensor:
         return images
-
-
-@dataclass(frozen=True)
-class DecodedOutput:
-    """A detection head's output with its boxes decoded."""
-
-    class_logits: Tensor
-    """(B, A, K)."""
-    boxes: Tensor
-    """(B, A, 4) float32 xyxy, input pixels."""
 
 
 class RuntimeModel(nn.Module):
@@ -70,11 +60,13 @@ class RuntimeModel(nn.Module):
         super().__init__()
         self.runtime = runtime
         self.info: ExportInfo = runtime.info
-        self.settings = _settings(self.info, postprocess or {})
         # Heads know how to read their own raw outputs. They are built without memory, and kept from `nn.Module.to`.
         with torch.device("meta"):
             self.__dict__["_heads"] = dict(build(self.info.spec).heads)
-        table = self.info.spec.classes.get(HEAD)
+        self.detector = detector(self.heads)
+        self.settings = _settings(self.info, postprocess or {}, detects=self.detector is not None)
+        self._kits = kits_of(self)
+        table = None if self.detector is None else self.info.spec.classes[self.detector]
         self._named = None if table is None else torch.tensor(table.named)
         self._beside = beside or one_threaded()
 
@@ -116,9 +108,9 @@ class RuntimeModel(nn.Module):
 
         A file that holds its NMS has filled its `max_detections` with classes of all kinds: that is said, once.
         """
-        if self._named is None or HEAD not in known:
+        if self._named is None or self.detector is None or self.detector not in known:
             return self
-        allowed = self._named & torch.tensor(known[HEAD])
+        allowed = self._named & torch.tensor(known[self.detector])
         if torch.equal(allowed, self._named):
             return self
         if self.info.nms:
@@ -140,23 +132,20 @@ class RuntimeModel(nn.Module):
         outputs = {
             name: torch.from_numpy(_joined([part[name] for part in found])[: len(images)]) for name in self.info.outputs
         }
-        if HEAD not in self.classes:
-            return outputs
-        names = DETECTIONS if self.info.nms else ANCHORS
-        parts = {name: outputs.pop(name) for name in names}
-        return {HEAD: Detections(**parts) if self.info.nms else DecodedOutput(**parts), **outputs}
+        return {name: kit.from_graph(outputs, nms=self.info.nms) for name, kit in self._kits.items()}
 
-    def predict(self, outputs: Mapping[str, Any]) -> dict[str, Any]:
-        """Each head's answer in input pixels."""
-        return {name: self._answer(name, output) for name, output in outputs.items()}
+    def predict(self, outputs: Mapping[str, Any], context: Context) -> dict[str, Any]:
+        """Each head's prediction in input pixels."""
+        return {name: self._predicted(name, outputs, context) for name in outputs}
 
-    def _answer(self, name: str, output: Any) -> Any:
+    def _predicted(self, name: str, outputs: Mapping[str, Any], context: Context) -> Any:
+        output, head = outputs[name], self.heads[name]
         if isinstance(output, DecodedOutput):
             work = partial(postprocess_boxes, output.class_logits, output.boxes, self.settings, named=self._named)
             return self._beside.submit(work).result()
         if isinstance(output, Detections):
             return _cut(output, self.settings)
-        return self.heads[name].predict(output)
+        return head.predict(output, context.reading(head, outputs))
 
     def _check(self, images: Tensor) -> None:
         size = (images.shape[2], images.shape[3])
@@ -203,8 +192,9 @@ def predict_function(
 def own_postprocess(model: nn.Module) -> PostProcess | None:
     """The model's own settings of its detection head; None where it has none."""
     if isinstance(model, RuntimeModel):
-        return model.settings if HEAD in model.classes else None
-    return getattr(dict(getattr(model, "heads", {}).items()).get(HEAD), "postprocess", None)
+        return model.settings if model.detector is not None else None
+    heads = dict(getattr(model, "heads", {}).items())
+    return next((head.postprocess for head in heads.values() if hasattr(head, "postprocess")), None)
 
 
 def one_threaded() -> ThreadPoolExecutor:
@@ -235,10 +225,10 @@ def _joined(parts: list[np.ndarray]) -> np.ndarray:
     return parts[0] if len(parts) == 1 else np.concatenate(parts)
 
 
-def _settings(info: ExportInfo, changes: Mapping[str, Any]) -> PostProcess:
+def _settings(info: ExportInfo, changes: Mapping[str, Any], *, detects: bool) -> PostProcess:
     settings = PostProcess(**info.postprocess)
     check_keys(changes, [field.name for field in fields(settings)], what="postprocess", error=UserError)
-    if changes and HEAD not in info.spec.classes:
+    if changes and not detects:
         raise UserError(f"{', '.join(changes)}: this model has no detection head to set them on")
     wanted = replace(settings, **changes)
     if info.nms:

@@ -8,6 +8,7 @@ BatchNorms are not: there each level gets a convolution of its own (:meth:`Detec
 from __future__ import annotations
 
 import copy
+from collections.abc import Mapping
 from typing import Any, Self
 
 import torch
@@ -16,6 +17,7 @@ from torch import Tensor, nn
 from backbones.layers import Conv2d, SeparableConv2d
 from effdet.model.vision_model import VisionModel
 from effdet.necks.fusion import Fusion
+from heads.protocol import Context, Foldable
 from heads.structures import UserError
 
 
@@ -52,8 +54,8 @@ class FoldedModel(nn.Module):
     def forward(self, images: Tensor) -> dict[str, Any]:
         return self.model(images)
 
-    def predict(self, outputs: dict[str, Any]) -> dict[str, Any]:
-        return self.model.predict(outputs)
+    def predict(self, outputs: Mapping[str, Any], context: Context) -> dict[str, Any]:
+        return self.model.predict(outputs, context)
 
 
 def fold(model: VisionModel, *, autocast: torch.dtype | None = None) -> FoldedModel:
@@ -82,8 +84,8 @@ def fold(model: VisionModel, *, autocast: torch.dtype | None = None) -> FoldedMo
         if isinstance(module, Fusion):
             module.freeze()
     for head in folded.heads.values():
-        if hasattr(head, "fold"):
-            head.fold(fold_norm)  # type: ignore[operator]
+        if isinstance(head, Foldable):
+            head.fold(fold_norm)
     for module in folded.modules():
         if isinstance(module, Conv2d):
             module.widen()

@@ -1,9 +1,9 @@
-"""The one model class: a picture walks through backbone, neck and heads."""
+"""The one model class: an image passes backbone, neck and heads."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, cast
 
 from torch import Tensor, nn
 
@@ -12,6 +12,7 @@ from effdet.model.balance import LossBalance
 from effdet.model.spec import ModelSpec
 from effdet.necks import FeaturePyramid
 from effdet.preprocess import Preprocess
+from heads.protocol import Assigns, Context, Counts, Head, Labelled, run_order
 from heads.structures import ClassTable, Targets
 
 
@@ -22,8 +23,10 @@ class VisionModel(nn.Module):
         spec: what it was built from; travels with the weights.
         backbone: images -> [C1 … C5].
         neck: features -> pyramid levels, or None where no head wants one.
-        heads: by name; each names the levels it takes in ``head.levels``. One may have an ``auxiliary`` head, which works in
-            training alone.
+        heads: by name, see :class:`heads.protocol.Head`.
+
+    Raises:
+        UserError: heads that cannot be run in any order, see :func:`heads.protocol.run_order`.
     """
 
     def __init__(
@@ -35,6 +38,8 @@ class VisionModel(nn.Module):
         self.neck = neck
         self.heads = nn.ModuleDict(heads)
         self.balance = LossBalance(spec.balance, tuple(heads))
+        self._order = run_order(heads)
+        self._read = {other for name in heads for other in self.head(name).in_heads}
 
     @property
     def preprocess(self) -> Preprocess:
@@ -44,11 +49,16 @@ class VisionModel(nn.Module):
     def classes(self) -> Mapping[str, ClassTable]:
         return self.spec.classes
 
-    def forward(self, images: Tensor) -> dict[str, Any]:
+    def head(self, name: str) -> Head:
+        """The head of that name."""
+        return cast(Head, self.heads[name])
+
+    def forward(self, images: Tensor, progress: float | Tensor = 1.0) -> dict[str, Any]:
         """Raw outputs of every head.
 
         Args:
             images: (B, 3, H, W) float, normalised; any H and W.
+            progress: share of the training steps that are done, see :class:`heads.protocol.Context`.
 
         Returns:
             {head name: its output}: a DetectionOutput, semantic logits (B, K, H', W'), class logits (B, K).
@@ -56,22 +66,28 @@ class VisionModel(nn.Module):
         features = {f"C{number}": x for number, x in enumerate(self.backbone(images), start=1)}
         if self.neck is not None:
             features |= self.neck(features)
-        height, width = images.shape[2:]
-        outputs = {name: head(features, (height, width)) for name, head in self.heads.items()}
-        if self.training:
-            outputs |= {_aside(name): side(features) for name, side in self._auxiliary()}
-        return outputs
+        context, outputs = Context.of(images, progress), dict[str, Any]()
+        for name in self._order:
+            head = self.head(name)
+            outputs[name] = head(features, context.reading(head, outputs))
+        return {name: outputs[name] for name in self.heads}
 
-    def loss(self, outputs: Mapping[str, Any], targets: Targets) -> dict[str, Tensor]:
-        """Weighted float32 loss terms by ``HEAD/TERM``; their sum is what training minimises."""
-        terms: dict[str, dict[str, Tensor]] = {
-            name: head.loss(outputs[name], targets)  # type: ignore[operator]
-            for name, head in self.heads.items()
-        }
-        for name, side in self._auxiliary():
-            if (key := _aside(name)) in outputs:
-                terms[name]["auxiliary"] = side.loss(outputs[key], targets, self.heads[name].loss_settings)  # type: ignore[operator]
-        return self.balance(terms, self._labelled(targets))
+    def loss(self, outputs: Mapping[str, Any], targets: Targets, context: Context) -> dict[str, Tensor]:
+        """Weighted float32 loss terms by ``HEAD/TERM``; their sum is what training minimises.
+
+        Args:
+            outputs: of :meth:`forward`.
+            targets: of the same images.
+            context: ``Context.of(images, progress)`` of the call of :meth:`forward`.
+        """
+        found, assignments = dict[str, dict[str, Tensor]](), dict[str, Any]()
+        for name in self._order:
+            head, own = self.head(name), None
+            if name in self._read and isinstance(head, Assigns):
+                own = head.assign(outputs[name], targets, context.reading(head, outputs, assignments))
+                assignments[name] = own
+            found[name] = head.loss(outputs[name], targets, context.reading(head, outputs, assignments, own))
+        return self.balance({name: found[name] for name in self.heads}, self._labelled(targets))
 
     @property
     def counts_predictions(self) -> bool:
@@ -79,9 +95,10 @@ class VisionModel(nn.Module):
 
         A head that does not say is taken to.
         """
-        return any(getattr(head, "counts_predictions", True) for head in self.heads.values())
+        heads = map(self.head, self.heads)
+        return any(not isinstance(head, Counts) or head.counts_predictions for head in heads)
 
-    def count(self, outputs: Mapping[str, Any], targets: Targets) -> None:
+    def count(self, outputs: Mapping[str, Any], targets: Targets, context: Context) -> None:
         """Makes the calls of :mod:`heads.ranks` that :meth:`loss` makes, from the targets alone.
 
         Only where :attr:`counts_predictions` is False.
@@ -89,29 +106,25 @@ class VisionModel(nn.Module):
         Args:
             outputs: of any images of the same size, for its shapes and anchors.
             targets: of the batch to count.
+            context: of `outputs`.
         """
-        for name, head in self.heads.items():
-            head.count(outputs[name], targets)  # type: ignore[operator]
-        for name, side in self._auxiliary():
-            if _aside(name) in outputs:
-                side.count(targets, self.heads[name].loss_settings)  # type: ignore[operator]
+        for name in self._order:
+            head = self.head(name)
+            assert isinstance(head, Counts), "a head that cannot count is taken to count predictions"
+            head.count(outputs[name], targets, context.reading(head, outputs))
         self.balance.count(self._labelled(targets))
 
     def _labelled(self, targets: Targets) -> dict[str, bool | Tensor]:
         """By head with a learned weight, whether the batch labels anything for it; without heads that do not say."""
-        heads = {name: self.heads[name] for name in self.balance.log_variance}
-        return {name: head.labelled(targets) for name, head in heads.items() if hasattr(head, "labelled")}  # type: ignore[operator]
+        heads = {name: self.head(name) for name in self.balance.log_variance}
+        return {name: head.labelled(targets) for name, head in heads.items() if isinstance(head, Labelled)}
 
-    def predict(self, outputs: Mapping[str, Any]) -> dict[str, Any]:
-        """Each head's answer in input pixels: Detections, class maps or class probabilities."""
-        return {name: head.predict(outputs[name]) for name, head in self.heads.items() if name in outputs}  # type: ignore[operator]
+    def predict(self, outputs: Mapping[str, Any], context: Context) -> dict[str, Any]:
+        """What each head says, in input pixels: Detections, class maps or class probabilities.
 
-    def _auxiliary(self) -> list[tuple[str, nn.Module]]:
-        """(head name, its auxiliary head) where there is one."""
-        sides = ((name, getattr(head, "auxiliary", None)) for name, head in self.heads.items())
-        return [(name, side) for name, side in sides if side is not None]
-
-
-def _aside(name: str) -> str:
-    """The key of an auxiliary head's output."""
-    return f"{name}.auxiliary"
+        Args:
+            outputs: of :meth:`forward`, or those of some heads.
+            context: ``Context.of(images)``.
+        """
+        found = {name: self.head(name) for name in self.heads if name in outputs}
+        return {name: head.predict(outputs[name], context.reading(head, outputs)) for name, head in found.items()}

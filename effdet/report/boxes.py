@@ -40,6 +40,7 @@ from effdet.report.statistics import (
     detection_confusion,
     error_breakdown,
     match,
+    matches_of,
     mean_f1,
 )
 
@@ -71,7 +72,7 @@ class BoxReport:
     def __init__(self, evaluator: DetectionEvaluator) -> None:
         self.evaluator = evaluator
         self.boxes = BoxSet.of(evaluator.judged_truth, evaluator.results())
-        self.matches = match(self.boxes)
+        self.matches = match(self.boxes) if evaluator.pairs is None else matches_of(self.boxes, evaluator.pairs)
         self.curves = class_curves(self.matches)
         self.threshold = best_threshold(self.curves)
 

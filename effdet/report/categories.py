@@ -33,7 +33,7 @@ class CategoryReport:
 
     def __init__(self, evaluator: ClassificationEvaluator) -> None:
         self.names = [str(name) for name in evaluator.classes.data.names]
-        rows = evaluator.by_picture
+        rows = evaluator.rows
         self.indices = list(rows)
         self.labels = np.array([label for label, _ in rows.values()], np.int64)
         self.scores = np.array([scores for _, scores in rows.values()], np.float32)

@@ -166,7 +166,7 @@ class ArchitectureSearch:
         front = pareto_front(trials)
         write_text(self.folder / "pareto.md", self.table.markdown(front))
         plot_front(
-            trials, self.folder / "pareto.png", metric=self.metric, cost=f"cost, {self.unit}", target=self.target
+            trials, self.folder / "pareto.html", metric=self.metric, cost=f"cost, {self.unit}", target=self.target
         )
         rows = [{"name": self.space.decode(trial.choices).name, **vars(trial)} for trial in trials]
         facts = {"settings": self.settings(), "seed": self.trainings.seed, "target": self.target, "machine": machine()}

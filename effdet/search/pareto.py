@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import math
+from collections.abc import Iterable, Sequence
+from itertools import pairwise, zip_longest
 from pathlib import Path
 
+from effdet.html import Page, figure, line_chart, section
 from effdet.search.store import Trial
 
 
@@ -25,43 +28,37 @@ def best_trial(trials: Sequence[Trial]) -> Trial | None:
 
 
 def plot_front(trials: Sequence[Trial], path: Path, *, metric: str, cost: str, target: float) -> Path:
-    """Accuracy over cost, coloured by the order of trials, with the front and the target; a PNG.
+    """An HTML page: accuracy over cost with the front and the target, and accuracy in the order of the trials.
 
     Args:
+        trials: of a study, in any state.
+        path: of the page.
+        metric: name of the accuracy.
         cost: name and unit, for the axis.
+        target: cost that was asked for.
     """
-    from matplotlib.figure import Figure
-
     done = [trial for trial in trials if trial.state == "done" and trial.same_as is None]
-    front, best = pareto_front(trials), best_trial(trials)
-    figure = Figure(figsize=(6.4, 4.2), layout="constrained")
-    axes = figure.subplots()
-    if done:
-        dots = axes.scatter(
-            [trial.cost or 0.0 for trial in done],
-            [trial.accuracy or 0.0 for trial in done],
-            c=[trial.number for trial in done],
-            cmap="viridis",
-            s=26,
-            zorder=2,
-        )
-        figure.colorbar(dots, ax=axes, label="trial")
-        axes.step(
-            [trial.cost or 0.0 for trial in front],
-            [trial.accuracy or 0.0 for trial in front],
-            where="post",
-            color="tab:red",
-            linewidth=1.3,
-            label="Pareto front",
-            zorder=1,
-        )
-    if best is not None:
-        star = {"marker": "*", "s": 170, "facecolor": "none", "edgecolor": "tab:red", "linewidth": 1.3, "zorder": 3}
-        axes.scatter([best.cost or 0.0], [best.accuracy or 0.0], label="highest reward", **star)
-    axes.axvline(target, color="grey", linestyle="--", linewidth=1, label="target")
-    axes.set(xlabel=cost, ylabel=metric)
-    axes.grid(alpha=0.3)
-    axes.locator_params(nbins=5)  # costs have many digits
-    axes.legend(loc="best")
-    figure.savefig(path, dpi=120)
-    return path
+    points = {trial.number: (trial.cost or 0.0, trial.accuracy or 0.0) for trial in done}
+    heights = [accuracy for _, accuracy in points.values()]
+    series = {
+        "trial": dots(points.values()),
+        "Pareto front": _steps([points[trial.number] for trial in pareto_front(trials)]),
+        "highest reward": [] if (best := best_trial(trials)) is None else [points[best.number]],
+        "target": [(target, min(heights, default=0.0)), (target, max(heights, default=1.0))],
+    }
+    order = dots((float(number), accuracy) for number, (_, accuracy) in points.items())
+    page = Page("Architecture search", f"{len(done)} trained candidates")
+    page.add(section("Accuracy and cost", figure(line_chart(series, x_label=cost, y_label=metric))))
+    page.add(section("Trials", figure(line_chart({"trial": order}, x_label="trial", y_label=metric))))
+    return page.write(path)
+
+
+def dots(points: Iterable[tuple[float, float]]) -> list[tuple[float, float]]:
+    """`points` as a series of single points: a chart joins none of them."""
+    return [each for point in points for each in (point, (math.nan, math.nan))]
+
+
+def _steps(points: Sequence[tuple[float, float]]) -> list[tuple[float, float]]:
+    """A staircase that rises at each of `points`."""
+    corners = [(after[0], before[1]) for before, after in pairwise(points)]
+    return [each for step in zip_longest(points, corners) for each in step if each is not None]

@@ -4,22 +4,16 @@ from __future__ import annotations
 
 import csv
 import io
+import math
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from effdet.evaluation.results import write_json
 from effdet.files import write_text
+from effdet.html import Page, figure, line_chart, section, table
+from effdet.search.pareto import dots
 from effdet.search.scaling_study import Outcome
-
-COLOURS = {
-    "base": "#7a7a7a",
-    "grid": "#7a7a7a",
-    "compound": "#d1495b",
-    "depth": "#00798c",
-    "width": "#edae49",
-    "resolution": "#30638e",
-}
 
 
 def row(outcome: Outcome, metric: str) -> dict[str, Any]:
@@ -50,7 +44,7 @@ def row(outcome: Outcome, metric: str) -> dict[str, Any]:
 
 
 def write_study(folder: Path, name: str, outcomes: Sequence[Outcome], metric: str, facts: dict[str, Any]) -> list[Path]:
-    """Write ``NAME.json``, ``NAME.csv`` and ``NAME.png``; gives the paths.
+    """Write ``NAME.json``, ``NAME.csv`` and ``NAME.html``; gives the paths.
 
     Args:
         facts: of the whole study, put beside the rows.
@@ -60,36 +54,40 @@ def write_study(folder: Path, name: str, outcomes: Sequence[Outcome], metric: st
     text = io.StringIO()
     columns = [key for key in rows[0] if key not in ("scores", "failures")] if rows else []
     seeds = sorted({seed for outcome in outcomes for seed in outcome.scores})
-    table = csv.DictWriter(text, [*columns, *(f"seed{seed}" for seed in seeds)], extrasaction="ignore")
-    table.writeheader()
+    sheet = csv.DictWriter(text, [*columns, *(f"seed{seed}" for seed in seeds)], extrasaction="ignore")
+    sheet.writeheader()
     for values in rows:
-        table.writerow({**values, **{f"seed{seed}": values["scores"].get(str(seed)) for seed in seeds}})
+        sheet.writerow({**values, **{f"seed{seed}": values["scores"].get(str(seed)) for seed in seeds}})
     write_text(paths[1], text.getvalue())
     if any(outcome.scores for outcome in outcomes):
-        paths.append(plot(folder / f"{name}.png", outcomes, metric))
+        paths.append(plot(folder / f"{name}.html", outcomes, metric))
     return paths
 
 
 def plot(path: Path, outcomes: Sequence[Outcome], metric: str) -> Path:
-    """Each candidate's mean over its multiply-adds, with its spread, and each seed as a small dot."""
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=(7, 4.5), dpi=120, layout="constrained")
-    axes = figure.subplots()
+    """An HTML page: the metric of each seed over multiply-adds, a bar for mean ± spread, and the means as a table."""
+    series: dict[str, list[tuple[float, float]]] = {}
     for outcome in outcomes:
         if (mean := outcome.mean) is None:
             continue
-        candidate, macs = outcome.candidate, outcome.candidate.cost.gmacs * 1e3
-        colour = COLOURS.get(candidate.kind, "black")
-        axes.errorbar(macs, mean, yerr=outcome.spread or 0.0, fmt="o", color=colour, capsize=4, markersize=7)
-        axes.plot([macs] * len(outcome.scores), list(outcome.scores.values()), ".", color=colour, alpha=0.5)
-        label = candidate.kind if candidate.coefficients is None else candidate.name
-        axes.annotate(label, (macs, mean), xytext=(8, 4), textcoords="offset points", fontsize=9, color=colour)
-    axes.set_xlabel("10⁶ multiply-adds of a picture")
-    axes.set_ylabel(metric)
-    axes.margins(x=0.15, y=0.15)
-    axes.grid(alpha=0.3)
-    for side in ("top", "right"):
-        axes.spines[side].set_visible(False)
-    figure.savefig(path)
-    return path
+        macs, spread = outcome.candidate.cost.gmacs * 1e3, outcome.spread or 0.0
+        points = series.setdefault(outcome.candidate.kind, [])
+        points += dots((macs, score) for score in outcome.scores.values())
+        points += [(macs, mean - spread), (macs, mean + spread), (math.nan, math.nan)]
+    columns = ("name", "kind", "10⁶ multiply-adds", metric, "spread", "seeds")
+    rows = [
+        [
+            outcome.candidate.name,
+            outcome.candidate.kind,
+            f"{outcome.candidate.cost.gmacs * 1e3:,.1f}",
+            "–" if outcome.mean is None else f"{outcome.mean:.4f}",
+            "–" if outcome.spread is None else f"{outcome.spread:.4f}",
+            len(outcome.scores),
+        ]
+        for outcome in outcomes
+    ]
+    page = Page("Scaling study", f"{len(outcomes)} candidates")
+    chart = line_chart(series, x_label="10⁶ multiply-adds of an image", y_label=metric)
+    page.add(section("Metric and cost", figure(chart, "Dots: seeds. Bars: mean ± standard deviation.")))
+    page.add(section("Candidates", table(columns, rows)))
+    return page.write(path)

@@ -19,10 +19,11 @@ from effdet.inference import Prediction
 from effdet.serve.answer import answer
 from effdet.serve.batcher import Batcher
 from effdet.serve.intake import Asked, decode, read
-from effdet.serve.interface import PREDICT
+from effdet.serve.interface import predict_route
 from effdet.serve.measures import Measures
 from effdet.serve.refusal import Refusal
 from effdet.serve.settings import ServeSettings
+from effdet.tasks import kits_of
 
 _DECODERS = 2
 """Threads that decode pictures beside the model."""
@@ -94,9 +95,9 @@ def create_app(
         finally:
             waiting -= 1
 
-    @app.post("/predict", **PREDICT)
+    @app.post("/predict", **predict_route(kits_of(getattr(predict, "model", None)).values()))
     async def predict_picture(request: Request) -> Response:
-        """Boxes, class map and class of one picture."""
+        """What the model finds in one picture."""
         started = time.perf_counter()
         response = await _refusing(handled, request)
         measures.requests.labels(str(response.status_code)).inc()

@@ -1,6 +1,16 @@
 """Tasks: one kit a kind of head, with all that the layers above a model know of it."""
 
-from effdet.tasks.kit import FirstLoss, Kit
+from effdet.tasks.kit import FirstLoss, Kit, Target, class_name
 from effdet.tasks.registry import chief_metrics, head_reports, kit_for, kits_of, truth_predict_fn
 
-__all__ = ["FirstLoss", "Kit", "chief_metrics", "head_reports", "kit_for", "kits_of", "truth_predict_fn"]
+__all__ = [
+    "FirstLoss",
+    "Kit",
+    "Target",
+    "chief_metrics",
+    "class_name",
+    "head_reports",
+    "kit_for",
+    "kits_of",
+    "truth_predict_fn",
+]

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -11,16 +12,37 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from effdet.drawing.colours import class_colours, lifted
 from effdet.evaluation import ClassJoin, DetectionEvaluator, EvalBatch
 from effdet.report.boxes import BoxReport
-from effdet.tasks.kit import FirstLoss, Kit
+from effdet.tasks.kit import FirstLoss, Kit, Target, class_name, hex_colour
 from heads.detection import DetectionHead
+from heads.detection.boxes import decode
 from heads.detection.focal import focal_loss
+from heads.detection.head import DetectionOutput
 from heads.prior import PRIOR
-from heads.structures import Detections, Targets
+from heads.protocol import Context
+from heads.structures import ClassTable, Detections, Targets
 
 if TYPE_CHECKING:
     from effdet.data import Source
+    from effdet.inference import Prediction
+
+DETECTIONS = ("boxes", "scores", "labels", "counts")
+"""Outputs of a detection head whose NMS is in the graph: (B, N, 4) float32 xyxy in input pixels, (B, N) float32 falling and 0
+in padding, (B, N) int64 and -1 in padding, (B,) int64."""
+ANCHORS = ("class_logits", "boxes")
+"""Outputs of a detection head without: (B, A, K) float32, before the sigmoid, and (B, A, 4) float32 xyxy in input pixels."""
+
+
+@dataclass(frozen=True)
+class DecodedOutput:
+    """A detection head's output with its boxes decoded."""
+
+    class_logits: Tensor
+    """(B, A, K)."""
+    boxes: Tensor
+    """(B, A, 4) float32 xyxy, input pixels."""
 
 
 class DetectionKit(Kit):
@@ -28,6 +50,7 @@ class DetectionKit(Kit):
 
     label = "boxes"
     metric = "AP"
+    gives = ("boxes", "scores", "labels")
     postprocess_keys = ("score", "nms_iou", "max_detections")
 
     def evaluator(self, source: Source, classes: ClassJoin, *, backend: str = "pycocotools") -> DetectionEvaluator:
@@ -101,6 +124,128 @@ class DetectionKit(Kit):
         )
         entries = int(labelled.sum()) * own.shape[1] * len(rows)
         return float(found.detach()), _prior_sum(settings, entries, int((own >= 0).sum()))
+
+    def fields(self, predicted: Any, row: int) -> dict[str, Any]:
+        if not isinstance(predicted, Detections):
+            return {}
+        boxes, scores, labels = (values.cpu().numpy() for values in predicted.picture(row))
+        return {"boxes": boxes, "scores": scores.astype(np.float32), "labels": labels}
+
+    def to_dict(self, prediction: Prediction) -> dict[str, Any]:
+        columns = (prediction.names, prediction.labels.tolist(), prediction.scores.tolist(), prediction.boxes.tolist())
+        rows = zip(*columns, strict=True)
+        boxes = [{"name": name, "label": label, "score": score, "box": box} for name, label, score, box in rows]
+        for entry, track in zip(boxes, () if prediction.tracks is None else prediction.tracks.tolist(), strict=False):
+            entry["track"] = track
+        return {"boxes": boxes}
+
+    def response(self, prediction: Prediction, *, masks: bool) -> dict[str, Any]:
+        """Boxes with the colours of their classes."""
+        colours = [hex_colour(lifted(colour)) for colour in class_colours(prediction.classes[self.name].names)]
+        boxes = self.to_dict(prediction)["boxes"]
+        return {"boxes": [{**box, "colour": colours[box["label"]]} for box in boxes]}
+
+    def schema(self) -> dict[str, Any]:
+        corners = "x1, y1, x2, y2 in pixels of the picture, after its EXIF rotation."
+        box = {"type": "array", "items": {"type": "number"}, "minItems": 4, "maxItems": 4, "description": corners}
+        properties = {
+            "name": {"type": "string"},
+            "label": {"type": "integer", "description": "Index of the class, from 0."},
+            "score": {"type": "number"},
+            "box": box,
+            "colour": {"type": "string", "description": "#rrggbb of the class."},
+        }
+        items = {"type": "object", "properties": properties}
+        return {"boxes": {"type": "array", "items": items, "description": "Sorted by falling score."}}
+
+    def drawing(self, prediction: Prediction) -> dict[str, Any]:
+        return {
+            "boxes": prediction.boxes,
+            "labels": prediction.labels,
+            "scores": prediction.scores,
+            "names": prediction.classes[self.name].names,
+        }
+
+    def canvas_drawing(
+        self, predicted: Any, classes: ClassTable, size: tuple[int, int], *, score: float
+    ) -> dict[str, Any]:
+        if not isinstance(predicted, Detections):
+            return {}
+        labels = predicted.labels.masked_fill(predicted.scores < score, -1)
+        return {"boxes": predicted.boxes, "labels": labels, "scores": predicted.scores, "names": classes.names}
+
+    def explained(self, head: Any, output: Any, classes: ClassTable, *, most: int, score: float) -> list[Target] | None:
+        """The best boxes, each by the logit of its class at its anchor."""
+        if not isinstance(output, DetectionOutput):
+            return None
+        with torch.no_grad():
+            found: Detections = head.predict(output, Context(output.image_size))
+            decoded = decode(output.anchors, output.box_deltas.float())[0]  # (A, 4)
+        cells = [height * width for height, width in output.feature_sizes]
+        per_cell = len(decoded) // sum(cells)
+        ends = np.cumsum(np.array(cells) * per_cell)
+        targets = []
+        for box, sure, label in zip(*(values[:most] for values in found.picture(0)), strict=True):
+            if sure < score:
+                continue
+            own = output.class_logits[0, :, label].detach()
+            distance = (decoded - box).abs().sum(1)
+            # The anchor that found it: its decoded box is this one, and of equal boxes it is the surest.
+            anchor = int(torch.where(distance <= distance.min() + 1e-3, own.float(), -torch.inf).argmax())
+            targets.append(
+                Target(
+                    name=class_name(classes, int(label)),
+                    score=float(sure),
+                    number=_logit(self.name, anchor, int(label)),
+                    layer=head.in_levels[int(np.searchsorted(ends, anchor, side="right"))],
+                    method="hires",
+                    box=tuple(box.tolist()),
+                )
+            )
+        return targets
+
+    def graph_outputs(self, head: Any, *, nms: bool) -> tuple[str, ...] | None:
+        if not isinstance(head, DetectionHead):
+            return None
+        return DETECTIONS if nms else ANCHORS
+
+    def to_graph(self, output: Any, suppress: Callable[[Tensor, Tensor], tuple[Tensor, ...]] | None) -> list[Tensor]:
+        if not isinstance(output, DetectionOutput):
+            return super().to_graph(output, suppress)
+        logits, deltas = output.class_logits.float(), output.box_deltas.float()
+        boxes = decode_by_products(output.anchors, deltas)  # in float32 whatever the network computes in
+        return [logits, boxes] if suppress is None else list(suppress(logits, boxes))
+
+    def from_graph(self, tensors: Mapping[str, Tensor], *, nms: bool) -> Any:
+        names = DETECTIONS if nms else ANCHORS
+        if not set(names) <= set(tensors):
+            return super().from_graph(tensors, nms=nms)
+        parts = {name: tensors[name] for name in names}
+        return Detections(**parts) if nms else DecodedOutput(**parts)
+
+
+def detector(heads: Mapping[str, Any]) -> str | None:
+    """The name of the anchor-based detection head among `heads`; None where there is none."""
+    return next((name for name, head in heads.items() if isinstance(head, DetectionHead)), None)
+
+
+def decode_by_products(anchors: Tensor, deltas: Tensor) -> Tensor:
+    """:func:`heads.detection.boxes.decode`, (A, 4) and (B, A, 4) -> (B, A, 4) xyxy, as runtimes like it.
+
+    They take columns of four apart and put them together one number at a time, which lasts longer than all the arithmetic.
+    So ``ty tx th tw`` come to their places by a product with zeros and ones, which changes no finite number.
+    """
+    centres, sizes = (anchors[:, :2] + anchors[:, 2:]) / 2, anchors[:, 2:] - anchors[:, :2]
+    centres, sizes = torch.cat([centres, centres], 1), torch.cat([sizes, sizes], 1)  # x y x y, w h w h
+    nothing = [0.0, 0.0, 0.0, 0.0]
+    shift = deltas @ anchors.new_tensor([[0, 1, 0, 1], [1, 0, 1, 0], nothing, nothing])  # tx ty tx ty
+    growth = deltas @ anchors.new_tensor([nothing, nothing, [0, 1, 0, 1], [1, 0, 1, 0]])  # tw th tw th
+    halves = sizes * anchors.new_tensor([-0.5, -0.5, 0.5, 0.5])
+    return shift * sizes + centres + growth.exp() * halves
+
+
+def _logit(name: str, anchor: int, label: int) -> Callable[[Mapping[str, Any]], Tensor]:
+    return lambda outputs: outputs[name].class_logits[0, anchor, label]
 
 
 def _labels(output: Any, targets: Targets) -> tuple[Tensor | None, Tensor]:

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
+
+from torch import Tensor
 
 from effdet.evaluation import ClassJoin, EmbeddingEvaluator, same_classes
 from effdet.tasks.kit import Kit
+from heads.embedding import EmbeddingHead
 from heads.structures import ClassTable
 
 if TYPE_CHECKING:
@@ -18,6 +21,7 @@ class EmbeddingKit(Kit):
 
     label = "identity"
     metric = "recall@1"
+    gives = ("embedding",)
 
     def join(self, classes: ClassTable, source: Source) -> ClassJoin:
         """The identities of the data need not be the model's."""
@@ -25,3 +29,9 @@ class EmbeddingKit(Kit):
 
     def evaluator(self, source: Source, classes: ClassJoin, *, backend: str = "pycocotools") -> EmbeddingEvaluator:
         return EmbeddingEvaluator()
+
+    def fields(self, predicted: Tensor, row: int) -> dict[str, Any]:
+        return {"embedding": predicted[row].float().cpu().numpy()}
+
+    def graph_outputs(self, head: Any, *, nms: bool) -> tuple[str, ...] | None:
+        return (self.name,) if isinstance(head, EmbeddingHead) else None

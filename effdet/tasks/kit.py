@@ -5,15 +5,20 @@ Every ability is optional. What a kit leaves out is missing from the report, the
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, fields, is_dataclass
 from typing import TYPE_CHECKING, Any
+
+from PIL import Image
+from torch import Tensor
 
 from effdet.evaluation import ClassJoin, EvalBatch, Evaluator, join
 from effdet.model.spec import HeadSpec
-from heads.structures import ClassTable, Targets
+from heads.structures import ClassTable, Targets, UserError
 
 if TYPE_CHECKING:
     from effdet.data import Source
+    from effdet.inference import Prediction
     from effdet.report import HeadReport
 
 
@@ -28,6 +33,24 @@ class FirstLoss:
     """For the error: "… is 3.1 where `meaning` 2.4"."""
     causes: str
     """What may be wrong, and what to do."""
+
+
+@dataclass(frozen=True)
+class Target:
+    """One thing that a head says of one image, to be explained."""
+
+    name: str
+    """Of its class."""
+    score: float
+    """How sure the model is, 0…1."""
+    number: Callable[[Mapping[str, Any]], Tensor]
+    """Raw outputs of all heads -> the scalar whose gradient explains it."""
+    layer: str = "C5"
+    """Where to look by default."""
+    method: str = "grad"
+    """``grad`` or ``hires``, by default."""
+    box: tuple[float, float, float, float] | None = None
+    """xyxy in input pixels."""
 
 
 class Kit:
@@ -46,6 +69,8 @@ class Kit:
     """The metric that chooses the best checkpoint where ``monitor`` is null; larger is better."""
     postprocess_keys: tuple[str, ...] = ()
     """Top-level keys of the configuration that go into the head's option ``postprocess``."""
+    gives: tuple[str, ...] = ()
+    """Fields of `effdet.inference.Prediction` that :meth:`fields` fills."""
 
     def __init__(self, name: str) -> None:
         self.name = name
@@ -97,3 +122,121 @@ class Kit:
             rows: the new classes, numbers in 0…K-1.
         """
         return None
+
+    def fields(self, predicted: Any, row: int) -> dict[str, Any]:
+        """What a `Prediction` says of image `row`.
+
+        Args:
+            predicted: of a batch, in original pixels; what the head's ``predict`` gave.
+
+        Returns:
+            Fields of `Prediction` by name, and entries of its ``extra`` by any other name.
+        """
+        return {}
+
+    def to_dict(self, prediction: Prediction) -> dict[str, Any]:
+        """The head's entries of ``Prediction.to_dict()``, in what JSON can hold."""
+        return {}
+
+    def response(self, prediction: Prediction, *, masks: bool) -> dict[str, Any]:
+        """Entries of the server's response, where they say more than :meth:`to_dict`.
+
+        Args:
+            masks: segmentation maps are asked for.
+        """
+        return {}
+
+    def schema(self) -> dict[str, Any]:
+        """JSON schema of the head's entries of the server's response, by name."""
+        return {}
+
+    def drawing(self, prediction: Prediction) -> dict[str, Any]:
+        """Arguments of `effdet.drawing.draw` that show what was found."""
+        return {}
+
+    def paint(self, image: Image.Image, prediction: Prediction) -> Image.Image:
+        """Draws on the finished image what `effdet.drawing.draw` cannot."""
+        return image
+
+    def canvas_drawing(
+        self, predicted: Any, classes: ClassTable, size: tuple[int, int], *, score: float
+    ) -> dict[str, Any]:
+        """Arguments of `effdet.drawing.draw_batch` that show predictions in input pixels; or ``captions`` of the images.
+
+        Args:
+            predicted: what the head's ``predict`` gave.
+            size: (height, width) of the canvas.
+            score: detections below are not shown.
+        """
+        return {}
+
+    def explained(self, head: Any, output: Any, classes: ClassTable, *, most: int, score: float) -> list[Target] | None:
+        """What the head says of the first image; None where there is no way to explain it.
+
+        Args:
+            output: raw, of the head.
+            most: things at most.
+            score: boxes below are left out.
+        """
+        return None
+
+    def graph_outputs(self, head: Any, *, nms: bool) -> tuple[str, ...] | None:
+        """Names of the tensors of :meth:`to_graph`; None: as many as the raw output holds, see :func:`raw_tensors`."""
+        return None
+
+    def to_graph(self, output: Any, suppress: Callable[[Tensor, Tensor], tuple[Tensor, ...]] | None) -> list[Tensor]:
+        """The tensors that an exported graph gives for `output`, the head's raw one.
+
+        Args:
+            suppress: (logits, decoded boxes) -> what a graph with its NMS inside gives.
+        """
+        values = raw_tensors(self.name, output).values()
+        return [value.float() if value.is_floating_point() else value for value in values]
+
+    def from_graph(self, tensors: Mapping[str, Tensor], *, nms: bool) -> Any:
+        """The head's raw output from all `tensors` of an exported graph. Dataclasses come back as dictionaries."""
+        return _nested(_below(tensors, self.name), self.name)
+
+
+def raw_tensors(name: str, output: Any) -> dict[str, Tensor]:
+    """The tensors inside `output` (a tensor, or mappings, sequences and dataclasses of them), as ``name.key``.
+
+    Raises:
+        UserError: it holds anything else.
+    """
+    if isinstance(output, Tensor):
+        return {name: output}
+    if isinstance(output, Mapping):
+        parts = dict(output)
+    elif isinstance(output, tuple | list):
+        parts = dict(enumerate(output))
+    elif is_dataclass(output):
+        parts = {field.name: getattr(output, field.name) for field in fields(output)}
+    else:
+        kind = type(output).__name__
+        raise UserError(f"head.{name}: a {kind} in its output has no place in an exported file; return tensors")
+    return {key: value for part, inner in parts.items() for key, value in raw_tensors(f"{name}.{part}", inner).items()}
+
+
+def _nested(tensors: Mapping[str, Tensor], name: str) -> Any:
+    """The inverse of :func:`raw_tensors`."""
+    if name in tensors:
+        return tensors[name]
+    keys = dict.fromkeys(key[len(name) + 1 :].partition(".")[0] for key in tensors)
+    parts = {key: _nested(_below(tensors, f"{name}.{key}"), f"{name}.{key}") for key in keys}
+    return tuple(parts.values()) if list(parts) == [str(index) for index in range(len(parts))] else parts
+
+
+def _below(tensors: Mapping[str, Tensor], name: str) -> dict[str, Tensor]:
+    return {key: value for key, value in tensors.items() if f"{key}.".startswith(f"{name}.")}
+
+
+def class_name(classes: ClassTable | None, label: int) -> str:
+    """The name of class `label`; its number where it has none."""
+    name = classes.names[label] if classes is not None and label < len(classes) else None
+    return str(label) if name is None else name
+
+
+def hex_colour(colour: tuple[int, int, int]) -> str:
+    """``#rrggbb``."""
+    return "#{:02x}{:02x}{:02x}".format(*colour)

@@ -20,6 +20,7 @@ from torch import Tensor, nn
 
 from effdet.training.errors import out_of_memory
 from effdet.training.loader import LoaderFactory
+from heads.protocol import Context
 from heads.ranks import alone
 from heads.structures import Batch, Targets, UserError
 
@@ -95,8 +96,9 @@ def _on_cuda(model: nn.Module, sample: Batch, device: torch.device, states: int)
 
 
 def _loss(model: nn.Module, batch: Batch) -> Tensor:
-    outputs = model(model.preprocess.normalise(batch.images))  # type: ignore[operator,union-attr]
-    return torch.stack(list(model.loss(outputs, batch.targets).values())).sum()  # type: ignore[operator]
+    images = model.preprocess.normalise(batch.images)  # type: ignore[operator,union-attr]
+    terms = model.loss(model(images), batch.targets, Context.of(images))  # type: ignore[operator]
+    return torch.stack(list(terms.values())).sum()
 
 
 def _tiled(sample: Batch, size: int) -> Batch:

@@ -16,8 +16,10 @@ from typing import Any
 
 from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.pytorch import Callback, Trainer
+from lightning.pytorch.loggers import Logger
 from torch import nn
 
+from effdet.plugins import accepts, check, instantiate, is_target
 from effdet.training.callbacks.at_start import StartEvaluation
 from effdet.training.callbacks.early_stopping import EarlyStopping
 from effdet.training.callbacks.interrupts import Interrupts
@@ -37,6 +39,7 @@ from effdet.training.module import Evaluate, VisionModule
 from effdet.training.monitor import monitor_name, monitored
 from effdet.training.position import Position
 from effdet.training.resume import FACTS, check_same, open_resume, run_facts
+from effdet.training.schedules import check_own_schedule
 from effdet.training.settings import FitSettings, as_plain
 from effdet.training.sheets import draw_training_batch
 from effdet.training.trainer_arguments import for_lightning, refused
@@ -127,6 +130,7 @@ def fit(
     interrupts.advice = f"to go on, give the same words with run_dir={run_dir} resume=auto"
     progress = ProgressDisplay() if settings.progress and arguments.get("enable_progress_bar") is not False else None
     loggers = [] if arguments.get("logger") is False else make_loggers(settings.loggers, run_dir)
+    loggers += _objects(arguments, "logger", Logger, save_dir=str(run_dir))
     deciding = monitored(settings.monitor, model) if evaluate is not None else ()
     monitor = monitor_name(deciding) if deciding else None
     saver = CheckpointSaver(
@@ -151,7 +155,7 @@ def fit(
         LastEvaluation(),
         EvaluateBetweenSteps(),
         *callbacks,
-        *_listed(arguments.get("callbacks")),
+        *_objects(arguments, "callbacks", Callback),
         saver if arguments.get("enable_checkpointing") is not False and not arguments.get("fast_dev_run") else None,
     ]
     with _quiet_lightning(), interrupts:
@@ -243,6 +247,33 @@ def check_trainer(settings: FitSettings) -> None:
     """
     with _quiet_lightning():
         _trainer(dict(settings.trainer), logger=False, plugins=_listed(settings.trainer.get("plugins")))
+    _check_targets(settings)
+
+
+def _check_targets(settings: FitSettings) -> None:
+    """Imports what the user named by ``_target_``, and compares it with the arguments given."""
+    optimizer = settings.optimizer
+    if optimizer.target is not None:
+        check(optimizer.target, "params", **({"lr": optimizer.lr} if accepts(optimizer.target, "lr") else {}))
+    if isinstance(optimizer.schedule, Mapping):
+        check_own_schedule(optimizer.schedule)
+    for part in (*_listed(settings.trainer.get("callbacks")), *_listed(settings.trainer.get("logger"))):
+        if is_target(part):
+            check(part, **({"save_dir": ""} if accepts(part, "save_dir") else {}))
+
+
+def _objects(arguments: Mapping[str, Any], name: str, kind: type, **defaults: Any) -> list[Any]:
+    """Lightning's objects that the trainer's argument `name` gives or names by ``_target_``, with `defaults` where they fit."""
+    found = []
+    for part in _listed(arguments.get(name)):
+        if isinstance(part, bool):
+            continue
+        if is_target(part):
+            part = instantiate(part, **{key: value for key, value in defaults.items() if accepts(part, key)})
+        if not isinstance(part, kind):
+            raise UserError(f"trainer.{name}: {type(part).__name__} is not one of Lightning's {kind.__name__}s")
+        found.append(part)
+    return found
 
 
 def _trainer(arguments: Mapping[str, Any], **ours: Any) -> Trainer:

@@ -46,6 +46,8 @@ class KeptStep:
     freeze: tuple[str, ...]
     dropout: dict[str, float]
     """Probability of each dropout layer in this step, by module name; empty in older files."""
+    progress: float
+    """Share of the run's steps that were done, as heads see it; 0 in older files, whose heads did not."""
     spec: dict[str, Any]
     """The model's description."""
     weights: dict[str, Tensor]
@@ -88,6 +90,7 @@ def read_kept_step(path: str | Path) -> KeptStep:
             channels_last=bool(values["channels_last"]),
             freeze=tuple(map(str, values["freeze"])),
             dropout={str(name): float(p) for name, p in dict(values.get("dropout", {})).items()},
+            progress=float(values.get("progress", 0.0)),
             spec=dict(json.loads(values["spec"])),
             weights=dict(values["raw_state_dict"]),
             loss=float(values["loss"]),

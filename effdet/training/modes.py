@@ -99,7 +99,7 @@ class _Reader:
         output = self.model(images)[self.head]
         parts = [output.class_logits[..., self.rows]] if self.rows else []
         sizes = [height * width for height, width in output.feature_sizes]
-        found: dict[str, list[Tensor]] = {level: [] for level in self.model.heads[self.head].levels}
+        found: dict[str, list[Tensor]] = {level: [] for level in self.model.heads[self.head].in_levels}
         for part in (*parts, output.box_deltas):  # (B, A, n)
             cells = part.unflatten(1, (sum(sizes), -1)).flatten(2)  # (B, cells, anchors a cell * n)
             for level, values in zip(found, cells.split(sizes, dim=1), strict=True):

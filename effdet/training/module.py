@@ -22,10 +22,11 @@ from effdet.training.norms import set_norm_momentum
 from effdet.training.optimizers import STATES, build_optimizer
 from effdet.training.position import Position, loop_state
 from effdet.training.resume import FACTS
-from effdet.training.schedules import multiplier
+from effdet.training.schedules import multiplier, own_schedule
 from effdet.training.seeding import seed_step
 from effdet.training.settings import FitSettings
 from effdet.training.window import counted_step
+from heads.protocol import Context
 from heads.ranks import Window
 from heads.structures import Batch, UserError
 
@@ -39,7 +40,8 @@ class VisionModule(LightningModule):
     """Trains a model.
 
     Args:
-        model: a `VisionModel`: ``model(images)``, ``.loss(outputs, targets)``, ``.preprocess.normalise(uint8 images)``.
+        model: a `VisionModel`: ``model(images, progress)``, ``.loss(outputs, targets, context)``,
+            ``.preprocess.normalise(uint8 images)``.
         settings: how.
         train_batches: builds the training loader of one process.
         evaluate: what validation runs; None for no validation.
@@ -94,7 +96,7 @@ class VisionModule(LightningModule):
         """Here, since the processes know each other from here on: all take what fits the fullest device."""
         if self.batch_size > 0:
             return
-        states = 1 + self.settings.ema.enabled + STATES[self.settings.optimizer.name]
+        states = 1 + self.settings.ema.enabled + STATES.get(self.settings.optimizer.name, 2)
         device: torch.device = self.trainer.strategy.root_device
         size = largest_batch(
             self.model, self._train_batches, device=device, precision=self.settings.precision, states=states
@@ -110,19 +112,27 @@ class VisionModule(LightningModule):
         self.freezing.hold()
         return self
 
-    def forward(self, images: Tensor) -> Any:
-        """Raw outputs for (B, 3, H, W) uint8 RGB images."""
+    def forward(self, images: Tensor) -> tuple[Any, Context]:
+        """Raw outputs for (B, 3, H, W) uint8 RGB images, and the context of their loss."""
         if self.settings.channels_last:
             images = images.contiguous(memory_format=torch.channels_last)  # while they are bytes: a quarter of the work
-        return self.model(self.model.preprocess.normalise(images))  # type: ignore[operator,union-attr]
+        images = self.model.preprocess.normalise(images)  # type: ignore[operator,union-attr]
+        progress = torch.full((), self.progress, device=images.device)  # filled there: no wait for the host
+        return self.model(images, progress), Context.of(images, progress)
+
+    @property
+    def progress(self) -> float:
+        """Share of the optimiser steps that are done, 0 to 1; 0 throughout where nothing but time ends the run."""
+        steps = self.total_steps
+        return min(self.trainer.global_step / steps, 1.0) if steps else 0.0
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
-        outputs = self(batch.images)
+        outputs, context = self(batch.images)
         accumulate = self.trainer.accumulate_grad_batches
         if accumulate > 1:
-            terms = self._accumulated(outputs, batch, batch_idx)
+            terms = self._accumulated(outputs, context, batch, batch_idx)
         else:
-            terms = self.model.loss(outputs, batch.targets)  # type: ignore[operator]
+            terms = self.model.loss(outputs, batch.targets, context)  # type: ignore[operator]
             self._step_begin, self._step_batches = batch_idx, 1
         loss = torch.stack(list(terms.values())).sum()
         self.meter.add(terms, loss)
@@ -131,21 +141,21 @@ class VisionModule(LightningModule):
         # Lightning divides by the batches of a full step; an epoch's last one may have fewer.
         return loss if self._step_batches == accumulate else loss * (accumulate / self._step_batches)
 
-    def _accumulated(self, outputs: Any, batch: Batch, batch_idx: int) -> dict[str, Tensor]:
+    def _accumulated(self, outputs: Any, context: Context, batch: Batch, batch_idx: int) -> dict[str, Tensor]:
         """The loss terms of a micro-batch, divided by what its whole optimiser step counts (:mod:`effdet.training.window`)."""
         if (batches := self.loader().window(batch_idx)) is not None:
             self._step_begin, self._step_batches = batch_idx, len(batches)
             first = self.trainer.fit_loop.total_batch_idx
             targets = [batch.targets, *(each.targets.to(self.device, non_blocking=True) for each in batches[1:])]
 
-            def outputs_of(index: int) -> Any:
+            def outputs_of(index: int) -> tuple[Any, Context]:
                 seed_step(self.settings.seed, first + index, self.global_rank, self.device)
                 return self(batches[index].images.to(self.device, non_blocking=True))
 
-            self._window = counted_step(self.model, outputs, targets, outputs_of)
+            self._window = counted_step(self.model, (outputs, context), targets, outputs_of)
         index = batch_idx - self._step_begin
         with self._window.training(index) if self._window is not None else nullcontext():
-            return self.model.loss(outputs, batch.targets)  # type: ignore[operator]
+            return self.model.loss(outputs, batch.targets, context)  # type: ignore[operator]
 
     def on_train_start(self) -> None:
         """The rate of the next step by this run's schedule: a checkpoint brings that of the run as it was planned before."""
@@ -212,12 +222,14 @@ class VisionModule(LightningModule):
         # fp16's scaler unscales before clipping, which a fused optimiser would do too late.
         fused = self.device.type in ("cpu", "cuda") and not self.is_scaled
         optimizer = build_optimizer(self.model, self.settings.optimizer, step_pictures=self.step_pictures, fused=fused)
-        share = multiplier(self.settings.optimizer, steps=self.total_steps, steps_per_epoch=self.steps_per_epoch)
-        return {
-            "optimizer": optimizer,
+        schedule = self.settings.optimizer.schedule
+        if isinstance(schedule, Mapping):
+            scheduler = own_schedule(schedule, optimizer, steps=self.total_steps)
+        else:
+            share = multiplier(self.settings.optimizer, steps=self.total_steps, steps_per_epoch=self.steps_per_epoch)
             # A bare function: LambdaLR saves the state of callables, and a resume would bring back an old one's.
-            "lr_scheduler": {"scheduler": LambdaLR(optimizer, share), "interval": "step"},
-        }
+            scheduler = LambdaLR(optimizer, share)
+        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": scheduler, "interval": "step"}}
 
     @property
     def is_scaled(self) -> bool:

@@ -9,11 +9,12 @@ import torch
 from torch import nn
 from torch.optim import Optimizer
 
+from effdet.plugins import TARGET, accepts, instantiate
 from effdet.training.settings import OptimizerSettings
 from heads.structures import UserError
 
 STATES = {"sgd": 1, "adamw": 2, "rmsprop": 2}
-"""Tensors that an optimiser keeps for each weight."""
+"""Tensors that an optimiser keeps for each weight; 2 is assumed of others."""
 
 
 def peak_lr(settings: OptimizerSettings, step_pictures: int) -> float:
@@ -75,6 +76,12 @@ def build_optimizer(
     """
     lr = peak_lr(settings, step_pictures)
     groups = parameter_groups(model, settings, lr)
+    if settings.target is not None:
+        given = {"lr": lr} if accepts(settings.target, "lr") else {}  # the groups have theirs, but some ask for one
+        found = instantiate(settings.target, groups, **given)
+        if not isinstance(found, Optimizer):
+            raise UserError(f"optimizer.{TARGET}={settings.target[TARGET]}: gives no torch.optim.Optimizer")
+        return found
     if settings.name == "sgd":
         sgd = torch.optim.SGD(groups, lr, momentum=settings.momentum, nesterov=settings.nesterov, **_how(fused))
         if fused and settings.momentum:

@@ -23,6 +23,7 @@ from effdet.training.freezing import freeze
 from effdet.training.modes import LEAST, Agreement, agreement
 from effdet.training.randomness import without_dropout
 from effdet.training.starting import Detected, Start
+from heads.protocol import Context
 from heads.structures import Batch, Targets, UserError
 
 PERFECT = 0.999
@@ -111,8 +112,7 @@ def preflight(
         if score < PERFECT:
             raise PreflightError(
                 f"the val annotations, fed back as perfect predictions, score {name} {score:.3f} instead of 1: boxes, ids "
-                f"or sizes are inconsistent, or a picture holds over 100 boxes of a class; preflight=false trains all the "
-                f"same"
+                f"or sizes are inconsistent; effdet doctor on this data says where; preflight=false trains all the same"
             )
     home = next(model.parameters()).device
     found = None if detected is None else detected()
@@ -132,10 +132,10 @@ def preflight(
         moved = batch.to(device)
         modes = _check_modes(model, moved, start, held)
         _train_mode(model, held)
-        outputs = _outputs(model, moved)
-        terms: dict[str, Tensor] = model.loss(outputs, moved.targets)  # type: ignore[operator]
+        outputs, context = _outputs(model, moved)
+        terms: dict[str, Tensor] = model.loss(outputs, moved.targets, context)  # type: ignore[operator]
         _check_finite(model, terms)
-        expected, first = _check_first(model, outputs, moved.targets, start)
+        expected, first = _check_first(model, outputs, moved.targets, context, start)
         new = _check_new(model, outputs, moved.targets, start)
         before = torch.stack(list(terms.values())).sum()
         before.backward()
@@ -155,12 +155,16 @@ def _normalised(model: Any, batch: Batch) -> Tensor:
     return model.preprocess.normalise(batch.images.contiguous(memory_format=torch.channels_last))
 
 
-def _outputs(model: Any, batch: Batch) -> dict[str, Any]:
-    return model(_normalised(model, batch))
+def _outputs(model: Any, batch: Batch) -> tuple[dict[str, Any], Context]:
+    """As in the first training step, when nothing is done yet."""
+    images = _normalised(model, batch)
+    progress = torch.zeros((), device=images.device)
+    return model(images, progress), Context.of(images, progress)
 
 
 def _loss(model: Any, batch: Batch) -> dict[str, Tensor]:
-    return model.loss(_outputs(model, batch), batch.targets)
+    outputs, context = _outputs(model, batch)
+    return model.loss(outputs, batch.targets, context)
 
 
 def _check_modes(model: Any, batch: Batch, start: Start, held: Sequence[nn.Module]) -> Agreement | None:
@@ -190,7 +194,7 @@ def _check_finite(model: nn.Module, terms: dict[str, Tensor]) -> None:
 
 @torch.no_grad()
 def _check_first(
-    model: Any, outputs: dict[str, Any], targets: Targets, start: Start
+    model: Any, outputs: dict[str, Any], targets: Targets, context: Context, start: Start
 ) -> tuple[dict[str, float], dict[str, float]]:
     """The loss of each fresh head, before it is weighed against others', held against its prior's prediction."""
     expected, losses = {}, {}
@@ -199,7 +203,7 @@ def _check_first(
         first = kit.first_loss(head, outputs[name], targets) if start.is_fresh(name) else None
         if first is None:
             continue
-        found = float(head.loss(outputs[name], targets)[first.term])
+        found = float(head.loss(outputs[name], targets, context.reading(head, outputs))[first.term])
         if not first.value / FACTOR <= found <= first.value * FACTOR:
             raise PreflightError(
                 f"the first loss {name}/{first.term} is {found:.3f} where {first.meaning} {first.value:.3f}: "

@@ -22,6 +22,7 @@ from effdet.training.kept_step import KeptStep
 from effdet.training.randomness import set_dropout_rates
 from effdet.training.window import counted_step
 from effdet.weights.bounds import build_described
+from heads.protocol import Context
 from heads.ranks import Window
 
 AUTOCAST = {"bf16-mixed": torch.bfloat16, "16-mixed": torch.float16}
@@ -132,20 +133,22 @@ def _terms(model: VisionModel, kept: KeptStep, device: torch.device, precision: 
     kind = AUTOCAST.get(precision)
     batches = [item.batch.to(device) for item in kept.batches]
 
-    def outputs_of(index: int) -> Any:
+    def outputs_of(index: int) -> tuple[Any, Context]:
         torch.manual_seed(kept.batches[index].seed)
         images = batches[index].images
         images = images.contiguous(memory_format=torch.channels_last) if kept.channels_last else images
-        return model(model.preprocess.normalise(images))
+        images = model.preprocess.normalise(images)
+        progress = torch.full((), kept.progress, device=images.device)
+        return model(images, progress), Context.of(images, progress)
 
     window: Window | None = None
     for index, batch in enumerate(batches):
         with nullcontext() if kind is None else torch.autocast(device.type, kind, cache_enabled=False):
-            outputs = outputs_of(index)
+            outputs, context = outputs_of(index)
             if index == 0 and len(batches) > 1:
-                window = counted_step(model, outputs, [each.targets for each in batches], outputs_of)
+                window = counted_step(model, (outputs, context), [each.targets for each in batches], outputs_of)
             with nullcontext() if window is None else window.training(index):
-                found = model.loss(outputs, batch.targets)
+                found = model.loss(outputs, batch.targets, context)
         yield found
 
 

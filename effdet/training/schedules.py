@@ -7,8 +7,13 @@ EfficientDet (arXiv 1911.09070, section 5.1) warms up over the first epoch and t
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from typing import Any
 
+from torch.optim import Optimizer
+from torch.optim.lr_scheduler import LRScheduler, ReduceLROnPlateau
+
+from effdet.plugins import TARGET, accepts, check, instantiate, locate
 from effdet.training.settings import OptimizerSettings
 from heads.structures import UserError
 
@@ -43,6 +48,31 @@ def multiplier(settings: OptimizerSettings, *, steps: int | None, steps_per_epoc
         return after_warmup(step)
 
     return share
+
+
+def check_own_schedule(config: Mapping[str, Any]) -> None:
+    """Refuse, before any work, a ``_target_`` that :func:`own_schedule` could not build."""
+    check(config, "optimizer", **_length(config, 1))
+    if locate(config[TARGET]) is ReduceLROnPlateau:
+        raise UserError(
+            f"optimizer.schedule.{TARGET}={config[TARGET]}: waits for a metric, and schedules step after each optimiser step; "
+            "use early_stopping.patience, or a callback of your own"
+        )
+
+
+def own_schedule(config: Mapping[str, Any], optimizer: Optimizer, *, steps: int | None) -> LRScheduler:
+    """The schedule of the user's that `config` names, which steps after each optimiser step.
+
+    A target with an argument ``total_steps`` that `config` leaves open is given `steps`, those of the whole run.
+    """
+    found = instantiate(config, optimizer, **_length(config, steps))
+    if not isinstance(found, LRScheduler):
+        raise UserError(f"optimizer.schedule.{TARGET}={config[TARGET]}: gives no torch.optim.lr_scheduler.LRScheduler")
+    return found
+
+
+def _length(config: Mapping[str, Any], steps: int | None) -> dict[str, int | None]:
+    return {"total_steps": steps} if accepts(config, "total_steps") else {}
 
 
 def warmup_steps(settings: OptimizerSettings, *, steps: int | None, steps_per_epoch: int) -> int:

@@ -9,6 +9,7 @@ from typing import Any, Self
 
 from backbones.fields import build
 from effdet.durations import seconds_of
+from effdet.plugins import TARGET, is_target
 from effdet.training.trainer_arguments import problems
 from heads.structures import UserError
 
@@ -38,7 +39,8 @@ class OptimizerSettings:
     """The backbone learns this many times as fast as the rest."""
     layer_decay: float = 1.0
     """Each block of the backbone learns so many times as fast as the one behind it; 1: all alike."""
-    schedule: str = "cosine"
+    schedule: str | Mapping[str, Any] = "cosine"
+    """One of :data:`SCHEDULES`, or a ``_target_`` that takes the optimiser and steps after each of its steps."""
     warmup_epochs: float = 1.0
     warmup_steps: int | None = None
     """Overrides `warmup_epochs`."""
@@ -49,12 +51,18 @@ class OptimizerSettings:
     milestones: tuple[float, ...] = (0.667, 0.833)
     """step: shares of the run after which the rate falls by `gamma`."""
     gamma: float = 0.1
+    target: Mapping[str, Any] | None = None
+    """``_target_`` of another optimiser with arguments of its own; it is given the groups with their rates and decays."""
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "betas", tuple(self.betas))
         object.__setattr__(self, "milestones", tuple(self.milestones))
-        _one_of("optimizer.name", self.name, OPTIMIZERS)
-        _one_of("optimizer.schedule", self.schedule, SCHEDULES)
+        if self.target is None:
+            _one_of("optimizer.name", self.name, OPTIMIZERS)
+        if isinstance(self.schedule, str):
+            _one_of("optimizer.schedule", self.schedule, SCHEDULES)
+        elif not is_target(self.schedule):
+            raise UserError(f"optimizer.schedule={dict(self.schedule)}: a schedule of your own needs a {TARGET}")
         if self.lr <= 0:
             raise UserError(f"optimizer.lr={self.lr} must be above 0")
         if not 0 < self.layer_decay <= 1:
@@ -199,7 +207,6 @@ class FitSettings:
         `ema` may be a mapping, true, false or a decay; `logger` a word, a list of words or null.
         """
         parts = {
-            "optimizer": OptimizerSettings,
             "checkpoint": CheckpointSettings,
             "early_stopping": EarlyStoppingSettings,
             "nonfinite": NonFiniteSettings,
@@ -207,11 +214,21 @@ class FitSettings:
         values: dict[str, Any] = {"run_dir": run_dir, "ema": _ema(config.get("ema", True))}
         for name, kind in parts.items():
             values[name] = build(kind, config.get(name) or {}, what=name, error=UserError)
+        values["optimizer"] = _optimizer(config.get("optimizer") or {})
         plain = {item.name for item in fields(cls)} - values.keys() - {"loggers"}
         values |= {name: config[name] for name in plain if config.get(name) is not None}
         logger = config.get("logger", config.get("loggers", "tensorboard"))
         values["loggers"] = () if logger in (None, False) else logger
         return cls(**values)
+
+
+def _optimizer(values: Mapping[str, Any]) -> OptimizerSettings:
+    """Beside a ``_target_``, what doesn't concern rates, decay and schedule is the target's."""
+    if TARGET not in values:
+        return build(OptimizerSettings, values, what="optimizer", error=UserError)
+    ours = {item.name for item in fields(OptimizerSettings)} - {"momentum", "nesterov", "betas", "target"}
+    target = {key: value for key, value in values.items() if key not in ours}
+    return OptimizerSettings(**{key: value for key, value in values.items() if key in ours}, target=target)
 
 
 def _ema(value: Any) -> EmaSettings:
@@ -228,5 +245,6 @@ def _one_of(name: str, value: str, allowed: tuple[str, ...]) -> None:
 
 
 def as_plain(settings: Any) -> dict[str, Any]:
-    """A settings dataclass as plain values that a checkpoint can hold."""
-    return {key: list(value) if isinstance(value, tuple) else value for key, value in asdict(settings).items()}
+    """A settings dataclass as plain values that a checkpoint can hold; no `target`, as in older ones, where there is none."""
+    values = {key: list(value) if isinstance(value, tuple) else value for key, value in asdict(settings).items()}
+    return {key: value for key, value in values.items() if key != "target" or value is not None}

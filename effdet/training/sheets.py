@@ -10,7 +10,10 @@ import torch
 from torch import nn
 
 from effdet.files import replacing
-from heads.structures import Batch, Detections
+from effdet.tasks import kits_of
+from effdet.tasks.classification import class_captions
+from heads.protocol import Context
+from heads.structures import Batch, ClassTable
 
 MOST = 16
 
@@ -19,17 +22,17 @@ def draw_training_batch(batch: Batch, model: nn.Module, path: Path) -> Path:
     """An augmented batch with its boxes, class maps or classes."""
     from effdet.drawing import draw_batch
 
-    targets, tables = batch.targets, dict(getattr(model, "classes", {}))
+    targets = batch.targets
     boxes = targets.boxes is not None and targets.boxes.shape[1] > 0
     if targets.category is not None and not boxes and targets.semantic is None:
-        return _captioned(batch, model, path)
+        return _taught(batch, model, path)
     sheet = draw_batch(
         batch.images[:MOST],
         boxes=targets.boxes,
         labels=targets.labels,
-        names=tables["detection"].names if "detection" in tables else None,
+        names=None if (table := _table(model, "boxes")) is None else table.names,
         semantic=targets.semantic,
-        semantic_names=tables["semantic"].names if "semantic" in tables else None,
+        semantic_names=None if (table := _table(model, "maps")) is None else table.names,
         most=MOST,
     )
     return _save(sheet, path)
@@ -57,50 +60,37 @@ class PredictionSheet:
         canvases = [np.asarray(self.dataset[index].image) for index in self.indices]
         canvases = [image if image.shape[0] == 3 else image.transpose(2, 0, 1) for image in canvases]
         images = torch.from_numpy(np.stack(canvases))
-        outputs = model(model.preprocess.normalise(images.to(device)))  # type: ignore[operator,union-attr]
-        found: dict[str, Any] = model.predict(outputs)  # type: ignore[operator]
-        height, width = images.shape[2:]
-        tables = dict(getattr(model, "classes", {}))
+        normalised = model.preprocess.normalise(images.to(device))  # type: ignore[operator,union-attr]
+        found: dict[str, Any] = model.predict(model(normalised), Context.of(normalised))  # type: ignore[operator]
+        size, tables = (images.shape[2], images.shape[3]), getattr(model, "classes", {})
         drawn: dict[str, Any] = {}
-        if isinstance(boxes := found.get("detection"), Detections):
-            labels = boxes.labels.masked_fill(boxes.scores < self.score, -1)
-            drawn |= {
-                "boxes": boxes.boxes,
-                "labels": labels,
-                "scores": boxes.scores,
-                "names": tables["detection"].names,
-            }
-        if "semantic" in found and found["semantic"].ndim == 3:
-            # The map's size is a multiple of its stride.
-            maps = found["semantic"][:, :height, :width].to(torch.uint8)
-            drawn |= {"semantic": maps, "semantic_names": tables["semantic"].names}
-        if "classification" in found and not drawn:
-            return _classes(images, found["classification"], tables["classification"].names, path)
+        for name, kit in ((name, kit) for name, kit in kits_of(model).items() if name in found):
+            drawn = kit.canvas_drawing(found[name], tables[name], size, score=self.score) | drawn
+        captions = drawn.pop("captions", None)
+        if captions is not None and not drawn:
+            return _captioned(images, captions, path)
         return _save(draw_batch(images, **drawn, most=len(images)), path)
 
 
-def _captioned(batch: Batch, model: nn.Module, path: Path) -> Path:
+def _taught(batch: Batch, model: nn.Module, path: Path) -> Path:
     category = batch.targets.category
     assert category is not None
     weights = category if category.ndim == 2 else torch.nn.functional.one_hot(category.clamp(min=0))
-    return _classes(batch.images[:MOST], weights[:MOST].float(), _category_names(model), path)
-
-
-def _category_names(model: nn.Module) -> tuple[str | None, ...]:
     tables = dict(getattr(model, "classes", {}))
-    table = tables.get("classification") or next(iter(tables.values()), None)
-    return () if table is None else table.names
+    table = _table(model, "probabilities") or next(iter(tables.values()), None)
+    return _captioned(batch.images[:MOST], class_captions(weights[:MOST], table), path)
 
 
-def _classes(images: torch.Tensor, weights: torch.Tensor, names: tuple[str | None, ...], path: Path) -> Path:
-    """Pictures with their heaviest class written under each."""
+def _table(model: nn.Module, field: str) -> ClassTable | None:
+    """The classes of the first head whose predictions have `field`."""
+    tables = getattr(model, "classes", {})
+    return next((tables[name] for name, kit in kits_of(model).items() if field in kit.gives), None)
+
+
+def _captioned(images: torch.Tensor, captions: list[str], path: Path) -> Path:
+    """Images with their heaviest class written under each."""
     from effdet.drawing import grid
 
-    shares, classes = weights.float().cpu().max(dim=1)
-    captions = [
-        f"{(names[index] if index < len(names) else None) or index} {share:.2f}"
-        for share, index in zip(shares.tolist(), classes.tolist(), strict=True)
-    ]
     pictures = [np.ascontiguousarray(image.cpu().numpy().transpose(1, 2, 0)) for image in images]
     return _save(grid(pictures, cell=(160, 160), captions=captions), path)
 

@@ -14,6 +14,7 @@ from datetime import timedelta
 from typing import Any
 
 from effdet.durations import seconds_of
+from effdet.plugins import TARGET, is_target
 from heads.structures import UserError
 
 NODES = ("MASTER_ADDR", "SLURM_JOB_ID", "TORCHELASTIC_RUN_ID")
@@ -28,10 +29,15 @@ def problems(arguments: Mapping[str, Any], *, patience: int | None = None) -> li
         patience: of early stopping, which may be the only end that a run has.
     """
     found = [*_ends(arguments, patience), *_intervals(arguments)]
-    for name in ("callbacks", "plugins"):
+    for name in ("callbacks", "plugins", "logger"):
         given = arguments.get(name)
-        if isinstance(given, (str, int, float)) or isinstance(given, list) and any(isinstance(x, str) for x in given):
-            found.append(f"trainer.{name}={given}: takes Lightning's objects, which only callers from Python can give")
+        if given is None or name == "logger" and isinstance(given, bool):
+            continue
+        named = name != "plugins"
+        for part in given if isinstance(given, list) else [given]:
+            if isinstance(part, str | int | float) or isinstance(part, dict) and not (named and is_target(part)):
+                how = f"such as [{{{TARGET}: package.Name}}]" if named else "which only callers from Python can give"
+                found.append(f"trainer.{name}={given}: takes Lightning's objects, {how}")
     strategy = str(arguments.get("strategy"))
     if any(word in strategy for word in ("spawn", "fork", "notebook")):
         found.append(f"trainer.strategy={strategy}: its processes would not know the run; use trainer.strategy=ddp")

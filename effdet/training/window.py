@@ -17,20 +17,24 @@ import torch
 from torch import nn
 
 from effdet.training.statistics import statistics_kept
+from heads.protocol import Context
 from heads.ranks import Window
 from heads.structures import Targets
 
 
 def counted_step(
-    model: nn.Module, first: Any, targets: Sequence[Targets], outputs_of: Callable[[int], Any]
+    model: nn.Module,
+    first: tuple[Any, Context],
+    targets: Sequence[Targets],
+    outputs_of: Callable[[int], tuple[Any, Context]],
 ) -> Window | None:
     """Count an optimiser step.
 
     Args:
         model: a `VisionModel`; None comes back for one that has no ``count``, whose losses are averaged as they are.
-        first: outputs of the step's first micro-batch, by the pass that will be trained.
+        first: outputs and context of the step's first micro-batch, by the pass that will be trained.
         targets: of each micro-batch, on the model's device.
-        outputs_of: gives the outputs of a further micro-batch, with the random choices of the pass that will be trained. It is
+        outputs_of: gives those of a further micro-batch, with the random choices of the pass that will be trained. It is
             called without gradients, and only where predictions count.
     """
     count = getattr(model, "count", None)
@@ -40,10 +44,10 @@ def counted_step(
     predictions = bool(model.counts_predictions)
     with torch.no_grad(), statistics_kept(model) if predictions else nullcontext():
         for index, each in enumerate(targets):
-            outputs = first if index == 0 or not predictions else outputs_of(index)
+            outputs, context = first if index == 0 or not predictions else outputs_of(index)
             with window.counting(index):
                 if predictions:
-                    model.loss(outputs, each)  # type: ignore[operator]
+                    model.loss(outputs, each, context)  # type: ignore[operator]
                 else:
-                    count(outputs, each)
+                    count(outputs, each, context)
     return window

@@ -6,7 +6,7 @@ levels share the convolutions and none share a BatchNorm, since their statistics
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -26,6 +26,7 @@ from heads.detection.matcher import match_iou
 from heads.detection.postprocess import PostProcess, postprocess
 from heads.detection.tal import match_tal
 from heads.prior import start_at_prior
+from heads.protocol import Context, FoldNorm
 from heads.structures import Detections, Targets, UserError
 
 
@@ -112,7 +113,7 @@ class FoldedNet(PredictionNet):
         fold_norm: ``(conv, norm) -> conv`` that folds one BatchNorm.
     """
 
-    def __init__(self, net: PredictionNet, fold_norm: Callable[[Conv2d, nn.BatchNorm2d], Conv2d]) -> None:
+    def __init__(self, net: PredictionNet, fold_norm: FoldNorm) -> None:
         nn.Module.__init__(self)
         self.levels, self.act, self.predict = net.levels, net.act, net.predict
         self.folded = nn.ModuleDict()
@@ -147,6 +148,7 @@ class DetectionHead(nn.Module):
         named_classes: (K,) bool buffer, not saved: False for logits that stand for no class and so never detect.
     """
 
+    in_heads: Sequence[str] = ()
     named_classes: Tensor
 
     def __init__(
@@ -172,7 +174,8 @@ class DetectionHead(nn.Module):
                 raise UserError(f"{name} of a detection head must be at least {least}, got {value}")
         if not levels or len(set(levels)) != len(levels):
             raise UserError(f"levels of a detection head must be distinct names such as P3 to P7, got {tuple(levels)}")
-        self.channels, self.num_classes, self.levels = channels, num_classes, tuple(levels)
+        self.channels, self.num_classes = channels, num_classes
+        self.in_levels: Sequence[str] = tuple(levels)
         self.anchor_spec = anchors = anchors or AnchorSpec()
         self.loss_settings = loss or DetectionLoss()
         self.postprocess = postprocess or PostProcess()
@@ -212,30 +215,30 @@ class DetectionHead(nn.Module):
                 module.reset_parameters()
         start_at_prior(self.class_net.last, "detection")
 
-    def forward(self, features: Mapping[str, Tensor], image_size: Size) -> DetectionOutput:
-        """Raw outputs for `features`, level name -> (B, channels, h, w), of images of `image_size` (height, width)."""
-        missing = [level for level in self.levels if level not in features]
+    def forward(self, features: Mapping[str, Tensor], context: Context) -> DetectionOutput:
+        """Raw outputs for `features`, level name -> (B, channels, h, w)."""
+        missing = [level for level in self.in_levels if level not in features]
         if missing:
             raise UserError(
-                f"the detection head reads {', '.join(self.levels)}, but there is no {', '.join(missing)} "
+                f"the detection head reads {', '.join(self.in_levels)}, but there is no {', '.join(missing)} "
                 f"among {', '.join(features)}: let the neck make these levels"
             )
-        sizes = tuple((features[level].shape[2], features[level].shape[3]) for level in self.levels)
+        sizes = tuple((features[level].shape[2], features[level].shape[3]) for level in self.in_levels)
         class_logits, box_deltas = self.class_net(features), self.box_net(features)
         batch = class_logits.shape[0]
         return DetectionOutput(
             class_logits=class_logits.view(batch, -1, self.num_classes),  # (B, cells, 9 K) -> (B, A, K)
             box_deltas=box_deltas.view(batch, -1, 4),
-            anchors=anchors_of(sizes, image_size, self.anchor_spec, class_logits.device),
-            image_size=(image_size[0], image_size[1]),
+            anchors=anchors_of(sizes, context.image_size, self.anchor_spec, class_logits.device),
+            image_size=context.image_size,
             feature_sizes=sizes,
         )
 
-    def fold(self, fold_norm: Callable[[Conv2d, nn.BatchNorm2d], Conv2d]) -> None:
+    def fold(self, fold_norm: FoldNorm) -> None:
         """Fold every BatchNorm into the convolution before it. The head can only predict after it."""
         self.class_net, self.box_net = FoldedNet(self.class_net, fold_norm), FoldedNet(self.box_net, fold_norm)
 
-    def loss(self, output: DetectionOutput, targets: Targets) -> dict[str, Tensor]:
+    def loss(self, output: DetectionOutput, targets: Targets, context: Context) -> dict[str, Tensor]:
         """``{"class", "box"}``: weighted float32 scalars, both connected to the network even if no picture has a box.
 
         Pictures of a set that labels no boxes (`targets.has_boxes` False) add nothing.
@@ -270,12 +273,13 @@ class DetectionHead(nn.Module):
         """Whether what :meth:`loss` counts depends on the predictions."""
         return self.loss_settings.matcher == "tal"
 
-    def count(self, output: DetectionOutput, targets: Targets) -> None:
+    def count(self, output: DetectionOutput, targets: Targets, context: Context) -> None:
         """What :meth:`loss` counts, where the targets alone decide it (:mod:`heads.ranks`).
 
         Args:
             output: of any images of the same size; only its anchors are read.
             targets: of the batch to count.
+            context: of `output`.
         """
         with torch.autocast(output.class_logits.device.type, enabled=False):
             boxes, labels, _ = _taught(targets, output.class_logits)
@@ -312,7 +316,7 @@ class DetectionHead(nn.Module):
             beta=settings.tal_beta,
         )
 
-    def predict(self, output: DetectionOutput) -> Detections:
+    def predict(self, output: DetectionOutput, context: Context) -> Detections:
         """Detections in input pixels, not clipped to the canvas."""
         return postprocess(
             output.class_logits, output.box_deltas, output.anchors, self.postprocess, named=self.named_classes

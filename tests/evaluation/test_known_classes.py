@@ -9,12 +9,14 @@ import torch
 from torch import nn
 
 from effdet.evaluation import DetectionEvaluator, ModelPredictFn, evaluate, join
-from effdet.inference.exported import ANCHORS, DETECTIONS, ExportInfo
+from effdet.inference.exported import ExportInfo
 from effdet.inference.runtime_model import RuntimeModel, predict_function
 from effdet.model import spec_for
 from effdet.preprocess import Preprocess
+from effdet.tasks.detection import ANCHORS, DETECTIONS
 from heads.detection import PostProcess
 from heads.detection.postprocess import postprocess
+from heads.protocol import Context
 from heads.structures import ClassTable, Geometry
 
 SIDE = 480
@@ -38,7 +40,7 @@ class Head(nn.Module):
         self.postprocess = settings
         self.register_buffer("named_classes", torch.tensor(MODEL.named))
 
-    def predict(self, out):
+    def predict(self, out, context):
         return postprocess(out.class_logits, out.box_deltas, out.anchors, self.postprocess, named=self.named_classes)
 
 
@@ -58,8 +60,8 @@ class Model(nn.Module):
         )
         return {"detection": raw}
 
-    def predict(self, outputs):
-        return {name: self.heads[name].predict(output) for name, output in outputs.items()}
+    def predict(self, outputs, context):
+        return {name: self.heads[name].predict(output, context) for name, output in outputs.items()}
 
 
 class File:
@@ -76,7 +78,7 @@ class File:
         if not self.info.nms:
             tensors = {"class_logits": logits()[None].repeat(count, 1, 1), "boxes": BOXES[None].repeat(count, 1, 1)}
             return {name: value.numpy() for name, value in tensors.items()}
-        found = self.model.predict(self.model(torch.from_numpy(images)))["detection"]
+        found = self.model.predict(self.model(torch.from_numpy(images)), Context(images.shape[2:]))["detection"]
         return {name: getattr(found, name).numpy() for name in DETECTIONS}
 
 

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from effdet.export.graph import decode_by_products
+from effdet.tasks.detection import decode_by_products
 from heads.detection.anchors import AnchorSpec, anchors
 from heads.detection.boxes import decode
 

@@ -10,6 +10,7 @@ from effdet import Predictor
 from effdet.export import FORMATS, ExportSettings, export_model
 from effdet.inference.runtime_model import RuntimeModel
 from effdet.streets import scene
+from heads.protocol import Context
 from tests.export.conftest import SCORE
 
 FILES = [
@@ -64,8 +65,8 @@ def test_any_size_and_any_batch(name, model, pictures, tmp_path):
     opened = RuntimeModel.open(path)
     for batch, height, width in ((1, 64, 96), (3, 72, 128), (1, 65, 191), (2, 33, 32)):
         pixels = torch.randint(0, 256, (batch, 3, height, width), dtype=torch.uint8)
-        own = model.predict(model(model.preprocess.normalise(pixels)))["detection"]
-        found = opened.predict(opened(pixels))["detection"]
+        own = model.predict(model(model.preprocess.normalise(pixels)), Context.of(pixels))["detection"]
+        found = opened.predict(opened(pixels), Context.of(pixels))["detection"]
         keep = own.scores[:, :5] >= SCORE["score"]
         assert keep.any()
         torch.testing.assert_close(found.boxes[:, :5][keep], own.boxes[:, :5][keep], atol=1e-2, rtol=1e-4)

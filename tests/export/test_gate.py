@@ -5,8 +5,9 @@ import torch
 
 from effdet.export import ExportSettings, GateError, Tolerance, export_model
 from effdet.export.gate import Difference, GateReport, check
-from effdet.inference.exported import ANCHORS, ExportInfo
+from effdet.inference.exported import ExportInfo
 from effdet.inference.runtime_model import RuntimeModel
+from effdet.tasks.detection import ANCHORS
 from heads.detection.boxes import decode
 from heads.structures import UserError
 from tests.export.conftest import SCORE, SIZE

@@ -8,7 +8,10 @@ import pytest
 import torch
 
 from heads.embedding import EmbeddingHead, with_margin
+from heads.protocol import Context
 from heads.structures import Targets, UserError
+
+HERE = Context((64, 96))
 
 
 def head(**options) -> EmbeddingHead:
@@ -39,7 +42,7 @@ def test_the_margin_never_makes_it_easier():
 @pytest.mark.parametrize("loss", ["arcface", "cosine"])
 def test_loss_by_hand(loss):
     model = head(loss=loss, margin=0.3, scale=10.0).eval()
-    output = model(features(), (64, 96))
+    output = model(features(), Context((64, 96)))
     category = torch.tensor([2, -1, 0])
     total = 0.0
     for row in (0, 2):
@@ -49,30 +52,30 @@ def test_loss_by_hand(loss):
             angles[int(category[row])] += 0.3
         logits = [10.0 * math.cos(angle) for angle in angles]
         total += math.log(sum(map(math.exp, logits))) - logits[int(category[row])]
-    assert model.loss(output, Targets(category=category))["class"].item() == pytest.approx(total / 2, rel=1e-4)
+    assert model.loss(output, Targets(category=category), HERE)["class"].item() == pytest.approx(total / 2, rel=1e-4)
 
 
 def test_embeddings_have_length_one_and_pictures_do_not_mix():
     model = head().eval()
-    found = model.predict(model(features(), (64, 96)))
+    found = model.predict(model(features(), Context((64, 96))), HERE)
     assert found.shape == (3, 5) and torch.allclose(found.norm(dim=1), torch.ones(3))
-    single = model.predict(model({"C5": features()["C5"][1:2]}, (64, 96)))
+    single = model.predict(model({"C5": features()["C5"][1:2]}, Context((64, 96))), HERE)
     assert torch.allclose(single[0], found[1], atol=1e-6)
 
 
 def test_no_labels_is_zero_but_connected():
     model = head()
-    output = model(features(), (64, 96))
+    output = model(features(), Context((64, 96)))
     for targets in (Targets(), Targets(category=torch.full((3,), -1))):
-        loss = model.loss(output, targets)["class"]
+        loss = model.loss(output, targets, HERE)["class"]
         assert loss.item() == 0 and loss.requires_grad
 
 
 def test_bf16_keeps_the_loss_in_float32_and_gradients_finite():
     model = head()
     with torch.autocast("cpu", torch.bfloat16):
-        output = model(features(2, (1, 2)), (32, 64))
-        loss = model.loss(output, Targets(category=torch.tensor([0, 3])))["class"]
+        output = model(features(2, (1, 2)), Context((32, 64)))
+        loss = model.loss(output, Targets(category=torch.tensor([0, 3])), HERE)["class"]
     assert loss.dtype == torch.float32
     loss.backward()
     assert all(torch.isfinite(parameter.grad).all() for parameter in model.parameters())
@@ -90,4 +93,4 @@ def test_what_cannot_be_is_refused():
             head(**options)
     model = head()
     with pytest.raises(UserError, match="mixup"):
-        model.loss(model(features(), (64, 96)), Targets(category=torch.eye(4)[:3]))
+        model.loss(model(features(), Context((64, 96))), Targets(category=torch.eye(4)[:3]), HERE)

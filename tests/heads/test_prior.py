@@ -9,9 +9,12 @@ from heads.classification import ClassificationHead
 from heads.detection.head import DetectionHead
 from heads.embedding import EmbeddingHead
 from heads.prior import PRIOR, SPREAD, initial_rows
+from heads.protocol import Context
 from heads.semantic import AuxiliaryHead, SemanticHead
 from heads.semantic_losses import SemanticLoss
 from heads.structures import Targets
+
+HERE = Context((64, 96))
 
 LEVELS = {"P3": 16, "P4": 8, "P5": 4, "P6": 2, "P7": 1}
 
@@ -53,7 +56,7 @@ def test_detection_whatever_the_number_of_boxes(boxes, options):
     """N(0, 1 / fan_in) gives up to thousands of times the prior's loss here."""
     torch.manual_seed(0)
     head = DetectionHead(64, 20, **{"repeats": 1, **options})
-    output = head(features(64, scale=3.0), (128, 128))
+    output = head(features(64, scale=3.0), Context((128, 128)))
     torch.manual_seed(2)
     corner = torch.rand(2, boxes, 2) * 90
     targets = Targets(
@@ -65,7 +68,7 @@ def test_detection_whatever_the_number_of_boxes(boxes, options):
     # Focal loss of the paper: alpha .25, gamma 1.5, at p = .01.
     by_hand = (entries - positives) * 0.75 * 0.01**1.5 * -math.log(0.99)
     by_hand += positives * 0.25 * 0.99**1.5 * -math.log(0.01)
-    assert head.loss(output, targets)["class"].item() == pytest.approx(by_hand / max(positives, 1), rel=0.05)
+    assert head.loss(output, targets, HERE)["class"].item() == pytest.approx(by_hand / max(positives, 1), rel=0.05)
 
 
 def test_semantic_and_its_auxiliary():
@@ -74,7 +77,9 @@ def test_semantic_and_its_auxiliary():
     head = SemanticHead(64, 7, levels=("P3", "P4"), merge="sum", repeats=0, auxiliary=side)
     maps = features(64, scale=3.0)
     targets = Targets(semantic=torch.randint(0, 7, (2, 32, 32), dtype=torch.uint8))
-    assert head.loss(head(maps, (32, 32)), targets)["cross_entropy"].item() == pytest.approx(math.log(7), rel=0.02)
+    assert head.loss(head(maps, Context((32, 32))), targets, HERE)["cross_entropy"].item() == pytest.approx(
+        math.log(7), rel=0.02
+    )
     assert side.loss(side(maps), targets, SemanticLoss()).item() == pytest.approx(math.log(7), rel=0.02)
 
 
@@ -82,8 +87,8 @@ def test_semantic_and_its_auxiliary():
 def test_classification(classes):
     torch.manual_seed(0)
     head = ClassificationHead(64, classes, head_channels=128, dropout=0.0)
-    output = head({"C5": torch.randn(4, 64, 3, 3) * 20}, (96, 96))
-    loss = head.loss(output, Targets(category=torch.arange(4) % classes))["class"].item()
+    output = head({"C5": torch.randn(4, 64, 3, 3) * 20}, Context((96, 96)))
+    loss = head.loss(output, Targets(category=torch.arange(4) % classes), HERE)["class"].item()
     assert loss == pytest.approx(math.log(classes), rel=0.02)
 
 
@@ -91,8 +96,8 @@ def test_the_first_step_reaches_the_layers_before_the_last():
     """With a last layer of zeros their gradient would be exactly zero."""
     torch.manual_seed(0)
     head = DetectionHead(16, 3)
-    output = head(features(16), (128, 128))
+    output = head(features(16), Context((128, 128)))
     boxes = torch.tensor([[[20.0, 20.0, 60.0, 60.0]]] * 2)
-    sum(head.loss(output, Targets(boxes=boxes, labels=torch.zeros(2, 1, dtype=torch.int64))).values()).backward()  # type: ignore[union-attr]
+    sum(head.loss(output, Targets(boxes=boxes, labels=torch.zeros(2, 1, dtype=torch.int64)), HERE).values()).backward()  # type: ignore[union-attr]
     assert all(p.grad is not None and p.grad.abs().max() > 0 for p in head.class_net.convs.parameters() if p.dim() > 1)
     assert len(output.class_logits.detach().unique()) > 0.5 * output.class_logits.numel()

@@ -19,11 +19,14 @@ from heads.detection.anchors import AnchorSpec, anchors
 from heads.detection.head import DetectionHead, DetectionOutput
 from heads.detection.losses import DetectionLoss
 from heads.embedding import EmbeddingHead
+from heads.protocol import Context
 from heads.ranks import Window, alone, over_ranks
 from heads.semantic import SemanticHead
 from heads.semantic_losses import IGNORED, SemanticLoss, cross_entropy, dice, lovasz_softmax
 from heads.structures import Targets
 from tests.processes import on_ranks
+
+HERE = Context((64, 96))
 
 IMAGES, SIDE, CELLS = 4, 32, 4
 ONE = AnchorSpec(scale=1.0, octaves=1, aspects=(1.0,))
@@ -86,7 +89,7 @@ def detection(head: DetectionHead, scores: Tensor, targets: Targets) -> Tensor:
     cells = scores.flatten(2).transpose(1, 2)  # (B, 16, 3)
     deltas = torch.cat([cells, cells[..., :1]], 2) * 0.1
     output = DetectionOutput(cells, deltas, SHAPES, (SIDE, SIDE), ((CELLS, CELLS),))
-    return torch.stack(list(head.loss(output, targets).values())).sum()
+    return torch.stack(list(head.loss(output, targets, HERE).values())).sum()
 
 
 def balanced(balance: LossBalance, scores: Tensor, targets: Targets) -> Tensor:
@@ -96,7 +99,7 @@ def balanced(balance: LossBalance, scores: Tensor, targets: Targets) -> Tensor:
     labelled = {"a": bool(plain), "b": bool((targets.semantic != IGNORED).any())}
     head = ClassificationHead(6, 3, head_channels=4)
     terms = {
-        "a": head.loss(scores.mean((2, 3)), targets),
+        "a": head.loss(scores.mean((2, 3)), targets, HERE),
         "b": {"cross_entropy": semantic(SemanticLoss(), scores, targets)},
     }
     return torch.stack(list(balance(terms, labelled).values())).sum()
@@ -118,9 +121,9 @@ def losses() -> dict[str, Callable[[Tensor, Targets], Tensor]]:
     torch.nn.init.eye_(embedding.prototypes.weight)
     balance = LossBalance(BalanceSpec("uncertainty"), ("a", "b"))
     found: dict[str, Callable[[Tensor, Targets], Tensor]] = {
-        "class": lambda scores, targets: classifier.loss(scores.mean((2, 3)), targets)["class"],
-        "mixed": lambda scores, targets: classifier.loss(scores.mean((2, 3)), targets)["class"],
-        "embedding": lambda scores, targets: embedding.loss(scores.mean((2, 3)), targets)["class"],
+        "class": lambda scores, targets: classifier.loss(scores.mean((2, 3)), targets, HERE)["class"],
+        "mixed": lambda scores, targets: classifier.loss(scores.mean((2, 3)), targets, HERE)["class"],
+        "embedding": lambda scores, targets: embedding.loss(scores.mean((2, 3)), targets, HERE)["class"],
         "uncertainty": lambda scores, targets: balanced(balance, scores, targets),
     }
     settings = {
@@ -219,9 +222,9 @@ def test_what_is_counted_beforehand_is_what_the_loss_counts() -> None:
         assert not head.counts_predictions
         quick, whole = Window(1), Window(1)
         with quick.counting(0):
-            head.count(output, targets)
+            head.count(output, targets, HERE)
         with whole.counting(0):
-            head.loss(output, targets)
+            head.loss(output, targets, HERE)
         assert [len(quick._sums[0]), float(quick._sums[0][0])] == [1, float(whole._sums[0][0])] and len(
             whole._sums[0]
         ) == 1

@@ -4,9 +4,12 @@ import pytest
 import torch
 import torch.nn.functional as F
 
+from heads.protocol import Context
 from heads.semantic import AuxiliaryHead, Merge, SemanticHead
 from heads.semantic_losses import SemanticLoss
 from heads.structures import Geometry, Targets, UserError
+
+HERE = Context((64, 96))
 
 FINE = ("P2", "P3", "P4")
 COARSE = ("P3", "P4", "P5")
@@ -30,14 +33,14 @@ def head(levels=FINE, merge="finest", **options):
 @pytest.mark.parametrize("batch", [1, 2])
 def test_logits_have_the_size_of_the_finest_level(levels, merge, stride, batch):
     model = head(levels, merge)
-    logits = model(pyramid(levels, batch=batch), (64, 96))
+    logits = model(pyramid(levels, batch=batch), Context((64, 96)))
     assert logits.shape == (batch, 5, 64 // stride, 96 // stride)
-    classes = model.predict(logits)
+    classes = model.predict(logits, HERE)
     assert classes.shape == (batch, 64, 96) and classes.dtype == torch.uint8 and classes.max() < 5
 
 
 def test_the_fine_design_reads_one_level():
-    assert head().levels == ("P2",) and head(COARSE, "sum").levels == COARSE
+    assert head().in_levels == ("P2",) and head(COARSE, "sum").in_levels == COARSE
 
 
 def test_merge_sums_what_was_enlarged():
@@ -52,14 +55,14 @@ def test_merge_sums_what_was_enlarged():
 
 def test_the_first_loss_is_that_of_guessing():
     model, targets = head(), Targets(semantic=torch.randint(0, 5, (2, 64, 96), dtype=torch.uint8))
-    loss = model.loss(model(pyramid(FINE), (64, 96)), targets)
+    loss = model.loss(model(pyramid(FINE), Context((64, 96))), targets, HERE)
     assert list(loss) == ["cross_entropy"]
     assert loss["cross_entropy"].item() == pytest.approx(torch.tensor(5.0).log().item(), abs=0.05)
 
 
 def test_a_batch_without_masks_is_zero_but_connected():
     model = head(loss=SemanticLoss(dice=1.0))
-    terms = model.loss(model(pyramid(FINE), (64, 96)), Targets())
+    terms = model.loss(model(pyramid(FINE), Context((64, 96))), Targets(), HERE)
     assert set(terms) == {"cross_entropy", "dice"}
     sum(terms.values()).backward()
     assert all(parameter.grad is not None and not parameter.grad.any() for parameter in model.parameters())
@@ -78,26 +81,26 @@ def test_auxiliary_loss_is_weighed():
 
 def test_each_picture_in_its_own_size():
     model = head()
-    logits = model(pyramid(FINE), (64, 96)) * 100
+    logits = model(pyramid(FINE), Context((64, 96))) * 100
     geometries = [Geometry((64, 96), (64, 96)), Geometry((32, 48), (64, 96), (2.0, 2.0))]
     maps = model.class_maps(logits, geometries)
     assert [tuple(found.shape) for found in maps] == [(64, 96), (32, 48)]
-    assert torch.equal(maps[0], model.predict(logits)[0])
+    assert torch.equal(maps[0], model.predict(logits, HERE)[0])
 
 
 def test_batches_equal_single_pictures():
     model = head(COARSE, "sum").eval()
     features = pyramid(COARSE)
-    both = model(features, (64, 96))
-    one = model({level: x[:1] for level, x in features.items()}, (64, 96))
+    both = model(features, Context((64, 96)))
+    one = model({level: x[:1] for level, x in features.items()}, Context((64, 96)))
     assert torch.allclose(both[:1], one, atol=1e-6)
 
 
 def test_bf16():
     model = head(COARSE, "weighted").bfloat16()
     features = {level: x.bfloat16() for level, x in pyramid(COARSE).items()}
-    logits = model(features, (64, 96))
-    loss = model.loss(logits, Targets(semantic=torch.zeros(2, 64, 96, dtype=torch.uint8)))["cross_entropy"]
+    logits = model(features, Context((64, 96)))
+    loss = model.loss(logits, Targets(semantic=torch.zeros(2, 64, 96, dtype=torch.uint8)), HERE)["cross_entropy"]
     assert logits.dtype == torch.bfloat16 and loss.dtype == torch.float32
 
 
@@ -119,4 +122,4 @@ def test_arguments_are_checked(wrong, text):
 
 def test_missing_levels_are_named():
     with pytest.raises(UserError, match="there is no P5 among P3, P4"):
-        head(COARSE, "sum")(pyramid(("P3", "P4")), (64, 96))
+        head(COARSE, "sum")(pyramid(("P3", "P4")), Context((64, 96)))

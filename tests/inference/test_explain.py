@@ -9,6 +9,7 @@ import torch
 from effdet.inference.explain import explain, features_of, grad_cam
 from effdet.inference.fusion import fusion_page, fusion_shares
 from effdet.model import build, fold, spec_for
+from heads.protocol import Context
 from heads.structures import UserError
 
 
@@ -60,7 +61,7 @@ def test_a_classifier_by_differences():
         c5, head, step = features["C5"].detach(), model.heads["classification"], 1e-4
 
         def logit(x: torch.Tensor) -> torch.Tensor:
-            return head({"C5": x}, (64, 96))[0, label]
+            return head({"C5": x}, Context((64, 96)))[0, label]
 
         alpha = torch.zeros(c5.shape[1], dtype=torch.float64)
         for channel in range(c5.shape[1]):
@@ -91,11 +92,11 @@ def test_a_box_is_explained_by_the_level_and_anchor_that_found_it():
     images = model.preprocess.normalise(torch.from_numpy(canvas).permute(2, 0, 1)[None])
     with torch.no_grad():
         outputs = model(images)
-        boxes, scores, _ = model.predict(outputs)["detection"].picture(0)
+        boxes, scores, _ = model.predict(outputs, Context.of(images))["detection"].picture(0)
     for seen, box, score in zip(found, boxes, scores, strict=False):
         assert seen.score == pytest.approx(float(score), abs=1e-6)
         assert seen.box == pytest.approx(geometry.to_original(box[None].numpy())[0], abs=1e-3)
-        assert seen.layer in model.heads["detection"].levels
+        assert seen.layer in model.heads["detection"].in_levels
 
 
 def test_frozen_and_folded_models_look_at_the_same():

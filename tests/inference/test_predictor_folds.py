@@ -9,6 +9,7 @@ import torch
 from effdet.inference import Predictor
 from effdet.inference.runtime_model import predict_function
 from effdet.model import FoldedModel, build, spec_for
+from heads.protocol import Context
 from heads.structures import ClassTable, Targets, UserError
 
 CLASSES = ClassTable.of(["a", "b"])
@@ -61,7 +62,8 @@ def test_training_goes_on_after_a_prediction():
     p = first(picture())
     model.train()
     boxes = torch.tensor([[[4.0, 4, 40, 40]]])
-    terms = model.loss(model(torch.rand(1, 3, 64, 64)), Targets(boxes=boxes, labels=torch.tensor([[1]])))
+    targets = Targets(boxes=boxes, labels=torch.tensor([[1]]))
+    terms = model.loss(model(torch.rand(1, 3, 64, 64)), targets, Context((64, 64)))
     torch.stack(list(terms.values())).sum().backward()
     with torch.no_grad():
         for parameter in model.parameters():

@@ -7,10 +7,12 @@ import pytest
 import torch
 
 from effdet.inference import Predictor
-from effdet.inference.exported import ANCHORS, DETECTIONS, ExportInfo
+from effdet.inference.exported import ExportInfo
 from effdet.inference.runtime_model import RuntimeModel, predict_function
 from effdet.inference.runtimes import is_exported, open_runtime
 from effdet.model import spec_for
+from effdet.tasks.detection import ANCHORS, DETECTIONS
+from heads.protocol import Context
 from heads.structures import ClassTable, Detections, UserError
 
 SPEC = spec_for(task="detection", phi=-4, classes=ClassTable(("car", None, "bus"), (3, None, 6)), image_size=(32, 64))
@@ -60,7 +62,7 @@ def test_a_description_survives_its_json():
 def test_detections_come_from_decoded_boxes():
     model = RuntimeModel(FakeRuntime())
     pixels = torch.stack([torch.full((3, 32, 64), 100, dtype=torch.uint8), torch.zeros((3, 32, 64), dtype=torch.uint8)])
-    found = model.predict(model(model.preprocess.normalise(pixels)))["detection"]
+    found = model.predict(model(model.preprocess.normalise(pixels)), Context.of(pixels))["detection"]
     assert found.counts.tolist() == [1, 1]
     assert found.labels[:, 0].tolist() == [2, 2]
     assert found.boxes[0, 0].tolist() == [20, 5, 40, 25]
@@ -96,11 +98,11 @@ def test_another_size_needs_a_file_for_any_size():
 def test_settings_may_be_changed_as_far_as_the_graph_leaves_them_open():
     model = RuntimeModel(FakeRuntime(nms=True))
     pixels = torch.zeros((2, 3, 32, 64), dtype=torch.uint8)
-    found = model.predict(model(pixels))["detection"]
+    found = model.predict(model(pixels), Context.of(pixels))["detection"]
     assert isinstance(found, Detections)
     assert found.counts.tolist() == [2, 2]
     cut = model.adjusted({"score": 0.5})
-    assert cut.predict(cut(pixels))["detection"].counts.tolist() == [1, 1]
+    assert cut.predict(cut(pixels), Context.of(pixels))["detection"].counts.tolist() == [1, 1]
     for changes, said in (
         ({"score": 0.01}, "score=0.01: the file has its NMS inside, with score=0.1"),
         ({"nms_iou": 0.6}, "nms=false"),

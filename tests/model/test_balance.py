@@ -6,6 +6,7 @@ import pytest
 import torch
 
 from effdet.model import BalanceSpec, LossBalance, build, spec_for
+from heads.protocol import Context
 from heads.structures import Targets, UserError
 
 HEADS = ("detection", "semantic")
@@ -71,15 +72,17 @@ def test_a_head_of_the_user_that_does_not_say_what_is_labelled():
     for value, slope in ((0.0, 0.0), (2.0, 0.5 - 2.0)):
         theirs.value = value
         model.zero_grad()
-        torch.stack(list(model.loss(outputs, targets).values())).sum().backward(retain_graph=True)
+        torch.stack(list(model.loss(outputs, targets, Context((64, 64))).values())).sum().backward(retain_graph=True)
         assert model.balance.log_variance["semantic"].grad.item() == pytest.approx(slope)
         assert model.balance.log_variance["detection"].grad.item() != 0
 
 
 class _Theirs(torch.nn.Module):
+    in_levels = ("P3",)
+    in_heads = ()
     value = 0.0
 
-    def loss(self, output, targets):
+    def loss(self, output, targets, context):
         return {"own": output.sum() * 0 + self.value}
 
 

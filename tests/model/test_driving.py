@@ -5,6 +5,7 @@ import torch
 
 import effdet
 from effdet.model import BalanceSpec, ModelSpec, build, fold, spec_for
+from heads.protocol import Context
 from heads.structures import ClassTable, Targets, UserError
 
 COUNTS = {"detection": 3, "semantic": 5}
@@ -77,7 +78,7 @@ def test_every_parameter_learns(task):
     }
     model = build(small(task, balance=BalanceSpec("uncertainty"), **changes)).train()
     outputs = model(torch.randn(2, 3, 64, 64))
-    terms = model.loss(outputs, targets())
+    terms = model.loss(outputs, targets(), Context((64, 64)))
     assert {name.split("/")[0] for name in terms} == set(model.heads)
     assert "semantic/auxiliary" in terms and ("semantic/log_variance" in terms) == (task == "driving")
     torch.stack(list(terms.values())).sum().backward()
@@ -93,7 +94,7 @@ def test_labels_of_one_task_teach_the_other_nothing():
         everything.boxes, everything.labels, everything.semantic, has_boxes=torch.zeros(2, dtype=torch.bool)
     )
     outputs = model(torch.randn(2, 3, 64, 64))
-    full, boxes, maps = (model.loss(outputs, kind) for kind in (everything, no_masks, no_boxes))
+    full, boxes, maps = (model.loss(outputs, kind, Context((64, 64))) for kind in (everything, no_masks, no_boxes))
     assert boxes["semantic/cross_entropy"].item() == 0 and boxes["detection/class"] == full["detection/class"]
     assert maps["detection/class"].item() == 0 and maps["detection/box"].item() == 0
     assert maps["semantic/cross_entropy"] == full["semantic/cross_entropy"]

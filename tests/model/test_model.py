@@ -7,6 +7,7 @@ import torch
 from torch import nn
 
 from effdet.model import FoldedModel, ModelSpec, build, fold, spec_for
+from heads.protocol import Context
 from heads.structures import ClassTable, Targets, UserError
 
 # (model, parameters): the PyTorch effdet distribution's published detectors, 90 classes
@@ -125,7 +126,8 @@ def test_single_equals_batched():
 def test_loss_terms_are_named_by_head_and_backpropagate():
     model = build(small())
     targets = Targets(boxes=torch.tensor([[[10.0, 10, 60, 60]]]), labels=torch.tensor([[1]]))
-    terms = model.loss(model(torch.randn(1, 3, 128, 128)), targets)
+    images = torch.randn(1, 3, 128, 128)
+    terms = model.loss(model(images), targets, Context.of(images))
     assert set(terms) == {"detection/class", "detection/box"}
     sum(terms.values()).backward()
     assert all(parameter.grad is not None for parameter in model.parameters())
@@ -147,7 +149,7 @@ def test_logits_without_a_name_never_detect():
     model = build(spec_for(task="detection", phi=-4, classes=table, image_size=128)).eval()
     with torch.no_grad():
         model.heads["detection"].class_net.predict.pointwise.bias.fill_(5.0)
-        detections = model.predict(model(torch.randn(1, 3, 128, 128)))["detection"]
+        detections = model.predict(model(torch.randn(1, 3, 128, 128)), Context((128, 128)))["detection"]
     assert set(detections.labels.unique().tolist()) == {0, 2}
 
 

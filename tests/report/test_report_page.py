@@ -139,6 +139,17 @@ def test_statistics_agree_with_the_metrics():
             assert intervals[head][key].value == pytest.approx(result.metrics[key])
 
 
+def test_boxes_are_matched_once(monkeypatch):
+    """The report takes the matches that the metrics were computed from."""
+    result, evaluators, gallery = judged(heads=("detection",))
+    expected = page_of(result, evaluators, gallery).words
+    monkeypatch.setattr("effdet.report.boxes.match", lambda boxes: pytest.fail("matched again"))
+    assert page_of(result, evaluators, gallery).words == expected
+    monkeypatch.undo()
+    evaluators["detection"].pairs = None  # as of a backend that doesn't say
+    assert page_of(result, evaluators, gallery).words == expected
+
+
 def test_two_evaluations_can_be_paired():
     (_, first, _), (_, second, _) = judged(), judged()
     for head, report in reports_of(first).items():

@@ -38,7 +38,7 @@ def test_means_spreads_failures_and_files(tmp_path):
     assert width.mean is None and best(outcomes) is depth  # by its mean; a failed training is no zero
     assert best([width]) is None
     paths = write_study(tmp_path, "comparison", outcomes, "top1", {"base": "b"})
-    assert [path.suffix for path in paths] == [".json", ".csv", ".png"] and all(path.stat().st_size for path in paths)
+    assert [path.suffix for path in paths] == [".json", ".csv", ".html"] and all(path.stat().st_size for path in paths)
     written = json.loads(paths[0].read_text())
     assert written["base"] == "b" and written["rows"][0]["alpha"] == 1.2 and written["rows"][1]["alpha"] is None
     rows = list(csv.DictReader(paths[1].open()))

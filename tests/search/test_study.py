@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 import subprocess
 import sys
 from dataclasses import replace
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -67,6 +69,10 @@ def trial(
     return Trial(number, 0, (), state, reward, accuracy, cost, 1.0, "", same)
 
 
+def page_of(trials, folder):
+    return plot_front(trials, folder / "again.html", metric="top1", cost="GMACs", target=2.0).read_text()
+
+
 def test_front_by_hand(tmp_path):
     trials = [
         trial(0, 0.5, 2.0, reward=0.50),
@@ -81,8 +87,11 @@ def test_front_by_hand(tmp_path):
     assert best_trial(trials) == trials[2]
     assert best_trial(trials[4:5]) is None and pareto_front([]) == []
     for some in (trials, []):
-        path = plot_front(some, tmp_path / "front.png", metric="top1", cost="GMACs", target=2.0)
-        assert path.stat().st_size > 5000
+        page = plot_front(some, tmp_path / "front.html", metric="top1", cost="GMACs", target=2.0).read_text()
+        assert page.count("<circle") == (2 * 5 + 1 if some else 0) and "GMACs" in page
+    (front,) = re.findall(r'<polyline[^>]*points="([^"]*)"[^>]*><title>Pareto front', page_of(trials, tmp_path))
+    rises = [tuple(map(float, place.split(","))) for place in front.split()]
+    assert len(rises) == 5 and all(a[0] == b[0] or a[1] == b[1] for a, b in pairwise(rises))
 
 
 @pytest.mark.parametrize("workers", [1, 3])

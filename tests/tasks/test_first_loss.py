@@ -7,7 +7,10 @@ import torch
 
 from effdet.model import build, spec_for
 from effdet.tasks import kit_for
+from heads.protocol import Context
 from heads.structures import Targets
+
+HERE = Context((64, 96))
 
 
 def exact(model, head):
@@ -46,11 +49,11 @@ def test_detection(count, loss):
     output = model(torch.randn(2, 3, 128, 128))["detection"]
     first = kit_for("detection").first_loss(head, output, targets)
     assert first is not None
-    assert first.value == pytest.approx(head.loss(output, targets)["class"].item(), rel=1e-5)
+    assert first.value == pytest.approx(head.loss(output, targets, HERE)["class"].item(), rel=1e-5)
     partly = boxes(count, labelled=torch.tensor([False, True]))
     first = kit_for("detection").first_loss(head, output, partly)
     assert first is not None
-    assert first.value == pytest.approx(head.loss(output, partly)["class"].item(), rel=1e-5)
+    assert first.value == pytest.approx(head.loss(output, partly, HERE)["class"].item(), rel=1e-5)
 
 
 def test_nothing_is_expected_without_labels():
@@ -103,7 +106,9 @@ def test_semantic(loss, present):
         assert first is None
         return
     assert first is not None
-    assert first.value == pytest.approx(head.loss(output, Targets(semantic=labels))["cross_entropy"].item(), rel=1e-5)
+    assert first.value == pytest.approx(
+        head.loss(output, Targets(semantic=labels), HERE)["cross_entropy"].item(), rel=1e-5
+    )
 
 
 def test_semantic_without_a_labelled_pixel():
@@ -122,5 +127,5 @@ def test_classification(category):
     targets, output = Targets(category=torch.tensor(category)), model(torch.randn(2, 3, 64, 64))["classification"]
     first = kit_for("classification").first_loss(model.heads["classification"], output, targets)
     assert first is not None and first.value == pytest.approx(math.log(3))
-    found = model.heads["classification"].loss(output, targets)["class"].item()
+    found = model.heads["classification"].loss(output, targets, HERE)["class"].item()
     assert first.value == pytest.approx(found, rel=1e-5)

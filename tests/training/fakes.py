@@ -19,6 +19,7 @@ from torch import Tensor, nn
 
 from effdet.training.callbacks.interrupts import Interrupts  # noqa: F401  (Lightning is imported before any timing)
 from effdet.training.settings import CheckpointSettings, EmaSettings, FitSettings, OptimizerSettings
+from heads.protocol import Context
 from heads.structures import Batch, ClassTable, Targets
 
 SIZE = 8
@@ -74,11 +75,11 @@ class FakeModel(nn.Module):
             }
         )
 
-    def forward(self, images: Tensor) -> dict[str, Tensor]:
+    def forward(self, images: Tensor, progress: float | Tensor = 1.0) -> dict[str, Tensor]:
         features = self.backbone(images)
         return {name: head(features) for name, head in self.heads.items()}
 
-    def loss(self, outputs: Mapping[str, Tensor], targets: Targets) -> dict[str, Tensor]:
+    def loss(self, outputs: Mapping[str, Tensor], targets: Targets, context: Context) -> dict[str, Tensor]:
         logits = outputs["detection"].float()
         assert targets.category is not None
         loss = nn.functional.cross_entropy(logits, targets.category)

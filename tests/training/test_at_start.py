@@ -1,6 +1,7 @@
 """The starting weights are evaluated once, before the first step, and nothing else of the run changes."""
 
 import csv
+import time
 
 import pytest
 import torch
@@ -86,3 +87,16 @@ def test_random_state_and_modes_are_left_alone(tmp_path):
     one, _ = run(tmp_path / "one", at_start=True, evaluate=evaluate)
     two, _ = run(tmp_path / "two", at_start=False, evaluate=evaluate)
     assert seen == {"training": False} and equal(one.state_dict(), two.state_dict())
+
+
+def test_its_time_counts_towards_max_time(tmp_path) -> None:
+    """A second of evaluation before a run of half a second: one step is taken, and the limit is reached."""
+
+    def slow(model):
+        time.sleep(1.0)
+        return judge(model)
+
+    result = run(
+        tmp_path, at_start=True, evaluate=slow, changes={"trainer": {"max_time": {"seconds": 1}, "max_epochs": 50}}
+    )[1]
+    assert (result.reason, result.steps) == ("time", 1)

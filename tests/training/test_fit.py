@@ -20,6 +20,7 @@ from effdet.training.autobatch import CPU_LIMIT, largest_batch
 from effdet.training.callbacks.progress import ProgressDisplay, clock
 from effdet.training.meter import LossMeter
 from effdet.training.settings import EarlyStoppingSettings, EmaSettings, OptimizerSettings
+from heads.protocol import Context
 from heads.structures import Batch, Targets, UserError
 from tests.training.fakes import FakeLoader, FakeModel, equal, factory, judge, settings
 
@@ -179,7 +180,7 @@ def test_accumulation_is_one_larger_batch(tmp_path: Path) -> None:
 
 def test_out_of_memory_names_the_fix(tmp_path: Path) -> None:
     class Hungry(FakeModel):
-        def forward(self, images: torch.Tensor) -> Any:
+        def forward(self, images: torch.Tensor, progress: Any = 1.0) -> Any:
             return torch.empty(2**55)
 
     with pytest.raises(
@@ -326,3 +327,23 @@ def test_limits_shorten_the_schedule(tmp_path: Path) -> None:
     assert result.steps == 9
     saved = read_checkpoint(tmp_path / "checkpoints" / "last.ckpt")
     assert saved["lr_schedulers"][0]["_last_lr"][0] == pytest.approx(0.0, abs=1e-9)
+
+
+def test_losses_see_the_images_and_how_far_the_run_is(tmp_path: Path) -> None:
+    seen: list[tuple[float, float, tuple[int, ...]]] = []
+
+    class Watching(FakeModel):
+        def forward(self, images: torch.Tensor, progress: Any = 1.0) -> Any:
+            self.progress = progress
+            return super().forward(images)
+
+        def loss(self, outputs: Any, targets: Targets, context: Context) -> dict[str, torch.Tensor]:
+            assert context.images is not None and isinstance(context.progress, torch.Tensor)
+            seen.append((float(self.progress), float(context.progress), tuple(context.images.shape)))
+            return super().loss(outputs, targets, context)
+
+    steps = go(tmp_path, model=Watching(), trainer={"max_epochs": 2, "accumulate_grad_batches": 2}).steps
+    assert steps == 6 and {shape for *_, shape in seen} == {(4, 3, 8, 8)}
+    expected = [step / steps for step in range(steps) for _ in range(2)]
+    assert [of_forward for of_forward, *_ in seen] == pytest.approx(expected)
+    assert [of_loss for _, of_loss, _ in seen] == pytest.approx(expected)

@@ -19,6 +19,7 @@ from effdet.training.callbacks.nonfinite import FiniteGuard
 from effdet.training.ema import Ema
 from effdet.training.optimizers import build_optimizer
 from effdet.training.settings import OPTIMIZERS, EmaSettings, NonFiniteSettings, OptimizerSettings
+from heads.protocol import Context
 from heads.structures import Targets, UserError
 from tests.training.fakes import FakeModel, equal, factory, judge, settings
 
@@ -35,8 +36,8 @@ class Poison(FakeModel):
         super().__init__()
         self.bad, self.calls = bad, 0
 
-    def loss(self, outputs: Any, targets: Targets) -> dict[str, torch.Tensor]:
-        terms = super().loss(outputs, targets)
+    def loss(self, outputs: Any, targets: Targets, context: Context) -> dict[str, torch.Tensor]:
+        terms = super().loss(outputs, targets, context)
         self.calls += 1
         return {name: term * float("nan") for name, term in terms.items()} if self.calls in self.bad else terms
 
@@ -179,9 +180,9 @@ def test_what_only_the_device_knows_gives_the_same_average() -> None:
 class Half(FakeModel):
     """Its gradient passes through float16, as in mixed precision: above 65,504 it is infinite."""
 
-    def loss(self, outputs: Any, targets: Targets) -> dict[str, Tensor]:
+    def loss(self, outputs: Any, targets: Targets, context: Context) -> dict[str, Tensor]:
         outputs["detection"].register_hook(lambda gradient: (gradient * 200).half().float() / 200)
-        return super().loss(outputs, targets)
+        return super().loss(outputs, targets, context)
 
 
 class PoisonedHalf(Half, Poison):
@@ -225,9 +226,9 @@ def test_with_fp16_a_loss_that_is_not_finite_counts(tmp_path: Path) -> None:
 
 def test_with_fp16_a_gradient_that_overflows_at_any_scale_counts(tmp_path: Path) -> None:
     class Steep(FakeModel):
-        def loss(self, outputs: Any, targets: Targets) -> dict[str, Tensor]:
+        def loss(self, outputs: Any, targets: Targets, context: Context) -> dict[str, Tensor]:
             outputs["detection"].register_hook(lambda gradient: gradient * math.inf)
-            return super().loss(outputs, targets)
+            return super().loss(outputs, targets, context)
 
     with pytest.raises(UserError, match="2 steps in a row were not finite, the last was step 6"):
         go(tmp_path, model=Steep(), nonfinite=NonFiniteSettings(patience=2), trainer=scaled(init_scale=2.0**4))

@@ -8,6 +8,7 @@ import torch
 
 from effdet.model import BalanceSpec, build, spec_for
 from effdet.training.preflight import PreflightError, preflight
+from heads.protocol import Context
 from heads.structures import Batch, Targets
 
 
@@ -44,7 +45,7 @@ def test_the_priors_prediction_by_hand():
     targets = batch()
     found = preflight(model, targets)
     images = model.preprocess.normalise(targets.images)
-    terms = model.loss(model(images), targets.targets)
+    terms = model.loss(model(images), targets.targets, Context.of(images))
     assert terms["detection/class"].item() == pytest.approx(found.expected["detection/class"], rel=1e-4)
     value = found.expected["detection/class"]
     assert f"(detection/class {value:.2f}, expected {value:.2f})" in str(found)

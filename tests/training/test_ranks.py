@@ -12,6 +12,7 @@ import torch.distributed as dist
 from effdet.model import VisionModel, build, spec_for
 from effdet.training.callbacks.nonfinite import _everywhere
 from effdet.training.freezing import freeze
+from heads.protocol import Context
 from heads.structures import Targets
 from tests.processes import on_ranks
 
@@ -42,8 +43,9 @@ def data(boxes: int) -> tuple[torch.Tensor, Targets]:
 
 def gradients(images: torch.Tensor, targets: Targets) -> dict[str, torch.Tensor]:
     model = detector()
-    outputs = model(model.preprocess.normalise(images))
-    torch.stack(list(model.loss(outputs, targets).values())).sum().backward()
+    images = model.preprocess.normalise(images)
+    outputs = model(images)
+    torch.stack(list(model.loss(outputs, targets, Context.of(images)).values())).sum().backward()
     return {name: value.grad for name, value in model.named_parameters() if value.grad is not None}
 
 

@@ -12,6 +12,7 @@ from PIL import Image
 from torch import nn
 
 from effdet.training.sheets import PredictionSheet, draw_training_batch
+from heads.protocol import Context
 from heads.structures import Batch, ClassTable, Detections, Targets
 
 TABLE = ClassTable.of(["car", "bus"])
@@ -54,7 +55,7 @@ class Model(nn.Module):
     def forward(self, images: torch.Tensor) -> torch.Tensor:
         return images
 
-    def predict(self, outputs: torch.Tensor) -> dict[str, Any]:
+    def predict(self, outputs: torch.Tensor, context: Context) -> dict[str, Any]:
         return {name: make(len(outputs)) for name, make in self.found.items()}
 
 

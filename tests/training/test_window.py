@@ -17,6 +17,7 @@ from effdet.training import fit
 from effdet.training.loader import ResumableLoader
 from effdet.training.settings import EmaSettings, OptimizerSettings
 from effdet.training.window import counted_step
+from heads.protocol import Context
 from heads.ranks import over_ranks
 from heads.structures import Batch, Targets
 from tests.training.fakes import FakeLoader, FakeModel, judge, settings
@@ -31,15 +32,15 @@ class Counting(FakeModel):
         self.counts_predictions = predictions
         self.passes = 0
 
-    def forward(self, images: Tensor) -> dict[str, Tensor]:
+    def forward(self, images: Tensor, progress: float | Tensor = 1.0) -> dict[str, Tensor]:
         self.passes += 1
         return super().forward(images)
 
-    def count(self, outputs: Mapping[str, Tensor], targets: Targets) -> None:
+    def count(self, outputs: Mapping[str, Tensor], targets: Targets, context: Context) -> None:
         assert targets.category is not None and not self.counts_predictions
         over_ranks((targets.category > 0).sum())
 
-    def loss(self, outputs: Mapping[str, Tensor], targets: Targets) -> dict[str, Tensor]:
+    def loss(self, outputs: Mapping[str, Tensor], targets: Targets, context: Context) -> dict[str, Tensor]:
         logits = outputs["detection"].float()
         assert targets.category is not None
         each = nn.functional.cross_entropy(logits, targets.category, reduction="none")
@@ -100,7 +101,9 @@ def one_batch(model: Any, batches: list[Batch]) -> tuple[float, list[Tensor]]:
     model.backbone.norm.eval()
     images = torch.cat([batch.images for batch in batches])
     category = torch.cat([batch.targets.category for batch in batches])  # type: ignore[misc]
-    loss = sum(model.loss(model(model.preprocess.normalise(images)), Targets(category=category)).values())
+    loss = sum(
+        model.loss(model(model.preprocess.normalise(images)), Targets(category=category), Context.of(images)).values()
+    )
     loss.backward()
     return float(loss.detach()), [value.grad.clone() for value in model.parameters() if value.grad is not None]
 
@@ -159,19 +162,22 @@ def test_the_gradient_of_real_models(name: str) -> None:
     def gradient(size: int) -> dict[str, Tensor]:
         model.zero_grad()
         parts = [slice(start, start + size) for start in range(0, 4, size)]
-        outputs = model(images[parts[0]])
+        outputs, context = model(images[parts[0]]), Context.of(images[parts[0]])
         window = counted_step(
-            model, outputs, [targets(part) for part in parts], lambda index: model(images[parts[index]])
+            model,
+            (outputs, context),
+            [targets(part) for part in parts],
+            lambda index: (model(images[parts[index]]), context),
         )
         assert window is not None
         for index, part in enumerate(parts):
             with window.training(index):
-                terms = model.loss(outputs if index == 0 else model(images[part]), targets(part))
+                terms = model.loss(outputs if index == 0 else model(images[part]), targets(part), context)
             (torch.stack(list(terms.values())).sum() / len(parts)).backward()
         return {key: value.grad.clone() for key, value in model.named_parameters() if value.grad is not None}
 
     model.zero_grad()
-    torch.stack(list(model.loss(model(images), targets(slice(0, 4))).values())).sum().backward()
+    torch.stack(list(model.loss(model(images), targets(slice(0, 4)), Context.of(images)).values())).sum().backward()
     expected = {key: value.grad.clone() for key, value in model.named_parameters() if value.grad is not None}
     largest = max(float(value.abs().max()) for value in expected.values())
     for size in (2, 1):
@@ -185,10 +191,10 @@ def test_counting_sees_the_random_choices_of_training_and_leaves_no_trace(tmp_pa
     counted: list[tuple[str, int]] = []
 
     class Watching(Counting):
-        def loss(self, outputs: Mapping[str, Tensor], targets: Targets) -> dict[str, Tensor]:
+        def loss(self, outputs: Mapping[str, Tensor], targets: Targets, context: Context) -> dict[str, Tensor]:
             unsure = outputs["detection"].detach().softmax(1).amax(1)
             counted.append(("trained" if torch.is_grad_enabled() else "counted", hash(tuple(unsure.tolist()))))
-            return super().loss(outputs, targets)
+            return super().loss(outputs, targets, context)
 
     model = Watching(predictions=True)
     plain = Counting(predictions=False)

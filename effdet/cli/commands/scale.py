@@ -88,7 +88,11 @@ def _clear(folder: Path) -> None:
 
     for part in (MODELS, RUNS):
         shutil.rmtree(folder / part, ignore_errors=True)
-    for name in (STUDY, "best.json", *(f"{table}{suffix}" for table in TABLES for suffix in (".json", ".csv", ".png"))):
+    for name in (
+        STUDY,
+        "best.json",
+        *(f"{table}{suffix}" for table in TABLES for suffix in (".json", ".csv", ".html", ".png")),
+    ):
         (folder / name).unlink(missing_ok=True)
 
 

@@ -50,7 +50,7 @@ def run(config: Config, words: Words) -> RunResult:
         path = found.write(trials)
         console.print(found.table.terminal(pareto_front(trials), best_trial(trials)))
         console.print(summary(trials), highlight=False, soft_wrap=True)
-        console.print(str(folder / "pareto.png"), highlight=False, soft_wrap=True, markup=False, emoji=False)
+        console.print(str(folder / "pareto.html"), highlight=False, soft_wrap=True, markup=False, emoji=False)
         print(path)
     top = best_trial(trials)
     return RunResult(folder, {"reward": top and top.reward, found.metric: top and top.accuracy})

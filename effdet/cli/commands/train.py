@@ -15,6 +15,7 @@ from torch import nn
 from effdet.cli import ranks, rundir
 from effdet.cli.assemble import (
     EVAL_BATCH,
+    check_targets,
     evaluators,
     loader_factory,
     open_splits,
@@ -83,6 +84,7 @@ def run(config: Config, words: Words) -> RunResult:
         keep_freed_memory()
     settings = fit_settings(config, Path(), device)  # here, since it may complain
     check_trainer(settings)
+    check_targets(config)
     if _processes(settings) > 1 and not words.from_shell:
         return run_command("train", words)  # Lightning starts the others by this process's own command line
     folder = resolve_run_dir(config) if is_first() else None

@@ -1,7 +1,7 @@
 """Statistics of an evaluation: intervals, curves, confusion, kinds of mistakes. They take matches, never a model."""
 
 from effdet.report.statistics.bootstrap import Difference, Interval, Statistic, bootstrap, paired_difference
-from effdet.report.statistics.boxes import IOUS, BoxSet, Matches, match
+from effdet.report.statistics.boxes import IOUS, BoxSet, Matches, match, matches_of
 from effdet.report.statistics.confusion import detection_confusion
 from effdet.report.statistics.curves import (
     THRESHOLDS,
@@ -50,6 +50,7 @@ __all__ = [
     "error_breakdown",
     "find_mistakes",
     "match",
+    "matches_of",
     "mean_f1",
     "paired_difference",
     "picture_scores",

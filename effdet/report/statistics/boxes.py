@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from effdet.evaluation.backends import Pairs
 from effdet.evaluation.coco_format import Evaluand, Json, evaluand
 
 IOUS = np.linspace(0.5, 0.95, 10)
@@ -44,6 +45,10 @@ class BoxSet:
     """(M, 4) float64 xywh."""
     crowd: np.ndarray
     """(M,) bool: a detection on it counts neither as right nor as wrong."""
+    row: np.ndarray
+    """(N,) int64 index of each detection into the results that it came from."""
+    true_row: np.ndarray
+    """(M,) int64 index of each true box into the annotations that it came from."""
 
     @classmethod
     def of(cls, annotations: Json, predictions: Json) -> BoxSet:
@@ -58,6 +63,7 @@ class BoxSet:
         order = np.lexsort((-score, picture))  # stable: ties stay in the order of the results, as in pycocotools
         picture, label, box, score = picture[order], label[order], box[order], score[order]
         keep = _rank(picture, label) < CAP
+        kept = order[keep]
         true_picture, true_label, true_box = _columns(data.truth)
         crowd = np.array([row["iscrowd"] for row in data.truth], bool)
         order = np.argsort(true_picture, kind="stable")
@@ -72,6 +78,8 @@ class BoxSet:
             true_label=true_label[order],
             true_box=true_box[order],
             crowd=crowd[order],
+            row=kept,
+            true_row=order,
         )
 
     def __iter__(self) -> Iterator[tuple[int, np.ndarray, np.ndarray, np.ndarray]]:
@@ -151,6 +159,27 @@ def match(boxes: BoxSet) -> Matches:
             truth[found[row]] = true[best[0]] if reached.size and reached[0] == 0 else -1
         if crowd.any():
             ignored[:, found] = ~hit[:, found] & (iou[:, crowd].max(1) >= limits)
+    return _matches(boxes, hit, ignored, truth)
+
+
+def matches_of(boxes: BoxSet, pairs: Pairs) -> Matches:
+    """The same matches as :func:`match` from those that an evaluation has found for the results of `boxes`."""
+    column = np.full(max(boxes.row.max(initial=-1), pairs.result.max(initial=-1)) + 1, -1)
+    column[boxes.row] = np.arange(len(boxes.row))
+    place = column[pairs.result]
+    known = place >= 0  # not of those past the cap
+    count = len(boxes.score)
+    hit, ignored, truth = np.zeros((len(IOUS), count), bool), np.zeros((len(IOUS), count), bool), np.full(count, -1)
+    hit[:, place[known]] = ((pairs.truth >= 0) & ~pairs.ignored)[:, known]
+    ignored[:, place[known]] = pairs.ignored[:, known]
+    true_column = np.empty(len(boxes.true_row), np.int64)
+    true_column[boxes.true_row] = np.arange(len(boxes.true_row))
+    right = hit[0, place[known]]
+    truth[place[known][right]] = true_column[pairs.truth[0, known][right]]
+    return _matches(boxes, hit, ignored, truth)
+
+
+def _matches(boxes: BoxSet, hit: np.ndarray, ignored: np.ndarray, truth: np.ndarray) -> Matches:
     return Matches(
         pictures=len(boxes.image_ids),
         names=boxes.names,

@@ -53,9 +53,11 @@ class RunLimits(Callback):
         over = self.elapsed >= self.seconds
         return "time" if (over if trainer.world_size == 1 else trainer.strategy.broadcast(over)) else None
 
+    def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        self._began = time.monotonic()  # before the evaluation of the starting weights, which counts too
+
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        self._began = time.monotonic()
-        if self.reached(trainer):  # a resume of a run that was killed before its last evaluation
+        if trainer.global_step > 0 and self.reached(trainer):  # killed before its last evaluation
             _evaluate_pending(trainer, pl_module)
             self._end(trainer)
 

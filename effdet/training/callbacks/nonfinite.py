@@ -167,6 +167,7 @@ class FiniteGuard(Callback):
             "channels_last": module.settings.channels_last,
             "freeze": list(module.freezing.parts),
             "dropout": dropout_rates(module.model),
+            "progress": module.progress,
             "spec": module.record.get("spec"),
             "loss": float(seen.loss),
             "grad_norm": float(seen.norm),

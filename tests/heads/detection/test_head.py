@@ -5,7 +5,10 @@ import torch
 
 from heads.detection import AnchorSpec, DetectionHead, DetectionLoss, PostProcess
 from heads.detection.boxes import encode
+from heads.protocol import Context
 from heads.structures import Targets, UserError
+
+HERE = Context((64, 96))
 
 LEVELS = ("P3", "P4", "P5")
 
@@ -45,7 +48,7 @@ def by_parts(net, x):
 def test_order_of_outputs(separable, layout):
     model = head(separable=separable).eval()
     x = {name: value.to(memory_format=layout) for name, value in features().items()}
-    out = model(x, (64, 96))
+    out = model(x, Context((64, 96)))
     anchors = (8 * 12 + 4 * 6 + 2 * 3) * 9
     assert out.class_logits.shape == (2, anchors, 3)
     assert out.box_deltas.shape == (2, anchors, 4)
@@ -70,21 +73,21 @@ def test_parameters_of_d0():
 
 
 def test_prior():
-    out = head()({name: torch.zeros_like(value) for name, value in features().items()}, (64, 96))
+    out = head()({name: torch.zeros_like(value) for name, value in features().items()}, Context((64, 96)))
     torch.testing.assert_close(out.class_logits.sigmoid(), torch.full_like(out.class_logits, 0.01))
     assert (out.box_deltas == 0).all()
 
 
 def test_single_as_batched():
     model, x = head().eval(), features(batch=3)
-    out = model(x, (64, 96))
+    out = model(x, Context((64, 96)))
     for picture in range(3):
-        alone = model({name: value[picture, None] for name, value in x.items()}, (64, 96))
+        alone = model({name: value[picture, None] for name, value in x.items()}, Context((64, 96)))
         torch.testing.assert_close(alone.class_logits[0], out.class_logits[picture], rtol=1e-4, atol=1e-5)
 
 
 def total(model, out, goal) -> torch.Tensor:
-    terms = model.loss(out, goal)
+    terms = model.loss(out, goal, HERE)
     assert set(terms) == {"class", "box"}
     assert all(term.dtype == torch.float32 and term.shape == () for term in terms.values())
     return terms["class"] + terms["box"]
@@ -94,7 +97,7 @@ def total(model, out, goal) -> torch.Tensor:
 @pytest.mark.parametrize("box", ["huber", "ciou"])
 def test_every_parameter_learns(matcher, box):
     model = head(loss=DetectionLoss(matcher=matcher, box=box))
-    total(model, model(features(), (64, 96)), targets()).backward()
+    total(model, model(features(), Context((64, 96))), targets()).backward()
     for name, parameter in model.named_parameters():
         assert parameter.grad is not None, name
         assert parameter.grad.isfinite().all()
@@ -111,8 +114,8 @@ EMPTY = [
 @pytest.mark.parametrize("goal", EMPTY)
 def test_no_targets(goal, matcher):
     model = head(loss=DetectionLoss(matcher=matcher))
-    out = model(features(), (64, 96))
-    terms = model.loss(out, goal)
+    out = model(features(), Context((64, 96)))
+    terms = model.loss(out, goal, HERE)
     (terms["class"] + terms["box"]).backward()
     assert terms["box"] == 0
     if goal.boxes is None:
@@ -125,16 +128,16 @@ def test_no_targets(goal, matcher):
 
 def test_pictures_of_an_unlabelled_set_add_nothing():
     model, x = head().eval(), features()
-    out = model(x, (64, 96))
+    out = model(x, Context((64, 96)))
     goal = targets()
     both = Targets(boxes=goal.boxes, labels=goal.labels, has_boxes=torch.tensor([True, False]))
-    first = model({name: value[:1] for name, value in x.items()}, (64, 96))
+    first = model({name: value[:1] for name, value in x.items()}, Context((64, 96)))
     torch.testing.assert_close(total(model, out, both), total(model, first, targets(1)))
 
 
 def test_order_and_padding_of_boxes_do_not_matter():
     model = head().eval()
-    out, goal = model(features(), (64, 96)), targets()
+    out, goal = model(features(), Context((64, 96))), targets()
     assert goal.boxes is not None
     assert goal.labels is not None
     padded = Targets(
@@ -147,7 +150,7 @@ def test_order_and_padding_of_boxes_do_not_matter():
 def test_one_box_by_hand():
     """One box that equals one anchor of one class: the loss by its definition."""
     model = head(classes=2, anchors=AnchorSpec(octaves=1, aspects=(1,))).eval()
-    out = model(features(batch=1), (64, 96))
+    out = model(features(batch=1), Context((64, 96)))
     goal = Targets(boxes=out.anchors[50][None, None] + 0.25, labels=torch.tensor([[1]]))
     assert goal.boxes is not None
     matches = model.match(out, goal.boxes, torch.tensor([[1]]))[0]
@@ -156,7 +159,7 @@ def test_one_box_by_hand():
     p = out.class_logits[0].double().sigmoid()
     loss = 0.75 * p**1.5 * -torch.log(1 - p)
     loss[rows, 1] = 0.25 * (1 - p[rows, 1]) ** 1.5 * -torch.log(p[rows, 1])
-    terms = model.loss(out, goal)
+    terms = model.loss(out, goal, HERE)
     assert terms["class"].item() == pytest.approx(loss.sum().item() / len(rows), rel=1e-5)
     error = (out.box_deltas[0, rows] - encode(out.anchors, goal.boxes[0].expand(len(out.anchors), 4))[rows]).abs()
     huber = torch.where(error <= 0.1, error**2 / 2, 0.1 * (error - 0.05)).sum()
@@ -166,42 +169,42 @@ def test_one_box_by_hand():
 def test_bf16_autocast():
     model = head()
     with torch.autocast("cpu", dtype=torch.bfloat16):
-        out = model(features(), (64, 96))
+        out = model(features(), Context((64, 96)))
         assert out.class_logits.dtype == torch.bfloat16
         loss = total(model, out, targets())
     loss.backward()
     with torch.no_grad():
-        exact = total(model, model(features(), (64, 96)), targets())
+        exact = total(model, model(features(), Context((64, 96))), targets())
     torch.testing.assert_close(loss.detach(), exact, rtol=0.05, atol=0)
-    found = model.predict(out)
+    found = model.predict(out, HERE)
     assert found.boxes.dtype == torch.float32
 
 
 def test_odd_size():
     size = (60, 90)
     model = head().eval()
-    out = model(features(size), size)
+    out = model(features(size), Context(size))
     assert out.image_size == size
     assert len(out.anchors) == out.class_logits.shape[1]
     assert total(model, out, targets()).isfinite()
-    assert len(model.predict(out)) == 2
+    assert len(model.predict(out, HERE)) == 2
 
 
 def test_predict_honours_names_and_settings():
     model, x = head().eval(), features()
     with torch.no_grad():
-        out = model(x, (64, 96))
+        out = model(x, Context((64, 96)))
     model.named_classes[1] = False
-    assert set(model.predict(out).labels.unique().tolist()) <= {-1, 0, 2}
+    assert set(model.predict(out, HERE).labels.unique().tolist()) <= {-1, 0, 2}
     model.postprocess = PostProcess(max_detections=3)
-    assert model.predict(out).boxes.shape[1] == 3
+    assert model.predict(out, HERE).boxes.shape[1] == 3
 
 
 def test_compiles_to_one_graph_and_exports():
     torch.manual_seed(0)
     model, x = DetectionHead(8, 3, levels=LEVELS, repeats=1).eval(), features()
-    expected = model(x, (64, 96))
-    out = torch.compile(model, backend="eager", fullgraph=True)(x, (64, 96))
+    expected = model(x, Context((64, 96)))
+    out = torch.compile(model, backend="eager", fullgraph=True)(x, Context((64, 96)))
     assert torch.equal(out.class_logits, expected.class_logits)
     torch.testing.assert_close(out.anchors, expected.anchors)
 
@@ -211,14 +214,16 @@ def test_compiles_to_one_graph_and_exports():
             self.head = model
 
         def forward(self, x):
-            out = self.head(x, (64, 96))
+            out = self.head(x, Context((64, 96)))
             return out.class_logits, out.box_deltas, out.anchors
 
     logits, deltas, anchors = torch.export.export(Flat(), (x,)).module()(x)
     torch.testing.assert_close(logits, expected.class_logits)
     torch.testing.assert_close(deltas, expected.box_deltas)
     assert torch.equal(anchors, expected.anchors)
-    assert torch.equal(model(x, (64, 96)).anchors, expected.anchors)  # nothing of the recording stayed in the cache
+    assert torch.equal(
+        model(x, Context((64, 96))).anchors, expected.anchors
+    )  # nothing of the recording stayed in the cache
 
 
 def test_bad_arguments():
@@ -227,4 +232,4 @@ def test_bad_arguments():
     with pytest.raises(UserError, match="distinct names"):
         DetectionHead(8, 1, levels=("P3", "P3"))
     with pytest.raises(UserError, match="there is no P5 among P3, P4"):
-        head()({name: value for name, value in features().items() if name != "P5"}, (64, 96))
+        head()({name: value for name, value in features().items() if name != "P5"}, Context((64, 96)))

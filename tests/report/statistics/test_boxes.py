@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import contextlib
 import io
+from dataclasses import fields
 
 import numpy as np
 import pytest
 
+from effdet.evaluation.coco import measure
 from effdet.evaluation.coco_format import evaluand
-from effdet.report.statistics import BoxSet, match
+from effdet.report.statistics import BoxSet, match, matches_of
 from tests.report.statistics.box_sets import found, random_set, truth_of
 
 
@@ -47,6 +49,27 @@ def test_matches_are_those_of_pycocotools(seed):
         hit, ignored = expected[key]
         np.testing.assert_array_equal(matches.hit[:, row], hit)
         np.testing.assert_array_equal(matches.ignored[:, row], ignored)
+
+
+@pytest.mark.parametrize("seed", range(6))
+@pytest.mark.parametrize("cap", [None, 200])
+def test_the_evaluations_own_matches_are_the_same(seed, cap):
+    truth, results = random_set(seed, pictures=12)
+    results += [{**results[0], "score": 0.3 + index / 1000} for index in range(130 * (seed % 2))]
+    data, boxes = evaluand(truth, results), BoxSet.of(truth, results)
+    metrics, pairs = measure(data, cap=cap)
+    assert pairs is not None
+    for field in fields(ours := match(boxes)):
+        np.testing.assert_array_equal(getattr(matches_of(boxes, pairs), field.name), getattr(ours, field.name))
+    usual, _ = measure(data)
+    assert {name: metrics[name] for name in usual} == usual  # one pass gives the wider cap too, and changes nothing
+
+
+def test_nothing_found_or_nothing_there():
+    for truth, results in ((truth_of((1, 1, [0, 0, 9, 9])), []), (truth_of(), found((1, 1, [0, 0, 9, 9], 0.5)))):
+        boxes, (_, pairs) = BoxSet.of(truth, results), measure(evaluand(truth, results))
+        assert pairs is not None and not matches_of(boxes, pairs).hit.any()
+        assert matches_of(boxes, pairs).truth.tolist() == match(boxes).truth.tolist()
 
 
 def test_the_matched_true_box_is_named():

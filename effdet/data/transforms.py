@@ -1,0 +1,127 @@
+"""Albumentations transforms of the user's own, ``augment.transforms=[{_target_: albumentations.RandomRain, p: 0.2}]``.
+
+They see the image after the crop, flip and colour of the preset, with its boxes and mask carried along, and must keep its
+size. Every generator that they may draw from (their own, ``random``, NumPy's and PyTorch's global ones) is set from the
+sample's and put back, so that a sample stays a function of (seed, epoch, index).
+"""
+
+from __future__ import annotations
+
+import os
+import random
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+import numpy as np
+import torch
+
+from effdet.data.checks import DataError
+from effdet.data.records import IGNORED
+from effdet.plugins import TARGET, accepts, check_all, instantiate, is_target
+
+
+class Transforms:
+    """Applies transforms to an image and what is labelled in it.
+
+    Args:
+        configs: each with a ``_target_``; a class of ``albumentations.BasicTransform`` or ``BaseCompose``.
+        min_visibility: a box of which a smaller share is left is dropped.
+        min_box_size: a box with a side below so many pixels is dropped.
+    """
+
+    def __init__(self, configs: Sequence[Mapping[str, Any]], *, min_visibility: float, min_box_size: float) -> None:
+        import_albumentations()
+        import albumentations as A
+
+        transforms = [instantiate(_ignoring(config)) for config in configs]
+        for config, transform in zip(configs, transforms, strict=True):
+            if not isinstance(transform, A.BasicTransform | A.BaseCompose):
+                raise DataError(f"augment.transforms: {config[TARGET]} is no transform of albumentations")
+        self.moves = any(not isinstance(leaf, A.ImageOnlyTransform) for leaf in _leaves(transforms))
+        """Whether boxes and masks may change; else they are left exactly as they are."""
+        boxes = A.BboxParams(
+            format="pascal_voc",
+            label_fields=["rows"],
+            min_visibility=min_visibility,
+            min_width=min_box_size,
+            min_height=min_box_size,
+            clip=True,
+        )
+        self._compose = A.Compose(transforms, bbox_params=boxes if self.moves else None)
+
+    def __call__(
+        self, image: np.ndarray, boxes: np.ndarray, mask: np.ndarray | None, rng: np.random.Generator
+    ) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray | None]:
+        """
+        Args:
+            image: (h, w, 3) uint8 RGB.
+            boxes: (N, 4) float32 xyxy, pixels of `image`.
+            mask: (h, w) uint8, or None.
+            rng: the sample's generator.
+
+        Returns:
+            The image and the boxes, likewise; (M,) int64 the row in `boxes` that each box had; and the mask.
+        """
+        given: dict[str, Any] = {"image": np.ascontiguousarray(image)}
+        if self.moves:
+            given |= {"bboxes": boxes, "rows": np.arange(len(boxes))}
+            given |= {} if mask is None else {"mask": np.ascontiguousarray(mask)}
+        with seeded(rng):
+            self._compose.set_random_state(rng, random.Random(int(rng.integers(2**62))))
+            found = self._compose(**given)
+        if found["image"].shape != image.shape or found["image"].dtype != image.dtype:
+            shapes = f"{found['image'].shape} {found['image'].dtype} of {image.shape} {image.dtype}"
+            raise DataError(
+                f"augment.transforms: they made {shapes}; size and type must stay, image_size sets the size"
+            )
+        if not self.moves:
+            return found["image"], boxes, np.arange(len(boxes)), mask
+        rows = np.asarray(found["rows"], np.int64)
+        return found["image"], np.asarray(found["bboxes"], np.float32).reshape(-1, 4), rows, found.get("mask")
+
+
+def check_transforms(configs: Sequence[Mapping[str, Any]] | None) -> None:
+    """Import the targets of `configs` and compare their signatures with the arguments given; nothing is called."""
+    if configs:
+        import_albumentations()
+        check_all(list(configs))
+
+
+def import_albumentations() -> None:
+    """It asks its host for news at import unless told not to."""
+    os.environ.setdefault("NO_ALBUMENTATIONS_UPDATE", "1")
+
+
+@contextmanager
+def seeded(rng: np.random.Generator) -> Iterator[None]:
+    """Within the block the global generators of ``random``, NumPy and PyTorch are set from `rng`; then they are put back."""
+    python, numpy = random.getstate(), np.random.get_state()
+    with torch.random.fork_rng(devices=[]):
+        try:
+            random.seed(int(rng.integers(2**62)))
+            np.random.seed(int(rng.integers(2**32)))
+            torch.default_generator.manual_seed(int(rng.integers(2**62)))
+            yield
+        finally:
+            random.setstate(python)
+            np.random.set_state(numpy)
+
+
+def _ignoring(value: Any) -> Any:
+    """`value` with masks filled by "ignored", where a transform moves something in from outside and nothing else is said."""
+    if isinstance(value, list | tuple):
+        return [_ignoring(item) for item in value]
+    if not isinstance(value, Mapping):
+        return value
+    fill = {"fill_mask": IGNORED} if is_target(value) and accepts(value, "fill_mask") else {}
+    return {key: _ignoring(item) for key, item in value.items()} | fill
+
+
+def _leaves(transforms: Sequence[Any]) -> Iterator[Any]:
+    for transform in transforms:
+        inner = getattr(transform, "transforms", None)
+        if isinstance(inner, list | tuple):
+            yield from _leaves(inner)
+        else:
+            yield transform

@@ -1,0 +1,164 @@
+"""What a head is: features in, raw output out, a loss from it in training and a prediction from it afterwards.
+
+The model (:class:`effdet.model.VisionModel`) knows heads by this contract alone. Nothing has to be inherited: any module with
+these members is a head. What a head may offer besides stands in a protocol of its own below, and is used where it is there.
+
+    forward(features, context)          levels of backbone and neck -> output
+    loss(output, targets, context)      output and labels           -> terms, whose sum is minimised
+    predict(output, context)            output                      -> what a user sees, in input pixels
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any, Protocol, Self, runtime_checkable
+
+from torch import Tensor, nn
+
+from backbones.layers import Conv2d
+from heads.structures import Geometry, Targets, UserError
+
+FoldNorm = Callable[[Conv2d, nn.BatchNorm2d], Conv2d]
+"""One BatchNorm folded into the convolution before it."""
+
+
+@dataclass(frozen=True)
+class Context:
+    """What a head may know of the batch beside its own features and output."""
+
+    image_size: tuple[int, int]
+    """(height, width) of the network input, pixels."""
+    images: Tensor | None = None
+    """(B, 3, H, W) float, normalised; None where the caller has none, as after an exported graph."""
+    progress: float | Tensor = 1.0
+    """Share of the training steps that are done, 0 to 1, as a number or a () float32 tensor; 1 outside of training."""
+    outputs: Mapping[str, Any] = field(default_factory=dict)
+    """By head name, the outputs of the heads in ``in_heads``."""
+    assignments: Mapping[str, Any] = field(default_factory=dict)
+    """By head name, what those of ``in_heads`` that :class:`Assigns` have assigned. Empty but in a loss."""
+    assignment: Any = None
+    """The head's own, where another head reads it, so that it is found once."""
+
+    @classmethod
+    def of(cls, images: Tensor, progress: float | Tensor = 1.0) -> Self:
+        """Of normalised `images` (B, 3, H, W)."""
+        return cls((images.shape[2], images.shape[3]), images, progress)
+
+    def reading(
+        self, head: Head, outputs: Mapping[str, Any], assignments: Mapping[str, Any] | None = None, own: Any = None
+    ) -> Self:
+        """The same, with what `head` reads of others' `outputs` and `assignments`, and its `own` assignment."""
+        if not head.in_heads and own is None:
+            return self
+        found, known = assignments or {}, {**self.outputs, **outputs}
+        return replace(
+            self,
+            outputs={name: known[name] for name in head.in_heads},
+            assignments={name: found[name] for name in head.in_heads if name in found},
+            assignment=own,
+        )
+
+
+@runtime_checkable
+class Head(Protocol):
+    """The last stage of a model, for one task."""
+
+    in_levels: Sequence[str]
+    """Features that it reads, such as ``("P3", "P4")`` or ``("C5",)``; the neck is built so that they are there."""
+    in_heads: Sequence[str]
+    """Names of the heads that run before it, since it reads their outputs or assignments."""
+
+    def __call__(self, features: Mapping[str, Tensor], context: Context) -> Any: ...
+
+    def forward(self, features: Mapping[str, Tensor], context: Context) -> Any:
+        """Level name -> (B, channels, h, w) becomes the raw output: a tensor, or a dataclass of tensors."""
+        ...
+
+    def loss(self, output: Any, targets: Targets, context: Context) -> dict[str, Tensor]:
+        """Weighted float32 scalars by name; all connected to the network, even where the batch labels nothing for the head."""
+        ...
+
+    def predict(self, output: Any, context: Context) -> Any:
+        """What the output means, in input pixels: :class:`heads.structures.Detections`, class maps, scores."""
+        ...
+
+
+@runtime_checkable
+class Foldable(Protocol):
+    """A head with BatchNorms outside of blocks of one convolution and one norm, which :func:`effdet.model.fold` folds."""
+
+    def fold(self, fold_norm: FoldNorm) -> None:
+        """Fold every such BatchNorm into the convolution before it. The head can only predict after it."""
+        ...
+
+
+@runtime_checkable
+class Counts(Protocol):
+    """A head whose loss is divided by what the whole optimiser step counts (:mod:`heads.ranks`)."""
+
+    @property
+    def counts_predictions(self) -> bool:
+        """Whether what the loss counts depends on the predictions; then the loss itself is run to count."""
+        ...
+
+    def count(self, output: Any, targets: Targets, context: Context) -> None:
+        """Makes the calls of :mod:`heads.ranks` that the loss makes, from the targets. Only where predictions don't count.
+
+        Args:
+            output: of any images of the same size, for its shapes.
+            targets: of the batch to count.
+            context: its `images` are not those of `targets`.
+        """
+        ...
+
+
+@runtime_checkable
+class Labelled(Protocol):
+    """A head that can say whether a batch is labelled for it; of others, a loss above 0 says so."""
+
+    def labelled(self, targets: Targets) -> bool | Tensor:
+        """A bool, or () bool."""
+        ...
+
+
+@runtime_checkable
+class Restores(Protocol):
+    """A head whose prediction lies in the image, and is not :class:`heads.structures.Detections`."""
+
+    def restore(self, prediction: Any, geometries: Sequence[Geometry]) -> Any:
+        """The prediction in input pixels -> in each image's ORIGINAL pixels."""
+        ...
+
+
+@runtime_checkable
+class Assigns(Protocol):
+    """A head whose choice of responsible places (anchors, cells, queries) other heads can read."""
+
+    def assign(self, output: Any, targets: Targets, context: Context) -> Any:
+        """Which place of the output answers for which target."""
+        ...
+
+
+def run_order(heads: Mapping[str, Any]) -> tuple[str, ...]:
+    """Names of `heads` such that each stands after those that it reads; otherwise in their own order.
+
+    Raises:
+        UserError: a module that is not a head, a head that reads one that the model lacks, or heads that read each other.
+    """
+    for name, head in heads.items():
+        if missing := [member for member in ("in_levels", "in_heads", "loss", "predict") if not hasattr(head, member)]:
+            raise UserError(
+                f"head {name!r} ({type(head).__name__}) lacks {', '.join(missing)}; see heads.protocol.Head"
+            )
+        if stray := [other for other in head.in_heads if other not in heads]:
+            raise UserError(f"head {name!r} reads head {stray[0]!r}; the model has {', '.join(heads)}")
+    order: list[str] = []
+    while waiting := [name for name in heads if name not in order]:
+        ready = next((name for name in waiting if set(heads[name].in_heads) <= set(order)), None)
+        if ready is None:
+            raise UserError(
+                f"heads {', '.join(waiting)} read each other's outputs in a circle; one of them must come first"
+            )
+        order.append(ready)
+    return tuple(order)
