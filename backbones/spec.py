@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
-from typing import Any, ClassVar, Self
+from typing import Annotated, Any, ClassVar, Literal, Self
 
 from backbones.attention import KINDS
 from backbones.fields import build
@@ -66,18 +66,21 @@ class BackboneSpec:
     """Everything :class:`backbones.efficientnet.EfficientNet` is built from, and the numbers that belong to it."""
 
     name: str
+    """Of the table that it comes from."""
     stages: tuple[StageSpec, ...]
     stem_channels: int
     head_channels: int
     """Width of the 1x1 convolution before a classifier. The backbone itself doesn't hold it."""
-    attention: str = "se"
+    attention: Literal["se", "eca", "none"] = "se"
     """``se``, ``eca`` or ``none``, in the stages whose se_ratio is above 0 and that name none of their own."""
-    padding: str = "same"
+    padding: Literal["same", "symmetric"] = "same"
+    """TensorFlow's or PyTorch's; pretrained weights only fit the one they were trained with."""
     norm_eps: float = 1e-3
     norm_momentum: float = 0.01
     """PyTorch's sense: the share of the new batch. (The paper's 0.99 is TensorFlow's, the share kept.)"""
-    activation: str = "silu"
-    drop_path: float = 0.2
+    activation: Literal["silu", "relu6", "relu", "hard_swish", "gelu", "identity"] = "silu"
+    """After each convolution but the projections."""
+    drop_path: Annotated[float, "0..0.9"] = 0.2
     """Stochastic depth: block i of N is skipped with probability ``drop_path * i / N``."""
     dropout: float = 0.2
     """Before a classifier's last layer."""

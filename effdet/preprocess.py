@@ -15,12 +15,13 @@ All resizing is Pillow's (antialiased), the implementation that the published we
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass, replace
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
 
 import numpy as np
 from PIL import Image
 
 from backbones.fields import as_tuples, build
+from heads.fields import check_fields
 from heads.structures import Geometry, UserError
 
 if TYPE_CHECKING:
@@ -28,7 +29,6 @@ if TYPE_CHECKING:
 
 IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 HALF = (0.5, 0.5, 0.5)
-RESIZE_RULES = ("letterbox", "stretch", "center_crop")
 FILTERS = {"bilinear": Image.Resampling.BILINEAR, "bicubic": Image.Resampling.BICUBIC}
 
 
@@ -36,25 +36,22 @@ FILTERS = {"bilinear": Image.Resampling.BILINEAR, "bicubic": Image.Resampling.BI
 class Preprocess:
     """Canvas, resize rule and pixel statistics of a model."""
 
-    size: tuple[int, int]
+    size: tuple[Annotated[int, "1.."], Annotated[int, "1.."]]
     """(height, width) of the network input, pixels."""
-    resize: str = "letterbox"
-    interpolation: str = "bilinear"
+    resize: Literal["letterbox", "stretch", "center_crop"] = "letterbox"
+    """How a picture is laid on the input."""
+    interpolation: Literal["bilinear", "bicubic"] = "bilinear"
+    """Filter of the resampling."""
     mean: tuple[float, float, float] = IMAGENET_MEAN
     """Per channel RGB, in units of the 0…1 pixel range."""
     std: tuple[float, float, float] = IMAGENET_STD
     fill: tuple[int, int, int] = (124, 116, 104)
     """uint8 RGB of the padding: the mean colour, so that padding is about zero after normalising."""
-    crop: float = 1.0
+    crop: Annotated[float, "0.1..1"] = 1.0
     """For center_crop: the share of the short side that is kept."""
 
     def __post_init__(self) -> None:
-        if self.resize not in RESIZE_RULES:
-            raise UserError(f"resize rule {self.resize!r} is unknown; use one of {', '.join(RESIZE_RULES)}")
-        if self.interpolation not in FILTERS:
-            raise UserError(f"interpolation {self.interpolation!r} is unknown; use one of {', '.join(FILTERS)}")
-        if len(self.size) != 2 or min(self.size) < 1:
-            raise UserError(f"image size {self.size!r} must be two positive numbers, height and width")
+        check_fields(self, "preprocess.")
 
     def geometry(self, image: np.ndarray) -> tuple[np.ndarray, Geometry]:
         """Lay a picture on the canvas.

@@ -7,11 +7,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from typing import Annotated
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from heads.fields import check_fields
 from heads.structures import UserError
 
 Forward = Callable[[Tensor], Tensor]
@@ -26,12 +28,12 @@ class SemanticInference:
 
     window: tuple[int, int] | None = None
     """(height, width) in pixels of windows that slide over the canvas; None takes it whole."""
-    overlap: float = 0.33
+    overlap: Annotated[float, "0..0.95"] = 0.33
     """Share of a window's side that it has in common with the next, at least."""
     flip: bool = False
     """Also the mirror image. The padding of the canvas is not mirrored with it."""
-    scales: tuple[float, ...] = (1.0,)
-    """Sizes of the canvas, against its own."""
+    scales: tuple[Annotated[float, "0.05..16"], ...] = (1.0,)
+    """Sizes of the input, averaged, such as [0.75, 1.0, 1.25]: better, and slower with each."""
 
     def __post_init__(self) -> None:
         if self.window is not None:
@@ -39,10 +41,9 @@ class SemanticInference:
             if len(self.window) != 2 or min(self.window) < GRAIN:
                 raise UserError(f"semantic.sliding={list(self.window)} must be a height and a width of {GRAIN} or more")
         object.__setattr__(self, "scales", tuple(self.scales))
-        if not 0 <= self.overlap < 1:
-            raise UserError(f"semantic.overlap={self.overlap} is a share, from 0 and below 1")
-        if not self.scales or min(self.scales) <= 0:
-            raise UserError(f"semantic.scales={list(self.scales)} must be one or more numbers above 0")
+        check_fields(self, "semantic.")
+        if not self.scales:
+            raise UserError("semantic.scales=[] must be one or more numbers above 0")
 
     @property
     def plain(self) -> bool:

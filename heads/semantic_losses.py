@@ -13,11 +13,13 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
+from typing import Annotated
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from heads.fields import check_fields
 from heads.ranks import across, of_the_whole, over_ranks, parts_of_step, summed
 from heads.structures import UserError
 
@@ -30,35 +32,31 @@ WEIGHT_RULES = ("median", "log", "sqrt")
 class SemanticLoss:
     """What the loss consists of; each of the first three is the weight of a term, and 0 leaves it out."""
 
-    cross_entropy: float = 1.0
-    dice: float = 0.0
-    lovasz: float = 0.0
+    cross_entropy: Annotated[float, "0.."] = 1.0
+    """Weight of the cross-entropy."""
+    dice: Annotated[float, "0.."] = 0.0
+    """Weight of the Dice loss, which counts all classes alike."""
+    lovasz: Annotated[float, "0.."] = 0.0
+    """Weight of the Lovász-softmax loss, which follows mIoU itself."""
     class_weights: tuple[float, ...] | None = None
     """Weight of each class in the cross-entropy, which is a weighted mean: only their proportions matter."""
-    label_smoothing: float = 0.0
+    label_smoothing: Annotated[float, "0..0.99"] = 0.0
     """Share of the target that is spread over all classes."""
-    ohem: float | None = None
-    """Only pixels whose true class gets less than this probability count in the cross-entropy; None: all pixels."""
-    ohem_share: float = 0.25
-    """At least this share of each image's labelled pixels counts, the hardest ones (0.25: arXiv 1905.01220, section 3.3)."""
+    ohem: Annotated[float, "0.01..1"] | None = None
+    """Only pixels whose true class gets less than this probability count in the cross-entropy (.7 is usual); null
+    counts all."""
+    ohem_share: Annotated[float, "0.01..1"] = 0.25
+    """At least this share of each image's labelled pixels counts, the hardest ones (0.25: arXiv 1905.01220, section
+    3.3)."""
 
     def __post_init__(self) -> None:
         if self.class_weights is not None:
             object.__setattr__(self, "class_weights", tuple(float(weight) for weight in self.class_weights))
             if min(self.class_weights, default=0) < 0 or not any(self.class_weights):  # type: ignore[arg-type]
                 raise UserError(f"loss.class_weights={list(self.class_weights)} must be 0 or more, and not all 0")  # type: ignore[arg-type]
-        terms = (self.cross_entropy, self.dice, self.lovasz)
-        if min(terms) < 0 or not any(terms):
-            raise UserError(
-                f"loss: cross_entropy={terms[0]:g}, dice={terms[1]:g} and lovasz={terms[2]:g} are weights of 0 or more, "
-                f"and one of them must be above 0"
-            )
-        if not 0 <= self.label_smoothing < 1:
-            raise UserError(f"loss.label_smoothing={self.label_smoothing} must lie in [0, 1)")
-        if self.ohem is not None and not 0 < self.ohem <= 1:
-            raise UserError(f"loss.ohem={self.ohem} is a probability, above 0 and up to 1, or null")
-        if not 0 < self.ohem_share <= 1:
-            raise UserError(f"loss.ohem_share={self.ohem_share} is a share, above 0 and up to 1")
+        check_fields(self, "loss.")
+        if not any((self.cross_entropy, self.dice, self.lovasz)):
+            raise UserError("loss: cross_entropy=0, dice=0 and lovasz=0 leave no term; one of them must be above 0")
 
 
 def semantic_loss(logits: Tensor, target: Tensor, settings: SemanticLoss) -> dict[str, Tensor]:

@@ -103,7 +103,11 @@ def test_plain_values_round_trip():
 
 @pytest.mark.parametrize(
     ("values", "text"),
-    [({"resize": "pad"}, "resize rule 'pad'"), ({"interpolation": "cubic"}, "'cubic'"), ({"size": (0, 4)}, "positive")],
+    [
+        ({"resize": "pad"}, "preprocess.resize=pad: must be letterbox"),
+        ({"interpolation": "cubic"}, "preprocess.interpolation=cubic: must be bilinear"),
+        ({"size": (0, 4)}, r"preprocess.size=\[0, 4\]: must be"),
+    ],
 )
 def test_bad_settings(values, text):
     with pytest.raises(UserError, match=text):

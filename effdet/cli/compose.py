@@ -29,12 +29,12 @@ from omegaconf.errors import OmegaConfBaseException
 from effdet.cli.config import Config, leaves
 from effdet.cli.errors import ConfigError, did_you_mean
 from effdet.cli.folder import conf_dir
-from effdet.cli.keys import Key, unreadable
-from effdet.cli.kinds import admits, describe, textual, usable
+from effdet.cli.keys import Key, read_keys, unreadable
 from effdet.cli.quoting import expand, quote, shape, split_choices
 from effdet.cli.schema import Schema
 from effdet.cli.words import Word, Words, require_dir
 from effdet.plugins import TARGET
+from heads.fields import admits, describe, textual, usable
 
 PATH_KEYS = ("model", "weights", "source", "out", "run_dir", "resume", "first", "second")
 """Values of these keys, of ``data.*`` and of ``*.path`` are paths, whatever a user's own file leaves unsaid."""
@@ -70,7 +70,7 @@ def composed(name: str, words: Words) -> tuple[Config, list[str]]:
         found = _composed_with_care(schema, overrides, value_words, problems)
     tree, choices, known, given = found
     problems += _unknown_in_files(tree, known, schema, choices)
-    problems += _wrong_kinds(tree, known)
+    problems += [*_wrong_kinds(tree, known), *_wrong_names(tree, schema, choices)]
     if problems:
         raise ConfigError(problems)
     return Config(tree, choices), given
@@ -325,6 +325,26 @@ def _wrong_kinds(tree: Mapping[str, Any], known: Mapping[str, Key]) -> list[str]
             shown = "null" if value is None else value
             hint = _near_word(value, key) or _unusable(value)
             problems.append(f"{name}={shown}: must be {describe(key.kinds)}{hint}")
+    return problems
+
+
+NAMED = ("data", "backbone", "task")
+"""Groups whose ``name`` says what is built: it is that of one of our files."""
+
+
+def _wrong_names(tree: Mapping[str, Any], schema: Schema, choices: Mapping[str, Any]) -> list[str]:
+    """``backbone.name=convnext``, before anything is imported that would know. A file that leaves its name to the user, and a
+    section that a ``_target_`` fills, take any."""
+    problems = []
+    for group in NAMED:
+        section, files = tree.get(group), schema.choices(group) if group in schema.groups else {}
+        if not isinstance(section, Mapping) or TARGET in section or not isinstance(section.get("name"), str):
+            continue
+        names = {choice: read_keys(path, group).keys.get(f"{group}.name") for choice, path in files.items()}
+        known = {choice: key.default for choice, key in names.items() if key is not None}
+        if known.get(str(choices.get(group))) != "null" and section["name"] not in known.values():
+            hint = f"{did_you_mean(section['name'], known.values())} (the choices of {group}: {', '.join(known)})"
+            problems.append(f"{group}.name={section['name']}: no such {group}{hint}")
     return problems
 
 

@@ -1,4 +1,7 @@
-"""``effdet --help`` and ``effdet COMMAND --help``, made from the configuration files' own comments."""
+"""``effdet --help``, ``effdet COMMAND --help`` and docs/reference/config.md, made from what the settings declare.
+
+``python -m effdet.cli.help`` prints the reference page.
+"""
 
 from __future__ import annotations
 
@@ -7,9 +10,9 @@ import textwrap
 from collections.abc import Iterable
 
 from effdet.cli.keys import Key, KeyFile, read_keys
-from effdet.cli.kinds import describe
 from effdet.cli.registry import COMMANDS, Command
 from effdet.cli.schema import Schema
+from heads.fields import describe
 
 _COLUMN = 30
 """Where explanations begin."""
@@ -63,9 +66,11 @@ def _settable(file: KeyFile) -> list[Key]:
 def _keys(keys: Iterable[Key], width: int) -> list[str]:
     lines = []
     for key in keys:
-        kinds = f" ({describe(key.kinds)})" if key.kinds and key.written else ""
+        kinds = f" ({describe(key.kinds)})" if key.kinds else ""
         head = f"  {key.name}={key.default}"
-        body = textwrap.wrap(f"{key.text}{kinds}".strip(), width - _COLUMN) or [""]
+        body = textwrap.wrap((" ".join(filter(None, (key.meaning, key.remark))) + kinds).strip(), width - _COLUMN) or [
+            ""
+        ]
         if len(head) >= _COLUMN - 1:
             lines.append(head)
             head = ""
@@ -73,3 +78,52 @@ def _keys(keys: Iterable[Key], width: int) -> list[str]:
             continue
         lines += [f"{head:<{_COLUMN}}{body[0]}".rstrip(), *(" " * _COLUMN + line for line in body[1:])]
     return lines
+
+
+def reference() -> str:
+    """The page of all keys of all commands, as Markdown."""
+    lines = [
+        "# Configuration reference",
+        "",
+        "Look a key up here, or print it: `effdet train --help`. A key is set as `key=value` on the command line, or in a YAML",
+        "file of your own: `effdet train --config-dir DIR`, where DIR/data/mine.yaml is `data=mine`.",
+        "",
+        "This page is generated: `python -m effdet.cli.help > docs/reference/config.md`.",
+    ]
+    groups: dict[str, Schema] = {}
+    for command in COMMANDS.values():
+        schema = Schema(command.name)
+        groups |= {group: schema for group in schema.groups if group not in groups and group != "experiment"}
+        lines += ["", f"## effdet {command.name}", "", f"{command.summary[0].upper()}{command.summary[1:]}."]
+        if schema.groups:
+            lines += [
+                "",
+                f"Groups: {', '.join(f'[`{group}`](#{group})' for group in schema.groups if group in groups)}.",
+            ]
+        lines += _table(schema.primary.keys.values())
+    for group, schema in groups.items():
+        files = {name: read_keys(path, group) for name, path in schema.choices(group).items()}
+        lines += ["", f"## {group}", "", "| choice | |", "|---|---|"]
+        lines += [f"| `{group}={name}` | {_cell(file.title)} |" for name, file in files.items()]
+        keys = [
+            key for file in files.values() for key in _settable(file) if group != "task" or key.name.startswith("task.")
+        ]
+        lines += _table({key.name: key for key in reversed(keys)}.values(), defaults=len(files) == 1)
+    return "\n".join(lines) + "\n"
+
+
+def _table(keys: Iterable[Key], *, defaults: bool = True) -> list[str]:
+    """A key a row; `defaults` are left out where each choice of a group has its own."""
+    lines = ["", f"| key |{' default |' * defaults} what it may be | meaning |", f"|---|{'---|' * defaults}---|---|"]
+    for key in sorted(keys, key=lambda key: key.name) if not defaults else keys:
+        kinds, default = describe(key.kinds or ()), f" `{key.default}` |" * defaults
+        lines.append(f"| `{key.name}` |{default} {_cell(kinds)} | {_cell(key.meaning)} |")
+    return lines
+
+
+def _cell(text: str) -> str:
+    return text.replace("|", "\\|").replace("*", "\\*").replace("<", "&lt;")
+
+
+if __name__ == "__main__":
+    print(reference(), end="")

@@ -1,7 +1,6 @@
-"""What the configuration files say about their keys: kinds, defaults and explanations, read from their comments.
-
-The YAML files are the one place where a key is described: this reader serves ``--help``, the check of words and values, and
-the quoting (text is quoted, numbers are not).
+"""The keys of the configuration files: what they may be and mean is declared by dataclasses (:mod:`effdet.cli.declared`), their
+values stand in the files. This reader serves ``--help``, the check of overrides and values, and the quoting (text is quoted,
+numbers are not).
 """
 
 from __future__ import annotations
@@ -9,14 +8,15 @@ from __future__ import annotations
 import codecs
 import functools
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 import yaml
 
+from effdet.cli.declared import Field, declared
 from effdet.cli.errors import ConfigError
-from effdet.cli.kinds import Kind, Kinds, guess_kinds, parse_kinds
+from heads.fields import Kinds
 
 _Loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 _PACKAGE = re.compile(r"^#\s*@package\s+(\S+)\s*$", re.MULTILINE)
@@ -29,14 +29,14 @@ class Key:
     name: str
     """Dotted, as it is written on the command line."""
     kinds: Kinds | None
-    """What it may be; None where the file doesn't say and the default doesn't tell."""
+    """What it may be; None for a key that nothing declares."""
     default: str
     """As written in the file."""
-    text: str
-    """One line of explanation, or nothing."""
+    meaning: str
+    """One line, or nothing."""
     file: Path
-    written: bool = False
-    """Whether the file names the kinds; else they are guessed from the default."""
+    remark: str = ""
+    """The comment behind the value: what it says of this file's choice."""
 
 
 @dataclass(frozen=True)
@@ -86,53 +86,34 @@ def _read_keys(path: Path, group: str, version: tuple[int, int]) -> KeyFile:
         raise ConfigError([f"{path}: not valid YAML: {_one_line(error)}"]) from None
     if root is not None and not isinstance(root, yaml.MappingNode):
         raise ConfigError([f"{path}: a configuration file holds keys and values, this one holds something else"])
-    keys = {} if root is None else {key.name: key for key in _walk(root, package, lines, path)}
+    fields = declared("train" if group else path.stem)
+    keys = {} if root is None else {key.name: key for key in _walk(root, package, lines, path, fields)}
     return KeyFile(path, _title(lines), keys)
 
 
-def _walk(node: yaml.MappingNode, prefix: str, lines: list[str], path: Path) -> Iterator[Key]:
+def _walk(
+    node: yaml.MappingNode, prefix: str, lines: list[str], path: Path, fields: Mapping[str, Field]
+) -> Iterator[Key]:
     for name, value in node.value:
         if name.value == "defaults" and node.start_mark.line == name.start_mark.line and not prefix.count("."):
             if isinstance(value, yaml.SequenceNode):
                 continue
         dotted = f"{prefix}.{name.value}" if prefix else name.value
-        kinds, text = _comments(lines, name.start_mark.line, value)
-        is_open = kinds is not None and any(kind.base == "{}" for kind in kinds)
+        field = fields.get(dotted)
+        is_open = field is not None and any(kind.base == "{}" for kind in field.kinds)
         if isinstance(value, yaml.MappingNode) and value.value and not is_open:
-            yield from _walk(value, dotted, lines, path)
+            yield from _walk(value, dotted, lines, path, fields)
         else:
-            yield Key(dotted, kinds or _guess(value), _written(value, lines), text, path, kinds is not None)
+            kinds, meaning = (None, "") if field is None else (field.kinds, field.text)
+            remark = _remark(lines[name.start_mark.line], value)
+            yield Key(dotted, kinds, _written(value, lines), meaning, path, remark)
 
 
-def _guess(node: yaml.Node) -> Kinds | None:
-    if isinstance(node, yaml.MappingNode):
-        return (Kind("{}"),)
-    plain = isinstance(node, yaml.ScalarNode) and not node.style  # "" with libyaml, None without
-    if plain and node.value.lower() in ("true", "false"):
-        return guess_kinds(node.value.lower() == "true")
-    if plain and re.fullmatch(r"[+-]?\d[\d_]*(\.\d*)?([eE][+-]?\d+)?", node.value):
-        return guess_kinds(float(node.value.replace("_", "")))
-    return None
-
-
-def _comments(lines: list[str], line: int, value: yaml.Node) -> tuple[Kinds | None, str]:
-    """Kinds and explanation: the comment behind the value, after that the lines above the key."""
-    end = value.end_mark if value.end_mark.line == line else None
-    tail = lines[line][end.column :] if end else lines[line].partition(":")[2]
-    behind = tail.partition("#")[2].strip()
-    above: list[str] = []
-    row = line - 1
-    while row >= 0 and (stripped := lines[row].strip()).startswith("#") and not stripped.startswith("# ---"):
-        above.insert(0, stripped.lstrip("#").strip())
-        row -= 1
-    alone = row < 0 or not lines[row].strip()
-    if row < 0 or (alone and behind):
-        above = []  # the file's own opening comment, or the heading of a block of keys
-    head, _, explanation = behind.partition(": ")
-    kinds = parse_kinds(head.rstrip(":")) if behind else None
-    if kinds is None:
-        explanation = behind
-    return kinds, " ".join([*above, explanation]).strip()
+def _remark(line: str, value: yaml.Node) -> str:
+    """The comment behind a value that ends on its key's line."""
+    one_line = value.start_mark.line == value.end_mark.line
+    behind = line[value.end_mark.column :] if one_line else line.partition(":")[2]
+    return behind.partition("#")[2].strip()
 
 
 def _written(node: yaml.Node, lines: list[str]) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import re
 from collections.abc import Collection, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -14,9 +14,9 @@ import yaml
 from effdet.cli.errors import ConfigError
 from effdet.cli.folder import choices, conf_dir
 from effdet.cli.keys import Key, KeyFile, read_keys
-from effdet.cli.kinds import Kind
 from effdet.cli.quoting import quote
 from effdet.plugins import TARGET
+from heads.fields import Kind
 
 SLOTS = re.compile(r"data|optimizer|backbone|head\.\w+(\.\w+)?")
 """Sections that a ``_target_`` may fill; below one, all keys are the user's own but for those of :data:`SHARED`."""
@@ -90,10 +90,10 @@ class Schema:
                     if group in slots and key.name not in shared(group):
                         continue
                     if group != "task" or key.name.startswith("task."):
-                        known.setdefault(key.name, key)
+                        free = group in slots and key.name == f"{group}.name"
+                        known.setdefault(key.name, replace(key, kinds=(Kind("str"),)) if free else key)
         for slot in slots:
-            text = "arguments of its _target_"
-            known[slot] = Key(slot, (Kind("{}"),), "", text, self.primary.path)
+            known[slot] = Key(slot, (Kind("{}"),), "", "arguments of its _target_", self.primary.path)
         return known
 
     def slots(self, picked: Mapping[str, Any], words: Iterable[str]) -> list[str]:

@@ -11,7 +11,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import Any, Self
+from typing import Annotated, Any, Self
 
 import numpy as np
 
@@ -22,33 +22,26 @@ from effdet.data.images import Policy
 from effdet.data.records import Source
 from effdet.data.train_set import Sample, TrainSet
 from effdet.preprocess import Preprocess
+from heads.fields import check_fields
 
 
 @dataclass(frozen=True)
 class Progression:
     """Where each quantity starts; where it ends is what the run is set to."""
 
-    stages: int = 1
-    """1: no progression."""
-    size: int | None = None
+    stages: Annotated[int, "1.."] = 1
+    """Equal parts of the run, 4 in the paper, each an epoch at least; 1 is off."""
+    size: Annotated[int, "32.."] | None = None
     """Side of the input in the first stage, pixels; None keeps the final one throughout."""
-    magnitude: float = 5.0
-    """RandAugment's magnitude in the first stage."""
-    mix: float = 0.0
+    magnitude: Annotated[float, "0..30"] = 5.0
+    """RandAugment's magnitude (augment.policy_magnitude) in the first stage."""
+    mix: Annotated[float, "0..1"] = 0.0
     """Share of the final alphas of mixup and cutmix in the first stage."""
-    dropout: float = 0.1
-    """Of the first stage."""
+    dropout: Annotated[float, "0..<1"] = 0.1
+    """The classifier's dropout in the first stage."""
 
     def __post_init__(self) -> None:
-        if self.stages < 1:
-            raise DataError(f"progressive.stages={self.stages} must be at least 1")
-        if self.size is not None and self.size < 32:
-            raise DataError(f"progressive.size={self.size} must be at least 32 pixels")
-        if not 0 <= self.mix <= 1 or not 0 <= self.dropout < 1 or self.magnitude < 0:
-            raise DataError(
-                f"progressive.mix={self.mix} is a share from 0 to 1, progressive.dropout={self.dropout} lies below 1, "
-                f"progressive.magnitude={self.magnitude} is not negative"
-            )
+        check_fields(self, "progressive.", DataError)
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> Self:

@@ -6,9 +6,10 @@ import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, Literal
 
 from effdet.data.checks import DataError, MissingSplit
+from heads.fields import check_fields
 
 SPLITS = ("train", "val", "test")
 SPLIT_FOLDERS = {
@@ -37,43 +38,52 @@ class DataSpec:
     """One split of one data set, as ``data=NAME data.root=… split=…`` name it."""
 
     name: str
+    """The format."""
     root: Path | None = None
     """Folder in the layout that the set's owners publish."""
     split: str = "train"
     train_images: Path | None = None
+    """Folder of the training images, where it is not in its usual place."""
     train_annotations: Path | None = None
+    """Their annotations, where they are not in their usual place."""
     val_images: Path | None = None
+    """As train_images, for the split val."""
     val_annotations: Path | None = None
+    """As train_annotations, for the split val."""
     test_images: Path | None = None
+    """As train_images, for the split test."""
     test_annotations: Path | None = None
-    val_fraction: float | None = None
-    """Share of train that becomes val, by a hash of each picture's name; the set's own val split is then left alone."""
+    """As train_annotations, for the split test."""
+    val_fraction: Annotated[float, "0<..<1"] | None = None
+    """Share of train that becomes val, by a hash of each picture's name, so that it stays the same; the set's own val split is
+    then left alone. null takes that."""
     classes: Sequence[str] | None = None
     """Names in the order of their labels, for sets that do not list them; null finds them out."""
-    difficult: str = "ignore"
+    difficult: Literal["ignore", "keep"] = "ignore"
     """Pascal VOC's difficult objects: ``ignore`` (not taught, not counted) or ``keep`` (as any other)."""
     train_list: str = "train"
-    """Pascal VOC: the file of ImageSets/Main that lists the train split, such as ``trainval``."""
-    limit: int | None = None
+    """Pascal VOC: the list in ImageSets/Main of the training images, such as trainval, or car_train of a class."""
+    limit: Annotated[int, "1.."] | None = None
     """Only the first so many pictures, by image id."""
-    size: int | Sequence[int] | None = None
+    size: Annotated[int, "64..2048"] | Sequence[Annotated[int, "64..2048"]] | None = None
     """``streets``: side of its pictures in pixels, or [height, width]; null for its default."""
-    seed: int = 0
-    """``streets``: the seed of everything in it."""
-    resize: str | None = None
+    seed: Annotated[int, "0.."] = 0
+    """``streets``: the seed of everything in it; another seed is another set, whose results do not compare."""
+    resize: Literal["letterbox", "stretch", "center_crop"] | None = None
     """Resize rule that suits the set (``stretch`` for pictures that are all of one small size); null is the model's."""
-    level: str = "fine"
+    level: Literal["fine", "coarse"] = "fine"
     """``cifar100``: ``fine`` (100 classes) or ``coarse`` (20)."""
     counts: Mapping[str, int] | None = None
     """``streets``: pictures in each split, such as {train: 3000}; null for its defaults."""
-    unreadable: str = "error"
-    """Images and masks that cannot be read: ``error`` lists them and stops, ``warn`` leaves them out and counts them."""
+    unreadable: Literal["error", "warn"] = "error"
+    """Images that cannot be decoded are named before the first step and stop the run; warn takes what is there of them
+    in train, and leaves them out of val and test."""
     wanted: Sequence[str] | None = None
     """What to read of that which the set labels: any of ``boxes``, ``semantic``, ``category``; null reads all."""
     values: Sequence[int] | None = None
-    """``masks``: the value of each of `classes` in the mask files; null counts 0, 1, 2, …"""
+    """``masks``: the value of each class in the masks, in the order of classes; null counts 0, 1, 2, …"""
     ignored: Sequence[int] = (255,)
-    """``masks``: values that are neither taught nor counted."""
+    """``masks``: values that are neither taught nor counted; the first stands where a written map has no class."""
     mask_suffix: str = ""
     """``masks``: what a mask's name has after its picture's, such as ``_mask``."""
     boxes: Mapping[str, Any] | None = None
@@ -86,10 +96,11 @@ class DataSpec:
     keys: str = "data."
     """What stands before the keys of this set on the command line: ``data.boxes.`` for a part of a mixed set."""
     url: str | None = None
-    """``shards``: address of the folder with the index and the tars, in place of `root`."""
-    cache_gb: float = 50.0
-    """``shards``: bound of the cache for tars from `url`, in 10⁹ bytes."""
-    window: int = 8
+    """``shards``: in place of root, the address (http, https) of a folder with the index and the tars, which are fetched
+    one by one."""
+    cache_gb: Annotated[float, "0<.."] = 50.0
+    """``shards``: of the tars fetched from url, so many 10^9 bytes stay on this disk, those used last."""
+    window: Annotated[int, "1.."] = 8
     """``shards``: so many shards are mixed with each other at a time."""
 
     def __post_init__(self) -> None:
@@ -104,20 +115,7 @@ class DataSpec:
             raise DataError(f"data.counts={dict(self.counts)} must name only {', '.join(SPLITS)}")
         if self.split not in SPLITS:
             raise DataError(f"split={self.split!r} must be one of {', '.join(SPLITS)}")
-        if self.val_fraction is not None and not 0 < self.val_fraction < 1:
-            raise DataError(f"data.val_fraction={self.val_fraction} must lie between 0 and 1, both excluded")
-        if self.difficult not in ("ignore", "keep"):
-            raise DataError(f"data.difficult={self.difficult!r} must be ignore or keep")
-        if self.unreadable not in ("error", "warn"):
-            raise DataError(f"data.unreadable={self.unreadable!r} must be error or warn")
-        if self.level not in ("fine", "coarse"):
-            raise DataError(f"data.level={self.level!r} must be fine or coarse")
-        if self.window < 1 or self.cache_gb <= 0:
-            raise DataError(
-                f"data.window={self.window} must be 1 or more shards, data.cache_gb={self.cache_gb} above 0"
-            )
-        if self.limit is not None and self.limit < 1:
-            raise DataError(f"limit={self.limit} must be at least 1 picture, or null for all")
+        check_fields(self, "data.", DataError)
 
     @property
     def file_split(self) -> str:

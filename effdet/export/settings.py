@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Annotated, Literal
 
 from effdet.inference.runtimes import require
+from heads.fields import check_fields
 from heads.structures import UserError
 
 PRECISIONS = ("fp32", "fp16", "bf16", "int8")
@@ -43,22 +45,21 @@ FORMATS: Mapping[str, Format] = {
 class ExportSettings:
     """What the file shall be. Contradictions with its format are errors here, before any work."""
 
-    format: str = "onnx"
-    precision: str = "fp32"
+    format: Literal["onnx", "openvino", "torch_export", "torchscript", "executorch"] = "onnx"
+    """What to write (pip install 'effdet-lightning[FORMAT]' for onnx, openvino and executorch)."""
+    precision: Literal["fp32", "fp16", "bf16", "int8"] = "fp32"
+    """Numbers in the file; int8 is quantised after training, on pictures of data or source."""
     nms: bool = False
-    """True: thresholds, top-k and NMS are in the graph. False: the reader applies them."""
+    """true puts threshold, top-k and NMS into the graph; false leaves them to the reader, who may then choose them."""
     normalise: bool = True
-    """True: the graph takes uint8 pixels."""
-    batch_size: int | None = 1
-    """Pictures in one pass; None for any number."""
+    """true lets the graph take uint8 pixels; false asks for float32, normalised by the reader."""
+    batch_size: Annotated[int, "1.."] | None = 1
+    """Pictures in one pass; null takes any number, for a little speed."""
     dynamic_size: bool = False
-    """Any height and width instead of the model's own."""
+    """true takes pictures of any height and width, for some speed (onnx, openvino, torch_export)."""
 
     def __post_init__(self) -> None:
-        if self.format not in FORMATS:
-            raise UserError(f"format={self.format!r} is unknown; use one of {', '.join(FORMATS)}")
-        if self.batch_size is not None and self.batch_size < 1:
-            raise UserError(f"batch_size={self.batch_size} must be 1 or more, or null for any number")
+        check_fields(self, "")
         kind = self.kind
         if self.precision not in kind.precisions:
             able = [name for name, other in FORMATS.items() if self.precision in other.precisions]

@@ -10,15 +10,16 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
-from typing import Any, Self
+from typing import Annotated, Any, Literal, Self
 
 from torch import Tensor, nn
 
 from backbones.fields import as_tuples, build
 from backbones.layers import BatchNorm2d, Conv2d, SeparableConv2d, activation
-from effdet.necks.fusion import FUSIONS, Fusion
+from effdet.necks.fusion import Fusion
 from effdet.necks.resample import Downsample, Lateral, upsample
-from effdet.necks.topology import TOPOLOGIES, Node, last_nodes, level_number, reaching, topology
+from effdet.necks.topology import Node, last_nodes, level_number, reaching, topology
+from heads.fields import check_fields
 from heads.structures import UserError
 
 
@@ -30,11 +31,14 @@ class NeckSpec:
     outputs: tuple[str, ...] | None = None
     """The levels that the heads read; None for all. The last cell has no node that none of them depends on: it would cost
     time, and never learn."""
-    channels: int = 64
-    repeats: int = 3
+    channels: Annotated[int, "1.."] = 64
+    """Width of every level; memory and time grow with it."""
+    repeats: Annotated[int, "1.."] = 3
     """Number of cells, one after the other."""
-    kind: str = "bifpn"
-    fusion: str = "fast"
+    kind: Literal["bifpn", "fpn", "panet", "quad"] = "bifpn"
+    """The wiring: a BiFPN but for the published EfficientDet-Q."""
+    fusion: Literal["fast", "softmax", "sum"] = "fast"
+    """How a node weighs its inputs; fast is the paper's, sum has no weights."""
     activation: str = "silu"
     padding: str = "same"
     norm_eps: float = 1e-3
@@ -42,24 +46,14 @@ class NeckSpec:
     redundant_bias: bool = True
     """Convolutions before a BatchNorm have a bias all the same, as in the published TensorFlow weights."""
     separable: bool = True
-    downsample: str = "max"
-    upsample: str = "nearest"
+    """false takes full convolutions, about 9 times as heavy."""
+    downsample: Literal["max", "bilinear"] = "max"
+    upsample: Literal["nearest", "bilinear"] = "nearest"
 
     def __post_init__(self) -> None:
-        rules = {
-            "kind": tuple(TOPOLOGIES),
-            "fusion": FUSIONS,
-            "downsample": ("max", "bilinear"),
-            "upsample": ("nearest", "bilinear"),
-        }
-        for name, allowed in rules.items():
-            if (value := getattr(self, name)) not in allowed:
-                raise UserError(f"neck.{name}={value!r} is unknown; use one of {', '.join(allowed)}")
+        check_fields(self, "neck.")
         if self.outputs is not None and not (self.outputs and set(self.outputs) <= set(self.levels)):
             raise UserError(f"neck.outputs={self.outputs} must be some of its levels {', '.join(self.levels)}")
-        for name in ("channels", "repeats"):
-            if getattr(self, name) < 1:
-                raise UserError(f"neck.{name}={getattr(self, name)} must be at least 1")
 
     def replace(self, **changes: Any) -> Self:
         return replace(self, **changes)

@@ -5,16 +5,15 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
-from typing import Any, Self
+from typing import Annotated, Any, Literal, Self
 
 from backbones.fields import build
 from effdet.durations import seconds_of
 from effdet.plugins import TARGET, is_target
 from effdet.training.trainer_arguments import problems
+from heads.fields import check_fields
 from heads.structures import UserError
 
-OPTIMIZERS = ("sgd", "adamw", "rmsprop")
-SCHEDULES = ("cosine", "constant", "step")
 SHARDED = ("fsdp", "deepspeed", "model_parallel")
 """Strategies that split weights over devices."""
 PRECISIONS = ("32", "32-true", "bf16-mixed", "16-mixed")
@@ -24,61 +23,52 @@ PRECISIONS = ("32", "32-true", "bf16-mixed", "16-mixed")
 class OptimizerSettings:
     """Optimiser and learning-rate schedule (``conf/optimizer``)."""
 
-    name: str = "sgd"
-    lr: float = 0.08
-    lr_per: int | None = 64
-    """`lr` is meant for a step of so many pictures, and is scaled in proportion to the actual step; None: as it is."""
-    momentum: float = 0.9
+    name: Literal["sgd", "adamw", "rmsprop"] = "sgd"
+    """The optimiser."""
+    lr: Annotated[float, "0<.."] = 0.08
+    """Peak learning rate of a step of `lr_per` pictures."""
+    lr_per: Annotated[int, "1.."] | None = 64
+    """Pictures of a step that `lr` is meant for: peak = lr * (batch_size * trainer.accumulate_grad_batches * processes) /
+    lr_per. null: peak = lr, whatever the batch."""
+    momentum: Annotated[float, "0..1"] = 0.9
     """Momentum of sgd and rmsprop."""
     nesterov: bool = False
-    betas: tuple[float, float] = (0.9, 0.999)
+    """Nesterov's form of the momentum of sgd."""
+    betas: tuple[Annotated[float, "0..<1"], Annotated[float, "0..<1"]] = (0.9, 0.999)
     """Decay of the two moments of adamw."""
-    weight_decay: float = 4e-5
+    weight_decay: Annotated[float, "0.."] = 4e-5
     """On weights of two and more dimensions alone: never on norms, biases and fusion weights."""
-    backbone_lr_scale: float = 1.0
-    """The backbone learns this many times as fast as the rest."""
-    layer_decay: float = 1.0
-    """Each block of the backbone learns so many times as fast as the one behind it; 1: all alike."""
-    schedule: str | Mapping[str, Any] = "cosine"
-    """One of :data:`SCHEDULES`, or a ``_target_`` that takes the optimiser and steps after each of its steps."""
-    warmup_epochs: float = 1.0
-    warmup_steps: int | None = None
-    """Overrides `warmup_epochs`."""
-    warmup_from: float = 0.1
-    """Share of `lr` at the first step."""
-    final: float = 0.0
-    """Share of `lr` at which the cosine ends."""
-    milestones: tuple[float, ...] = (0.667, 0.833)
-    """step: shares of the run after which the rate falls by `gamma`."""
-    gamma: float = 0.1
+    backbone_lr_scale: Annotated[float, "0.."] = 1.0
+    """The backbone learns so many times as fast as the rest (0.1 spares good weights on little data)."""
+    layer_decay: Annotated[float, "0<..1"] = 1.0
+    """Each block of the backbone learns so many times as fast as the one behind it; 0.8 spares early layers when
+    fine-tuning."""
+    schedule: Literal["cosine", "constant", "step"] | Mapping[str, Any] = "cosine"
+    """What follows the warm-up; ``schedule._target_`` is one of your own, in place of it and the warm-up: it takes the
+    optimiser and steps after each of its steps."""
+    warmup_epochs: Annotated[float, "0.."] = 1.0
+    """Linear rise; never more than half of the run."""
+    warmup_steps: Annotated[int, "0.."] | None = None
+    """The same in optimiser steps; overrides warmup_epochs."""
+    warmup_from: Annotated[float, "0..1"] = 0.1
+    """Share of the peak at the first step."""
+    final: Annotated[float, "0..1"] = 0.0
+    """Share of the peak at which the cosine ends."""
+    milestones: tuple[Annotated[float, "0..1"], ...] = (0.667, 0.833)
+    """schedule=step: shares of the run after which the rate falls by `gamma`."""
+    gamma: Annotated[float, "0..1"] = 0.1
+    """schedule=step: by this factor."""
     target: Mapping[str, Any] | None = None
     """``_target_`` of another optimiser with arguments of its own; it is given the groups with their rates and decays."""
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "betas", tuple(self.betas))
         object.__setattr__(self, "milestones", tuple(self.milestones))
-        if self.target is None:
-            _one_of("optimizer.name", self.name, OPTIMIZERS)
-        if isinstance(self.schedule, str):
-            _one_of("optimizer.schedule", self.schedule, SCHEDULES)
-        elif not is_target(self.schedule):
+        check_fields(self, "optimizer.", without=() if self.target is None else ("name",))
+        if not isinstance(self.schedule, str) and not is_target(self.schedule):
             raise UserError(f"optimizer.schedule={dict(self.schedule)}: a schedule of your own needs a {TARGET}")
-        if self.lr <= 0:
-            raise UserError(f"optimizer.lr={self.lr} must be above 0")
-        if not 0 < self.layer_decay <= 1:
-            raise UserError(f"optimizer.layer_decay={self.layer_decay} must lie above 0 and at most at 1")
-        if self.lr_per is not None and self.lr_per < 1:
-            raise UserError(f"optimizer.lr_per={self.lr_per} must be a number of pictures from 1, or null")
         if self.name == "sgd" and self.nesterov and self.momentum == 0:
             raise UserError("optimizer.nesterov=true needs a momentum; optimizer.momentum=0 has none: set one of them")
-        if not 0 <= self.momentum <= 1:
-            raise UserError(f"optimizer.momentum={self.momentum} must lie in 0 to 1")
-        if len(self.betas) != 2 or not all(0 <= beta < 1 for beta in self.betas):
-            raise UserError(f"optimizer.betas={list(self.betas)} must be two numbers, each at least 0 and below 1")
-        if not all(0 <= share <= 1 for share in self.milestones):
-            raise UserError(f"optimizer.milestones={list(self.milestones)} must be shares of the run, each from 0 to 1")
-        if not 0 <= self.warmup_from <= 1 or not 0 <= self.final <= 1:
-            raise UserError(f"warmup_from={self.warmup_from} and final={self.final} are shares of lr, from 0 to 1")
 
 
 @dataclass(frozen=True)
@@ -86,33 +76,41 @@ class EmaSettings:
     """Exponential moving average of the weights; validation and the saved ``state_dict`` are the average."""
 
     enabled: bool = True
-    decay: float = 0.9998
+    decay: Annotated[float, "0..<1"] = 0.9998
     """The paper's; the first steps use less: min(decay, (1 + n) / (10 + n)) at step n."""
 
     def __post_init__(self) -> None:
-        if not 0 <= self.decay < 1:
-            raise UserError(f"ema.decay={self.decay} must be at least 0 and below 1")
+        check_fields(self, "ema.")
 
 
 @dataclass(frozen=True)
 class CheckpointSettings:
     """When ``last.ckpt`` is written. ``best.ckpt`` follows every evaluation that beats the ones before."""
 
-    every_steps: int | None = None
-    every_minutes: float | None = 10.0
-    """Also in mid-epoch."""
-    max_share: float = 0.05
+    every_steps: Annotated[int, "1.."] | None = None
+    """Also save last.ckpt every so many steps."""
+    every_minutes: Annotated[float, "0.."] | None = 10.0
+    """Also save last.ckpt after so many minutes, in mid-epoch too."""
+    max_share: Annotated[float, "0..1"] = 0.05
     """Saves at the ends of epochs may take this share of the run's time: epochs of a second are not all saved."""
     keep_previous: bool = True
     """Keep the ``last.ckpt`` before the last as ``last.ckpt.previous``, for the day the disk lies."""
+
+    def __post_init__(self) -> None:
+        check_fields(self, "checkpoint.")
 
 
 @dataclass(frozen=True)
 class EarlyStoppingSettings:
     """Stop when the monitored metric has not risen for `patience` evaluations; None never stops."""
 
-    patience: int | None = None
-    min_delta: float = 0.0
+    patience: Annotated[int, "1.."] | None = None
+    """Stop after so many evaluations without a better one; null never stops early."""
+    min_delta: Annotated[float, "0.."] = 0.0
+    """What counts as better."""
+
+    def __post_init__(self) -> None:
+        check_fields(self, "early_stopping.")
 
 
 @dataclass(frozen=True)
@@ -120,11 +118,14 @@ class NonFiniteSettings:
     """What happens to a step whose loss or gradient is not a finite number."""
 
     skip: bool = True
-    """Skip the step and keep its batch for ``replay``; false lets it through."""
-    patience: int = 10
-    """Stop after so many such steps in a row."""
-    keep: int = 3
-    """Write at most so many batches."""
+    """A step whose loss or gradient is not a finite number is skipped and its batch is kept."""
+    patience: Annotated[int, "1.."] = 10
+    """Stop with the reason after so many such steps in a row."""
+    keep: Annotated[int, "0.."] = 3
+    """Write at most so many of their batches."""
+
+    def __post_init__(self) -> None:
+        check_fields(self, "nonfinite.")
 
 
 @dataclass(frozen=True)

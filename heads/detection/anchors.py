@@ -10,11 +10,13 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
+from typing import Annotated
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from heads.fields import check_fields
 from heads.structures import UserError
 
 Size = tuple[int, int]
@@ -25,9 +27,10 @@ Size = tuple[int, int]
 class AnchorSpec:
     """The shapes of one cell's anchors: ``scale * stride * 2**(octave / octaves) * aspect``, octave by octave."""
 
-    scale: float | tuple[float, ...] = 4.0
-    """Side of the smallest square anchor in strides: 4, but 5 for D7 and 3 for Lite0-2 and 3x. A tuple gives one a level."""
-    octaves: int = 3
+    scale: Annotated[float, "0.1..100"] | tuple[Annotated[float, "0.1..100"], ...] = 4.0
+    """Side of the smallest square anchor in strides: 4, but 5 for D7 and 3 for Lite0-2 and 3x. A list gives one a level.
+    Smaller for small objects (`doctor` reports the coverage)."""
+    octaves: Annotated[int, "1..8"] = 3
     """Sizes between one level and the next: 2**0, 2**(1/3), 2**(2/3)."""
     aspects: tuple[float | tuple[float, float], ...] = ((1.0, 1.0), (1.4, 0.7), (0.7, 1.4))
     """Width and height factors; a bare number r means (sqrt(r), 1 / sqrt(r)), as in the V2 detectors."""
@@ -42,10 +45,9 @@ class AnchorSpec:
         )
         object.__setattr__(self, "aspects", aspects)
         scales = self.scale if isinstance(self.scale, tuple) else (self.scale,)
-        if not scales or min(scales) <= 0:
-            raise UserError(f"anchor scale must be above 0, got {self.scale}: the paper has 4.0")
-        if self.octaves < 1:
-            raise UserError(f"anchor octaves must be at least 1, got {self.octaves}: the paper has 3")
+        if not scales:
+            raise UserError(f"anchors.scale={list(scales)} must hold a number for each level: the paper has 4.0")
+        check_fields(self, "anchors.")
         if not aspects or any(min(pair) <= 0 for pair in self.factors):
             raise UserError(f"anchor aspects must be numbers above 0, or pairs of such, got {self.aspects}")
 

@@ -11,20 +11,16 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import Annotated, Literal
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
 from heads.detection.boxes import aligned_iou, decode, encode
+from heads.fields import check_fields
 from heads.ranks import over_ranks
-from heads.structures import UserError
 
-_CHOICES = {
-    "matcher": ("iou", "atss", "tal"),
-    "box": ("huber", "giou", "ciou"),
-    "normaliser": ("positives", "paper"),
-}
 _DELTA_LIMIT = math.log(1000 / 16)  # an IoU loss reads exp(delta): a box 60 times its anchor is far enough
 
 
@@ -32,41 +28,35 @@ _DELTA_LIMIT = math.log(1000 / 16)  # an IoU loss reads exp(delta): a box 60 tim
 class DetectionLoss:
     """The settings of a detection head's loss."""
 
-    matcher: str = "iou"
-    """``iou`` (the paper), ``atss`` or ``tal``."""
-    threshold: float = 0.5
-    """``iou``: an anchor of this IoU or more is positive."""
-    atss_nearest: int = 9
+    matcher: Literal["iou", "atss", "tal"] = "iou"
+    """Which anchor learns which box; iou is the paper's, the others adapt to the data."""
+    threshold: Annotated[float, "0..1"] = 0.5
+    """iou matcher: an anchor that overlaps a box by this is positive."""
+    atss_nearest: Annotated[int, "1.."] = 9
     """``atss``: candidate cells of each level."""
-    tal_topk: int = 13
+    tal_topk: Annotated[int, "1.."] = 13
     """``tal``: anchors of each box."""
     tal_alpha: float = 1.0
     tal_beta: float = 6.0
-    alpha: float = 0.25
+    alpha: Annotated[float, "0..1"] = 0.25
     """Focal: weight of positive entries against ``1 - alpha``."""
-    gamma: float = 1.5
+    gamma: Annotated[float, "0..10"] = 1.5
     """Focal: how much easy entries are played down. RetinaNet had 2.0."""
-    label_smoothing: float = 0.0
-    class_weight: float = 1.0
-    box: str = "huber"
+    label_smoothing: Annotated[float, "0..1"] = 0.0
+    """Share of a target that is spread over both answers."""
+    class_weight: Annotated[float, "0.."] = 1.0
+    """Weight of the class loss."""
+    box: Literal["huber", "giou", "ciou"] = "huber"
     """``huber`` on the deltas, or ``giou`` / ``ciou`` on the boxes."""
-    delta: float = 0.1
+    delta: Annotated[float, "0.001..10"] = 0.1
     """Huber: where the square turns into a line."""
-    box_weight: float | None = None
+    box_weight: Annotated[float, "0.."] | None = None
     """None means 50 for ``huber`` (the official code's) and 2 for the IoU losses (usual beside a focal loss)."""
-    normaliser: str = "positives"
-    """``positives`` (at least 1), or ``paper`` (plus 1)."""
+    normaliser: Literal["positives", "paper"] = "positives"
+    """Losses are divided by the positive anchors of all devices, or by their number plus one."""
 
     def __post_init__(self) -> None:
-        for key, choices in _CHOICES.items():
-            if getattr(self, key) not in choices:
-                raise UserError(f"loss {key} must be one of {', '.join(choices)}, got {getattr(self, key)!r}")
-        for key, low, high in (("threshold", 0, 1), ("alpha", 0, 1), ("label_smoothing", 0, 1)):
-            if not low <= getattr(self, key) <= high:
-                raise UserError(f"loss {key} must lie in {low}…{high}, got {getattr(self, key)}")
-        for key in ("delta", "atss_nearest", "tal_topk"):
-            if getattr(self, key) <= 0:
-                raise UserError(f"loss {key} must be above 0, got {getattr(self, key)}")
+        check_fields(self, "loss.")
 
     @property
     def box_factor(self) -> float:

@@ -12,6 +12,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from typing import Annotated
 
 import torch
 from torch import Tensor
@@ -19,7 +20,8 @@ from torch import Tensor
 from heads.detection.boxes import decode
 from heads.detection.candidates import largest
 from heads.detection.nms import greedy_nms, soft_nms
-from heads.structures import Detections, UserError
+from heads.fields import check_fields
+from heads.structures import Detections
 
 FIRST = 1536
 """Candidates that are tried before all of `pre_nms` are."""
@@ -29,32 +31,25 @@ FIRST = 1536
 class PostProcess:
     """What becomes of a head's raw output. The defaults are those that COCO results are reported with."""
 
-    score: float = 0.001
+    score: Annotated[float, "0..1"] = 0.001
     """Detections below are dropped, before anything else is done."""
-    nms_iou: float = 0.5
+    nms_iou: Annotated[float, "0..1"] = 0.5
     """Of two boxes of one class that overlap by more, the better stays."""
-    pre_nms: int = 5000
+    pre_nms: Annotated[int, "1.."] = 5000
     """Candidates (anchor and class) that go into suppression."""
-    max_detections: int = 100
+    max_detections: Annotated[int, "1.."] = 100
     """Detections of one picture; COCO counts 100."""
     per_class_nms: bool = True
-    """False: boxes suppress each other whatever their class."""
+    """false lets boxes of different classes suppress each other."""
     multi_label: bool = True
     """True: an anchor may detect several classes. False: only its best; a little faster, and lower in AP."""
     soft_nms: bool = False
     """Fade overlapping boxes instead of dropping them (the paper's results; a little higher in AP, slower)."""
-    sigma: float = 0.5
+    sigma: Annotated[float, "0.01..10"] = 0.5
     """Soft-NMS: smaller fades more."""
 
     def __post_init__(self) -> None:
-        for key in ("score", "nms_iou"):
-            if not 0 <= getattr(self, key) <= 1:
-                raise UserError(f"{key} must lie in 0…1, got {getattr(self, key)}")
-        for key in ("pre_nms", "max_detections"):
-            if int(getattr(self, key)) != getattr(self, key) or getattr(self, key) < 1:
-                raise UserError(f"{key} must be a whole number of 1 or more, got {getattr(self, key)}")
-        if self.sigma <= 0:
-            raise UserError(f"sigma must be above 0, got {self.sigma}: the usual value is 0.5")
+        check_fields(self, "")
 
 
 @torch.no_grad()

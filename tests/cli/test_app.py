@@ -21,7 +21,8 @@ LIGHT = {
     "PIL",
     "albumentations",
     "rich",
-    "heads",
+    "heads.structures",
+    "heads.detection",
     "backbones",
     "effdet.data",
     "effdet.model",
@@ -46,6 +47,8 @@ def shell(*words: str, program: str | None = None) -> subprocess.CompletedProces
         ["train", "backbon=b3", "data=cocoo"],
         ["train", "--print", "data=coco"],
         ["evaluate"],
+        ["train", "optimizer.name=lion", "optimizer.schedule=poly", "head.detection.loss.matcher=sim"],
+        ["train", "backbone.activation=swish", "backbone.name=convnext_tiny", "task.name=depth"],
     ],
 )
 def test_answers_come_at_once(words):
@@ -179,9 +182,8 @@ def test_a_closed_pipe_is_no_error():
 
 def test_the_wheel_brings_its_own_configuration(tmp_path):
     """As hatchling lays it out (``force-include``): ``conf/`` inside the package, none beside it."""
-    shutil.copytree(ROOT / "effdet" / "cli", tmp_path / "effdet" / "cli")
-    for name in ("__init__.py", "__main__.py", "addresses.py"):
-        shutil.copy(ROOT / "effdet" / name, tmp_path / "effdet")
+    for package in ("effdet", "heads", "backbones"):
+        shutil.copytree(ROOT / package, tmp_path / package, ignore=shutil.ignore_patterns("__pycache__"))
     shutil.copytree(ROOT / "conf", tmp_path / "effdet" / "conf")
     text = "from effdet.cli.folder import conf_dir; print(conf_dir())"
     result = subprocess.run([sys.executable, "-c", text], cwd=tmp_path, capture_output=True, text=True, check=True)
@@ -211,7 +213,7 @@ def test_info(capsys):
     ("words", "text"),
     [
         (["tf_efficientdet_d00"], "did you mean tf_efficientdet_d0?"),
-        (["backbone.name=b33"], "there is no backbone 'b33'"),
+        (["backbone.name=b33"], "backbone.name=b33: no such backbone; did you mean b3?"),
         (["backbone.drop_path=0.9", "phi=7.5"], "phi=7.5"),
     ],
 )

@@ -286,3 +286,31 @@ class TestOwnFiles:
     def test_a_missing_folder(self, tmp_path):
         (line,) = problems("train", config_dir=tmp_path / "none")
         assert "no such folder" in line
+
+
+@pytest.mark.parametrize(
+    ("word", "line"),
+    [
+        ("backbone.name=convnext_tiny", "backbone.name=convnext_tiny: no such backbone"),
+        ("backbone.name=lite00", "no such backbone; did you mean lite0?"),
+        ("data.name=cocoo", "no such data; did you mean coco?"),
+        ("task.name=depth", "task.name=depth: no such task"),
+        ("optimizer.name=lion", "optimizer.name=lion: must be sgd | adamw | rmsprop"),
+        ("optimizer.schedule=poly", "must be cosine | constant | step"),
+        ("head.detection.loss.matcher=sim", "must be iou | atss | tal | null"),
+        ("head.detection.loss.box=diou", "did you mean giou?"),
+        ("backbone.activation=swish", "must be silu | relu6"),
+        ("backbone.attention=cbam", "must be se | eca | none | null"),
+        ("neck.kind=nasfpn", "must be bifpn | fpn | panet | quad | null"),
+        ("augment.policy=augmix", "must be randaugment | "),
+        ("trainer.accelerator=gpus", "did you mean gpu?"),
+    ],
+)
+def test_names_are_known_before_anything_is_imported(word, line):
+    words = ["augment=randaugment"] if word.startswith("augment") else []
+    (found,) = problems("train", *words, word)
+    assert line in found
+
+
+def test_a_name_of_another_choice_is_a_name():
+    assert composed("train", "backbone.name=b3").backbone.name == "b3"

@@ -7,61 +7,48 @@ import pytest
 from effdet.cli.errors import ConfigError
 from effdet.cli.folder import choices, conf_dir
 from effdet.cli.keys import read_keys
-from effdet.cli.kinds import describe
+from heads.fields import describe
 
 TEXT = """# The title.
 #
 # More of it.
-defaults:
-  - data: x
-  - _self_
 
 name: x
 # a heading
-size: 3  # int 1..: how large
-
-# explained above
-above: null
-free: "a # b"  # str | null: after a quoted hash
-part:
-  inner: [1, 2]  # [int, int]: a pair
-  empty: {}
-bare: 0.5
-flag: true
+dim: 128  # enough for a thousand
+margin: 0.3
+scale: "30 # b"  # after a quoted hash
+unknown:
+  inner: [1, 2]
 """
 
 
 @pytest.fixture
 def keys(tmp_path):
     path = tmp_path / "file.yaml"
-    path.write_text(TEXT)
-    return read_keys(path, "group")
+    path.write_text("# @package head.embedding\n" + TEXT)
+    return read_keys(path, "head")
 
 
 def test_keys_have_their_groups_package(keys):
-    assert list(keys.keys) == [
-        f"group.{name}" for name in ("name", "size", "above", "free", "part.inner", "part.empty", "bare", "flag")
-    ]
+    names = ("name", "dim", "margin", "scale", "unknown.inner")
+    assert list(keys.keys) == [f"head.embedding.{name}" for name in names]
     assert keys.title == "The title."
 
 
 @pytest.mark.parametrize(
-    ("name", "kinds", "text", "default"),
+    ("name", "kinds", "remark", "default"),
     [
-        ("size", "int ≥ 1", "a heading how large", "3"),
-        ("above", None, "explained above", "null"),
-        ("free", "str | null", "after a quoted hash", "a # b"),
-        ("part.inner", "[int, int]", "a pair", "[1, 2]"),
-        ("part.empty", "{}", "", "{}"),
-        ("bare", "float | null", "", "0.5"),
-        ("flag", "bool | null", "", "true"),
-        ("name", None, "", "x"),
+        ("dim", "int ≥ 1", "enough for a thousand", "128"),
+        ("margin", "float 0…1.5", "", "0.3"),
+        ("scale", "float ≥ 1", "after a quoted hash", "30 # b"),
+        ("unknown.inner", None, "", "[1, 2]"),
     ],
 )
-def test_comments_are_read(keys, name, kinds, text, default):
-    key = keys.keys[f"group.{name}"]
+def test_kinds_are_declared_and_comments_are_remarks(keys, name, kinds, remark, default):
+    key = keys.keys[f"head.embedding.{name}"]
     assert (None if key.kinds is None else describe(key.kinds)) == kinds
-    assert key.text == text
+    assert key.remark == remark
     assert key.default == default
 
 
@@ -77,16 +64,16 @@ def test_package_line_wins(tmp_path):
 def test_a_changed_file_is_read_again(tmp_path):
     path = tmp_path / "file.yaml"
     path.write_text("a: 1\n")
-    assert list(read_keys(path).keys) == ["a"]
+    assert list(read_keys(path, "data").keys) == ["data.a"]
     path.write_text("longer: 1\n")
-    assert list(read_keys(path).keys) == ["longer"]
+    assert list(read_keys(path, "data").keys) == ["data.longer"]
 
 
 def test_broken_yaml_is_one_line(tmp_path):
     path = tmp_path / "file.yaml"
     path.write_text("a: [1,\nb: 2")
     with pytest.raises(ConfigError, match="file.yaml: not valid YAML") as caught:
-        read_keys(path)
+        read_keys(path, "data")
     assert "\n" not in str(caught.value)
 
 
@@ -95,13 +82,6 @@ def test_every_file_of_ours_can_be_read_and_says_what_it_is():
         folder = path.parent.relative_to(conf_dir()).as_posix()
         file = read_keys(path, "" if folder == "." else folder)
         assert file.title, path
-
-
-def test_the_keys_of_the_commands_are_all_explained():
-    for path in conf_dir().glob("*.yaml"):
-        for key in read_keys(path).keys.values():
-            assert key.written, f"{path.name}: {key.name} names no kinds"
-            assert key.text, f"{path.name}: {key.name} is not explained"
 
 
 def test_choices_are_sorted_as_people_count(tmp_path):

@@ -19,7 +19,7 @@ def test_unknown_name(name, hint):
     [
         ({"split": "vall"}, "split='vall' must be one of train, val, test"),
         ({"limit": 0}, "limit=0"),
-        ({"difficult": "drop"}, "data.difficult='drop'"),
+        ({"difficult": "drop"}, "data.difficult=drop"),
     ],
 )
 def test_bad_spec(values, message):

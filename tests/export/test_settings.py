@@ -8,14 +8,14 @@ from heads.structures import UserError
 @pytest.mark.parametrize(
     ("values", "said"),
     [
-        ({"format": "tflite"}, "onnx, openvino"),
+        ({"format": "tflite"}, r"format=tflite: must be onnx \| openvino"),
         ({"format": "onnx", "precision": "bf16"}, "bf16 is for format=openvino or torch_export"),
         ({"format": "torch_export", "precision": "int8"}, "int8 is for format=onnx or openvino"),
         ({"format": "executorch", "nms": True}, "nms=false"),
         ({"format": "executorch", "batch_size": None}, "batch_size=1"),
         ({"format": "torchscript", "dynamic_size": True}, "torch_export"),
         ({"precision": "int8", "dynamic_size": True}, "dynamic_size=false"),
-        ({"batch_size": 0}, "1 or more"),
+        ({"batch_size": 0}, r"batch_size=0: must be int ≥ 1 \| null"),
     ],
 )
 def test_what_a_format_cannot_hold_is_said_at_once(values, said):

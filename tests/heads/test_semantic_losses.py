@@ -143,7 +143,7 @@ def test_balanced_weights_by_hand():
     ("wrong", "text"),
     [
         ({"cross_entropy": 0.0}, "one of them must be above 0"),
-        ({"dice": -1.0}, "weights of 0 or more"),
+        ({"dice": -1.0}, "loss.dice=-1.0: must be float ≥ 0"),
         ({"ohem": 0.0}, "loss.ohem=0.0"),
         ({"ohem_share": 2.0}, "loss.ohem_share=2.0"),
         ({"label_smoothing": 1.0}, "label_smoothing=1.0"),

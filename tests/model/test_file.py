@@ -92,7 +92,7 @@ def test_the_model_is_chosen_once(architecture):
         ({"neckk": 1}, "model\\.neckk is not a setting"),
         ({"backbone": {"name": "x", "wrong": 1}}, "backbone\\.wrong is not a setting"),
         ({"backbone": 3}, "object"),
-        ({"neck": {"channels": 0}}, r"neck\.channels=0 must be at least 1"),
+        ({"neck": {"channels": 0}}, r"neck\.channels=0: must be int ≥ 1"),
         ({"head": {"depth": 1}}, "head\\.depth is not a setting"),
         ({"image_size": [64]}, r"image_size=\[64\] must be"),
         ({"image_size": 0}, "must be positive"),

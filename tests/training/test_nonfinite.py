@@ -18,7 +18,7 @@ from effdet.training import fit, read_checkpoint
 from effdet.training.callbacks.nonfinite import FiniteGuard
 from effdet.training.ema import Ema
 from effdet.training.optimizers import build_optimizer
-from effdet.training.settings import OPTIMIZERS, EmaSettings, NonFiniteSettings, OptimizerSettings
+from effdet.training.settings import EmaSettings, NonFiniteSettings, OptimizerSettings
 from heads.protocol import Context
 from heads.structures import Targets, UserError
 from tests.training.fakes import FakeModel, equal, factory, judge, settings
@@ -92,7 +92,7 @@ class Everything(Callback):
         self.seen.append(torch.utils._pytree.tree_map(lambda x: x.clone() if isinstance(x, Tensor) else x, found))
 
 
-@pytest.mark.parametrize("name", OPTIMIZERS)
+@pytest.mark.parametrize("name", ["sgd", "adamw", "rmsprop"])
 @pytest.mark.parametrize("bad", [range(1, 2), range(4, 6)])
 def test_a_skipped_step_moves_nothing_but_the_schedule(name: str, bad: range, tmp_path: Path) -> None:
     everything = Everything()
@@ -128,7 +128,7 @@ class Event:
 
 
 @pytest.mark.parametrize("fused", [True, False])
-@pytest.mark.parametrize("name", OPTIMIZERS)
+@pytest.mark.parametrize("name", ["sgd", "adamw", "rmsprop"])
 def test_every_optimiser_skips_the_step_on_cuda(
     name: str, fused: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -75,8 +75,8 @@ def test_a_spec_survives_lists():
 @pytest.mark.parametrize(
     ("values", "text"),
     [
-        ({"scale": 0.0}, "anchor scale must be above 0, got 0.0"),
-        ({"octaves": 0}, "anchor octaves must be at least 1, got 0"),
+        ({"scale": 0.0}, "anchors.scale=0.0: must be float 0.1…100"),
+        ({"octaves": 0}, "anchors.octaves=0: must be int 1…8"),
         ({"aspects": ()}, "anchor aspects must be numbers above 0"),
     ],
 )

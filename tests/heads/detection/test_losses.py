@@ -162,10 +162,10 @@ def test_normaliser_is_the_mean_over_ranks(monkeypatch):
 @pytest.mark.parametrize(
     ("values", "text"),
     [
-        ({"matcher": "sim"}, "loss matcher must be one of iou, atss, tal, got 'sim'"),
-        ({"box": "l1"}, "loss box must be one of huber, giou, ciou, got 'l1'"),
-        ({"label_smoothing": 1.5}, "loss label_smoothing must lie in 0…1, got 1.5"),
-        ({"delta": 0.0}, "loss delta must be above 0, got 0.0"),
+        ({"matcher": "sim"}, "loss.matcher=sim: must be iou \\| atss \\| tal"),
+        ({"box": "l1"}, "loss.box=l1: must be huber \\| giou \\| ciou"),
+        ({"label_smoothing": 1.5}, "loss.label_smoothing=1.5: must be float 0…1"),
+        ({"delta": 0.0}, "loss.delta=0.0: must be float 0.001…10"),
     ],
 )
 def test_bad_settings(values, text):

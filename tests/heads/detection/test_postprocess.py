@@ -157,10 +157,10 @@ def test_bf16_outputs():
 @pytest.mark.parametrize(
     ("values", "text"),
     [
-        ({"score": 1.2}, "score must lie in 0…1, got 1.2"),
-        ({"nms_iou": -1}, "nms_iou must lie in 0…1, got -1"),
-        ({"max_detections": 0}, "max_detections must be a whole number of 1 or more, got 0"),
-        ({"sigma": 0}, "sigma must be above 0, got 0"),
+        ({"score": 1.2}, "score=1.2: must be float 0…1"),
+        ({"nms_iou": -1}, "nms_iou=-1: must be float 0…1"),
+        ({"max_detections": 0}, "max_detections=0: must be int ≥ 1"),
+        ({"sigma": 0}, "sigma=0: must be float 0.01…10"),
     ],
 )
 def test_bad_settings(values, text):

@@ -1,0 +1,142 @@
+"""What is read from the settings' source text, against the classes themselves, the YAML files and the reference page."""
+
+from __future__ import annotations
+
+import ast
+import dataclasses
+import importlib
+import math
+from typing import Any
+
+import pytest
+
+from effdet.cli import settings
+from effdet.cli.declared import SETTINGS, declared, fields_of
+from effdet.cli.folder import conf_dir
+from effdet.cli.help import reference
+from effdet.cli.keys import KeyFile, read_keys
+from effdet.cli.registry import COMMANDS
+from heads.errors import UserError
+from heads.fields import admits, describe, kinds_of
+
+PACKAGES = {
+    name: kind
+    for name, kind in vars(settings).items()
+    if dataclasses.is_dataclass(kind) and isinstance(kind, type) and kind.__module__ != SETTINGS
+}
+"""Settings of packages that keys come from."""
+
+
+def files() -> list[KeyFile]:
+    """Every configuration file of ours but experiments, whose keys are those of others."""
+    found = []
+    for path in sorted(conf_dir().rglob("*.yaml")):
+        group = path.parent.relative_to(conf_dir()).as_posix()
+        if group != "experiment":
+            found.append(read_keys(path, "" if group == "." else group))
+    return found
+
+
+def test_every_command_has_its_class():
+    for command in COMMANDS:
+        assert dataclasses.is_dataclass(getattr(settings, command.capitalize()))
+        assert declared(command)
+
+
+def test_every_key_is_declared_and_explained():
+    for file in files():
+        for key in file.keys.values():
+            assert key.kinds, f"{file.path}: {key.name}"
+            assert key.meaning, f"{file.path}: {key.name}"
+
+
+def test_values_are_what_is_declared():
+    for file in files():
+        for key in file.keys.values():
+            if key.default in ("…",) or "${" in key.default:
+                continue
+            value = importlib.import_module("yaml").safe_load(key.default)
+            assert key.kinds and (admits(key.kinds, value) or admits(key.kinds, str(value))), f"{file.path}: {key.name}"
+
+
+def test_types_stand_in_one_place():
+    """No comment of a YAML file opens with what a value may be."""
+    words = ("int", "float", "bool", "str", "path", "null", "[int", "[float", "[str")
+    for file in files():
+        for key in file.keys.values():
+            first = key.remark.partition(":")[0]
+            assert not any(part.strip().split(" ")[0] in words for part in first.split("|")[1:]), (
+                f"{file.path}: {key.name}"
+            )
+            assert first.split(" ")[0] not in words[:5], f"{file.path}: {key.name}"
+
+
+@pytest.mark.parametrize("name", PACKAGES)
+def test_the_text_says_what_the_class_has(name):
+    """Names, defaults and annotations of the text are those of the imported class."""
+    kind = PACKAGES[name]
+    found = fields_of(kind.__module__, name)
+    real = {field.name: field for field in dataclasses.fields(kind)}
+    assert set(found) <= set(real)
+    for key, field in found.items():
+        annotation = real[key].type
+        assert isinstance(annotation, str)
+        assert field.kinds == kinds_of(ast.parse(annotation, mode="eval").body)
+        if real[key].default is not dataclasses.MISSING and field.has_default:
+            assert field.default == real[key].default
+            assert admits(field.kinds, field.default), key
+
+
+def beyond(key: str, field: Any) -> list[Any]:
+    """Numbers and words just outside of what a field may be."""
+    found: list[Any] = []
+    for kind in field.kinds:
+        if kind.base in ("int", "float"):
+            found += [kind.low - (0 if kind.above else 1), kind.high + (0 if kind.below else 1)]
+            found += [kind.low] * kind.above + [kind.high] * kind.below
+        if kind.base == "word":
+            found.append("no such word")
+    return (
+        [int(value) if value == int(value) else value for value in found if math.isfinite(value)]
+        if all(isinstance(value, int | float) for value in found)
+        else [value for value in found if isinstance(value, str)]
+    )
+
+
+BASE: dict[str, dict[str, Any]] = {"DataSpec": {"name": "coco"}, "Preprocess": {"size": (64, 64)}}
+
+
+@pytest.mark.parametrize("name", [name for name in PACKAGES if name != "BackboneSpec"])
+def test_the_class_refuses_what_the_text_does(name):
+    kind = PACKAGES[name]
+    for key, field in fields_of(kind.__module__, name).items():
+        for value in beyond(key, field):
+            if admits(field.kinds, value):
+                continue
+            with pytest.raises(UserError, match="must be"):
+                kind(**{**BASE.get(name, {}), key: value})
+
+
+def test_a_backbone_refuses_what_the_text_does():
+    from backbones.scaling import backbone_spec
+
+    found = fields_of("backbones.spec", "BackboneSpec")
+    for key in ("attention", "padding", "activation", "drop_path"):
+        for value in beyond(key, found[key]):
+            with pytest.raises(ValueError, match=key):
+                backbone_spec("b0", **{key: value})
+
+
+def test_sections_bases_and_null():
+    train = declared("train")
+    assert describe(train["head.detection.loss.alpha"].kinds) == "float 0…1 | null"
+    assert train["head.detection.loss.alpha"].text.endswith("null: 0.25.")
+    assert describe(train["head.semantic.loss.class_weights"].kinds).startswith("median | log | sqrt | [float")
+    assert describe(declared("export")["format"].kinds).startswith("onnx | openvino")
+    with pytest.raises(LookupError, match="no class"):
+        declared("nothing")
+
+
+def test_the_reference_page_is_up_to_date():
+    page = conf_dir().parent / "docs" / "reference" / "config.md"
+    assert page.read_text(encoding="utf-8") == reference(), "python -m effdet.cli.help > docs/reference/config.md"
