@@ -26,14 +26,21 @@ class Backbone(Protocol):
     preprocessing and scaling.
     """
 
-    channels: Sequence[int]
-    """Width of each map."""
-    strides: Sequence[int]
-    """Of each map, rising; 8, 16 and 32 among them."""
+    @property
+    def channels(self) -> Sequence[int]:
+        """Width of each map."""
+        ...
+
+    @property
+    def strides(self) -> Sequence[int]:
+        """Of each map, rising; 8, 16 and 32 among them."""
+        ...
 
     def forward(self, images: Tensor) -> Sequence[Tensor]:
         """(B, 3, H, W) float images -> maps, each (B, channels[i], ceil(H / strides[i]), ceil(W / strides[i]))."""
         ...
+
+    def __call__(self, images: Tensor) -> Sequence[Tensor]: ...
 
 
 def widths(backbone: Backbone) -> dict[str, int]:

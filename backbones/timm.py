@@ -33,7 +33,7 @@ class TimmBackbone(nn.Module):
     Attributes:
         channels, strides: of the maps, for each stride out of 2, 4, 8, 16, 32 that the network has.
         mean, std, image_size, interpolation, crop: the preprocessing that timm's pretrained weights were made with.
-        sources: where timm's pretrained weights are: ``hf_hub_id``, ``hf_hub_filename``, ``url``, those that there are.
+        sources: of timm's weights, ``hf_hub_id``, ``hf_hub_filename``, ``url`` and ``license``, those that there are.
 
     Raises:
         ValueError: there is no such network, it takes no such option, or lacks maps at strides 8, 16, 32.
@@ -55,7 +55,7 @@ class TimmBackbone(nn.Module):
         self.image_size = int(facts["input_size"][-1])
         self.interpolation = str(facts.get("interpolation") or "bilinear")
         self.crop = float(facts.get("crop_pct") or 1.0)
-        keys = ("hf_hub_id", "hf_hub_filename", "url")
+        keys = ("hf_hub_id", "hf_hub_filename", "url", "license")
         self.sources = {key: str(facts[key]) for key in keys if facts.get(key)}
 
     def forward(self, images: Tensor) -> list[Tensor]:

@@ -6,10 +6,12 @@ what the task needs (both say so in their own files), and words that contradict 
 
 from __future__ import annotations
 
+import importlib.util
+import re
 from pathlib import Path
 
 from effdet.cli.config import Config
-from effdet.cli.errors import ConfigError
+from effdet.cli.errors import ConfigError, did_you_mean
 from effdet.cli.words import Words
 
 MAX_SIDE = 8192
@@ -88,9 +90,30 @@ def _model(config: Config, words: Words) -> list[str]:
         chosen.append(f"backbone={backbone}")
     if len(chosen) > 1:
         return [f"{' '.join(chosen)}: each chooses the model; give one of them"]
+    if not chosen and config.get("backbone.library") is not None:
+        return _timm(config.get("backbone.library"), config.get("backbone.name"))
     if not chosen and config.get("backbone.name") == "file" and config.get("backbone.path") is None:
         return ["backbone=file: says not which; give backbone.path=FILE too, a model file of scale or search"]
     return []
+
+
+def _timm(library: str, name: str | None) -> list[str]:
+    """Looked up in timm's source: its import takes many seconds."""
+    if library != "timm":
+        return [
+            f"backbone.library={library}: must be timm; a class of yours is named by backbone._target_=package.module.Name"
+        ]
+    if name is None:
+        return ["backbone=timm: says not which; give backbone.name=NAME too, such as convnext_atto"]
+    found = importlib.util.find_spec("timm")
+    if found is None or found.origin is None:
+        return ["backbone=timm: timm is not installed: pip install 'effdet-lightning[timm]'"]
+    plain = name.partition(".")[0]
+    sources = [path.read_text("utf-8") for path in sorted((Path(found.origin).parent / "models").glob("*.py"))]
+    if any(f"def {plain}(" in text or f"'{plain}'" in text for text in sources):
+        return []  # a name's tag, and whether its network has the maps that are needed, is found out by timm
+    known = [match for text in sources for match in re.findall(r"^@register_model\s+def (\w+)\(", text, re.MULTILINE)]
+    return [f"backbone.name={name}: timm has no such network{did_you_mean(plain, known)}"]
 
 
 def _size(config: Config) -> list[str]:

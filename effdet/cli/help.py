@@ -60,7 +60,7 @@ def _group(group: str, default: object, schema: Schema, width: int) -> list[str]
 
 def _settable(file: KeyFile) -> list[Key]:
     """Without the ``name`` that a choice sets for itself."""
-    return [key for key in file.keys.values() if not key.name.endswith(".name")]
+    return [key for key in file.keys.values() if not key.name.endswith(".name") or key.default == "null"]
 
 
 def _keys(keys: Iterable[Key], width: int) -> list[str]:

@@ -10,6 +10,7 @@ from typing import Any
 from rich.console import Console
 from rich.panel import Panel
 
+from backbones.spec import ExternalSpec
 from effdet.cli.assemble import (
     class_tables,
     completed,
@@ -21,6 +22,8 @@ from effdet.cli.config import Config
 from effdet.cli.ranks import is_first
 from effdet.data import Source
 from effdet.model import ModelSpec, VisionModel, build
+from effdet.model.external import survey
+from effdet.plugins import check_trust, targets
 from effdet.training import read_checkpoint
 from effdet.training.starting import Start, start_of
 from effdet.weights import load_weights, resolve
@@ -38,9 +41,14 @@ def first_model(config: Config, train: Source, checkpoint: Path | None) -> tuple
     """
     if checkpoint is not None:
         saved = read_checkpoint(checkpoint, mmap=True)
-        spec = with_postprocess(ModelSpec.from_dict(json.loads(saved["spec"])), config)
+        described = json.loads(saved["spec"])
+        check_trust(targets(described), origin=checkpoint, trust=config.trust)
+        spec = with_postprocess(ModelSpec.from_dict(described), config)
         return build(spec), saved.get("weights") or {"source": None}, Start()
-    model = build(completed(model_spec(config, classes=class_tables(train, config.task.name)), train))
+    spec = completed(model_spec(config, classes=class_tables(train, config.task.name)), train)
+    if isinstance(spec.backbone, ExternalSpec) and spec.neck is not None and is_first():
+        print(survey(spec.backbone))
+    model = build(spec)
     return model, *first_weights(model, config, train)
 
 

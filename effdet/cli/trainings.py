@@ -7,6 +7,7 @@ from dataclasses import replace
 from typing import Any
 
 from backbones.scaling import backbone_spec, phi_spec
+from backbones.spec import ExternalSpec
 from effdet.cli.assemble import model_spec, torch_device
 from effdet.cli.choice import chosen_model
 from effdet.cli.config import Config
@@ -78,6 +79,10 @@ def _base(config: Config, training: Config) -> Architecture:
         size = _spec(training, architecture).preprocess.size  # image_size=, else the file's
         return replace(architecture, image_size=size)
     backbone = choice["backbone"]
+    if isinstance(backbone, ExternalSpec):
+        raise UserError(
+            f"backbone={backbone.name}: only backbones of ours have stages to scale; `effdet info` lists them"
+        )
     if not isinstance(backbone, str):
         return _sized(training, Architecture.of_row(detector_phi(0), backbone, name=backbone.name))
     spec = backbone_spec(backbone)

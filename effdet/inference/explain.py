@@ -26,6 +26,7 @@ import torch.nn.functional as F
 from PIL import Image
 from torch import Tensor, nn
 
+from backbones.protocol import by_level
 from effdet.drawing import draw
 from effdet.drawing.heat import with_heat
 from effdet.evaluation.predict_fn import evaluating
@@ -146,7 +147,7 @@ def features_of(model: nn.Module) -> Iterator[dict[str, Tensor]]:
     features: dict[str, Tensor] = {}
 
     def of_backbone(module: nn.Module, inputs: Any, output: list[Tensor]) -> None:
-        features.update({f"C{number}": x for number, x in enumerate(output, start=1)})
+        features.update(by_level(network.backbone, output))
 
     def of_neck(module: nn.Module, inputs: Any, output: Mapping[str, Tensor]) -> None:
         features.update(output)

@@ -65,19 +65,7 @@ class Architecture:
     @classmethod
     def of_row(cls, row: DetectorRow, backbone: BackboneSpec, **changes: Any) -> Self:
         """The architecture of a detector's scaling row around `backbone`."""
-        down, up = row.resample
-        neck = NeckSpec(
-            levels=row.levels,
-            channels=row.channels,
-            repeats=row.cells,
-            kind=row.kind,
-            fusion=row.fusion,
-            activation=backbone.activation,
-            padding=row.padding,
-            redundant_bias=row.redundant_bias,
-            downsample=down,
-            upsample=up,
-        )
+        neck = neck_of_row(row, backbone.activation)
         head = HeadScaling(row.repeats, row.anchor_scale, row.aspects)
         values = {"name": row.name, "image_size": (row.size, row.size), "neck": neck, "head": head, **changes}
         return cls(backbone=backbone, **values)
@@ -114,3 +102,20 @@ class Architecture:
             return {}
         names = ("activation", "norm_eps", "norm_momentum", "separable")
         return {name: getattr(self.neck, name) for name in names}
+
+
+def neck_of_row(row: DetectorRow, activation: str) -> NeckSpec:
+    """The neck of a detector's scaling row around a backbone with `activation`."""
+    down, up = row.resample
+    return NeckSpec(
+        levels=row.levels,
+        channels=row.channels,
+        repeats=row.cells,
+        kind=row.kind,
+        fusion=row.fusion,
+        activation=activation,
+        padding=row.padding,
+        redundant_bias=row.redundant_bias,
+        downsample=down,
+        upsample=up,
+    )

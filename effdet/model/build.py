@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from backbones.efficientnet import EfficientNet
+from backbones import protocol
+from effdet.model.external import build_backbone
 from effdet.model.head_builders import build_head
 from effdet.model.spec import ModelSpec
 from effdet.model.vision_model import VisionModel
@@ -11,8 +12,8 @@ from effdet.necks import FeaturePyramid
 
 def build(spec: ModelSpec) -> VisionModel:
     """Build the model of `spec` with fresh weights from torch's default generator, in training mode."""
-    backbone = EfficientNet(spec.backbone)
-    widths = {f"C{number}": channels for number, channels in enumerate(backbone.channels, start=1)}
+    backbone = build_backbone(spec.backbone)
+    widths = protocol.widths(backbone)
     neck = None
     if spec.neck is not None:
         neck = FeaturePyramid(widths, spec.neck)

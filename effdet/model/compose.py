@@ -8,10 +8,12 @@ from typing import Any
 
 from backbones.fields import as_tuples, check_keys
 from backbones.scaling import BackboneSpec, backbone_spec, phi_spec
-from effdet.model.architecture import Architecture
+from backbones.spec import AnyBackboneSpec, ExternalSpec
+from effdet.model.architecture import Architecture, neck_of_row
 from effdet.model.balance import BalanceSpec
+from effdet.model.external import survey
 from effdet.model.head_specs import PICTURE_HEADS, PYRAMID_HEADS, HeadPlan, given
-from effdet.model.spec import ModelSpec
+from effdet.model.spec import HeadSpec, ModelSpec
 from effdet.necks import NeckSpec
 from effdet.necks.topology import level_number
 from effdet.preprocess import HALF, IMAGENET_MEAN, IMAGENET_STD, Preprocess
@@ -44,7 +46,7 @@ def spec_for(
     name: str | None = None,
     *,
     task: str | None = None,
-    backbone: str | BackboneSpec | None = None,
+    backbone: str | AnyBackboneSpec | None = None,
     phi: float | None = None,
     architecture: Architecture | None = None,
     num_classes: int | Mapping[str, int] | None = None,
@@ -66,7 +68,7 @@ def spec_for(
         num_classes: for every head, or by head name. Classes without a table are called ``class_0`` and so on.
         classes: class tables, for every head or by head name; they win over `num_classes`.
         image_size: side or (height, width) of the input; None takes the architecture's, or the scaling's own.
-        backbone_options: fields of BackboneSpec to change; None values are left alone.
+        backbone_options: fields of BackboneSpec to change; None values are left alone. An external backbone has its own.
         neck: fields of NeckSpec to change; None values are left alone.
         heads: by head name, arguments of the head to change; None values are left alone.
         balance: how the losses of several heads are weighed; None adds them up.
@@ -94,6 +96,9 @@ def spec_for(
             plans[head] = PYRAMID_HEADS[head](row, trunk, base, wanted, given((heads or {}).get(head)))
         neck_spec = _spanning(base, plans.values(), asked=tuple(given(neck).get("levels", ())))
         rule = _detection_preprocess(row)
+        if isinstance(trunk, ExternalSpec):
+            rule = replace(rule, **{key: getattr(survey(trunk).pixels, key) for key in ("mean", "std", "fill")})
+            _check_levels(trunk, neck_spec, [plan.spec for plan in plans.values()])
     rule = _changed(rule, given(preprocess), "preprocess")
     if image_size is not None:
         rule = rule.fitted(image_size)
@@ -118,11 +123,11 @@ def names() -> tuple[str, ...]:
 def _resolve(
     name: str | None,
     task: str | None,
-    backbone: str | BackboneSpec | None,
+    backbone: str | AnyBackboneSpec | None,
     phi: float | None,
     architecture: Architecture | None,
     options: dict[str, Any],
-) -> tuple[str, DetectorRow | None, BackboneSpec]:
+) -> tuple[str, DetectorRow | None, AnyBackboneSpec]:
     """The task, the detector's row (None for a classifier) and the backbone."""
     if name is not None:
         if backbone is not None or phi is not None or architecture is not None:
@@ -148,32 +153,28 @@ def _resolve(
         row = None if pictures else row_for_backbone(trunk.name)
     else:
         assert backbone is not None
-        trunk, row = backbone, detector_phi(0)
+        trunk, row = backbone, detector_phi(0) if isinstance(backbone, BackboneSpec) else survey(backbone).row
     if pictures:
         row = None
+    if isinstance(trunk, ExternalSpec):
+        if options:
+            raise UserError(f"backbone.{min(options)}: backbone {trunk.name} is not ours; give it with its own options")
+        return task, row, trunk
     return task, row, _changed(trunk, options, "backbone")
 
 
-def _label(row: DetectorRow | None, trunk: BackboneSpec, heads: tuple[str, ...]) -> str:
+def _label(row: DetectorRow | None, trunk: AnyBackboneSpec, heads: tuple[str, ...]) -> str:
     """A detector's name where there is its head and its neck, else the backbone's: published weights go by it."""
-    return row.name if row is not None and "detection" in heads else trunk.name
+    if row is not None and "detection" in heads:
+        return row.name
+    return f"external_{trunk.name}" if isinstance(trunk, ExternalSpec) else trunk.name
 
 
-def _neck(row: DetectorRow, trunk: BackboneSpec, *, alone: bool, changes: dict[str, Any]) -> NeckSpec:
+def _neck(row: DetectorRow, trunk: AnyBackboneSpec, *, alone: bool, changes: dict[str, Any]) -> NeckSpec:
     """The detector's neck, or with `alone` the slimmer one of segmentation."""
-    down, up = row.resample
-    spec = NeckSpec(
-        levels=row.levels,
-        channels=semantic_channels(row) if alone else row.channels,
-        repeats=semantic_cells(row) if alone else row.cells,
-        kind=row.kind,
-        fusion=row.fusion,
-        activation=trunk.activation,
-        padding=row.padding,
-        redundant_bias=row.redundant_bias,
-        downsample=down,
-        upsample=up,
-    )
+    spec = neck_of_row(row, trunk.activation)
+    if alone:
+        spec = spec.replace(channels=semantic_channels(row), repeats=semantic_cells(row))
     return _changed(spec, changes, "neck")
 
 
@@ -193,8 +194,22 @@ def _detection_preprocess(row: DetectorRow) -> Preprocess:
     return Preprocess(size=(row.size, row.size), mean=mean, std=std, fill=row.fill)
 
 
-def _classifier_preprocess(trunk: BackboneSpec) -> Preprocess:
+def _check_levels(trunk: ExternalSpec, neck: NeckSpec, heads: Iterable[HeadSpec]) -> None:
+    """Refuse a neck or an auxiliary loss that wants a level which the backbone lacks; all have C3 to C5."""
+    known = survey(trunk).channels
+    wanted = [f"C{level_number(level)}" for level in neck.levels if level_number(level) <= 5]
+    wanted += [str(head.options["auxiliary"].get("level")) for head in heads if head.options.get("auxiliary")]
+    if missing := [level for level in wanted if level in ("C1", "C2") and level not in known]:
+        raise UserError(
+            f"backbone {trunk.name} has maps for {', '.join(known)} and none for {missing[0]} (stride "
+            f"{2 ** level_number(missing[0])}), which the heads read; take another backbone, or levels from P3 on"
+        )
+
+
+def _classifier_preprocess(trunk: AnyBackboneSpec) -> Preprocess:
     """The published classifiers' rule; EfficientNetV2 S to XL and Lite were trained on pixels in [-1, 1]."""
+    if isinstance(trunk, ExternalSpec):
+        return survey(trunk).pixels
     half = "lite" in trunk.name or trunk.name.startswith("tf_efficientnetv2_") and trunk.name[18] in "smlx"
     mean, std = (HALF, HALF) if half else (IMAGENET_MEAN, IMAGENET_STD)
     size = (trunk.image_size, trunk.image_size)

@@ -83,9 +83,9 @@ def fold(model: VisionModel, *, autocast: torch.dtype | None = None) -> FoldedMo
             module.norm = nn.Identity()
         if isinstance(module, Fusion):
             module.freeze()
-    for head in folded.heads.values():
-        if isinstance(head, Foldable):
-            head.fold(fold_norm)
+    for part in (folded.backbone, *folded.heads.values()):
+        if isinstance(part, Foldable):
+            part.fold(fold_norm)
     for module in folded.modules():
         if isinstance(module, Conv2d):
             module.widen()

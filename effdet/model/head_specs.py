@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from backbones.scaling import BackboneSpec
+from backbones.spec import AnyBackboneSpec
 from effdet.model.spec import HeadSpec
 from effdet.necks import NeckSpec
 from effdet.scaling import REPEATS, DetectorRow
@@ -31,7 +31,7 @@ class HeadPlan:
 
 
 def _detection(
-    row: DetectorRow, trunk: BackboneSpec, neck: NeckSpec, heads: tuple[str, ...], changes: dict[str, Any]
+    row: DetectorRow, trunk: AnyBackboneSpec, neck: NeckSpec, heads: tuple[str, ...], changes: dict[str, Any]
 ) -> HeadPlan:
     anchors = {"scale": row.anchor_scale, "octaves": 3, "aspects": [list(aspect) for aspect in row.aspects]}
     options = {
@@ -65,7 +65,7 @@ def _anchors(changes: dict[str, Any]) -> dict[str, Any]:
 
 
 def _semantic(
-    row: DetectorRow, trunk: BackboneSpec, neck: NeckSpec, heads: tuple[str, ...], changes: dict[str, Any]
+    row: DetectorRow, trunk: AnyBackboneSpec, neck: NeckSpec, heads: tuple[str, ...], changes: dict[str, Any]
 ) -> HeadPlan:
     """Alone, EfficientDet's design; beside detection the light one: a neck of a detector's width that also works at
     stride 4 would cost more than all the rest."""
@@ -104,7 +104,7 @@ def _auxiliary_level(level: str, levels: tuple[str, ...]) -> tuple[str, ...]:
 PYRAMID_HEADS: dict[str, Callable[..., HeadPlan]] = {"detection": _detection, "semantic": _semantic}
 
 
-def _classification(trunk: BackboneSpec, changes: dict[str, Any]) -> HeadPlan:
+def _classification(trunk: AnyBackboneSpec, changes: dict[str, Any]) -> HeadPlan:
     options = {
         "head_channels": trunk.head_channels,
         "dropout": trunk.dropout,
@@ -116,7 +116,7 @@ def _classification(trunk: BackboneSpec, changes: dict[str, Any]) -> HeadPlan:
     return HeadPlan(HeadSpec("classification", options | changes))
 
 
-def _embedding(trunk: BackboneSpec, changes: dict[str, Any]) -> HeadPlan:
+def _embedding(trunk: AnyBackboneSpec, changes: dict[str, Any]) -> HeadPlan:
     return HeadPlan(HeadSpec("embedding", {**_classification(trunk, {}).spec.options, "dropout": 0.0} | changes))
 
 

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, Self
 
-from backbones.scaling import BackboneSpec
+from backbones.spec import AnyBackboneSpec, backbone_from_dict
 from effdet.model.balance import BalanceSpec
 from effdet.necks import NeckSpec
 from effdet.preprocess import Preprocess
@@ -29,7 +29,7 @@ class ModelSpec:
     """Four rooms: backbone, neck, heads, and the preprocessing at the door."""
 
     name: str
-    backbone: BackboneSpec
+    backbone: AnyBackboneSpec
     heads: Mapping[str, HeadSpec]
     """By head name; the outputs of the model have these names."""
     classes: Mapping[str, ClassTable]
@@ -74,7 +74,7 @@ class ModelSpec:
         neck, balance = values.get("neck"), values.get("balance")
         return cls(
             name=values["name"],
-            backbone=BackboneSpec.from_dict(values["backbone"]),
+            backbone=backbone_from_dict(values["backbone"]),
             heads={name: HeadSpec(head["kind"], head["options"]) for name, head in values["heads"].items()},
             classes={name: ClassTable.from_dict(table) for name, table in values["classes"].items()},
             preprocess=Preprocess.from_dict(values["preprocess"]),

@@ -7,7 +7,7 @@ from typing import Any, cast
 
 from torch import Tensor, nn
 
-from backbones.efficientnet import EfficientNet
+from backbones.protocol import Backbone, by_level
 from effdet.model.balance import LossBalance
 from effdet.model.spec import ModelSpec
 from effdet.necks import FeaturePyramid
@@ -21,7 +21,7 @@ class VisionModel(nn.Module):
 
     Args:
         spec: what it was built from; travels with the weights.
-        backbone: images -> [C1 … C5].
+        backbone: images -> a map for each of its strides, C1 … C5.
         neck: features -> pyramid levels, or None where no head wants one.
         heads: by name, see :class:`heads.protocol.Head`.
 
@@ -30,7 +30,7 @@ class VisionModel(nn.Module):
     """
 
     def __init__(
-        self, spec: ModelSpec, backbone: EfficientNet, neck: FeaturePyramid | None, heads: Mapping[str, nn.Module]
+        self, spec: ModelSpec, backbone: Backbone, neck: FeaturePyramid | None, heads: Mapping[str, nn.Module]
     ) -> None:
         super().__init__()
         self.spec = spec
@@ -63,7 +63,7 @@ class VisionModel(nn.Module):
         Returns:
             {head name: its output}: a DetectionOutput, semantic logits (B, K, H', W'), class logits (B, K).
         """
-        features = {f"C{number}": x for number, x in enumerate(self.backbone(images), start=1)}
+        features = by_level(self.backbone, self.backbone(images))
         if self.neck is not None:
             features |= self.neck(features)
         context, outputs = Context.of(images, progress), dict[str, Any]()

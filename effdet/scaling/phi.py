@@ -17,6 +17,17 @@ from heads.structures import UserError
 
 LOWEST, HIGHEST = -4.0, 6.0
 
+BACKBONE_GMACS = {
+    -4: 0.043, -3: 0.092, -2: 0.163, -1: 0.241,
+    0: 0.364, 1: 0.659, 2: 0.952, 3: 1.767, 4: 4.276, 5: 10.028, 6: 18.682,
+}  # fmt: skip
+"""10^9 multiply-adds of the backbone at phi, without a classifier, for one image of its own size (224 px at phi = 0)."""
+
+
+def nearest_phi(gmacs: float) -> int:
+    """The phi whose backbone is nearest to `gmacs`, 10^9 multiply-adds, by their ratio."""
+    return min(BACKBONE_GMACS, key=lambda phi: abs(math.log(max(gmacs, 1e-9) / BACKBONE_GMACS[phi])))
+
 
 def detector_phi(phi: float) -> DetectorRow:
     """The detector row at `phi` in [-4, 6]; its backbone is named ``phi=…`` and is scaled by the backbone's own rule.

@@ -14,6 +14,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from backbones.protocol import by_level
 from effdet.training.starting import Start
 from heads.detection import DetectionHead
 
@@ -94,8 +95,8 @@ class _Reader:
         for module in held:
             module.eval()
         if self.head is None:
-            maps = dict(enumerate(self.model.backbone(images), start=1))
-            return {f"C{level}": [maps[level].movedim(1, -1).flatten(0, 2)] for level in (3, 4, 5)}
+            maps = by_level(self.model.backbone, self.model.backbone(images))
+            return {level: [maps[level].movedim(1, -1).flatten(0, 2)] for level in ("C3", "C4", "C5")}
         output = self.model(images)[self.head]
         parts = [output.class_logits[..., self.rows]] if self.rows else []
         sizes = [height * width for height, width in output.feature_sizes]

@@ -90,7 +90,12 @@ class VisionModule(LightningModule):
         self._step_begin, self._step_batches = 0, 1
         self.freezing = Freezing(model, settings.freeze)
         if settings.grad_checkpointing:
-            model.backbone.grad_checkpointing = True  # type: ignore[union-attr]
+            if not hasattr(model.backbone, "grad_checkpointing"):
+                raise UserError(f"grad_checkpointing=true: backbone {type(model.backbone).__name__} doesn't offer it")
+            try:
+                model.backbone.grad_checkpointing = True  # type: ignore[union-attr]
+            except ValueError as error:  # backbones stand below UserError
+                raise UserError(str(error)) from error
 
     def setup(self, stage: str) -> None:
         """Here, since the processes know each other from here on: all take what fits the fullest device."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from typing import Any
 
@@ -52,15 +53,16 @@ def parameter_groups(model: nn.Module, settings: OptimizerSettings, lr: float) -
 def layer_depths(names: Sequence[str]) -> dict[str, int]:
     """For each parameter of the backbone its layer, counted from 1 for the last block up to the stem's.
 
-    A layer is a block (``backbone.stages.S.B``) or the stem; names are in the order of the network.
+    A layer is a block, whose name ends with the first number or numbers in a row (``backbone.stages.S.B``,
+    ``backbone.net.layer1.0``), or what is not numbered, such as the stem; names are in the order of the network.
     """
     layers = list(dict.fromkeys(_layer(name) for name in names))
     return {name: len(layers) - layers.index(_layer(name)) for name in names}
 
 
 def _layer(name: str) -> str:
-    parts = name.split(".")
-    return ".".join(parts[:4] if parts[1] == "stages" else parts[:2])
+    found = re.match(r"(?:[^.]*[^.\d][^.]*\.)+?(?:\d+\.)+", name)
+    return name[: found.end() - 1] if found else ".".join(name.split(".")[:2])
 
 
 def build_optimizer(

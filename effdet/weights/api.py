@@ -8,7 +8,7 @@ from typing import Any
 
 import torch
 
-from backbones.scaling import BackboneSpec
+from backbones.spec import AnyBackboneSpec
 from effdet.model import BalanceSpec, ModelSpec, VisionModel, build, spec_for
 from effdet.scaling import DETECTORS, detector_row
 from effdet.weights import names
@@ -31,7 +31,7 @@ def create_model(
     name: str | None = None,
     *,
     task: str | None = None,
-    backbone: str | BackboneSpec | None = None,
+    backbone: str | AnyBackboneSpec | None = None,
     phi: float | None = None,
     num_classes: int | Mapping[str, int] | None = None,
     classes: ClassTable | Mapping[str, ClassTable] | None = None,
@@ -122,7 +122,7 @@ def load(
     path, row = _file_of(source)
     file = read_weights(path, trust=trust, raw=raw)
     if "spec" in file.metadata:
-        model = build_described(file.metadata["spec"], file.tensors, file.source)
+        model = build_described(file.metadata["spec"], file.tensors, file.source, trust=trust)
         load_file(model, file, statistics=False)
     else:
         model = _published(file, row)

@@ -14,6 +14,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from effdet import plugins
 from effdet.model import ModelSpec, VisionModel, build
 from heads.structures import UserError
 
@@ -63,12 +64,17 @@ def check_tensor(name: str, tensor: Tensor, source: str, limit: int | None) -> N
         raise BoundsError(f"{source}: {name!r} of shape {tuple(tensor.shape)} is larger than the file it comes from")
 
 
-def build_described(values: Any, tensors: Mapping[str, Tensor], source: str) -> VisionModel:
+def build_described(values: Any, tensors: Mapping[str, Tensor], source: str, *, trust: bool = False) -> VisionModel:
     """The model of a description that came with `tensors`, with fresh weights.
 
+    Args:
+        trust: import the classes that the description names, which the user didn't.
+
     Raises:
+        UserError: it names such a class, and is not trusted.
         BoundsError: the description is no model, or one far larger than the weights beside it.
     """
+    plugins.check_trust(plugins.targets(values), origin=source, trust=trust)
     try:
         _check_numbers({key: value for key, value in values.items() if key != "classes"})
         spec = ModelSpec.from_dict(values)

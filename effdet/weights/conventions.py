@@ -121,21 +121,23 @@ class Conventions:
         return f"{self.origin.split(',')[0]} ({', '.join(part for part in parts if part)})"
 
 
-def apply_conventions(model: VisionModel | EfficientNet, conventions: Conventions, *, scope: str) -> tuple[str, ...]:
+def apply_conventions(model: nn.Module, conventions: Conventions, *, scope: str) -> tuple[str, ...]:
     """Bring a model to the conventions of its weights, in place.
 
     Args:
-        model: It and the spec that it carries are changed.
+        model: A VisionModel or a bare backbone. It and the spec that it carries are changed.
         scope: ``backbone`` changes the backbone and the pixel statistics; ``model`` also neck, heads, resize and classes.
 
     Returns:
         What changed, one line each; empty where everything agreed already.
     """
-    backbone = model if isinstance(model, EfficientNet) else model.backbone
-    changes = _backbone(backbone, conventions)
+    backbone = model.backbone if isinstance(model, VisionModel) else model
+    # A network of others' has one padding and one epsilon: its own
+    changes = _backbone(backbone, conventions) if isinstance(backbone, EfficientNet) else []
     if isinstance(model, VisionModel):
         whole = scope == "model"
-        model.spec = model.spec.replace(backbone=backbone.spec)
+        if isinstance(backbone, EfficientNet):
+            model.spec = model.spec.replace(backbone=backbone.spec)
         if whole:
             changes += _surroundings(model, conventions)
         changes += _pixels(model, conventions, whole=whole)

@@ -79,6 +79,19 @@ def decide(
     raise WeightsError(_question(file.source, list(found.values())[::-1]))
 
 
+def decide_external(file: WeightFile, layout: str, *, stated: Stated = None) -> Conventions:
+    """:func:`decide` for a backbone that is not ours: all but its pixels is in the network itself."""
+    if stated is not None:
+        return _stated(stated)
+    if "spec" in file.metadata:
+        return Conventions.of_spec(ModelSpec.from_dict(file.metadata["spec"]), origin="the file's own description")
+    config = file.metadata.get("pretrained_cfg") or {}
+    if layout != OURS and len(config.get("mean") or ()) == len(config.get("std") or ()) == 3:
+        (red, green, blue), (r, g, b) = config["mean"], config["std"]
+        return Conventions("its config.json", mean=(red, green, blue), std=(r, g, b))
+    return Conventions("the network's own")
+
+
 def _stated(stated: str | Mapping[str, Any] | Conventions) -> Conventions:
     if isinstance(stated, Conventions):
         return stated

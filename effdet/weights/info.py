@@ -13,9 +13,11 @@ from dataclasses import dataclass
 
 import torch
 
+from backbones.spec import ExternalSpec
 from effdet.model import Cost, ModelSpec, count_cost, spec_for
 from effdet.scaling import DETECTORS
 from effdet.weights import names
+from effdet.weights.resolving import suitable
 from effdet.weights.rows import NamedWeights, Published
 
 DISTRIBUTIONS = (
@@ -71,7 +73,8 @@ def model_info(spec: ModelSpec) -> ModelInfo:
 
 
 def _line(spec: ModelSpec, cost: Cost) -> ModelInfo:
-    weights = names.for_model(spec.name)
+    external = isinstance(spec.backbone, ExternalSpec)
+    weights = suitable(spec) if external else names.for_model(spec.name)
     result = next((row.result for row in weights if row.result is not None), None)
     return ModelInfo(spec.name, "+".join(spec.heads), spec.preprocess.size, cost, result, weights)
 

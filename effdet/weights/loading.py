@@ -18,8 +18,8 @@ from effdet.weights import names
 from effdet.weights.calibration import Images, calibration_batches
 from effdet.weights.class_layers import ClassRows, fit_class_layers
 from effdet.weights.conventions import Conventions, apply_conventions
-from effdet.weights.decide import Stated, decide
-from effdet.weights.detect import detect_layout, to_ours
+from effdet.weights.decide import Stated, decide, decide_external
+from effdet.weights.detect import OURS, detect_layout, external_state, to_ours
 from effdet.weights.folded import unfold, without_statistics
 from effdet.weights.layouts.effdet import fit_biases
 from effdet.weights.layouts.modules import BACKBONE
@@ -44,7 +44,7 @@ class MisfitError(WeightsError):
 
 
 def load_weights(
-    model: VisionModel | EfficientNet,
+    model: nn.Module,
     source: Source,
     *,
     strict: bool = True,
@@ -60,7 +60,7 @@ def load_weights(
     dependent layers, whose rows are taken over by class name. Nothing is changed in the model before all this is certain.
 
     Args:
-        model: A model, or a bare backbone.
+        model: A VisionModel, or a bare backbone.
         source: A path, the name of published weights (fetched if need be), or a state dict.
         strict: Refuse a file that leaves something unfilled or has something to spare.
         trust: Read a pickle that runs code.
@@ -94,7 +94,7 @@ def locate(source: str | Path) -> tuple[Path, NamedWeights | None]:
 
 
 def load_file(
-    model: VisionModel | EfficientNet,
+    model: nn.Module,
     file: WeightFile,
     *,
     row: NamedWeights | None = None,
@@ -106,21 +106,27 @@ def load_file(
 ) -> LoadReport:
     """:func:`load_weights` for a file that has been read already; without `statistics`, bit by bit as it is."""
     whole = model if isinstance(model, VisionModel) else None
-    backbone = model.backbone if isinstance(model, VisionModel) else model
-    layout = detect_layout(file.tensors)
-    state = to_ours(file.tensors, layout, backbone.spec)
+    backbone = cast(nn.Module, model.backbone) if isinstance(model, VisionModel) else model
     own = dict(model.state_dict()) if whole else {BACKBONE + key: value for key, value in model.state_dict().items()}
-    scope = _scope(state, whole)
-    label = "tflite" if file.kind == "tflite" else layout
-    settled = decide(
-        file,
-        label,
-        scope=scope,
-        backbone=backbone.spec,
-        model=whole.spec if whole else None,
-        stated=conventions,
-        row=row,
-    )
+    unused: tuple[str, ...] = ()
+    if isinstance(backbone, EfficientNet):
+        layout = detect_layout(file.tensors)
+        state = to_ours(file.tensors, layout, backbone.spec)
+        scope = _scope(state, whole)
+        label = "tflite" if file.kind == "tflite" else layout
+        settled = decide(
+            file,
+            label,
+            scope=scope,
+            backbone=backbone.spec,
+            model=whole.spec if whole else None,
+            stated=conventions,
+            row=row,
+        )
+    else:
+        label, state, unused = external_state(file.tensors, backbone)
+        layout, scope = label, _scope(state, whole) if label == OURS else "backbone"
+        settled = decide_external(file, label, stated=conventions)
     fusions = {name: layer for name, layer in model.named_modules() if isinstance(layer, Fusion)}
     unfolded = unfold(state, own, {name: layer for name, layer in fusions.items() if layer.weights is not None})
     state = dict(unfolded.tensors)
@@ -130,8 +136,9 @@ def load_file(
         notes += more
     classes = fit_class_layers(whole, state, own, settled.classes) if whole and scope == "model" else ClassRows()
     report = _compared(file, label, scope, settled, state, own, classes, notes)
+    report = replace(report, expected_left_over=(*report.expected_left_over, *unused))
     if strict and not report.complete:
-        raise MisfitError(_misfit(report, whole.spec.name if whole else backbone.spec.name), report)
+        raise MisfitError(_misfit(report, whole.spec.name if whole else type(backbone).__name__), report)
     if whole and scope == "model":
         _check_anchors(file, whole, settled)
     usable = {key: state[key] for key in report.matched} | classes.tensors
@@ -153,7 +160,7 @@ def load_file(
     return replace(report, changes=changes)
 
 
-def _norms(model: VisionModel | EfficientNet) -> dict[str, nn.BatchNorm2d]:
+def _norms(model: nn.Module) -> dict[str, nn.BatchNorm2d]:
     """Every BatchNorm under the names of a model's state; a bare backbone's begin with ``backbone.``."""
     prefix = "" if isinstance(model, VisionModel) else BACKBONE
     return {prefix + name: layer for name, layer in model.named_modules() if isinstance(layer, nn.BatchNorm2d)}

@@ -5,8 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from effdet.hub import sha256_of
+from backbones.spec import ExternalSpec
+from effdet.hub import HubFile, sha256_of
 from effdet.model import ModelSpec
+from effdet.model.external import survey
 from effdet.weights import names
 from effdet.weights.loading import locate
 from effdet.weights.rows import NamedWeights
@@ -26,6 +28,8 @@ class ResolvedWeights:
 
 def suitable(spec: ModelSpec) -> tuple[NamedWeights, ...]:
     """Published files for a model: those of the model itself, then those of its backbone, each the best result first."""
+    if isinstance(spec.backbone, ExternalSpec):
+        return timm_rows(spec.backbone)
     own = names.for_model(spec.name)
     return (*own, *(row for row in names.for_model(spec.backbone.name) if row not in own))
 
@@ -51,12 +55,37 @@ def resolve(spec: ModelSpec, weights: str | None, *, cached_only: bool = True) -
     rows = suitable(spec)
     for row in rows:
         if (path := row.verified()) is not None:
-            return ResolvedWeights(path, sha256_of(path), row)
+            return ResolvedWeights(path, sha256_of(path), _named(row))
     fetchable = [row for row in rows if row.addresses or row.hub_file]
     if weights == "auto" and not cached_only and fetchable:
         path = fetchable[0].fetch()
-        return ResolvedWeights(path, sha256_of(path), fetchable[0])
+        return ResolvedWeights(path, sha256_of(path), _named(fetchable[0]))
     return None
+
+
+def _named(row: NamedWeights) -> NamedWeights | None:
+    """`row` if its name can be looked up; timm's cannot."""
+    return row if names.find(row.name) is row else None
+
+
+def timm_rows(backbone: ExternalSpec) -> tuple[NamedWeights, ...]:
+    """Where timm keeps the weights of a network: its hub if it says one, else an address."""
+    sources = survey(backbone).sources
+    if not {"hf_hub_id", "url"} & set(sources):
+        return ()
+    url, hub_id = sources.get("url", ""), sources.get("hf_hub_id")
+    hub_file = None if hub_id is None else HubFile(hub_id, sources.get("hf_hub_filename", "model.safetensors"))
+    return (
+        NamedWeights(
+            name=backbone.name if hub_id is None else hub_id,
+            model=backbone.name,
+            layout="timm",
+            file_name=url.rpartition("/")[2] if hub_file is None else f"{hub_id}/model.safetensors".replace("/", "--"),
+            addresses=() if hub_file is not None else (url,),
+            hub_file=hub_file,
+            licence=sources.get("license", "licence not stated"),
+        ),
+    )
 
 
 def random_warning(spec: ModelSpec) -> str:

@@ -13,7 +13,6 @@ from contextlib import ExitStack
 import torch
 from torch import Tensor, nn
 
-from backbones.efficientnet import EfficientNet
 from effdet.model import VisionModel
 
 BATCH = 8
@@ -51,11 +50,11 @@ class _Moments:
 
 
 @torch.no_grad()
-def put_back(model: VisionModel | EfficientNet, norms: Mapping[str, nn.BatchNorm2d], batches: Iterable[Tensor]) -> int:
+def put_back(model: nn.Module, norms: Mapping[str, nn.BatchNorm2d], batches: Iterable[Tensor]) -> int:
     """Give `norms` the statistics of a pass over images; what they compute in evaluation mode stays the same.
 
     Args:
-        model: left in the mode it was in.
+        model: a VisionModel or a bare backbone; left in the mode it was in.
         norms: modules of the model, by name.
         batches: (B, 3, H, W) float32, normalised as the model wants them.
 

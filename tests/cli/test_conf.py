@@ -38,6 +38,7 @@ def test_every_backbone_file_is_complete_and_known():
     files = choices("backbone", conf_dir())
     expected = names(files["b0"], "backbone")
     assert names(files.pop("file"), "backbone") == expected | {"path"}  # of a model file
+    assert names(files.pop("timm"), "backbone") == {"library", "name", "drop_path", "options"}
     for name, path in files.items():
         assert names(path, "backbone") == expected
         assert read_keys(path, "backbone").keys["backbone.name"].default == name

@@ -8,7 +8,7 @@ import pytest
 
 from effdet.hub import sha256_of
 from effdet.model import spec_for
-from effdet.weights import names
+from effdet.weights import names, rows
 from effdet.weights.resolving import random_warning, resolve, suitable
 from heads.structures import UserError
 
@@ -18,7 +18,7 @@ def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setenv("EFFDET_CACHE", str(tmp_path))
     monkeypatch.setenv("EFFDET_OFFLINE", "1")  # whatever touched the network would fail
     monkeypatch.setattr("effdet.hub.cached_hub_file", lambda file: None)
-    monkeypatch.setattr(names, "_has_sum", lambda path, sha256: b"damaged" not in path.read_bytes())
+    monkeypatch.setattr(rows, "_has_sum", lambda path, sha256: b"damaged" not in path.read_bytes())
     (tmp_path / "weights").mkdir()
     return tmp_path / "weights"
 

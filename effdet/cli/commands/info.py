@@ -9,11 +9,13 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from backbones.spec import ExternalSpec
 from effdet.cli.assemble import described, model_spec
 from effdet.cli.config import Config
 from effdet.cli.open_model import check_name
 from effdet.cli.words import Words
 from effdet.model import ModelSpec, read_model_file
+from effdet.plugins import TARGET
 from effdet.weights import load
 from effdet.weights.info import ModelInfo, all_models, environment, model_info
 from heads.structures import ClassTable
@@ -45,7 +47,12 @@ def describe(spec: ModelSpec) -> Table:
     table.add_row("cost", f"{info.cost.parameters:,} parameters, {info.cost.gmacs:.2f} GMACs a picture")
     table.add_row("input", f"{_sides(info.size)}, {spec.preprocess.resize}")
     backbone = spec.backbone
-    table.add_row("backbone", f"{backbone.name}, {backbone.padding} padding, attention {backbone.attention}")
+    if isinstance(backbone, ExternalSpec):
+        table.add_row(
+            "backbone", f"{backbone.name}, of {'timm' if backbone.kind == 'timm' else backbone.options[TARGET]}"
+        )
+    else:
+        table.add_row("backbone", f"{backbone.name}, {backbone.padding} padding, attention {backbone.attention}")
     if (neck := spec.neck) is not None:
         levels = f"{neck.levels[0]}–{neck.levels[-1]}"
         table.add_row("neck", f"{neck.kind} {neck.channels} × {neck.repeats}, {neck.fusion} fusion, {levels}")
