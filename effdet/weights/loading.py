@@ -252,9 +252,9 @@ def _check_anchors(file: WeightFile, model: VisionModel, conventions: Convention
         return
     head, (height, width) = cast(DetectionHead, model.heads["detection"]), conventions.size
     sizes, size = [], (height, width)
-    for number in range(1, int(head.levels[-1][1:]) + 1):
+    for number in range(1, int(head.in_levels[-1][1:]) + 1):
         size = (-(-size[0] // 2), -(-size[1] // 2))
-        if number >= int(head.levels[0][1:]):
+        if number >= int(head.in_levels[0][1:]):
             sizes.append(size)
     spec = head.anchor_spec if conventions.aspects is None else replace(head.anchor_spec, aspects=conventions.aspects)
     boxes = anchors(sizes, conventions.size, spec) / torch.tensor([width, height, width, height])
