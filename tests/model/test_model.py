@@ -89,7 +89,7 @@ def test_each_part_can_be_overridden():
         ({"task": "detection"}, "one of backbone=, phi= and architecture.path="),
         ({"name": "tf_efficientdet_d0", "backbone": "b1"}, "fixes the backbone"),
         ({"name": "tf_efficientdet_d0", "task": "classification"}, "is a detector"),
-        ({"task": "detection", "backbone": "b0", "neck": {"chanels": 3}}, "neck.chanels is unknown"),
+        ({"task": "detection", "backbone": "b0", "neck": {"chanels": 3}}, "neck.chanels is not a setting"),
         ({"task": "detection", "backbone": "b0", "num_classes": 0}, "num_classes=0"),
         ({"task": "detection", "backbone": "b0", "heads": {"mask": {}}}, "no head 'mask'"),
         (
