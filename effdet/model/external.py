@@ -15,7 +15,7 @@ from backbones.efficientnet import EfficientNet
 from backbones.protocol import Backbone, check_backbone, widths
 from backbones.spec import AnyBackboneSpec, BackboneSpec, ExternalSpec, backbone_from_dict
 from effdet import plugins
-from effdet.preprocess import FILTERS, IMAGENET_MEAN, IMAGENET_STD, Preprocess
+from effdet.preprocess import IMAGENET_MEAN, IMAGENET_STD, Preprocess
 from effdet.scaling import DetectorRow, detector_phi, nearest_phi
 from heads.errors import UserError
 
@@ -94,19 +94,15 @@ def _survey(key: str) -> Survey:
         padding=spec.padding,
         redundant_bias=False,
     )
-    filter_name = getattr(backbone, "interpolation", "bicubic")
     mean, std = (_rgb(getattr(backbone, key, usual)) for key, usual in (("mean", IMAGENET_MEAN), ("std", IMAGENET_STD)))
     pixels = Preprocess(
         size=(size, size),
         resize="center_crop",
-        interpolation=filter_name if filter_name in FILTERS else "bicubic",
+        interpolation="bilinear" if getattr(backbone, "interpolation", "bicubic") == "bilinear" else "bicubic",
         mean=mean,
         std=std,
-        fill=(
-            round(255 * mean[0]),
-            round(255 * mean[1]),
-            round(255 * mean[2]),
-        ),  # padding is about zero after normalising
+        # padding is about zero after normalising
+        fill=(round(255 * mean[0]), round(255 * mean[1]), round(255 * mean[2])),
         crop=float(getattr(backbone, "crop", 0.875)),
     )
     return Survey(widths(backbone), gmacs, phi, row, pixels, dict(getattr(backbone, "sources", {})))

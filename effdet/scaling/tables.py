@@ -8,6 +8,7 @@ PyTorch `effdet` distribution added (symmetric padding, EfficientNetV2, Quad-FPN
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from typing import Literal
 
 from heads.structures import UserError
 
@@ -32,13 +33,13 @@ class DetectorRow:
     repeats: int
     """D_box = D_class."""
     anchor_scale: float = 4.0
-    fusion: str = "fast"
+    fusion: Literal["fast", "softmax", "sum"] = "fast"
     levels: tuple[str, ...] = P3_P7
-    kind: str = "bifpn"
+    kind: Literal["bifpn", "fpn", "panet", "quad"] = "bifpn"
     aspects: tuple[tuple[float, float], ...] = PAPER_ASPECTS
     padding: str = "same"
     redundant_bias: bool = True
-    resample: tuple[str, str] = ("max", "nearest")
+    resample: tuple[Literal["max", "bilinear"], Literal["nearest", "bilinear"]] = ("max", "nearest")
     """How the neck goes (down, up)."""
     activation: str = "silu"
     pixels: str = "imagenet"
