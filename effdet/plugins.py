@@ -17,6 +17,7 @@ import importlib
 import inspect
 import pkgutil
 import sys
+import sysconfig
 import traceback
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from pathlib import Path
@@ -149,9 +150,10 @@ def _no_attribute(target: str, owner: Any, parts: list[str], index: int) -> str:
 
 def _failure(doing: str, error: Exception) -> str:
     """One line: what failed, how, and where in the user's file."""
-    frames = [frame for frame in traceback.extract_tb(error.__traceback__) if not frame.filename.startswith("<frozen")]
-    last = frames[-1] if frames else None
-    place = f" ({last.filename}:{last.lineno})" if last and last.filename != __file__ else ""
+    library = sysconfig.get_path("stdlib")
+    places = [frame for frame in traceback.extract_tb(error.__traceback__) if not frame.filename.startswith("<frozen")]
+    own = [frame for frame in places if frame.filename != __file__ and not frame.filename.startswith(library)]
+    place = f" ({own[-1].filename}:{own[-1].lineno})" if own else ""
     return f"{doing} failed: {type(error).__name__}: {' '.join(str(error).split())}{place}"
 
 

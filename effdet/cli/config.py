@@ -61,7 +61,9 @@ class Config:
             *path, last = key.split(".")
             node = nested
             for part in path:
-                node = node.setdefault(part, {})
+                if not isinstance(node.get(part), dict):
+                    node[part] = {}  # a section in place of a value: a schedule of the user's own for one of ours
+                node = node[part]
             node[last] = copy.deepcopy(value)
         return Config(nested, self._choices)
 

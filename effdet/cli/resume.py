@@ -15,6 +15,7 @@ from typing import Any
 from effdet.cli.config import Config
 from effdet.cli.errors import ConfigError
 from effdet.cli.rundir import CONFIG
+from effdet.plugins import TARGET
 
 
 class Rule(Enum):
@@ -96,15 +97,30 @@ def continued(config: Config, saved: Config, explicit: set[str]) -> Config:
     """
     old, new = saved.flat(), config.flat()
     differences = [
-        f"{key}={_shown(new[key])}: the run has {_shown(old[key]) if key in old else 'no such key'}"
+        f"{key}={_shown(new[key])}: the run has {_shown(old.get(key, old.get(f'{key}.{TARGET}', 'no such key')))}"
         for key in new
-        if key in explicit and rule(key) is Rule.FIXED and new[key] != old.get(key, new[key])
+        if key in explicit and rule(key) is Rule.FIXED and _differs(key, new, old)
     ]
     if differences:
         advice = "leave these out, or start a new run from its weights by weights=RUN:"
         raise ConfigError([f"the run to resume has other values; {advice}", *differences])
     whole = config.replacing(inherited(old, new, explicit))
-    return whole.without([key for key in new if _is_choice(key) and key not in old and key not in explicit])
+    sections = {name for key in old for name in _sections(key)}
+    return whole.without(
+        [key for key in new if _is_choice(key) and key not in old and key not in explicit and key not in sections]
+    )
+
+
+def _differs(key: str, new: Mapping[str, Any], old: Mapping[str, Any]) -> bool:
+    """Whether the run has another value; a key that it lacks is younger than the run, unless a ``_target_`` is concerned."""
+    if key in old:
+        return new[key] != old[key]
+    return f"{key}.{TARGET}" in old or any(f"{section}.{TARGET}" in new for section in _sections(key))
+
+
+def _sections(key: str) -> list[str]:
+    """``a`` and ``a.b`` of ``a.b.c``."""
+    return [key[:index] for index, letter in enumerate(key) if letter == "."]
 
 
 def inherited(old: Mapping[str, Any], new: Mapping[str, Any], explicit: set[str]) -> dict[str, Any]:

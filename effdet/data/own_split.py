@@ -1,8 +1,9 @@
 """A data set of the user's own: a function named by ``data._target_`` that gives the examples of a split.
 
-The function is called with ``split="train"``, ``"val"`` or ``"test"`` and the keys that stand below ``data``; it returns
-:class:`Examples` (or a :class:`~effdet.data.records.Source`, which is taken as it is). Boxes and images go through the same
-checks as those of every other reader.
+The function is called with ``split="train"``, ``"val"`` or ``"test"`` and the keys that stand below ``data``; it raises
+``FileNotFoundError`` for a split that the set does not have, and returns :class:`Examples` (or a
+:class:`~effdet.data.records.Source`, which is taken as it is). Boxes and images go through the same checks as those of every
+other reader.
 """
 
 from __future__ import annotations
@@ -15,14 +16,14 @@ from typing import Any
 import numpy as np
 
 from effdet.data.boxes import Parsed, assemble
-from effdet.data.checks import DataError, Findings, check_names
+from effdet.data.checks import DataError, Findings, MissingSplit, check_names
 from effdet.data.images import Policy
 from effdet.data.mask_files import read_values
 from effdet.data.mask_scan import scan_masks
 from effdet.data.records import IGNORED, Record, Source, encode_names
 from effdet.data.spec import DataSpec
 from effdet.plugins import TARGET, instantiate
-from heads.structures import ClassTable
+from heads.structures import ClassTable, UserError
 
 
 @dataclass(frozen=True, eq=False)
@@ -90,7 +91,11 @@ class OwnSource(Source):
 def open_own(spec: DataSpec, findings: Findings) -> Source:
     """The split of the data set that ``data._target_`` names."""
     assert spec.target is not None
-    found = instantiate(spec.target, split=spec.file_split)
+    try:
+        found = instantiate(spec.target, split=spec.file_split)
+    except UserError as error:
+        kind = MissingSplit if isinstance(error.__cause__, FileNotFoundError) else DataError
+        raise kind(f"{spec.title}: {error}") from error
     if isinstance(found, Source):
         return found
     if not isinstance(found, Examples):
