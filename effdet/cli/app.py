@@ -94,7 +94,7 @@ def run(command: Command, arguments: Sequence[str]) -> Any:
     if words.multirun:
         from effdet.cli.multirun import multirun
 
-        return multirun(command, words)
+        return multirun(command, words, prepare)
     if words.hydra:
         text = "counts only with -m, --cfg or --info: one run is composed without Hydra's jobs"
         raise ConfigError([*words.problems, *(f"{override}: {text}" for override in words.hydra)])

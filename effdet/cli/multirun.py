@@ -11,7 +11,7 @@ import hashlib
 import importlib.util
 import signal
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -43,8 +43,17 @@ SCALES = ("hydra/sweeper", "hydra.sweeper.")
 """Hydra's overrides that decide which jobs there are; the others only say how they are run."""
 
 
-def multirun(command: Command, words: Words) -> int:
+Check = Callable[["Command", Words], object]
+"""Composes the configuration of one run, or raises :class:`ConfigError`."""
+
+
+def multirun(command: Command, words: Words, check: Check) -> int:
     """Run the jobs of `words`, write and print the table over them; 0 where every job has its result.
+
+    Args:
+        command: of the jobs.
+        words: the overrides with their choices.
+        check: of each job's configuration.
 
     Raises:
         ConfigError: with the problems of all jobs, before the first starts.
@@ -58,14 +67,14 @@ def multirun(command: Command, words: Words) -> int:
     overrides = [*words.hydra, *swept]
     with hydra_app(command.name, words) as hydra:
         own_sweeper = any(text.startswith(SCALES) for text in words.hydra)
-        check_jobs(command, words, _expected(swept, basic=not own_sweeper))  # our lines come before Hydra's
+        check_jobs(check, command, words, _expected(swept, basic=not own_sweeper))  # our lines come before Hydra's
         master = hydra.compose_config(primary, [*overrides, "hydra.mode=MULTIRUN"], run_mode=RunMode.MULTIRUN)
         sweep = OmegaConf.to_container(master.hydra.sweep, resolve=False)
         if isinstance(sweep, dict) and sweep["dir"] == HYDRAS_DEFAULT:
             overrides.append(f"hydra.sweep.dir={quote(str(ROOT / default_name(command.name, words)))}")
         basic = str(master.hydra.sweeper._target_).endswith(f".{BasicSweeper.__name__}")
         if basic and (own_sweeper or master.hydra.sweeper.params):
-            check_jobs(command, words, _jobs(hydra, master))
+            check_jobs(check, command, words, _jobs(hydra, master))
         job = Job(command.name, tuple(words.flags()), command.output, command.resume, keep_going=basic, program=PROGRAM)
         if not any(text.startswith("hydra.job.name=") for text in words.hydra):
             overrides.append(f"hydra.job.name={command.name}")
@@ -86,19 +95,17 @@ def default_name(command: str, words: Words) -> str:
     return "-".join([command, *swept[:4], hashlib.sha256(text.encode("utf-8", "surrogateescape")).hexdigest()[:6]])
 
 
-def check_jobs(command: Command, words: Words, jobs: Sequence[Sequence[str]]) -> None:
+def check_jobs(check: Check, command: Command, words: Words, jobs: Sequence[Sequence[str]]) -> None:
     """Check the configuration of each job, given by its overrides.
 
     Raises:
         ConfigError: with the problems of all.
     """
-    from effdet.cli.app import prepare
-
     problems: list[str] = []
     for job in jobs:
         single = replace(words, words=tuple(word_of(override) for override in job), multirun=False, hydra=())
         try:
-            prepare(command, single)
+            check(command, single)
         except ConfigError as error:
             problems += error.problems
     if problems:

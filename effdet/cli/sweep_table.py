@@ -131,8 +131,8 @@ def _paired(best: Setting, other: Setting, level: float) -> Setting:
 
 def _by_image(first: SweepJob, second: SweepJob, level: float) -> Difference | None:
     """The difference that `effdet compare` finds between two runs."""
-    from effdet.cli.commands.compare import find_statistics, shared_heads
     from effdet.report.statistics import paired_difference, read_statistics
+    from effdet.report.statistics.files import find_statistics, shared_heads
     from heads.errors import UserError
 
     try:

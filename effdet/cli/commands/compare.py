@@ -20,8 +20,8 @@ from effdet.evaluation import write_json
 from effdet.report import comparison_page
 from effdet.report.comparison import MAIN, unsure, verdict
 from effdet.report.numbers import signed, written
-from effdet.report.statistics import Difference, Recorded, paired_difference, read_statistics
-from effdet.report.statistics.files import FILE
+from effdet.report.statistics import Difference, paired_difference, read_statistics
+from effdet.report.statistics.files import find_statistics, shared_heads
 from heads.structures import UserError
 
 
@@ -71,46 +71,6 @@ def _compare_jobs(folder: Path, out: Path, level: float) -> RunResult:
     print(to_markdown(table), end="")
     print(out)
     return RunResult(out, {setting.name: setting.spread.mean for setting in table.settings})
-
-
-def find_statistics(folder: Path) -> Path:
-    """The file of an evaluation's or a run's folder.
-
-    Raises:
-        UserError: there is none.
-    """
-    if not folder.is_dir():
-        raise UserError(f"{folder}: no such folder; name a run, or a folder that `effdet evaluate` wrote")
-    if not (folder / FILE).is_file():
-        raise UserError(f"{folder}: holds no {FILE}; write it with effdet evaluate model={folder}")
-    return folder / FILE
-
-
-def shared_heads(first: Recorded, second: Recorded, names: tuple[str, str]) -> list[str]:
-    """The heads that both were judged by.
-
-    Raises:
-        UserError: they were measured on different pictures, labels or classes.
-    """
-    if first.identity != second.identity:
-        a, b = first.identity, second.identity
-        raise UserError(
-            f"{names[0]} was measured on {a} ({a.fingerprint[:12]}), {names[1]} on {b} ({b.fingerprint[:12]}): only "
-            "evaluations of the same split with the same labels can be compared; evaluate one of them again"
-        )
-    heads = [head for head in first.statistics if head in second.statistics]
-    if not heads:
-        raise UserError(
-            f"{names[0]} has {', '.join(first.statistics)}, {names[1]} has {', '.join(second.statistics)}: "
-            "no head was measured in both"
-        )
-    for head in heads:
-        if first.pictures[head] != second.pictures[head]:
-            raise UserError(
-                f"{head}: {names[0]} was measured on {len(first.pictures[head])} pictures, {names[1]} on other "
-                f"{len(second.pictures[head])}; evaluate both without limit, on the same split"
-            )
-    return heads
 
 
 def _table(differences: dict[str, Difference], split: str, names: tuple[str, str]) -> Table:
