@@ -16,7 +16,7 @@ from tests.cli.conftest import composed
         [],
         ["task=driving", "backbone=b3", "seed=3"],
         ["experiment=quickstart", "run_dir=a b/=c,d", "logger=[wandb,mlflow]"],
-        ["data=coco", "data.name=it's ${x}"],
+        ["data=coco", "data.root=it's ${x}"],
     ],
 )
 def test_cfg_job_is_what_a_run_is_composed_of(overrides, capsys):

@@ -93,16 +93,17 @@ def test_folders_by_overrides_and_paths_with_commas(fake, capsys):
 
 
 def test_values_of_all_kinds_reach_the_job_as_they_were_written(fake):
+    (fake / "it's ${x}").mkdir()
     words = [
         "optimizer.lr=1e-3,0.1",
         "image_size=[64,96]",
         "norm_momentum=null",
-        "data.name=it's ${x}",
+        "data.root=it's ${x}",
         "seed=range(3,5)",
     ]
     assert main(["train", "-m", *words, "hydra.sweep.dir=s"]) == 0
     seen = starts(fake / "s" / "1")[0][1:6]
-    assert seen == ["optimizer.lr=0.001", "image_size=[64,96]", "norm_momentum=null", "data.name=it's ${x}", "seed=4"]
+    assert seen == ["optimizer.lr=0.001", "image_size=[64,96]", "norm_momentum=null", "data.root=it's ${x}", "seed=4"]
 
 
 @pytest.mark.parametrize(
