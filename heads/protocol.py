@@ -140,6 +140,12 @@ class Assigns(Protocol):
         ...
 
 
+def check_head(name: str, head: Any) -> None:
+    """Raises UserError where `head` lacks a member of :class:`Head`."""
+    if missing := [member for member in ("in_levels", "in_heads", "loss", "predict") if not hasattr(head, member)]:
+        raise UserError(f"head {name!r} ({type(head).__name__}) lacks {', '.join(missing)}; see heads.protocol.Head")
+
+
 def run_order(heads: Mapping[str, Any]) -> tuple[str, ...]:
     """Names of `heads` such that each stands after those that it reads; otherwise in their own order.
 
@@ -147,10 +153,7 @@ def run_order(heads: Mapping[str, Any]) -> tuple[str, ...]:
         UserError: a module that is not a head, a head that reads one that the model lacks, or heads that read each other.
     """
     for name, head in heads.items():
-        if missing := [member for member in ("in_levels", "in_heads", "loss", "predict") if not hasattr(head, member)]:
-            raise UserError(
-                f"head {name!r} ({type(head).__name__}) lacks {', '.join(missing)}; see heads.protocol.Head"
-            )
+        check_head(name, head)
         if stray := [other for other in head.in_heads if other not in heads]:
             raise UserError(f"head {name!r} reads head {stray[0]!r}; the model has {', '.join(heads)}")
     order: list[str] = []

@@ -28,10 +28,9 @@ from effdet.data import repeat_factors as rare_class_factors
 from effdet.data.transforms import check_transforms
 from effdet.evaluation import ClassMapWriter, Evaluator, SemanticEvaluator
 from effdet.inference.runtime_model import RuntimeModel
-from effdet.model import Architecture, BalanceSpec, ModelSpec, VisionModel, spec_for
-from effdet.model.compose import TASK_HEADS
-from effdet.model.spec import HeadSpec
-from effdet.plugins import TARGET, check
+from effdet.model import Architecture, BalanceSpec, ModelSpec, VisionModel, heads_of, spec_for
+from effdet.model.spec import EXTERNAL, HeadSpec
+from effdet.plugins import TARGET, check, is_target
 from effdet.tasks import Kit, kit_for, kits_of
 from effdet.tasks.detection import DetectionKit
 from effdet.training.loader import LoaderFactory
@@ -84,9 +83,17 @@ def open_splits(config: Config, *splits: str, wanted: Sequence[str] | None = Non
     return sources
 
 
-def class_tables(source: Source, task: str) -> dict[str, ClassTable]:
-    """The classes of each head of `task`, as the data has them."""
-    return {head: kit_for(head).classes(source) for head in TASK_HEADS[task]}
+def class_tables(source: Source, config: Config) -> dict[str, ClassTable]:
+    """The classes of each head of the model, as the data has them."""
+    options = config.get("head")
+    names = heads_of(config.task.name, options)
+    return {name: kit_for(name, _own(name, options)).classes(source) for name in names}
+
+
+def _own(name: str, heads: Mapping[str, Mapping[str, Any]]) -> HeadSpec | None:
+    """The head `name` of `heads` where it is the user's own."""
+    options = heads.get(name, {})
+    return HeadSpec(EXTERNAL, {}, options[TARGET], options.get("kit")) if is_target(options) else None
 
 
 def model_spec(
@@ -105,7 +112,7 @@ def model_spec(
     neck = config.get("neck")
     heads = config.get("head")
     for name, options in heads.items():
-        if keys := kit_for(name).postprocess_keys:
+        if keys := kit_for(name, _own(name, heads)).postprocess_keys:
             options["postprocess"] = options.get("postprocess", {}) | {key: config.get(key) for key in keys}
     return described(
         **choice,

@@ -33,7 +33,7 @@ def open_model(config: Config) -> VisionModel | RuntimeModel:
             trust=config.trust,
         ).eval()
     if is_exported(model):
-        return RuntimeModel.open(model)
+        return RuntimeModel.open(model, trust=config.trust)
     if Path(model).exists():
         return load(model, trust=config.trust)
     check_name(model)

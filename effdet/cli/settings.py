@@ -867,6 +867,8 @@ class Replay:
     """Where to compute; the run's own kind of device repeats its numbers best."""
     precision: Literal["32-true", "bf16-mixed", "16-mixed"] | None
     """Arithmetic of the step; null is the run's."""
+    trust: bool
+    """Import heads and other classes of your own that the file names, which runs their code."""
     out: Path | None
     """Where to draw the step's pictures with their targets; null is beside the file."""
 

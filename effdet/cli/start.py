@@ -45,7 +45,7 @@ def first_model(config: Config, train: Source, checkpoint: Path | None) -> tuple
         check_trust(targets(described), origin=checkpoint, trust=config.trust)
         spec = with_postprocess(ModelSpec.from_dict(described), config)
         return build(spec), saved.get("weights") or {"source": None}, Start()
-    spec = completed(model_spec(config, classes=class_tables(train, config.task.name)), train)
+    spec = completed(model_spec(config, classes=class_tables(train, config)), train)
     if isinstance(spec.backbone, ExternalSpec) and spec.neck is not None and is_first():
         print(survey(spec.backbone))
     model = build(spec)

@@ -14,8 +14,6 @@ from effdet.cli.config import Config
 from effdet.cli.handed_on import candidate_words, split
 from effdet.cli.words import Words
 from effdet.model import Architecture, ModelSpec
-from effdet.model.compose import TASK_HEADS
-from effdet.model.head_specs import PICTURE_HEADS
 from effdet.scaling import detector_phi, row_for_backbone
 from effdet.search.trainings import Trainings
 from heads.structures import UserError
@@ -94,7 +92,7 @@ def _spec(training: Config, architecture: Architecture) -> ModelSpec:
 
 
 def _sized(training: Config, architecture: Architecture) -> Architecture:
-    if set(TASK_HEADS[training.task.name]) <= set(PICTURE_HEADS):
+    if _spec(training, architecture).neck is None:
         side = architecture.backbone.image_size
         architecture = replace(architecture, image_size=(side, side))
     return replace(architecture, image_size=_spec(training, architecture).preprocess.size)

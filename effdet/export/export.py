@@ -96,7 +96,7 @@ def export_model(
         writer = importlib.import_module(f"effdet.export.formats.{settings.format}")
         writer.write(WriteJob(graph, info, draft, calibration))
         del graph
-        opened = RuntimeModel.open(draft, threads=threads)
+        opened = RuntimeModel.open(draft, threads=threads, trust=True)
         report = check(model, opened, pictures, tolerance or Tolerance.of(settings.precision), measure)
         notify(report)
         report.raise_if_failed(target)

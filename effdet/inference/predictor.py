@@ -64,10 +64,11 @@ class Predictor:
         max_detections: int | None = None,
         semantic: SemanticInference | None = None,
         threads: int | None = None,
+        trust: bool = False,
     ) -> None:
         if batch_size < 1:
             raise UserError(f"batch_size (={batch_size}) must be 1 or more")
-        network: Any = _loaded(model, threads) if isinstance(model, (str, os.PathLike)) else model
+        network: Any = _loaded(model, threads, trust) if isinstance(model, (str, os.PathLike)) else model
         overrides = {"score": score, "nms_iou": nms_iou, "max_detections": max_detections}
         overrides = {key: value for key, value in overrides.items() if value is not None}
         if isinstance(network, VisionModel):
@@ -169,12 +170,12 @@ class Predictor:
             yield prediction
 
 
-def _loaded(path: str | os.PathLike[str], threads: int | None) -> nn.Module:
+def _loaded(path: str | os.PathLike[str], threads: int | None, trust: bool) -> nn.Module:
     if is_exported(path):
-        return RuntimeModel.open(path, threads=threads)
+        return RuntimeModel.open(path, threads=threads, trust=trust)
     from effdet.weights import load
 
-    return load(os.fspath(path))
+    return load(os.fspath(path), trust=trust)
 
 
 def _stacked(canvases: list[np.ndarray]) -> np.ndarray:

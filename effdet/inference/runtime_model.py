@@ -21,6 +21,7 @@ from effdet.inference.exported import ExportInfo
 from effdet.inference.runtimes import Runtime, open_runtime
 from effdet.model import build
 from effdet.model.spec import ModelSpec
+from effdet.plugins import check_trust, targets
 from effdet.preprocess import Preprocess
 from effdet.tasks import kits_of
 from effdet.tasks.detection import DecodedOutput, detector
@@ -71,9 +72,11 @@ class RuntimeModel(nn.Module):
         self._beside = beside or one_threaded()
 
     @classmethod
-    def open(cls, path: str | os.PathLike[str], *, threads: int | None = None) -> Self:
-        """See :func:`effdet.inference.runtimes.open_runtime`."""
-        return cls(open_runtime(path, threads=threads))
+    def open(cls, path: str | os.PathLike[str], *, threads: int | None = None, trust: bool = False) -> Self:
+        """See :func:`effdet.inference.runtimes.open_runtime`; `trust` imports heads of the user's own that the file names."""
+        runtime = open_runtime(path, threads=threads)
+        check_trust(targets(runtime.info.spec.to_dict()), origin=os.fspath(path), trust=trust)
+        return cls(runtime)
 
     @property
     def format(self) -> str:

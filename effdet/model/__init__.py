@@ -3,7 +3,7 @@
 from effdet.model.architecture import Architecture, HeadScaling
 from effdet.model.balance import BalanceSpec, LossBalance
 from effdet.model.build import build
-from effdet.model.compose import names, spec_for
+from effdet.model.compose import heads_of, names, spec_for
 from effdet.model.cost import Cost, count_cost, count_macs
 from effdet.model.file import read_model_file, write_model_file
 from effdet.model.fold import FoldedModel, fold
@@ -24,6 +24,7 @@ __all__ = [
     "count_cost",
     "count_macs",
     "fold",
+    "heads_of",
     "names",
     "read_model_file",
     "spec_for",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from backbones import protocol
 from effdet.model.external import build_backbone
-from effdet.model.head_builders import build_head
+from effdet.model.heads import build_head
 from effdet.model.spec import ModelSpec
 from effdet.model.vision_model import VisionModel
 from effdet.necks import FeaturePyramid
@@ -18,5 +18,5 @@ def build(spec: ModelSpec) -> VisionModel:
     if spec.neck is not None:
         neck = FeaturePyramid(widths, spec.neck)
         widths |= dict.fromkeys(neck.levels, neck.channels)
-    heads = {name: build_head(head, widths, spec.classes[name]) for name, head in spec.heads.items()}
+    heads = {name: build_head(name, head, widths, spec.classes[name]) for name, head in spec.heads.items()}
     return VisionModel(spec, backbone, neck, heads)

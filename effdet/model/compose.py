@@ -12,10 +12,11 @@ from backbones.spec import AnyBackboneSpec, ExternalSpec
 from effdet.model.architecture import Architecture, neck_of_row
 from effdet.model.balance import BalanceSpec
 from effdet.model.external import survey
-from effdet.model.head_specs import PICTURE_HEADS, PYRAMID_HEADS, HeadPlan, given
+from effdet.model.heads import KINDS, HeadPlan, Scaled, given, plan_external
 from effdet.model.spec import HeadSpec, ModelSpec
 from effdet.necks import NeckSpec
 from effdet.necks.topology import level_number
+from effdet.plugins import is_target
 from effdet.preprocess import HALF, IMAGENET_MEAN, IMAGENET_STD, Preprocess
 from effdet.scaling import (
     DETECTORS,
@@ -36,8 +37,6 @@ TASK_HEADS: dict[str, tuple[str, ...]] = {
     "embedding": ("embedding",),
 }
 """The heads of each task, in the order in which the model runs them."""
-
-DEFAULT_CLASSES = {"detection": 90, "semantic": 19, "classification": 1000, "embedding": 1000}
 
 Classes = int | ClassTable
 
@@ -62,7 +61,8 @@ def spec_for(
 
     Args:
         name: a published model (``tf_efficientdet_d0``, ``tf_efficientnet_b0``, …); then `task` and `backbone` stay unset.
-        task: a key of ``TASK_HEADS``, with `backbone` (a name or a spec), `phi` or `architecture`.
+        task: a key of ``TASK_HEADS``, with `backbone` (a name or a spec), `phi` or `architecture`. None where `heads` names
+            them all.
         phi: continuous compound scaling of backbone, neck, heads and size together, in [-4, 6].
         architecture: backbone, neck, head scaling and size together, of a model file.
         num_classes: for every head, or by head name. Classes without a table are called ``class_0`` and so on.
@@ -70,32 +70,31 @@ def spec_for(
         image_size: side or (height, width) of the input; None takes the architecture's, or the scaling's own.
         backbone_options: fields of BackboneSpec to change; None values are left alone. An external backbone has its own.
         neck: fields of NeckSpec to change; None values are left alone.
-        heads: by head name, arguments of the head to change; None values are left alone.
+        heads: by head name, arguments of the head to change; None values are left alone. A head of your own has its class in
+            ``_target_``; the model then has the heads of this mapping and no others.
         balance: how the losses of several heads are weighed; None adds them up.
         preprocess: fields of Preprocess to change; None values are left alone.
 
     Raises:
         UserError: an unknown name, a contradiction, an option that does not exist.
     """
-    task, row, trunk = _resolve(name, task, backbone, phi, architecture, given(backbone_options))
+    options = {head: given(changes) for head, changes in (heads or {}).items()}
+    own = {head: plan_external(head, changes) for head, changes in options.items() if is_target(changes)}
+    task, row, trunk = _resolve(name, task, backbone, phi, architecture, given(backbone_options), options, own)
     if architecture is not None:
         neck = architecture.neck_options() | given(neck)
         image_size = architecture.image_size if image_size is None else image_size
-    wanted = TASK_HEADS[task]
+    wanted = heads_of(task, options)
     tables = {head: _class_table(head, num_classes, classes) for head in wanted}
-    if stray := sorted(set(heads or {}) - set(wanted)):
-        raise UserError(f"task {task!r} has no head {stray[0]!r}; it has {', '.join(wanted)}")
-    neck_spec, plans = None, dict[str, HeadPlan]()
-    if row is None:
-        for head in wanted:
-            plans[head] = PICTURE_HEADS[head](trunk, given((heads or {}).get(head)))
-        rule = _classifier_preprocess(trunk)
+    base = None if row is None else _neck(row, trunk, alone=wanted == ("semantic",), changes=given(neck))
+    scaled, plans = Scaled(trunk, wanted, row, base), dict[str, HeadPlan]()
+    for head in wanted:
+        plans[head] = own[head] if head in own else KINDS[head].plan(scaled, options.get(head, {}))
+    if row is None or base is None:
+        neck_spec, rule = None, _classifier_preprocess(trunk)
     else:
-        base = _neck(row, trunk, alone="detection" not in wanted, changes=given(neck))
-        for head in wanted:
-            plans[head] = PYRAMID_HEADS[head](row, trunk, base, wanted, given((heads or {}).get(head)))
-        neck_spec = _spanning(base, plans.values(), asked=tuple(given(neck).get("levels", ())))
-        rule = _detection_preprocess(row)
+        asked = [*given(neck).get("levels", ()), *(row.levels if any(plan.levels for plan in own.values()) else ())]
+        neck_spec, rule = _spanning(base, plans.values(), asked=tuple(asked)), _detection_preprocess(row)
         if isinstance(trunk, ExternalSpec):
             rule = replace(rule, **{key: getattr(survey(trunk).pixels, key) for key in ("mean", "std", "fill")})
             _check_levels(trunk, neck_spec, [plan.spec for plan in plans.values()])
@@ -113,6 +112,24 @@ def spec_for(
     )
 
 
+def heads_of(task: str | None, heads: Mapping[str, Mapping[str, Any]] | None = None) -> tuple[str, ...]:
+    """Names of the heads of `task`; those of `heads`, if one of them is the user's own, with a ``_target_``.
+
+    Raises:
+        UserError: an unknown task, or heads that it has not.
+    """
+    changes = heads or {}
+    own = [head for head, options in changes.items() if is_target(options)]
+    if not own and task not in TASK_HEADS:
+        raise UserError(f"task={task!r} is unknown; use one of {', '.join(TASK_HEADS)}, or a model's name")
+    wanted = tuple(changes) if own else TASK_HEADS[str(task)]
+    known = {*KINDS, *own} if own else wanted
+    if stray := [head for head in changes if head not in known]:
+        has = f"a head without _target_ is one of {', '.join(KINDS)}" if own else f"it has {', '.join(wanted)}"
+        raise UserError(f"task {task!r} has no head {stray[0]!r}; {has}")
+    return wanted
+
+
 def names() -> tuple[str, ...]:
     """Every detector and classifier that :func:`spec_for` knows by name."""
     from backbones import list_names
@@ -127,9 +144,15 @@ def _resolve(
     phi: float | None,
     architecture: Architecture | None,
     options: dict[str, Any],
-) -> tuple[str, DetectorRow | None, AnyBackboneSpec]:
-    """The task, the detector's row (None for a classifier) and the backbone."""
+    heads: Mapping[str, Mapping[str, Any]],
+    own: Mapping[str, HeadPlan],
+) -> tuple[str | None, DetectorRow | None, AnyBackboneSpec]:
+    """The task, the detector's row (None where no head reads a neck) and the backbone."""
     if name is not None:
+        if own:
+            raise UserError(
+                f"model name {name!r} fixes the heads; give backbone= with a head of your own ({', '.join(own)})"
+            )
         if backbone is not None or phi is not None or architecture is not None:
             raise UserError(f"model name {name!r} fixes the backbone; leave out backbone=, phi= and architecture.path=")
         if row := detector_row(name):
@@ -139,9 +162,8 @@ def _resolve(
         if task not in (None, "classification"):
             raise UserError(f"model {name!r} is a classifier, task is {task!r}; give backbone= and task= instead")
         return "classification", None, backbone_spec(name, **options)
-    if task not in TASK_HEADS:
-        raise UserError(f"task={task!r} is unknown; use one of {', '.join(TASK_HEADS)}, or a model's name")
-    pictures = set(TASK_HEADS[task]) <= set(PICTURE_HEADS)
+    wanted = heads_of(task, heads)
+    no_neck = not any(own[head].levels if head in own else KINDS[head].on_pyramid for head in wanted)
     if sum(choice is not None for choice in (backbone, phi, architecture)) != 1:
         raise UserError("give one of backbone=, phi= and architecture.path= with a task")
     if architecture is not None:
@@ -150,11 +172,11 @@ def _resolve(
         row, trunk = detector_phi(phi), phi_spec(phi)
     elif isinstance(backbone, str):
         trunk = backbone_spec(backbone)
-        row = None if pictures else row_for_backbone(trunk.name)
+        row = None if no_neck else row_for_backbone(trunk.name)
     else:
         assert backbone is not None
         trunk, row = backbone, detector_phi(0) if isinstance(backbone, BackboneSpec) else survey(backbone).row
-    if pictures:
+    if no_neck:
         row = None
     if isinstance(trunk, ExternalSpec):
         if options:
@@ -227,7 +249,11 @@ def _class_table(
                 f"num_classes={count} for {head}, but its class table has {len(table)} rows; give one of them"
             )
         return table
-    count = DEFAULT_CLASSES[head] if count is None else count
+    if count is None and head not in KINDS:
+        raise UserError(
+            f"num_classes of head {head!r} is not known; give num_classes={{{head!r}: 3}}, say, or classes="
+        )
+    count = KINDS[head].default_classes if count is None else count
     if count < 1:
         raise UserError(f"num_classes={count} for {head} must be at least 1")
     return ClassTable.unnamed(count)

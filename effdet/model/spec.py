@@ -9,6 +9,7 @@ from typing import Any, Self
 from backbones.spec import AnyBackboneSpec, backbone_from_dict
 from effdet.model.balance import BalanceSpec
 from effdet.necks import NeckSpec
+from effdet.plugins import TARGET
 from effdet.preprocess import Preprocess
 from heads.structures import ClassTable, UserError
 
@@ -16,12 +17,30 @@ FORMAT = 1
 """Version of the dictionary below; raised when an old reader could misread a new file."""
 
 
+EXTERNAL = "external"
+"""Kind of a head of the user's own."""
+
+
 @dataclass(frozen=True)
 class HeadSpec:
-    """A head by kind (a key of ``effdet.model.head_builders.HEADS``) and its keyword arguments, plain values all."""
+    """A head by kind (a key of ``effdet.model.heads.KINDS`` or :data:`EXTERNAL`) and its keyword arguments, plain values."""
 
     kind: str
     options: Mapping[str, Any] = field(default_factory=dict)
+    target: str | None = None
+    """Of an external head: the dotted name of its class."""
+    kit: Mapping[str, Any] | None = None
+    """Of an external head: its kit, a mapping with a ``_target_``."""
+
+    def to_dict(self) -> dict[str, Any]:
+        values = {"kind": self.kind, "options": dict(self.options)}
+        if self.target is not None:
+            values |= {TARGET: self.target} | ({} if self.kit is None else {"kit": dict(self.kit)})
+        return values
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> Self:
+        return cls(values["kind"], values["options"], values.get(TARGET), values.get("kit"))
 
 
 @dataclass(frozen=True)
@@ -55,7 +74,7 @@ class ModelSpec:
             "name": self.name,
             "backbone": self.backbone.to_dict(),
             "neck": None if self.neck is None else self.neck.to_dict(),
-            "heads": {name: {"kind": head.kind, "options": dict(head.options)} for name, head in self.heads.items()},
+            "heads": {name: head.to_dict() for name, head in self.heads.items()},
             "classes": {name: table.to_dict() for name, table in self.classes.items()},
             "preprocess": self.preprocess.to_dict(),
             "balance": self.balance.to_dict(),
@@ -75,7 +94,7 @@ class ModelSpec:
         return cls(
             name=values["name"],
             backbone=backbone_from_dict(values["backbone"]),
-            heads={name: HeadSpec(head["kind"], head["options"]) for name, head in values["heads"].items()},
+            heads={name: HeadSpec.from_dict(head) for name, head in values["heads"].items()},
             classes={name: ClassTable.from_dict(table) for name, table in values["classes"].items()},
             preprocess=Preprocess.from_dict(values["preprocess"]),
             neck=None if neck is None else NeckSpec.from_dict(neck),

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from effdet.evaluation import EvalBatch, Evaluator, PredictFn
+from effdet.plugins import instantiate, is_target
 from effdet.report import HeadReport
 from effdet.tasks.classification import ClassificationKit
 from effdet.tasks.detection import DetectionKit
@@ -37,8 +38,8 @@ def kit_for(name: str, head: Any = None) -> Kit:
     """The kit of the head called `name`.
 
     Args:
-        head: the head, or its entry in a model's description. Its own ``kit`` (a :class:`Kit` or a subclass) comes first,
-            then the built-in kit of its class or kind.
+        head: the head, or its entry in a model's description. Its own ``kit`` (a :class:`Kit`, a subclass, or a mapping
+            with the ``_target_`` of one) comes first, then the built-in kit of its class or kind.
 
     Returns:
         An empty :class:`Kit` for a head that is not known and brings none.
@@ -56,7 +57,10 @@ def kit_for(name: str, head: Any = None) -> Kit:
 
 
 def _checked(kit: Any, name: str) -> Kit:
-    made = kit(name) if isinstance(kit, type) and issubclass(kit, Kit) else kit
+    if is_target(kit):
+        made = instantiate(kit, name)
+    else:
+        made = kit(name) if isinstance(kit, type) and issubclass(kit, Kit) else kit
     if not isinstance(made, Kit):
         raise UserError(f"head.{name}.kit: must be an effdet.tasks.Kit, and is {made!r}; derive its class from it")
     return made

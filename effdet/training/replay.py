@@ -74,13 +74,13 @@ class Replay:
         return None if _finite(self.norm) else f"norm of all gradients: {self.norm}, though each number is finite"
 
 
-def described_model(kept: KeptStep) -> VisionModel:
-    """The model as it was before the step.
+def described_model(kept: KeptStep, *, trust: bool = False) -> VisionModel:
+    """The model as it was before the step; `trust` imports parts of the user's own that the file names.
 
     Raises:
         UserError: the file describes no model, or its weights don't fit it.
     """
-    model = build_described(kept.spec, kept.weights, kept.path.name)
+    model = build_described(kept.spec, kept.weights, kept.path.name, trust=trust)
     try:
         model.load_state_dict(kept.weights)
         set_dropout_rates(model, kept.dropout)

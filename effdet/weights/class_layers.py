@@ -9,19 +9,13 @@ import torch
 from torch import Tensor
 
 from effdet.model import VisionModel
+from effdet.model.heads import class_layers
+from effdet.model.spec import EXTERNAL
 from effdet.weights.class_tables import is_unnamed, matching_rows
 from effdet.weights.report import CarriedOver
 from heads.detection import DetectionHead
 from heads.prior import initial_rows
 from heads.structures import ClassTable
-
-_LAYERS: Mapping[str, tuple[str, ...]] = {
-    "detection": ("class_net.predict",),
-    "classification": ("classifier",),
-    "semantic": ("classifier", "auxiliary.classifier"),
-    "embedding": ("prototypes",),
-}
-"""By kind of head: the modules whose output channels are classes."""
 
 
 @dataclass
@@ -52,7 +46,7 @@ def fit_class_layers(
         module = model.heads[head]
         per_cell = module.anchor_spec.per_cell if isinstance(module, DetectionHead) else 1
         target, source = model.spec.classes[head], tables.get(head)
-        for layer in _LAYERS.get(spec.kind, ()):
+        for layer in class_layers(spec, module):
             prefix = f"heads.{head}.{layer}."
             keys = [key for key in _last_keys(own, prefix) if key in state]
             if not keys:
@@ -109,7 +103,8 @@ def _carried(
 
     Output channel = anchor * classes + class.
     """
-    result = initial_rows(kind, ours.detach(), loaded=True)
+    # A head of the user's own has its own first values.
+    result = ours.detach().clone() if kind == EXTERNAL else initial_rows(kind, ours.detach(), loaded=True)
     fits = theirs.shape[1:] == ours.shape[1:] and theirs.shape[0] == per_cell * file_classes
     if not rows or not fits:
         return result

@@ -21,10 +21,11 @@ from effdet.cli.keys import Key, read_keys
 from effdet.data import AugmentSpec, DataSpec, Progression, Source, open_source
 from effdet.data.train_set import TrainSet
 from effdet.model import spec_for
-from effdet.model.head_builders import build_head
+from effdet.model.heads import build_head
 from effdet.preprocess import Preprocess
 from heads.errors import UserError
 from heads.fields import Kind, admits
+from heads.protocol import Context
 from heads.structures import Targets
 from tests.cli.conftest import problems
 
@@ -96,14 +97,15 @@ def pass_through(head: str, options: dict[str, Any]) -> bool:
     task = {"semantic": "segmentation"}.get(head, head)
     spec = spec_for(phi=-4.0, task=task, num_classes=3, image_size=SIDE, neck={"channels": 8}, heads={head: options})
     torch.manual_seed(0)
-    module: Any = build_head(spec.heads[head], dict.fromkeys(LEVELS, 8), spec.classes[head])
+    module: Any = build_head(head, spec.heads[head], dict.fromkeys(LEVELS, 8), spec.classes[head])
     features = {name: torch.randn(2, 8, side, side) for name, side in LEVELS.items()}
-    output = module(features, (SIDE, SIDE))
-    loss = module.loss(output, TARGETS)
+    context = Context((SIDE, SIDE))
+    output = module(features, context)
+    loss = module.loss(output, TARGETS, context)
     sum(loss.values()).backward()
     gradients = {name: parameter.grad for name, parameter in module.named_parameters() if parameter.grad is not None}
     with torch.inference_mode():
-        found = module.eval().predict(module(features, (SIDE, SIDE)))
+        found = module.eval().predict(module(features, context), context)
     return finite(loss) and finite(gradients) and finite(found)
 
 

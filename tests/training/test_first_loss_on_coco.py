@@ -45,7 +45,7 @@ def test_first_loss(model, seed, data_root):
     )
     train = open_splits(config, "train", wanted=config.task.needs)[0]
     torch.manual_seed(seed)
-    detector = build(model_spec(config, classes=class_tables(train, "detection")))
+    detector = build(model_spec(config, classes=class_tables(train, config)))
     train_set = loader_factory(config, train, detector, workers=0, cuda=False)(batch_size=4, rank=0, world=1).train_set  # type: ignore[attr-defined]
     batches = first_batches([train_set[(0, index)] for index in range(24)])
     assert set(batches) >= {0, 1} and max(batches) >= 60

@@ -23,7 +23,7 @@ def run(config: Config, words: Words) -> int:
     kept = read_kept_step(config.file)
     precision = config.precision or kept.precision
     _describe(kept, f"{precision} on {device}")
-    model = described_model(kept)
+    model = described_model(kept, trust=config.trust)
     found = replay(kept, model, device=device, precision=precision)
     _tell(found)
     picture = Path(config.out) if config.out is not None else kept.path.with_suffix(".jpg")
