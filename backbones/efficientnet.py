@@ -14,12 +14,12 @@ from typing import cast
 
 import torch
 from torch import Tensor, nn
-from torch.nn.modules.batchnorm import _BatchNorm
 from torch.utils.checkpoint import checkpoint
 
 from backbones.layers import ConvNormAct, initialise
 from backbones.mbconv import BLOCKS
 from backbones.spec import BackboneSpec
+from backbones.torch_internals import BatchNorm
 
 
 class EfficientNet(nn.Module):
@@ -104,7 +104,7 @@ def _statistics_kept(block: nn.Module) -> Iterator[None]:
 
     Momentum 0 rather than no statistics at all: the second pass has to save as many tensors as the first.
     """
-    norms = [layer for layer in block.modules() if isinstance(layer, _BatchNorm)]
+    norms = [layer for layer in block.modules() if isinstance(layer, BatchNorm)]
     before = [(norm.momentum, norm.num_batches_tracked) for norm in norms]
     for norm in norms:
         norm.momentum, norm.num_batches_tracked = 0.0, None

@@ -15,6 +15,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from backbones.torch_internals import batch_norm_backward, batch_norm_forward, has_hooks
+
 PIECE = {"cpu": 1 << 18}
 """Entries handled together on the way back: what stays in a CPU core's cache."""
 
@@ -48,7 +50,7 @@ def _must_be_plain() -> bool:
 
 def _is_folded(norm: nn.Module, act: nn.Module) -> bool:
     """BatchNorm has gone into the convolution, whose output may be written over; hooks would not be told."""
-    hooked = norm._forward_hooks or norm._forward_pre_hooks or act._forward_hooks or act._forward_pre_hooks
+    hooked = has_hooks(norm) or has_hooks(act)
     return isinstance(norm, nn.Identity) and hasattr(act, "over") and not hooked
 
 
@@ -60,7 +62,7 @@ def _is_lean(norm: nn.Module, act: nn.Module, x: Tensor) -> bool:
         and norm.affine
         and x.numel() > x.shape[1]  # one value has no variance: `backbones.layers.BatchNorm2d` knows what to do then
         and torch.is_grad_enabled()
-        and not (norm._forward_hooks or norm._forward_pre_hooks or act._forward_hooks or act._forward_pre_hooks)
+        and not (has_hooks(norm) or has_hooks(act))
         and not _must_be_plain()
     )
 
@@ -93,7 +95,7 @@ class _NormSilu(torch.autograd.Function):
     def forward(
         ctx: Any, x: Tensor, weight: Tensor, bias: Tensor, mean: Tensor, var: Tensor, momentum: float, eps: float
     ) -> Tensor:
-        normed, batch_mean, scale, reserve, kernel = torch.ops.aten._batch_norm_impl_index(
+        normed, batch_mean, scale, reserve, kernel = batch_norm_forward(
             x, weight, bias, mean, var, True, momentum, eps, torch.backends.cudnn.enabled
         )
         ctx.save_for_backward(x, weight, bias, mean, var, batch_mean, scale, reserve)
@@ -111,7 +113,7 @@ class _NormSilu(torch.autograd.Function):
             return *differentiable_gradients(plain, (x, weight, bias), gradients[0]), None, None, None, None
         factor = weight * scale
         slope = _silu_slope(gradients[0], x, factor, bias - batch_mean * factor)
-        grads = torch.ops.aten._batch_norm_impl_index_backward(
+        grads = batch_norm_backward(
             ctx.kernel, x, slope, weight, mean, var, batch_mean, scale, True, ctx.eps, [True, True, True], reserve
         )
         return *grads, None, None, None, None

@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from torch.utils.data import DataLoader
 
+from backbones.torch_internals import end_workers
 from effdet.data.checks import DataError
 from effdet.data.collate import collate
 from effdet.data.parcels import Packing, Parcel, Places
@@ -120,9 +121,7 @@ class TrainLoader:
 
         PyTorch has no public way to do so, and left to the garbage collector they hear of it five seconds late.
         """
-        if (running := self._loader._iterator) is not None:  # type: ignore[attr-defined]
-            running._shutdown_workers()  # type: ignore[attr-defined]
-            self._loader._iterator = None
+        end_workers(self._loader)
 
 
 def _places(train_set: TrainSet, batch_size: int, workers: int, prefetch: int) -> Places | None:

@@ -22,6 +22,7 @@ from lightning.pytorch.callbacks import WeightAveraging
 from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel
 
+from backbones.torch_internals import foreach_add_, foreach_copy_, foreach_lerp_, foreach_mul_, foreach_sub
 from effdet.training.settings import EmaSettings
 
 
@@ -141,11 +142,11 @@ class _Pairs:
     def blend(self, share: float | Tensor) -> None:
         """``average += share * (current - average)``; a share on the device, () float32, is not waited for."""
         if isinstance(share, Tensor):  # lerp takes a number of the host only
-            moves = torch._foreach_sub(self.current, self.average)  # type: ignore[attr-defined]
-            torch._foreach_mul_(moves, share)  # type: ignore[attr-defined]
-            torch._foreach_add_(self.average, moves)  # type: ignore[attr-defined]
+            moves = foreach_sub(self.current, self.average)
+            foreach_mul_(moves, share)
+            foreach_add_(self.average, moves)
         else:
-            torch._foreach_lerp_(self.average, self.current, share)  # type: ignore[attr-defined]
+            foreach_lerp_(self.average, self.current, share)
         _copy(self.other_average, self.other_current)
 
     @torch.no_grad()
@@ -167,4 +168,4 @@ def _tensors(model: nn.Module) -> list[Tensor]:
 
 def _copy(into: list[Tensor], source: list[Tensor]) -> None:
     if into:
-        torch._foreach_copy_(into, source)  # type: ignore[attr-defined]
+        foreach_copy_(into, source)

@@ -9,8 +9,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from torch import nn
-from torch.nn.modules.batchnorm import _BatchNorm
 
+from backbones.torch_internals import BatchNorm
 from heads.structures import UserError
 
 
@@ -74,7 +74,7 @@ def freeze(model: nn.Module, parts: Sequence[str]) -> tuple[nn.Module, ...]:
 
 def _modules(model: nn.Module, part: str) -> list[nn.Module]:
     if part == "bn":
-        return [layer for layer in model.modules() if isinstance(layer, _BatchNorm)]
+        return [layer for layer in model.modules() if isinstance(layer, BatchNorm)]
     named = dict(model.named_modules())
     for name in (part, f"heads.{part}"):
         if name and name in named:

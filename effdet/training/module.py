@@ -13,12 +13,14 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LambdaLR
 
+from backbones.torch_internals import set_last_rates
 from effdet.training.autobatch import largest_batch
+from effdet.training.batchnorm import set_norm_momentum
 from effdet.training.freezing import Freezing
+from effdet.training.lightning_internals import set_logged_step
 from effdet.training.loader import LoaderFactory, OneItem, ResumableLoader
 from effdet.training.meter import LossMeter
 from effdet.training.monitor import is_number, with_mean
-from effdet.training.norms import set_norm_momentum
 from effdet.training.optimizers import STATES, build_optimizer
 from effdet.training.position import Position, loop_state
 from effdet.training.resume import FACTS
@@ -170,15 +172,14 @@ class VisionModule(LightningModule):
                 rates = [base * share for base, share in zip(scheduler.base_lrs, shares, strict=True)]
                 for group, rate in zip(scheduler.optimizer.param_groups, rates, strict=True):
                     group["lr"] = rate
-                scheduler._last_lr = rates
+                set_last_rates(scheduler, rates)
 
     def on_train_epoch_start(self) -> None:
         self.loader().seek(self.current_epoch)
 
     def on_train_batch_start(self, batch: Batch, batch_idx: int) -> None:
         seed_step(self.settings.seed, self.trainer.fit_loop.total_batch_idx, self.global_rank, self.device)
-        # Lightning adds one to this counter (the x axis of its own logs) for an evaluation that a resume repeats.
-        self.trainer.fit_loop.epoch_loop._batches_that_stepped = self.trainer.global_step
+        set_logged_step(self.trainer, self.trainer.global_step)
 
     def evaluated(self) -> dict[str, Any]:
         """Metrics of the model as it is, with the mean of those that decide where there are several."""

@@ -14,6 +14,8 @@ from copy import deepcopy
 from dataclasses import asdict, dataclass
 from typing import Any, Self
 
+from effdet.training.lightning_internals import set_saved_step
+
 
 @dataclass(frozen=True)
 class Position:
@@ -55,7 +57,7 @@ def loop_state(state: dict[str, Any], position: Position, *, steps: int, epoch_b
     pending = int(begun and not position.evaluated)
     state["epoch_loop.val_loop.batch_progress"] |= _progress(ready=pending, processed=0)
     state["epoch_loop.val_loop.batch_progress"]["is_last_batch"] = False
-    state["epoch_loop.state_dict"]["_batches_that_stepped"] = steps
+    set_saved_step(state["epoch_loop.state_dict"], steps)
     return state
 
 

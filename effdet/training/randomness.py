@@ -13,10 +13,10 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
-from torch.nn.modules.dropout import _DropoutNd
 from torch.overrides import TorchFunctionMode
 
 from backbones.layers import DropPath
+from backbones.torch_internals import Dropout
 
 _FUNCTIONS = {
     F.dropout, F.dropout1d, F.dropout2d, F.dropout3d, F.alpha_dropout, F.feature_alpha_dropout,
@@ -24,7 +24,7 @@ _FUNCTIONS = {
     torch.alpha_dropout, torch.alpha_dropout_, torch.feature_alpha_dropout, torch.feature_alpha_dropout_,
 }  # fmt: skip
 _PROBABILITIES: dict[type[nn.Module], str] = {
-    _DropoutNd: "p",
+    Dropout: "p",
     DropPath: "rate",
     nn.MultiheadAttention: "dropout",
     nn.RNNBase: "dropout",
@@ -32,20 +32,20 @@ _PROBABILITIES: dict[type[nn.Module], str] = {
 """Kinds of layers that draw, and the attribute that says how often they drop."""
 
 
-def dropouts(module: nn.Module) -> list[_DropoutNd]:
+def dropouts(module: nn.Module) -> list[Dropout]:
     """All dropout layers in `module`: elements, channels (1d, 2d, 3d) and alpha dropout; each has a probability ``p``."""
-    return [layer for layer in module.modules() if isinstance(layer, _DropoutNd)]
+    return [layer for layer in module.modules() if isinstance(layer, Dropout)]
 
 
 def dropout_rates(model: nn.Module) -> dict[str, float]:
     """Probability of each dropout layer, by module name; a schedule may have moved it from what the model was built with."""
-    return {name: float(layer.p) for name, layer in model.named_modules() if isinstance(layer, _DropoutNd)}
+    return {name: float(layer.p) for name, layer in model.named_modules() if isinstance(layer, Dropout)}
 
 
 def set_dropout_rates(model: nn.Module, rates: Mapping[str, float]) -> None:
     """Put back what :func:`dropout_rates` gave; layers that `rates` does not name keep theirs."""
     for name, layer in model.named_modules():
-        if isinstance(layer, _DropoutNd) and name in rates:
+        if isinstance(layer, Dropout) and name in rates:
             layer.p = rates[name]
 
 

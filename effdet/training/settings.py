@@ -150,7 +150,7 @@ class FitSettings:
     grad_checkpointing: bool = False
     channels_last: bool = True
     norm_momentum: float | None = None
-    """Of every BatchNorm, share of the new batch; None: the fine-tuning rule (:mod:`effdet.training.norms`)."""
+    """Of every BatchNorm, share of the new batch; None: the fine-tuning rule (:mod:`effdet.training.batchnorm`)."""
     loggers: tuple[str, ...] = ("tensorboard",)
     """tensorboard, wandb, mlflow; ``metrics.csv`` is always written."""
     progress: bool = True

@@ -16,7 +16,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from effdet.training.statistics import statistics_kept
+from effdet.training.batchnorm import statistics_kept
 from heads.protocol import Context
 from heads.ranks import Window
 from heads.structures import Targets

@@ -9,6 +9,7 @@ from typing import Any
 from lightning.pytorch import Callback, LightningModule, Trainer
 
 from effdet.training.callbacks.course import AtEpoch
+from effdet.training.lightning_internals import forget_validation_interval, is_within_step
 
 SECONDS = "seconds"
 """Where a checkpoint holds how long its run has taken so far."""
@@ -64,7 +65,7 @@ class RunLimits(Callback):
     def on_train_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
-        if not trainer.fit_loop._should_accumulate() and self.reached(trainer):
+        if not is_within_step(trainer) and self.reached(trainer):
             self._end(trainer)
 
     @staticmethod
@@ -100,7 +101,7 @@ class LastEvaluation(AtEpoch):
         if trainer.should_stop:
             self._now(trainer)
         if trainer.current_epoch + 1 == trainer.max_epochs and batch_idx + 1 >= trainer.num_training_batches:
-            trainer._val_check_time_interval = None  # type: ignore[attr-defined]
+            forget_validation_interval(trainer)
             trainer.val_check_batch = 1  # the run's last batch, whatever val_check_interval says
 
     @staticmethod

@@ -27,13 +27,13 @@ from lightning.pytorch import Callback, LightningModule, Trainer
 from torch import Tensor
 from torch.optim import Optimizer
 
+from effdet.training.batchnorm import RunningStatistics
 from effdet.training.checkpoints import write_checkpoint
 from effdet.training.errors import NonFiniteError
 from effdet.training.kept_step import KIND, batch_values
 from effdet.training.randomness import dropout_rates
 from effdet.training.seeding import step_seed
 from effdet.training.settings import NonFiniteSettings
-from effdet.training.statistics import RunningStatistics
 from heads.structures import Batch
 
 

@@ -13,6 +13,7 @@ from effdet.files import remove_partial
 from effdet.training.callbacks.interrupts import Interrupts
 from effdet.training.checkpoints import BEST, LAST
 from effdet.training.errors import CheckpointError, Interrupted
+from effdet.training.lightning_internals import is_within_step
 from effdet.training.monitor import measured
 from effdet.training.position import Position
 from effdet.training.settings import CheckpointSettings
@@ -83,7 +84,7 @@ class CheckpointSaver(Checkpoint):
     def on_train_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
-        if trainer.fit_loop._should_accumulate():
+        if is_within_step(trainer):
             return  # half of a step's gradients is nothing that a checkpoint holds
         self._at_border = True
         stop = self.interrupts.agreed(trainer)

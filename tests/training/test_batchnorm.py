@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import nn
 
-from effdet.training.norms import follow, set_norm_momentum
+from effdet.training.batchnorm import follow, set_norm_momentum
 
 
 @pytest.mark.parametrize(("batches", "expected"), [(20, 0.1), (100, 0.1), (200, 0.05), (2000, 0.005), (0, 0.1)])
