@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import torch
-from torch import nn
 
 from effdet.model.build import build
+from effdet.model.macs import count_macs
 from effdet.model.spec import ModelSpec
 
 
@@ -28,16 +28,3 @@ def count_cost(spec: ModelSpec, size: tuple[int, int] | None = None) -> Cost:
         images = torch.empty(1, 3, height, width)
     parameters = sum(parameter.numel() for parameter in model.parameters())
     return Cost(parameters, count_macs(model, images) / 1e9)
-
-
-def count_macs(module: nn.Module, *inputs: torch.Tensor) -> int:
-    """Multiply-adds of the convolutions and matrix products in ``module(*inputs)``.
-
-    As the papers count: no bias, normalisation, activation, pooling, resampling or sum. The tensors may be on torch's
-    device ``meta``, which computes shapes alone.
-    """
-    from torch.utils.flop_counter import FlopCounterMode  # imports for a second
-
-    with FlopCounterMode(display=False) as counter, torch.no_grad():
-        module(*inputs)
-    return counter.get_total_flops() // 2  # a multiply-add is two operations to torch

@@ -15,6 +15,7 @@ from backbones.efficientnet import EfficientNet
 from backbones.protocol import Backbone, check_backbone, widths
 from backbones.spec import AnyBackboneSpec, BackboneSpec, ExternalSpec, backbone_from_dict
 from effdet import plugins
+from effdet.model.macs import count_macs
 from effdet.preprocess import IMAGENET_MEAN, IMAGENET_STD, Preprocess
 from effdet.scaling import DetectorRow, detector_phi, nearest_phi
 from heads.errors import UserError
@@ -74,8 +75,6 @@ def survey(spec: ExternalSpec) -> Survey:
 
 @lru_cache(maxsize=16)
 def _survey(key: str) -> Survey:
-    from effdet.model.cost import count_macs
-
     spec = backbone_from_dict(json.loads(key))
     assert isinstance(spec, ExternalSpec)
     # timm's networks count without data; a class of the user's own may need numbers
