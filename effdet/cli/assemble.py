@@ -26,12 +26,12 @@ from effdet.data import (
 )
 from effdet.data import repeat_factors as rare_class_factors
 from effdet.data.transforms import check_transforms
-from effdet.evaluation import ClassMapWriter, Evaluator, SemanticEvaluator
+from effdet.evaluation import ClassMapWriter, Evaluator, LossEvaluator, SemanticEvaluator
 from effdet.inference.runtime_model import RuntimeModel
 from effdet.model import Architecture, BalanceSpec, ModelSpec, VisionModel, heads_of, spec_for
 from effdet.model.spec import EXTERNAL, HeadSpec
 from effdet.plugins import TARGET, check, is_target
-from effdet.tasks import Kit, kit_for, kits_of
+from effdet.tasks import Kit, chief_metrics, kit_for, kits_of
 from effdet.tasks.detection import DetectionKit
 from effdet.training.loader import LoaderFactory
 from heads.semantic_inference import SemanticInference
@@ -112,7 +112,7 @@ def model_spec(
     neck = config.get("neck")
     heads = config.get("head")
     for name, options in heads.items():
-        if keys := kit_for(name, _own(name, heads)).postprocess_keys:
+        if (keys := kit_for(name).postprocess_keys) and _own(name, heads) is None:
             options["postprocess"] = options.get("postprocess", {}) | {key: config.get(key) for key in keys}
     return described(
         **choice,
@@ -137,7 +137,7 @@ def with_postprocess(spec: ModelSpec, config: Config) -> ModelSpec:
 
 
 def _with_postprocess(head: HeadSpec, keys: Sequence[str], config: Config) -> HeadSpec:
-    if not keys:
+    if not keys or head.kind == EXTERNAL:
         return head
     kept = {key: value for key, value in head.options.get("postprocess", {}).items() if key not in keys}
     chosen = {key: config.get(key) for key in keys if config.get(key) is not None}
@@ -224,6 +224,15 @@ def progression(config: Config) -> Progression:
     return Progression.from_dict(config.get("progressive") or {}).within(planned_epochs(config))
 
 
+def with_monitor(config: Config) -> Config:
+    """`config` with the metrics that choose the best checkpoint: the chief ones of its heads where the user names none."""
+    if config.task.monitor is not None:
+        return config
+    heads = config.get("head")
+    names = chief_metrics({name: kit_for(name, _own(name, heads)) for name in heads_of(config.task.name, heads)})
+    return config.replacing({"task.monitor": names[0] if len(names) == 1 else list(names)})
+
+
 def evaluated_heads(model: VisionModel | RuntimeModel, source: Source) -> dict[str, Kit]:
     """The kits of the heads that the data has labels for."""
     return {name: kit for name, kit in kits_of(model).items() if kit.label in source.labelled}
@@ -247,6 +256,9 @@ def evaluators(
         name: kit.evaluator(source, kit.join(model.classes[name], source), backend=backend)
         for name, kit in evaluated_heads(model, source).items()
     }
+    if isinstance(model, VisionModel):  # a head of which nothing is known is evaluated by its loss
+        unknown = {name: kit for name, kit in kits_of(model).items() if kit.label is None}
+        found |= {name: LossEvaluator(name, kit.join(model.classes[name], source)) for name, kit in unknown.items()}
     made = {name: evaluator for name, evaluator in found.items() if evaluator is not None}
     if not made:
         raise UserError(

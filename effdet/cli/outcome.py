@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from effdet.training import FitResult, FitSettings
+from effdet.training.monitor import monitor_mode
 
 ROUNDING = 1e-4
 """Differences below are not worth a warning."""
@@ -31,7 +32,7 @@ def made_worse(result: FitResult, settings: FitSettings, weights: str | Path | N
     if result.start_score is None or result.best_score is None:
         return None
     gained = result.best_score - result.start_score
-    if settings.monitor_mode == "min":
+    if (settings.monitor_mode or monitor_mode([str(result.monitor)])) == "min":
         gained = -gained
     if gained >= -ROUNDING:
         return None

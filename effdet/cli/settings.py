@@ -203,8 +203,8 @@ class Task:
     """What is trained; `effdet train --help` lists the choices of the group."""
     needs: tuple[str, ...]
     """What a data set must label for this task."""
-    monitor: str | tuple[str, ...]
-    """The metric by which the best checkpoint is chosen; of several, their mean."""
+    monitor: str | tuple[str, ...] | None
+    """The metric by which the best checkpoint is chosen; of several, their mean. None takes the chief ones of the heads."""
     balance: Balance
 
 

@@ -8,7 +8,7 @@ from typing import Any
 
 from backbones.scaling import backbone_spec, phi_spec
 from backbones.spec import ExternalSpec
-from effdet.cli.assemble import model_spec, torch_device
+from effdet.cli.assemble import model_spec, torch_device, with_monitor
 from effdet.cli.choice import chosen_model
 from effdet.cli.config import Config
 from effdet.cli.handed_on import candidate_words, split
@@ -16,6 +16,7 @@ from effdet.cli.words import Words
 from effdet.model import Architecture, ModelSpec
 from effdet.scaling import detector_phi, row_for_backbone
 from effdet.search.trainings import Trainings
+from effdet.training.monitor import monitor_name
 from heads.structures import UserError
 
 PRELOAD = ("effdet.cli.commands.train",)
@@ -43,7 +44,7 @@ def trainings(command: str, config: Config, words: Words) -> Trainings:
         described=rest.shown(),
         run=train,
         task=training.task.name,
-        metric=training.task.monitor,
+        metric=monitor_name(with_monitor(training).task.monitor),
         seed=training.seed,
         device=torch_device(training.device),
         progress=training.progress,

@@ -16,6 +16,7 @@ from effdet.evaluation.evaluators import (
     same_classes,
 )
 from effdet.evaluation.loop import EvaluationResult, PredictFn, evaluate
+from effdet.evaluation.loss import LossEvaluator
 from effdet.evaluation.predict_fn import ModelPredictFn
 from effdet.evaluation.results import write_json, write_results
 from effdet.evaluation.segmentation import CITYSCAPES_CATEGORIES, confusion_matrix, segmentation_metrics
@@ -32,6 +33,7 @@ __all__ = [
     "EvalBatch",
     "EvaluationResult",
     "Evaluator",
+    "LossEvaluator",
     "ModelPredictFn",
     "PredictFn",
     "SemanticEvaluator",

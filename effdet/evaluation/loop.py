@@ -19,6 +19,7 @@ from torch.utils.data import DataLoader, Dataset
 
 from effdet.evaluation.batch import EvalBatch
 from effdet.evaluation.evaluators import Evaluator
+from effdet.evaluation.loss import LossEvaluator
 from effdet.workers import deaf_children, quiet_worker
 from heads.structures import UserError
 
@@ -75,7 +76,7 @@ def evaluate(
     if not evaluators:
         raise UserError("evaluate needs an evaluator for at least one head")
 
-    predict_fn = _among_known(predict_fn, evaluators)
+    predict_fn = _with_losses(_among_known(predict_fn, evaluators), evaluators)
     rank, world = _rank_and_world()
     shard = _Shard(dataset, range(rank, total, world))
     started = time.perf_counter()
@@ -98,6 +99,16 @@ def _among_known(predict_fn: PredictFn, evaluators: Mapping[str, Evaluator]) -> 
     known = {head: flags for head, flags in found.items() if flags is not None}
     among = getattr(predict_fn, "among", None)
     return predict_fn if among is None or not known else among(known)
+
+
+def _with_losses(predict_fn: PredictFn, evaluators: Mapping[str, Evaluator]) -> PredictFn:
+    """Heads with a `LossEvaluator` give their loss in place of a prediction."""
+    wanted = {head: evaluator for head, evaluator in evaluators.items() if isinstance(evaluator, LossEvaluator)}
+    if not wanted:
+        return predict_fn
+    if (with_losses := getattr(predict_fn, "with_losses", None)) is None:
+        raise UserError(f"head {next(iter(wanted))}: its loss takes the model itself, not what an exported file gives")
+    return with_losses({head: evaluator.targets for head, evaluator in wanted.items()})
 
 
 def _predict_all(

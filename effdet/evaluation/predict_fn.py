@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import fields, replace
 from typing import Any
@@ -15,8 +15,9 @@ from backbones.fields import check_keys
 from effdet.evaluation.batch import EvalBatch
 from effdet.evaluation.restore import restore_detections
 from heads.protocol import Context, Restores
+from heads.ranks import alone
 from heads.semantic_inference import SemanticInference, probabilities
-from heads.structures import Detections, Geometry, UserError
+from heads.structures import Detections, Geometry, Targets, UserError
 
 PRECISIONS = {None: None, "fp32": None, "bf16": torch.bfloat16, "fp16": torch.float16}
 _FORMATS = {True: torch.channels_last, False: torch.contiguous_format, None: torch.preserve_format}
@@ -60,6 +61,8 @@ class ModelPredictFn:
         self.semantic = semantic or SemanticInference()
         self._heads: dict[str, Any] = dict(getattr(model, "heads", {}).items())
         self.all_compete = all_compete
+        self._targets: dict[str, Callable[[EvalBatch], Targets]] = {}
+        """By head that gives its loss, the labels of a batch."""
         self._known: dict[str, Tensor] = {}
         """By detection head: (K,) bool, which logits may detect; heads that are not named here decide by themselves."""
         self._maps = {name: head for name, head in self._heads.items() if hasattr(head, "class_maps")}
@@ -90,6 +93,19 @@ class ModelPredictFn:
                 other._known = other._known | {name: allowed.to(self.device)}
         return other
 
+    def with_losses(self, targets: Mapping[str, Callable[[EvalBatch], Targets]]) -> ModelPredictFn:
+        """The same function, which gives the loss terms of some heads, by name, in place of their predictions.
+
+        Args:
+            targets: by head, the labels of a batch in input pixels.
+        """
+        if not hasattr(self.model, "loss"):
+            kind = type(self.model).__name__
+            raise UserError(f"head {next(iter(targets))}: a {kind} has no loss to evaluate it by; take a checkpoint")
+        other = copy.copy(self)
+        other._targets = dict(targets)
+        return other
+
     @torch.no_grad()
     def __call__(self, batch: EvalBatch) -> dict[str, Any]:
         """Predictions of every head: Detections in original pixels; class maps, a list of (H, W) uint8; (B, K) scores."""
@@ -100,13 +116,21 @@ class ModelPredictFn:
             outputs = dict(self.model(normalised))
             context = replace(Context.of(normalised), outputs=dict(outputs))
             scores = {name: self._scores(name, outputs.pop(name), normalised, batch) for name in self._maps}
+            losses = {name: self._loss(name, outputs, context, batch) for name in self._targets}
+        outputs = {name: output for name, output in outputs.items() if name not in losses}
         predictions = self._predict(outputs, context)  # outside of autocast: boxes are decoded in float32
         found = {name: self._restored(name, value, batch) for name, value in predictions.items()}
         # Class maps skip the canvas: they are taken from the logits straight in each picture's own pixels.
         for name, head in self._maps.items():
             maps = head.class_maps(scores[name], batch.geometries)
             found[name] = [classes.cpu().numpy() for classes in maps]
-        return found
+        return found | losses
+
+    def _loss(self, name: str, outputs: Mapping[str, Any], context: Context, batch: EvalBatch) -> dict[str, Tensor]:
+        targets = self._targets[name](batch).to(self.device)
+        with alone():  # processes have batches of their own, and not equally many
+            terms = self.model.loss({**context.outputs, **outputs}, targets, context)  # type: ignore[operator]
+        return {term: value for term, value in terms.items() if term.startswith(f"{name}/")}
 
     def _scores(self, name: str, logits: Tensor, images: Tensor, batch: EvalBatch) -> Tensor:
         """`logits` of the pass over the whole canvas, or the mean probabilities of the passes that the settings ask for."""

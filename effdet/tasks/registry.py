@@ -6,6 +6,8 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from effdet.evaluation import EvalBatch, Evaluator, PredictFn
+from effdet.evaluation.loss import SUFFIX as LOSS
+from effdet.model.spec import EXTERNAL
 from effdet.plugins import instantiate, is_target
 from effdet.report import HeadReport
 from effdet.tasks.classification import ClassificationKit
@@ -39,7 +41,8 @@ def kit_for(name: str, head: Any = None) -> Kit:
 
     Args:
         head: the head, or its entry in a model's description. Its own ``kit`` (a :class:`Kit`, a subclass, or a mapping
-            with the ``_target_`` of one) comes first, then the built-in kit of its class or kind.
+            with the ``_target_`` of one) comes first, then the built-in kit of its class or kind; for a head
+            of the user's own, that of the kind with its name.
 
     Returns:
         An empty :class:`Kit` for a head that is not known and brings none.
@@ -52,7 +55,8 @@ def kit_for(name: str, head: Any = None) -> Kit:
         return _checked(own, name)
     kind = next((_CLASSES[cls] for cls in type(head).__mro__ if cls in _CLASSES), None)
     if kind is None:
-        kind = KITS.get(getattr(head, "kind", name), Kit)
+        of_kind = getattr(head, "kind", EXTERNAL)
+        kind = KITS.get(name if of_kind == EXTERNAL else of_kind, Kit)
     return kind(name)
 
 
@@ -91,5 +95,6 @@ def truth_predict_fn(kits: Mapping[str, Kit]) -> PredictFn:
 
 
 def chief_metrics(kits: Mapping[str, Kit]) -> Sequence[str]:
-    """The metrics by which the best checkpoint is chosen: one of each head that has one."""
-    return tuple(kit.metric for kit in kits.values() if kit.metric is not None)
+    """The metrics by which the best checkpoint is chosen: one of each head that has one; their losses where none has."""
+    metrics = tuple(kit.metric for kit in kits.values() if kit.metric is not None)
+    return metrics or tuple(f"{name}{LOSS}" for name in kits)

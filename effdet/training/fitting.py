@@ -36,7 +36,7 @@ from effdet.training.io import AtomicCheckpointIO
 from effdet.training.loader import LoaderFactory
 from effdet.training.loggers import CsvLogger, make_loggers
 from effdet.training.module import Evaluate, VisionModule
-from effdet.training.monitor import monitor_name, monitored
+from effdet.training.monitor import monitor_mode, monitor_name, monitored
 from effdet.training.position import Position
 from effdet.training.resume import FACTS, check_same, open_resume, run_facts
 from effdet.training.schedules import check_own_schedule
@@ -133,14 +133,13 @@ def fit(
     loggers += _objects(arguments, "logger", Logger, save_dir=str(run_dir))
     deciding = monitored(settings.monitor, model) if evaluate is not None else ()
     monitor = monitor_name(deciding) if deciding else None
-    saver = CheckpointSaver(
-        run_dir / "checkpoints", settings.checkpoint, interrupts, monitor=monitor, mode=settings.monitor_mode
-    )
+    mode = settings.monitor_mode or monitor_mode(deciding)
+    saver = CheckpointSaver(run_dir / "checkpoints", settings.checkpoint, interrupts, monitor=monitor, mode=mode)
     guard = FiniteGuard(settings.nonfinite, run_dir / "nonfinite", warn=_say) if settings.nonfinite.skip else None
     ema = Ema(settings.ema) if settings.ema.enabled else None
     steps_limit = settings.max_steps
     limits = RunLimits(steps=steps_limit, seconds=settings.max_seconds)
-    early = _early_stopping(settings, monitor)
+    early = _early_stopping(settings, monitor, mode)
     start = StartEvaluation(monitor, _say, enabled=at_start and evaluate is not None)
     ours: list[Callback | None] = [
         interrupts,
@@ -285,7 +284,7 @@ def _trainer(arguments: Mapping[str, Any], **ours: Any) -> Trainer:
         raise refused(arguments, error) from error
 
 
-def _early_stopping(settings: FitSettings, monitor: str | None) -> EarlyStopping | None:
+def _early_stopping(settings: FitSettings, monitor: str | None, mode: str) -> EarlyStopping | None:
     early = settings.early_stopping
     if monitor is None:
         if early.patience is not None:
@@ -295,7 +294,7 @@ def _early_stopping(settings: FitSettings, monitor: str | None) -> EarlyStopping
         monitor,
         patience=early.patience,
         min_delta=early.min_delta,
-        mode=settings.monitor_mode,
+        mode=mode,
         min_epochs=settings.trainer.get("min_epochs"),
         min_steps=settings.trainer.get("min_steps"),
     )

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from effdet.evaluation.loss import SUFFIX
 from effdet.tasks import chief_metrics, kits_of
 from heads.structures import UserError
 
@@ -13,22 +14,28 @@ NOT_MEASURED = -1.0
 
 
 def monitored(chosen: Sequence[str], model: Any) -> tuple[str, ...]:
-    """The metrics that decide: `chosen`, or the chief metric of each head that has one.
-
-    Raises:
-        UserError: nothing is chosen, and no head has one.
-    """
+    """The metrics that decide: `chosen`, or the chief metric of each head that has one, see `chief_metrics`."""
     if chosen:
         return tuple(name.removeprefix("val/") for name in chosen)
-    if not (metrics := chief_metrics(kits_of(model))):
-        raise UserError(
-            f"no metric is known for the heads {', '.join(kits_of(model))}: set monitor to one that the evaluation gives"
-        )
-    return tuple(metrics)
+    return tuple(chief_metrics(kits_of(model)))
 
 
-def monitor_name(names: Sequence[str]) -> str:
+def monitor_mode(names: Sequence[str]) -> str:
+    """``min`` where a loss decides, else ``max``.
+
+    Raises:
+        UserError: losses and other metrics have no mean.
+    """
+    losses = [name for name in names if name.endswith(SUFFIX)]
+    if losses and len(losses) < len(names):
+        raise UserError(f"monitor: {losses[0]} is better when lower, the others when higher; take one of both kinds")
+    return "min" if losses else "max"
+
+
+def monitor_name(names: str | Sequence[str]) -> str:
     """The metric's own name, or ``mean_AP_mIoU`` for the mean of two."""
+    if isinstance(names, str):
+        return names
     return names[0] if len(names) == 1 else "_".join(("mean", *names))
 
 

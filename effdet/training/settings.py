@@ -142,8 +142,9 @@ class FitSettings:
     early_stopping: EarlyStoppingSettings = field(default_factory=EarlyStoppingSettings)
     nonfinite: NonFiniteSettings = field(default_factory=NonFiniteSettings)
     monitor: tuple[str, ...] = ()
-    """Metric that decides ``best.ckpt``, or several whose mean does; none: AP, mIoU or top1, by the model's heads."""
-    monitor_mode: str = "max"
+    """Metric that decides ``best.ckpt``, or several whose mean does; none: the chief metrics of the model's heads."""
+    monitor_mode: str | None = None
+    """``max`` or ``min``; None: ``min`` for losses, ``max`` for all else."""
     freeze: tuple[str, ...] = ()
     """backbone, neck, heads, bn, a head's name, or a dotted module path such as backbone.stem."""
     compile: bool = False
@@ -162,7 +163,8 @@ class FitSettings:
             value = getattr(self, name) or ()
             object.__setattr__(self, name, (value,) if isinstance(value, str) else tuple(value))
         object.__setattr__(self, "run_dir", Path(self.run_dir))
-        _one_of("monitor_mode", self.monitor_mode, ("max", "min"))
+        if self.monitor_mode is not None:
+            _one_of("monitor_mode", self.monitor_mode, ("max", "min"))
         if self.norm_momentum is not None and not 0 < self.norm_momentum <= 1:
             raise UserError(f"norm_momentum={self.norm_momentum} is a share, above 0 and up to 1, or null")
         if self.batch_size != "auto" and (not isinstance(self.batch_size, int) or self.batch_size < 1):

@@ -4,7 +4,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from effdet.training.monitor import monitor_name, monitored, with_mean
+from effdet.training.monitor import monitor_mode, monitor_name, monitored, with_mean
 from heads.structures import UserError
 
 
@@ -16,8 +16,13 @@ def test_each_head_has_a_say_where_nothing_is_said():
     assert monitored((), model("detection", "semantic")) == ("AP", "mIoU")
     assert monitored((), model("detection", "depth")) == ("AP",)
     assert monitored(("val/AP50",), model("detection", "semantic")) == ("AP50",)
-    with pytest.raises(UserError, match="heads depth: set monitor"):
-        monitored((), model("depth"))
+    assert monitored((), model("depth", "flow")) == ("depth_loss", "flow_loss")
+
+
+def test_a_loss_is_better_when_lower():
+    assert monitor_mode(("AP", "mIoU")) == "max" and monitor_mode(("depth_loss", "flow_loss")) == "min"
+    with pytest.raises(UserError, match="monitor: depth_loss is better when lower, the others when higher"):
+        monitor_mode(("AP", "depth_loss"))
 
 
 def test_the_mean_of_several_is_one_more_metric():

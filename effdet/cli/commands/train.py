@@ -20,6 +20,7 @@ from effdet.cli.assemble import (
     loader_factory,
     open_splits,
     torch_device,
+    with_monitor,
     worker_count,
 )
 from effdet.cli.before import decoded, following
@@ -79,7 +80,7 @@ class Judge:
 
 def run(config: Config, words: Words) -> RunResult:
     """Train as `config` says; ``RunResult.metrics`` are those of the last evaluation."""
-    device = torch_device(config.device)
+    config, device = with_monitor(config), torch_device(config.device)
     if device == "cpu":
         keep_freed_memory()
     settings = fit_settings(config, Path(), device)  # here, since it may complain
