@@ -67,7 +67,7 @@ def multirun(command: Command, words: Words, check: Check) -> int:
     overrides = [*words.hydra, *swept]
     with hydra_app(command.name, words) as hydra:
         own_sweeper = any(text.startswith(SCALES) for text in words.hydra)
-        check_jobs(check, command, words, _expected(swept, basic=not own_sweeper))  # our lines come before Hydra's
+        check_jobs(check, command, words, expected_jobs(swept, basic=not own_sweeper))  # our lines come before Hydra's
         master = hydra.compose_config(primary, [*overrides, "hydra.mode=MULTIRUN"], run_mode=RunMode.MULTIRUN)
         sweep = OmegaConf.to_container(master.hydra.sweep, resolve=False)
         if isinstance(sweep, dict) and sweep["dir"] == HYDRAS_DEFAULT:
@@ -112,7 +112,7 @@ def check_jobs(check: Check, command: Command, words: Words, jobs: Sequence[Sequ
         raise ConfigError(problems)
 
 
-def _expected(overrides: Sequence[str], *, basic: bool) -> list[list[str]]:
+def expected_jobs(overrides: Sequence[str], *, basic: bool) -> list[list[str]]:
     """The jobs as far as they are known without Hydra's configuration: all of a grid, or the first choices of another sweeper.
 
     Ranges without steps and patterns over groups (`glob`) are left out.

@@ -9,6 +9,9 @@ from pathlib import Path
 import pytest
 
 from effdet.cli.app import prepare
+from effdet.cli.compose import swept_overrides
+from effdet.cli.job import JobRecord
+from effdet.cli.multirun import check_jobs, expected_jobs
 from effdet.cli.registry import COMMANDS
 from effdet.cli.words import split_words
 from tests.docs.commands import Shown, shown_commands
@@ -40,6 +43,8 @@ def place(tmp_path_factory, tiny_run: Path) -> Path:
         (place / name).touch()
     for name in ("RUN", "runs/x", "runs/a", "runs/b"):
         shutil.copytree(tiny_run, place / name)
+    (place / "runs/sweeps/x/0").mkdir(parents=True)
+    JobRecord("train", ("seed=0",)).write(place / "runs/sweeps/x/0")
     for name in ("best.json", "baseline.json"):
         (place / "runs/search").mkdir(exist_ok=True)
         (place / "runs/search" / name).touch()
@@ -64,4 +69,8 @@ def test_a_shown_command_composes_and_passes_its_checks(shown: Shown, place: Pat
     command = COMMANDS[shown.command]
     words = split_words(_filled(shown), positional=command.positional, switches=command.switches)
     assert not words.problems
-    prepare(command, words)
+    if words.multirun:
+        jobs = expected_jobs(swept_overrides(command.name, words), basic=True)
+        check_jobs(prepare, command, words, jobs)
+    else:
+        prepare(command, words)
