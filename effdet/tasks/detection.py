@@ -20,6 +20,7 @@ from heads.detection import DetectionHead
 from heads.detection.boxes import decode
 from heads.detection.focal import focal_loss
 from heads.detection.head import DetectionOutput
+from heads.detection.losses import FocalLoss
 from heads.prior import PRIOR
 from heads.protocol import Context
 from heads.structures import ClassTable, Detections, Targets
@@ -77,15 +78,15 @@ class DetectionKit(Kit):
     def first_loss(self, head: Any, output: Any, targets: Targets) -> FirstLoss | None:
         """Class loss of a head whose every entry has the prior's probability: the focal loss written out.
 
-        None where no image of the batch is labelled with boxes.
+        None where no image of the batch is labelled with boxes, or the class loss is not the focal one.
         """
-        if not isinstance(head, DetectionHead):
+        if not isinstance(head, DetectionHead) or not isinstance(head.class_loss, FocalLoss):
             return None
         labels, labelled = _labels(output, targets)
         if labels is None or not labelled.any():
             return None
         assert targets.boxes is not None
-        positives = int((head.match(output, targets.boxes.float(), labels) >= 0).sum())
+        positives = int((_matches(head, output, targets.boxes, labels) >= 0).sum())
         entries = int(labelled.sum()) * output.class_logits[0].numel()
         settings = head.loss_settings
         divisor = positives + 1 if settings.normaliser == "paper" else max(positives, 1)
@@ -99,13 +100,13 @@ class DetectionKit(Kit):
 
     def new_rows(self, head: Any, output: Any, targets: Targets, rows: Sequence[int]) -> tuple[float, float] | None:
         """None where no image of the batch is labelled with boxes."""
-        if not isinstance(head, DetectionHead):
+        if not isinstance(head, DetectionHead) or not isinstance(head.class_loss, FocalLoss):
             return None
         labels, labelled = _labels(output, targets)
         if labels is None or not labelled.any():
             return None
         assert targets.boxes is not None
-        matches = head.match(output, targets.boxes.float(), labels)  # (B, A)
+        matches = _matches(head, output, targets.boxes, labels)  # (B, A)
         if labels.shape[1]:
             matched = torch.where(matches >= 0, labels.gather(1, matches.clamp(min=0)), -1)
         else:
@@ -255,6 +256,11 @@ def _labels(output: Any, targets: Targets) -> tuple[Tensor | None, Tensor]:
         return None, torch.zeros(batch, dtype=torch.bool, device=device)
     labelled = torch.ones(batch, dtype=torch.bool, device=device) if targets.has_boxes is None else targets.has_boxes
     return torch.where(labelled[:, None], targets.labels, -1), labelled
+
+
+def _matches(head: DetectionHead, output: DetectionOutput, boxes: Tensor, labels: Tensor) -> Tensor:
+    """(B, A) int64, as at the start of a training."""
+    return head.match(output, boxes.float(), labels, Context(output.image_size, progress=0.0)).index
 
 
 def _prior_sum(settings: Any, entries: int, positives: int) -> float:

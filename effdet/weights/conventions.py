@@ -17,7 +17,7 @@ from backbones.efficientnet import EfficientNet
 from backbones.fields import as_tuples, check_keys
 from backbones.layers import Activation, Conv2d, MaxPool2d
 from backbones.scaling import backbone_spec
-from effdet.model import HeadSpec, ModelSpec, VisionModel
+from effdet.model import ModelSpec, VisionModel
 from effdet.weights.class_tables import class_table, is_unnamed
 from effdet.weights.rows import NamedWeights
 from heads.detection import DetectionHead
@@ -178,7 +178,7 @@ def _surroundings(model: VisionModel, conventions: Conventions) -> list[str]:
         changed = {key: value for key, value in known.items() if value is not None and value != options[key]}
         _set_layers(model.heads[name], changed)
         changes += [f"{name} head {key}: {options[key]} -> {value}" for key, value in changed.items()]
-        heads[name] = HeadSpec(head.kind, options | changed)
+        heads[name] = replace(head, options=options | changed)
     neck = model.spec.neck
     if neck is not None and model.neck is not None:
         known = {"padding": conventions.padding, "activation": conventions.activation}
@@ -203,7 +203,7 @@ def _anchors(model: VisionModel, conventions: Conventions) -> list[str]:
     head.anchor_spec = replace(head.anchor_spec, aspects=aspects)
     options = dict(spec.options)
     options["anchors"] = {**dict(options.get("anchors", {})), "aspects": [list(pair) for pair in aspects]}
-    model.spec = model.spec.replace(heads={**model.spec.heads, "detection": HeadSpec(spec.kind, options)})
+    model.spec = model.spec.replace(heads={**model.spec.heads, "detection": replace(spec, options=options)})
     return ["anchor aspects: " + ", ".join(f"{x:.3f} x {y:.3f}" for x, y in aspects)]
 
 

@@ -3,12 +3,33 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
 from heads.detection.boxes import box_iou, centre_form
-from heads.detection.matcher import settle
+from heads.detection.matcher import Assignment, MatchInput, settle
+
+
+@dataclass(frozen=True)
+class ATSSMatcher:
+    """:func:`match_atss`."""
+
+    reads_predictions = False
+    nearest: int = 9
+
+    def __call__(self, inputs: MatchInput) -> Assignment:
+        return Assignment(
+            match_atss(
+                inputs.anchors,
+                inputs.boxes,
+                inputs.labels,
+                cells=inputs.cells,
+                per_cell=inputs.per_cell,
+                nearest=self.nearest,
+            )
+        )
 
 
 @torch.no_grad()

@@ -18,13 +18,18 @@ from backbones.layers import BatchNorm2d, Conv2d, SeparableConv2d
 from backbones.lean import norm_act
 from heads.detection.anchors import AnchorSpec, Size
 from heads.detection.anchors import anchors as anchors_of
-from heads.detection.atss import match_atss
-from heads.detection.boxes import decode
-from heads.detection.focal import focal_loss
-from heads.detection.losses import DetectionLoss, box_loss, normaliser
-from heads.detection.matcher import match_iou
+from heads.detection.losses import (
+    BOX_LOSSES,
+    MATCHERS,
+    BoxLoss,
+    ClassLoss,
+    DetectionLoss,
+    FocalLoss,
+    box_loss,
+    normaliser,
+)
+from heads.detection.matcher import Assignment, Matcher, MatchInput
 from heads.detection.postprocess import PostProcess, postprocess
-from heads.detection.tal import match_tal
 from heads.prior import start_at_prior
 from heads.protocol import Context, FoldNorm
 from heads.structures import Detections, Targets, UserError
@@ -142,6 +147,9 @@ class DetectionHead(nn.Module):
         redundant_bias: a bias on convolutions that a BatchNorm follows: without effect, but in the official weights.
         anchors: their shapes; None for the paper's.
         loss: settings of the loss; None for the paper's.
+        matcher: which anchor answers for which box; None is the one that `loss` names.
+        class_loss: None is the focal loss of `loss`.
+        box_loss: None is the one that `loss` names. One of your own has weight 1 where `loss` gives none.
         postprocess: settings of :meth:`predict`, None for COCO's; the attribute may be replaced at any time.
 
     Attributes:
@@ -166,6 +174,9 @@ class DetectionHead(nn.Module):
         separable: bool = True,
         redundant_bias: bool = True,
         loss: DetectionLoss | None = None,
+        matcher: Matcher | None = None,
+        class_loss: ClassLoss | None = None,
+        box_loss: BoxLoss | None = None,
         postprocess: PostProcess | None = None,
     ) -> None:
         super().__init__()
@@ -177,7 +188,11 @@ class DetectionHead(nn.Module):
         self.channels, self.num_classes = channels, num_classes
         self.in_levels: Sequence[str] = tuple(levels)
         self.anchor_spec = anchors = anchors or AnchorSpec()
-        self.loss_settings = loss or DetectionLoss()
+        self.loss_settings = settings = loss or DetectionLoss()
+        self.matcher = matcher or MATCHERS[settings.matcher](settings)
+        self.class_loss = class_loss or FocalLoss(settings.alpha, settings.gamma, settings.label_smoothing)
+        self.box_loss = box_loss or BOX_LOSSES[settings.box](settings)
+        self.box_weight = 1.0 if box_loss is not None and settings.box_weight is None else settings.box_factor
         self.postprocess = postprocess or PostProcess()
 
         def net(outputs: int) -> PredictionNet:
@@ -246,7 +261,8 @@ class DetectionHead(nn.Module):
         settings, logits = self.loss_settings, output.class_logits
         with torch.autocast(logits.device.type, enabled=False):
             boxes, labels, counts = _taught(targets, logits)
-            matches = self.match(output, boxes, labels)  # (B, A)
+            found = context.assignment or self.match(output, boxes, labels, context)
+            matches = found.index  # (B, A)
             positive, row = matches >= 0, matches.clamp(min=0)
             if boxes.shape[1] == 0:  # nothing to gather from
                 matched_boxes, classes = output.anchors.expand(len(logits), -1, -1), matches
@@ -254,24 +270,17 @@ class DetectionHead(nn.Module):
                 matched_boxes = boxes.gather(1, row[..., None].expand(-1, -1, 4))  # (B, A, 4)
                 classes = torch.where(positive, labels.gather(1, row), -1)  # (B, A)
             divisor = normaliser(positive.sum(), settings.normaliser)
-            class_sum = focal_loss(
-                logits,
-                classes,
-                alpha=settings.alpha,
-                gamma=settings.gamma,
-                label_smoothing=settings.label_smoothing,
-                weight=counts,
-            )
-            box_sum = box_loss(output.box_deltas, output.anchors, matched_boxes, positive, settings)
+            class_sum = self.class_loss(logits, classes, score=found.score, weight=counts)
+            box_sum = box_loss(output.box_deltas, output.anchors, matched_boxes, positive, self.box_loss)
             return {
                 "class": class_sum * settings.class_weight / divisor,
-                "box": box_sum * settings.box_factor / divisor,
+                "box": box_sum * self.box_weight / divisor,
             }
 
     @property
     def counts_predictions(self) -> bool:
         """Whether what :meth:`loss` counts depends on the predictions."""
-        return self.loss_settings.matcher == "tal"
+        return getattr(self.matcher, "reads_predictions", True)
 
     def count(self, output: DetectionOutput, targets: Targets, context: Context) -> None:
         """What :meth:`loss` counts, where the targets alone decide it (:mod:`heads.ranks`).
@@ -283,7 +292,8 @@ class DetectionHead(nn.Module):
         """
         with torch.autocast(output.class_logits.device.type, enabled=False):
             boxes, labels, _ = _taught(targets, output.class_logits)
-            normaliser((self.match(output, boxes, labels) >= 0).sum(), self.loss_settings.normaliser)
+            found = self.match(output, boxes, labels, context)
+            normaliser((found.index >= 0).sum(), self.loss_settings.normaliser)
 
     def labelled(self, targets: Targets) -> bool | Tensor:
         """Whether an image of the batch is labelled with boxes, if only with none: a bool, or () bool."""
@@ -291,30 +301,27 @@ class DetectionHead(nn.Module):
             return False
         return True if targets.has_boxes is None else targets.has_boxes.any()
 
-    def match(self, output: DetectionOutput, boxes: Tensor, labels: Tensor) -> Tensor:
-        """(B, A) int64: which of `boxes` (B, M, 4), with `labels` (B, M), each anchor answers for; -1 for background."""
-        settings, anchors = self.loss_settings, output.anchors
-        if settings.matcher == "iou":
-            return match_iou(anchors, boxes, labels, threshold=settings.threshold)
-        if settings.matcher == "atss":
-            return match_atss(
-                anchors,
-                boxes,
-                labels,
-                cells=[height * width for height, width in output.feature_sizes],
-                per_cell=self.anchor_spec.per_cell,
-                nearest=settings.atss_nearest,
+    def assign(self, output: DetectionOutput, targets: Targets, context: Context) -> Assignment:
+        """Which row of ``targets.boxes`` each anchor answers for."""
+        with torch.autocast(output.class_logits.device.type, enabled=False):
+            boxes, labels, _ = _taught(targets, output.class_logits)
+            return self.match(output, boxes, labels, context)
+
+    def match(self, output: DetectionOutput, boxes: Tensor, labels: Tensor, context: Context) -> Assignment:
+        """Which of `boxes` (B, M, 4), with `labels` (B, M), each anchor answers for."""
+        with torch.no_grad():
+            return self.matcher(
+                MatchInput(
+                    anchors=output.anchors,
+                    boxes=boxes,
+                    labels=labels,
+                    class_logits=output.class_logits.detach(),
+                    box_deltas=output.box_deltas.detach(),
+                    cells=[height * width for height, width in output.feature_sizes],
+                    per_cell=self.anchor_spec.per_cell,
+                    progress=context.progress,
+                )
             )
-        return match_tal(
-            anchors,
-            boxes,
-            labels,
-            class_logits=output.class_logits.detach(),
-            predicted=decode(anchors, output.box_deltas.detach().float()),
-            topk=settings.tal_topk,
-            alpha=settings.tal_alpha,
-            beta=settings.tal_beta,
-        )
 
     def predict(self, output: DetectionOutput, context: Context) -> Detections:
         """Detections in input pixels, not clipped to the canvas."""

@@ -10,14 +10,19 @@ as if they were background.
 from __future__ import annotations
 
 import math
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Protocol
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from heads.detection.atss import ATSSMatcher
 from heads.detection.boxes import aligned_iou, decode, encode
+from heads.detection.focal import focal_loss
+from heads.detection.matcher import IoUMatcher, Matcher
+from heads.detection.tal import TaskAlignedMatcher
 from heads.fields import check_fields
 from heads.ranks import over_ranks
 
@@ -77,8 +82,79 @@ def normaliser(positives: Tensor, kind: str = "positives") -> Tensor:
     return (total + 1 if kind == "paper" else total.clamp(min=1)) / parts
 
 
-def box_loss(deltas: Tensor, anchors: Tensor, boxes: Tensor, positive: Tensor, settings: DetectionLoss) -> Tensor:
-    """Sum over the positive anchors of the box loss: Huber averaged over the four deltas, or ``1 - IoU``. float32 scalar.
+@dataclass(frozen=True)
+class FocalLoss:
+    """Class loss: :func:`heads.detection.focal.focal_loss` on hard targets; a matcher's soft scores are not read."""
+
+    alpha: float = 0.25
+    gamma: float = 1.5
+    label_smoothing: float = 0.0
+
+    def __call__(self, logits: Tensor, classes: Tensor, *, score: Tensor | None, weight: Tensor) -> Tensor:
+        """See :class:`ClassLoss`."""
+        return focal_loss(
+            logits,
+            classes,
+            alpha=self.alpha,
+            gamma=self.gamma,
+            label_smoothing=self.label_smoothing,
+            weight=weight,
+        )
+
+
+class ClassLoss(Protocol):
+    """Anything that is called like this."""
+
+    def __call__(self, logits: Tensor, classes: Tensor, *, score: Tensor | None, weight: Tensor) -> Tensor:
+        """Sum over all entries, a float32 scalar that is connected to `logits`.
+
+        Args:
+            logits: (B, A, K).
+            classes: (B, A) int64: the class of each anchor, -1 for background.
+            score: (B, A) float32 in 0…1 of the matcher, for positive anchors; None means 1.
+            weight: (B,) float32 factor of each image; 0 leaves an image out.
+        """
+        ...
+
+
+class BoxLoss(Protocol):
+    """Anything that is called like this. Rows that are not positive have a valid box, and are not counted."""
+
+    def __call__(self, deltas: Tensor, anchors: Tensor, boxes: Tensor) -> Tensor:
+        """(B, A) float32: the loss of each anchor.
+
+        Args:
+            deltas: (B, A, 4) float32, as predicted.
+            anchors: (A, 4) xyxy, input pixels.
+            boxes: (B, A, 4) xyxy, input pixels: what each anchor should predict.
+        """
+        ...
+
+
+@dataclass(frozen=True)
+class HuberLoss:
+    """Huber's loss of the deltas, averaged over the four."""
+
+    delta: float = 0.1
+
+    def __call__(self, deltas: Tensor, anchors: Tensor, boxes: Tensor) -> Tensor:
+        return F.huber_loss(deltas, encode(anchors, boxes), reduction="none", delta=self.delta).mean(-1)
+
+
+@dataclass(frozen=True)
+class IoULoss:
+    """``1 - IoU`` of the decoded boxes, by the rule `kind`: ``giou`` or ``ciou``."""
+
+    kind: str = "ciou"
+
+    def __call__(self, deltas: Tensor, anchors: Tensor, boxes: Tensor) -> Tensor:
+        ty_tx, th_tw = deltas.split(2, dim=-1)
+        predicted = decode(anchors, torch.cat([ty_tx, th_tw.clamp(max=_DELTA_LIMIT)], dim=-1))
+        return 1 - aligned_iou(predicted, boxes, self.kind)
+
+
+def box_loss(deltas: Tensor, anchors: Tensor, boxes: Tensor, positive: Tensor, loss: BoxLoss) -> Tensor:
+    """Sum of `loss` over the positive anchors, float32 scalar.
 
     All shapes are fixed: four numbers an anchor cost little beside K logits, and no length has to be fetched from a GPU.
 
@@ -87,15 +163,24 @@ def box_loss(deltas: Tensor, anchors: Tensor, boxes: Tensor, positive: Tensor, s
         anchors: (A, 4) xyxy, input pixels.
         boxes: (B, A, 4) xyxy, input pixels: the box of each positive anchor; other rows are not read.
         positive: (B, A) bool.
+        loss: of each anchor.
     """
     # A loss that is not counted still has a slope, and 0 times one that is infinite is no number: background anchors, whose
     # deltas nothing holds, are left out before the loss.
     deltas = torch.where(positive[..., None], deltas.float(), 0.0)
     boxes = torch.where(positive[..., None], boxes, anchors)  # any valid box will do for the rest
-    if settings.box == "huber":
-        loss = F.huber_loss(deltas, encode(anchors, boxes), reduction="none", delta=settings.delta).mean(-1)
-    else:
-        ty_tx, th_tw = deltas.split(2, dim=-1)
-        predicted = decode(anchors, torch.cat([ty_tx, th_tw.clamp(max=_DELTA_LIMIT)], dim=-1))
-        loss = 1 - aligned_iou(predicted, boxes, settings.box)
-    return torch.where(positive, loss, 0.0).sum()
+    return torch.where(positive, loss(deltas, anchors, boxes), 0.0).sum()
+
+
+MATCHERS: Mapping[str, Callable[[DetectionLoss], Matcher]] = {
+    "iou": lambda settings: IoUMatcher(settings.threshold),
+    "atss": lambda settings: ATSSMatcher(settings.atss_nearest),
+    "tal": lambda settings: TaskAlignedMatcher(settings.tal_topk, settings.tal_alpha, settings.tal_beta),
+}
+"""By :attr:`DetectionLoss.matcher`."""
+BOX_LOSSES: Mapping[str, Callable[[DetectionLoss], BoxLoss]] = {
+    "huber": lambda settings: HuberLoss(settings.delta),
+    "giou": lambda settings: IoULoss("giou"),
+    "ciou": lambda settings: IoULoss("ciou"),
+}
+"""By :attr:`DetectionLoss.box`."""

@@ -1,22 +1,81 @@
-"""Which anchor answers for which box: the paper's rule.
+"""Which anchor answers for which box: the contract of matchers, and the paper's rule.
 
-Every matcher maps padded targets to ``(B, A) int64``: for each anchor the row of its box in its own picture, or -1 where the
-anchor is background. There is no third state: EfficientDet ignores nothing.
+A matcher is called with a :class:`MatchInput` and returns an :class:`Assignment`: for each anchor the row of its box in its own
+image, or -1 where the anchor is background. There is no third state: EfficientDet ignores nothing.
 
 Boxes are handled a few at a time, so that memory stays flat from 1 to 500 boxes a picture.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Protocol
 
 import torch
 from torch import Tensor
 
-from heads.detection.boxes import box_iou
+from heads.detection.boxes import box_iou, decode
 
 PAIRS_AT_ONCE = {"cpu": 1 << 20, "cuda": 1 << 25}
 """Anchor-box pairs looked at together: about what the cache of a CPU core holds, and what keeps a GPU busy."""
+
+
+@dataclass(frozen=True)
+class MatchInput:
+    """What a matcher sees of a batch; nothing in it carries a gradient."""
+
+    anchors: Tensor
+    """(A, 4) float32 xyxy, input pixels, in the order of :func:`heads.detection.anchors.anchors`."""
+    boxes: Tensor
+    """(B, M, 4) float32 xyxy, input pixels; any values in padding rows."""
+    labels: Tensor
+    """(B, M) int64, -1 in padding rows."""
+    class_logits: Tensor
+    """(B, A, K), the network's."""
+    box_deltas: Tensor
+    """(B, A, 4), the network's."""
+    cells: Sequence[int]
+    """Cells of each level, finest first; ``A = sum(cells) * per_cell``."""
+    per_cell: int
+    """Anchors in a cell."""
+    progress: float | Tensor = 1.0
+    """Share of the training steps that are done, 0 to 1."""
+
+    def predicted(self) -> Tensor:
+        """(B, A, 4) float32 xyxy, input pixels: the network's boxes, decoded."""
+        return decode(self.anchors, self.box_deltas.float())
+
+
+@dataclass(frozen=True)
+class Assignment:
+    """Which anchor learns what."""
+
+    index: Tensor
+    """(B, A) int64 in -1…M-1: row of the anchor's box, -1 for background."""
+    score: Tensor | None = None
+    """(B, A) float32 in 0…1: how sure a positive anchor should be of its class; None means 1. Class losses read it."""
+
+
+class Matcher(Protocol):
+    """Anything that is called like this.
+
+    A matcher with an attribute ``reads_predictions = False`` assigns by boxes, anchors and progress alone, so that gradient
+    accumulation counts a step without running the network twice (:mod:`heads.ranks`). Others are taken to read them.
+    """
+
+    def __call__(self, inputs: MatchInput) -> Assignment: ...
+
+
+@dataclass(frozen=True)
+class IoUMatcher:
+    """The paper's: :func:`match_iou`."""
+
+    reads_predictions = False
+    threshold: float = 0.5
+
+    def __call__(self, inputs: MatchInput) -> Assignment:
+        return Assignment(match_iou(inputs.anchors, inputs.boxes, inputs.labels, threshold=self.threshold))
 
 
 @torch.no_grad()

@@ -2,11 +2,37 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import torch
 from torch import Tensor
 
 from heads.detection.boxes import box_iou, centre_form
-from heads.detection.matcher import box_pieces, settle
+from heads.detection.matcher import Assignment, MatchInput, box_pieces, settle
+
+
+@dataclass(frozen=True)
+class TaskAlignedMatcher:
+    """:func:`match_tal`."""
+
+    reads_predictions = True
+    topk: int = 13
+    alpha: float = 1.0
+    beta: float = 6.0
+
+    def __call__(self, inputs: MatchInput) -> Assignment:
+        return Assignment(
+            match_tal(
+                inputs.anchors,
+                inputs.boxes,
+                inputs.labels,
+                class_logits=inputs.class_logits,
+                predicted=inputs.predicted(),
+                topk=self.topk,
+                alpha=self.alpha,
+                beta=self.beta,
+            )
+        )
 
 
 @torch.no_grad()

@@ -63,7 +63,7 @@ def test_detection_whatever_the_number_of_boxes(boxes, options):
         boxes=torch.cat([corner, corner + 8 + 30 * torch.rand(2, boxes, 2)], -1),
         labels=torch.randint(0, 20, (2, boxes)),
     )
-    positives = int((head.match(output, targets.boxes, targets.labels) >= 0).sum())
+    positives = int((head.match(output, targets.boxes, targets.labels, HERE).index >= 0).sum())
     entries = output.class_logits.numel()
     # Focal loss of the paper: alpha .25, gamma 1.5, at p = .01.
     by_hand = (entries - positives) * 0.75 * 0.01**1.5 * -math.log(0.99)

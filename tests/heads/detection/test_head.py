@@ -153,7 +153,7 @@ def test_one_box_by_hand():
     out = model(features(batch=1), Context((64, 96)))
     goal = Targets(boxes=out.anchors[50][None, None] + 0.25, labels=torch.tensor([[1]]))
     assert goal.boxes is not None
-    matches = model.match(out, goal.boxes, torch.tensor([[1]]))[0]
+    matches = model.match(out, goal.boxes, torch.tensor([[1]]), HERE).index[0]
     rows = (matches == 0).nonzero()[:, 0]
     assert 50 in rows
     p = out.class_logits[0].double().sigmoid()

@@ -10,7 +10,7 @@ from heads.detection import focal
 from heads.detection.anchors import AnchorSpec, anchors
 from heads.detection.boxes import encode
 from heads.detection.focal import focal_loss
-from heads.detection.losses import DetectionLoss, box_loss, normaliser
+from heads.detection.losses import BOX_LOSSES, DetectionLoss, HuberLoss, box_loss, normaliser
 from heads.structures import UserError
 
 
@@ -104,7 +104,7 @@ def test_huber_as_defined():
     for picture, anchor in positive.nonzero().tolist():
         error = (deltas[picture, anchor] - encode(ANCHORS[anchor], boxes[picture, anchor])).abs().tolist()
         total += sum(0.5 * e * e if e <= 0.1 else 0.1 * (e - 0.05) for e in error) / 4
-    loss = box_loss(deltas, ANCHORS, boxes, positive, DetectionLoss())
+    loss = box_loss(deltas, ANCHORS, boxes, positive, HuberLoss())
     assert loss.item() == pytest.approx(total, rel=1e-5)
     gradient = torch.autograd.grad(loss, deltas)[0]
     assert (gradient[~positive] == 0).all()
@@ -116,17 +116,21 @@ def test_iou_losses(kind):
     deltas, boxes, positive = box_example()
     exact = encode(ANCHORS, boxes).requires_grad_()
     settings = DetectionLoss(box=kind)
-    assert box_loss(exact, ANCHORS, boxes, positive, settings).item() == pytest.approx(0, abs=1e-3)
-    loss = box_loss(deltas + 100, ANCHORS, boxes, positive, settings)  # exp(100) has no float32
+    assert box_loss(exact, ANCHORS, boxes, positive, BOX_LOSSES[settings.box](settings)).item() == pytest.approx(
+        0, abs=1e-3
+    )
+    loss = box_loss(
+        deltas + 100, ANCHORS, boxes, positive, BOX_LOSSES[settings.box](settings)
+    )  # exp(100) has no float32
     assert loss.isfinite()
     assert torch.autograd.grad(loss, deltas)[0].isfinite().all()
 
 
 def test_rows_that_are_not_positive_are_not_read():
     deltas, boxes, positive = box_example()
-    clean = box_loss(deltas, ANCHORS, boxes, positive, DetectionLoss())
+    clean = box_loss(deltas, ANCHORS, boxes, positive, HuberLoss())
     dirty = torch.where(positive[..., None], boxes, float("nan"))
-    assert box_loss(deltas, ANCHORS, dirty, positive, DetectionLoss()) == clean
+    assert box_loss(deltas, ANCHORS, dirty, positive, HuberLoss()) == clean
 
 
 @pytest.mark.parametrize("box", ["huber", "giou", "ciou"])
@@ -137,9 +141,11 @@ def test_deltas_of_background_that_are_not_finite_leave_the_gradient_alone(box, 
     assert not positive.all()
     wild = torch.where(positive[..., None], deltas.detach(), value).requires_grad_()
     settings = DetectionLoss(box=box)
-    loss = box_loss(wild, ANCHORS, boxes, positive, settings)
+    loss = box_loss(wild, ANCHORS, boxes, positive, BOX_LOSSES[settings.box](settings))
     (gradient,) = torch.autograd.grad(loss, wild)
-    (expected,) = torch.autograd.grad(box_loss(deltas, ANCHORS, boxes, positive, settings), deltas)
+    (expected,) = torch.autograd.grad(
+        box_loss(deltas, ANCHORS, boxes, positive, BOX_LOSSES[settings.box](settings)), deltas
+    )
     assert torch.equal(gradient, expected) and (gradient[positive] != 0).any()
 
 
