@@ -227,8 +227,14 @@ class Data(DataSpec):
 class Backbone(BackboneSpec):
     """A backbone; null is the network's own."""
 
+    name: str
+    """Of a network of timm, with or without the tag of its weights; must be given. Other choices name themselves."""
     path: Path | None
     """The model file; must be given."""
+    library: str
+    """Whose network it is, where it is not ours: timm."""
+    options: Mapping[str, Any]
+    """Further arguments of timm.create_model."""
 
 
 @dataclass(frozen=True, kw_only=True)
