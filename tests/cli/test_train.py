@@ -219,6 +219,23 @@ def test_a_restart_of_a_run_that_is_over_trains_and_replaces_nothing(short, caps
     assert run.metrics == json.loads((folder / "metrics.json").read_text())
 
 
+def test_a_run_stopped_before_its_results_were_written_gets_them(short, capsys):
+    folder, words = short
+    names = ("metrics.json", "predictions.json", "statistics.npz")
+    before = contents(folder)
+    found = json.loads((folder / "metrics.json").read_text())
+    predictions = (folder / "predictions.json").read_text()
+    for name in names:
+        (folder / name).unlink()
+    run = effdet.train([*words, "trainer.max_steps=3", "early_stopping.patience=2"])
+    assert "stopped before its results were written" in capsys.readouterr().out
+    assert {key: run.metrics[key] for key in found if "second" not in key} == {
+        key: found[key] for key in found if "second" not in key
+    }
+    assert (folder / "predictions.json").read_text() == predictions
+    assert set(contents(folder)) == set(before)
+
+
 def test_a_resume_that_is_refused_leaves_the_run_as_it_was(short, capsys):
     folder, words = short
     before = contents(folder)

@@ -91,7 +91,8 @@ def run(config: Config, words: Words) -> RunResult:
     folder = resolve_run_dir(config) if is_first() else None
     checkpoint = None if folder is None else _checkpoint(folder)
     if folder is not None and checkpoint is not None and (end := _ended(checkpoint, settings)) is not None:
-        return _leave_alone(folder.path.absolute(), checkpoint, end)
+        _tell_of_end(folder.path.absolute(), checkpoint, end)
+        return _results(config, folder.path.absolute(), checkpoint, end, settings)
     if folder is not None and folder.resume_from is not None:
         for line in changed(config, saved_config(folder.resume_from)):
             print(f"from here on {line}")
@@ -232,18 +233,45 @@ def _ended(checkpoint: Path, settings: FitSettings) -> Ended | None:
     return ended(read_checkpoint(checkpoint, mmap=True), settings)
 
 
-def _leave_alone(run_dir: Path, checkpoint: Path, end: Ended) -> RunResult:
-    """Says that the run is over. Nothing is trained, and no file of the run is touched."""
+def _tell_of_end(run_dir: Path, checkpoint: Path, end: Ended) -> None:
+    """Says that the run is over: nothing is trained."""
     ranks.tell(Started(run_dir, checkpoint, over=True))
     ranks.forget()
     print(f"{end.reason}: this run is over after {end.epochs} epochs, {end.steps} steps: nothing to do")
     print(f"to go on, raise {end.advice}; its weights start a new run by weights={checkpoint}")
-    if not (run_dir / "metrics.json").is_file():
-        print(f"it was stopped before its results were written: effdet evaluate model={run_dir} writes them")
-        print(run_dir)
-        return RunResult(run_dir, end.metrics)
+
+
+def _results(config: Config, run_dir: Path, checkpoint: Path, end: Ended, settings: FitSettings) -> RunResult:
+    """Those of a run that is over. Where it was stopped before they were written, its last weights are evaluated again."""
+    path = run_dir / "metrics.json"
+    if not path.is_file() and settings.trainer.get("limit_val_batches") != 0:
+        print("it was stopped before its results were written: evaluating its last weights")
+        splits = open_splits(config, "train", "val", wanted=config.task.needs)
+        val = decoded(config, None, splits[1])
+        config = following(config, val)
+        device = torch_device(config.device)
+        model = load(checkpoint, device=device, trust=config.trust)
+        dataset = EvalSet(val, model.preprocess)
+        judges = evaluators(model, dataset, backend=config.evaluation.backend)
+        judge = Judge(dataset, judges, workers=worker_count(config.workers, cuda=device == "cuda"), settings=settings)
+        judge(model)
+        assert judge.result is not None
+        write_report(
+            run_dir,
+            title=f"{run_dir.name}: {model.spec.name} on {config.data.name}",
+            result=judge.result,
+            evaluators=judges,
+            gallery=Gallery(dataset, lambda: ModelPredictFn(model, channels_last=settings.channels_last)),
+            model=model,
+            source=str(checkpoint),
+            splits=splits,
+            config=config.to_yaml(),
+            page=config.report,
+        )
+        write_results(judge.result, run_dir)
+        print_metrics(judge.result.metrics, title=f"{config.data.name} val")
     print(run_dir)
-    return RunResult(run_dir, json.loads((run_dir / "metrics.json").read_text(encoding="utf-8")))
+    return RunResult(run_dir, json.loads(path.read_text(encoding="utf-8")) if path.is_file() else end.metrics)
 
 
 def _joined() -> Started:
