@@ -6,7 +6,7 @@ from effdet.cli.assemble import semantic_inference, torch_device
 from effdet.cli.config import Config
 from effdet.cli.open_model import open_model
 from effdet.inference import Predictor
-from effdet.inference.runtime_model import RuntimeModel
+from effdet.inference.runtime_model import RuntimeModel, own_postprocess
 
 
 def open_predictor(config: Config, *, score: float | None) -> Predictor:
@@ -14,10 +14,11 @@ def open_predictor(config: Config, *, score: float | None) -> Predictor:
 
     Args:
         config: of a command with those keys.
-        score: lowest score of a detection.
+        score: lowest score of a detection; of no consequence to a model that finds none.
     """
     size = config.image_size
     model = open_model(config)
+    score = None if own_postprocess(model) is None else score
     return Predictor(
         model,
         "cpu" if isinstance(model, RuntimeModel) and config.device == "auto" else torch_device(config.device),

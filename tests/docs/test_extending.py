@@ -23,11 +23,11 @@ SECTIONS = {part.partition("\n")[0]: part for part in re.split(r"^## ", PAGE, fl
 
 
 def write_files(section: str, folder: Path, data: Path) -> None:
-    """The section's files, each named in its first line."""
-    for _, text in BLOCK.findall(section):
-        first = text.partition("\n")[0]
-        if first.startswith("# ") and first.endswith((".py", ".yaml")):
-            path = folder / first[2:]
+    """The section's files, each named in a comment of its own at the top."""
+    for kind, text in BLOCK.findall(section):
+        if kind in ("python", "yaml"):
+            (name,) = re.findall(r"^# (\S+\.(?:py|yaml))$", text, re.MULTILINE)[:1]
+            path = folder / name
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_text(text.replace("DIR", str(data)), encoding="utf-8")
 
@@ -75,8 +75,8 @@ def test_a_recipe_runs(title, outside, shapes, small_coco):
         if words[0] == "train":
             own_data = any(word.startswith(("data=", "data._target_")) for word in words)
             words += SMALL + [f"run_dir=run{number}"] + ([] if own_data else ["data=coco", f"data.root={small_coco}"])
-        words = [word.replace("RUN", f"run{number - 1}") for word in words]
-        words += ["device=cpu", "workers=0"] if words[0] == "evaluate" else []
+        words = [word.replace("RUN", "run0") for word in words]
+        words += {"evaluate": ["device=cpu", "workers=0"], "predict": ["device=cpu"]}.get(words[0], [])
         assert app.main(words) == 0, words
         if words[0] == "train":
             assert (outside / f"run{number}" / "checkpoints" / "last.ckpt").is_file()
