@@ -36,7 +36,7 @@ class Kind:
     """One alternative of what a value may be."""
 
     base: str
-    """``int``, ``float``, ``bool``, ``null``, ``str``, ``path``, ``{}``, ``list``, ``any``, or ``word`` for a literal."""
+    """``int``, ``float``, ``bool``, ``null``, ``str``, ``path``, ``{}``, ``list``, ``any``, or ``literal`` for one word."""
     low: float = -math.inf
     high: float = math.inf
     above: bool = False
@@ -46,11 +46,11 @@ class Kind:
     items: tuple[Kinds, ...] = ()
     """Of a list: what each element may be; a single entry, with `open`, for any length."""
     open: bool = False
-    word: str = ""
+    literal: str = ""
 
     def __str__(self) -> str:
-        if self.base == "word":
-            return self.word
+        if self.base == "literal":
+            return self.literal
         if self.base == "list":
             return "[" + ", ".join([describe(item) for item in self.items] + ["..."] * self.open) + "]"
         low, high = self.low > -math.inf, self.high < math.inf
@@ -78,8 +78,8 @@ class Kind:
                 return isinstance(value, str | os.PathLike) and os.fspath(value).strip() != ""
             case "{}":
                 return isinstance(value, Mapping)
-            case "word":
-                return value == self.word
+            case "literal":
+                return value == self.literal
         if not isinstance(value, list | tuple):
             return False
         items = self.items * len(value) if self.open else self.items
@@ -109,7 +109,7 @@ def describe(kinds: Kinds) -> str:
 
 def textual(kinds: Kinds) -> bool:
     """Whether a value of these kinds may be text."""
-    return any(kind.base in ("str", "path", "word") for kind in kinds)
+    return any(kind.base in ("str", "path", "literal") for kind in kinds)
 
 
 def admits(kinds: Kinds | None, value: Any) -> bool:
@@ -137,7 +137,7 @@ def _subscribed(name: str, parts: list[ast.expr]) -> Kinds | None:
     if name == "Mapping":
         return (Kind("{}"),)
     if name == "Literal":
-        return tuple(Kind("word", word=str(part.value)) for part in parts if isinstance(part, ast.Constant))
+        return tuple(Kind("literal", literal=str(part.value)) for part in parts if isinstance(part, ast.Constant))
     if name == "Annotated" and isinstance(parts[1], ast.Constant) and (base := kinds_of(parts[0])) is not None:
         return (_bounded(base[0], str(parts[1].value)),)
     if name not in ("tuple", "Sequence"):

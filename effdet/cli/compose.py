@@ -354,5 +354,5 @@ def _unusable(value: Any) -> str:
 
 
 def _near_word(value: Any, key: Key) -> str:
-    words = [kind.word for kind in key.kinds or () if kind.base == "word"]
+    words = [kind.literal for kind in key.kinds or () if kind.base == "literal"]
     return did_you_mean(value, words) if isinstance(value, str) and words else ""

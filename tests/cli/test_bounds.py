@@ -44,8 +44,8 @@ def keys_of(name: str) -> dict[str, Key]:
 
 def edges(kind: Kind) -> Iterator[Any]:
     """Values at the ends of `kind`, and some that are common; not all are of it."""
-    if kind.base == "word":
-        yield kind.word
+    if kind.base == "literal":
+        yield kind.literal
     elif kind.base == "bool":
         yield from (True, False)
     elif kind.base in ("int", "float"):

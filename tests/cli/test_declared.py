@@ -94,7 +94,7 @@ def beyond(key: str, field: Any) -> list[Any]:
         if kind.base in ("int", "float"):
             found += [kind.low - (0 if kind.above else 1), kind.high + (0 if kind.below else 1)]
             found += [kind.low] * kind.above + [kind.high] * kind.below
-        if kind.base == "word":
+        if kind.base == "literal":
             found.append("no such word")
     return (
         [int(value) if value == int(value) else value for value in found if math.isfinite(value)]
