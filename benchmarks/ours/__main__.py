@@ -8,7 +8,7 @@ import torch
 
 from benchmarks.ours import data, detections, network, segmentation
 from benchmarks.peers.loop import serve
-from effdet.cli.heap import keep_freed_memory
+from effdet.cli.run import keep_freed_memory
 
 if __name__ == "__main__":
     keep_freed_memory()  # as the commands do

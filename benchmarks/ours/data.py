@@ -9,7 +9,7 @@ import yaml
 from PIL import Image
 
 from benchmarks.peers.loop import Work
-from effdet.cli.folder import conf_dir
+from effdet.cli.schema import conf_dir
 from effdet.data import AugmentSpec, DataSpec, TrainLoader, TrainSet, open_source
 from effdet.model import spec_for
 

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from effdet.cli.app import run
 from effdet.cli.registry import COMMANDS
-from effdet.cli.results import RunResult
+from effdet.cli.run import RunResult
 
 
 def train(words: Sequence[str] = ()) -> RunResult:

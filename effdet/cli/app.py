@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import importlib
+import importlib.metadata
 import io
 import os
+import re
 import sys
 import warnings
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -19,7 +21,7 @@ from effdet.plugins import make_importable, naming, targets
 
 if TYPE_CHECKING:
     from effdet.cli.config import Config
-    from effdet.cli.words import Words
+    from effdet.cli.overrides import Words
 
 OK, FAILED, MISUSED, INTERRUPTED = 0, 1, 2, 130
 """Exit codes: done; a command's own verdict (or a bug of ours, with its traceback); an error of the user's; Ctrl-C.
@@ -75,8 +77,8 @@ def _main(arguments: Sequence[str]) -> int:
 
 def run(command: Command, arguments: Sequence[str]) -> Any:
     """Compose, check and run; returns what the command returns (None after ``--help`` or ``--print``)."""
+    from effdet.cli.overrides import require_dir, split_words
     from effdet.cli.schema import Schema
-    from effdet.cli.words import require_dir, split_words
 
     words = split_words(arguments, positional=command.positional, switches=command.switches)
     words = replace(words, from_shell=sys.argv[1:] in ([*arguments], [command.name, *arguments]))
@@ -114,7 +116,7 @@ def run(command: Command, arguments: Sequence[str]) -> Any:
 def prepare(command: Command, words: Words) -> Config:
     """The checked configuration; torch is not needed for it."""
     from effdet.cli.check import check, settled
-    from effdet.cli.inherit import inherit
+    from effdet.cli.resume import inherit
 
     config = settled(inherit(command.name, words), words)
     check(command.name, config, words)
@@ -122,8 +124,6 @@ def prepare(command: Command, words: Words) -> Config:
 
 
 def _warn_of_collisions() -> None:
-    from effdet.cli.startup import collisions, installed
-
     for line in collisions(installed()):
         print(f"warning: {line}", file=sys.stderr)
 
@@ -145,3 +145,34 @@ def _text(error: BaseException) -> str:
     if isinstance(error, OSError) and error.filename is not None:
         return f"{error.filename}: {error.strerror}"
     return str(error) or type(error).__name__
+
+
+OURS = "effdet-lightning"
+OPENCV = ("opencv-python", "opencv-python-headless", "opencv-contrib-python", "opencv-contrib-python-headless")
+
+
+def installed() -> set[str]:
+    """Normalised names of the installed distributions."""
+    names = (distribution.metadata["Name"] for distribution in importlib.metadata.distributions())
+    return {re.sub(r"[-_.]+", "-", name).lower() for name in names if name}
+
+
+def collisions(names: Collection[str]) -> list[str]:
+    """One line for each collision among the distributions `names`, before it is met as a riddle.
+
+    The PyTorch port of EfficientDet on PyPI is also a distribution called ``effdet`` with a package called ``effdet``; and both
+    OpenCV distributions write the same ``cv2`` folder, so that removing one breaks the other. Only metadata is read.
+    """
+    found = []
+    if "effdet" in names:
+        found.append(
+            f"the distribution 'effdet' is installed beside '{OURS}', and both hold a package 'effdet': "
+            f"pip uninstall effdet {OURS}, then install {OURS} again"
+        )
+    several = [name for name in OPENCV if name in names]
+    if len(several) > 1:
+        found.append(
+            f"{' and '.join(several)} are both installed and overwrite each other's cv2: "
+            f"pip uninstall {' '.join(several)}, then pip install opencv-python-headless"
+        )
+    return found

@@ -7,7 +7,7 @@ import math
 import numpy as np
 
 from effdet.cli.config import Config
-from effdet.cli.ranks import is_first
+from effdet.cli.run import is_first
 from effdet.data import DataError, Source
 from effdet.data.images import Policy
 from effdet.data.readable import cut_off, report, undecodable, without_undecodable

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from effdet.cli.config import Config
 from effdet.cli.errors import ConfigError, did_you_mean
-from effdet.cli.words import Words
+from effdet.cli.overrides import Words
 
 MAX_SIDE = 8192
 """Pixels; a larger input is a slip of the finger."""

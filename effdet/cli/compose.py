@@ -28,11 +28,8 @@ from omegaconf.errors import OmegaConfBaseException
 
 from effdet.cli.config import Config, leaves
 from effdet.cli.errors import ConfigError, did_you_mean
-from effdet.cli.folder import conf_dir
-from effdet.cli.keys import Key, read_keys, unreadable
-from effdet.cli.quoting import expand, quote, shape, split_choices
-from effdet.cli.schema import Schema
-from effdet.cli.words import Word, Words, require_dir
+from effdet.cli.overrides import Word, Words, expand, quote, require_dir, shape, split_choices
+from effdet.cli.schema import Key, Schema, conf_dir, read_keys, unreadable
 from effdet.plugins import TARGET
 from heads.fields import admits, describe, textual, usable
 

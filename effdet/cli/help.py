@@ -9,9 +9,8 @@ import shutil
 import textwrap
 from collections.abc import Iterable
 
-from effdet.cli.keys import Key, KeyFile, read_keys
 from effdet.cli.registry import COMMANDS, Command
-from effdet.cli.schema import Schema
+from effdet.cli.schema import Key, KeyFile, Schema, read_keys
 from heads.fields import describe
 
 _COLUMN = 30

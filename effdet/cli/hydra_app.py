@@ -19,7 +19,7 @@ from omegaconf.errors import OmegaConfBaseException
 from effdet.addresses import without_credentials_in
 from effdet.cli.compose import composed, hydra_over, in_one_line
 from effdet.cli.errors import ConfigError
-from effdet.cli.words import Words
+from effdet.cli.overrides import Words
 
 
 @contextlib.contextmanager

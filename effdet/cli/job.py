@@ -22,8 +22,7 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import QuotedString
 from omegaconf import DictConfig
 
-from effdet.cli.quoting import unquote
-from effdet.cli.words import Word
+from effdet.cli.overrides import Word, unquote
 from effdet.files import read_json, write_text
 from heads.errors import UserError
 

@@ -29,8 +29,7 @@ from effdet.cli.compose import swept_overrides, swept_values
 from effdet.cli.errors import ConfigError
 from effdet.cli.hydra_app import hydra_app
 from effdet.cli.job import Job, interrupted_by, word_of
-from effdet.cli.quoting import quote
-from effdet.cli.words import Words
+from effdet.cli.overrides import Words, quote
 
 if TYPE_CHECKING:
     from effdet.cli.registry import Command

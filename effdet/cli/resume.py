@@ -8,14 +8,26 @@ which, for every key.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from enum import Enum
 from pathlib import Path
 from typing import Any
 
+from effdet.cli.check import check, settled
+from effdet.cli.compose import compose
 from effdet.cli.config import Config
-from effdet.cli.errors import ConfigError
-from effdet.cli.rundir import CONFIG
-from effdet.plugins import TARGET
+from effdet.cli.errors import ConfigError, closest
+from effdet.cli.overrides import Words, expand
+from effdet.cli.registry import COMMANDS
+from effdet.cli.run import (
+    CONFIG,
+    RunDir,
+    is_first,
+    parent_run,
+    resolve,
+)
+from effdet.cli.schema import Schema
+from effdet.plugins import TARGET, check_trust, naming, targets
 
 
 class Rule(Enum):
@@ -157,3 +169,165 @@ def changed(config: Config, saved: Config) -> list[str]:
 
 def _shown(value: Any) -> str:
     return "null" if value is None else str(value)
+
+
+MEASURING = ("evaluate", "export")
+"""Commands that measure a model on data."""
+FROM_MODEL = ("data", "limit")
+"""Keys and groups that they take from the run whose model they measure."""
+
+
+def inherit(command: str, words: Words) -> Config:
+    """The composed configuration of `command`, completed from the run that its words name.
+
+    Raises:
+        ConfigError: as :func:`compose`; a run to resume is not there, or differs.
+    """
+    if command == "train":
+        return _train(words)
+    if COMMANDS[command].trains:
+        return compose_both(command, words)
+    if command in MEASURING and (source := _run_of(words.get("model"))) is not None:
+        return _measuring(command, words, source)
+    return compose(command, words)
+
+
+def _train(words: Words) -> Config:
+    started = parent_run()
+    if started is not None:
+        # A process that the first one started: the same run, word for word.
+        saved = saved_config(started.run_dir)
+        return saved.restored(compose("train", words)) if saved.has_addresses else saved
+    config = compose("train", words)
+    if config.resume is None and not is_first():
+        return config  # the first process, beside this one, has claimed the folder already
+    folder = resolve_run_dir(config)  # a folder that may not be written to is an error before any work
+    if folder.resume_from is None:
+        return config
+    # With the user's data, which must be the run's: what follows from it (the default number of epochs) is not asked for.
+    same_data = tuple(word for word in words.words if word.key == "data")
+    default = compose("train", Words(same_data, config_dir=words.config_dir, config_name=words.config_name))
+    explicit = asked(config, default, [word.key for word in words.words])
+    return continued(config, _trusted(folder.resume_from, config).restored(config), explicit)
+
+
+def _trusted(source: Path, config: Config) -> Config:
+    """The configuration of the run `source`, whose targets `config` names too or trusts.
+
+    Raises:
+        UserError: it names others.
+    """
+    saved = saved_config(source)
+    with naming(targets(config.to_dict())):
+        _check_trust(saved.to_dict(), source, config)
+    return saved
+
+
+def _check_trust(values: Mapping[str, Any], source: Path, config: Config) -> None:
+    folder = source if source.is_dir() else source.parent.parent
+    check_trust(targets(values), origin=folder / CONFIG, trust=config.get("trust", False))
+
+
+def resolve_run_dir(config: Config) -> RunDir:
+    """Where the training of `config` writes."""
+    return resolve(config.run_dir, resume=config.resume, overwrite=config.overwrite, prefix=run_prefix(config))
+
+
+def run_prefix(config: Config) -> str:
+    """``TASK-DATA-BACKBONE``."""
+    if config.model is not None:
+        backbone = Path(config.model).name
+    elif config.phi is not None:
+        backbone = f"phi{config.phi:g}"
+    elif (path := config.get("architecture.path") or config.get("backbone.path")) is not None:
+        backbone = Path(path).stem
+    else:
+        backbone = config.backbone.name
+    return f"{config.task.name}-{config.data.name}-{backbone}"
+
+
+def _run_of(model: str | None) -> Path | None:
+    """The run that a ``model=`` word names by its folder or by a checkpoint in it, if it does."""
+    if model is None:
+        return None
+    path = Path(expand(model))
+    folder = path if path.is_dir() else path.parent.parent
+    return path if path.exists() and (folder / CONFIG).is_file() else None
+
+
+def _measuring(command: str, words: Words, source: Path) -> Config:
+    saved, key = saved_config(source), f"data.{TARGET}"
+    target, again = saved.get(key), words.get(key)
+    if words.get("data") is not None or again not in (None, target):
+        return compose(command, words)
+    words = words.adding(**({"data": str(saved.get("data.name"))} if target is None else {key: target}))
+    config = compose(command, words)
+    with naming([] if again is None else [again]):
+        _check_trust(saved.get("data"), source, config)
+    explicit = {word.key for word in words.words if word.key not in ("data", key)}
+    old = {key: value for key, value in saved.flat().items() if key.partition(".")[0] in FROM_MODEL}
+    return config.replacing(inherited(old, config.flat(), explicit))
+
+
+TRAIN = "train"
+"""The section of the command's configuration that holds the training's."""
+
+
+def split(command: str, words: Words) -> tuple[Words, Words]:
+    """(the command's own words, those of its trainings). A word of neither goes where it is most likely misspelt."""
+    sections = _first_parts(Schema(command, words.config_dir).primary.keys)
+    train = Schema(TRAIN, words.config_dir)
+    theirs = {*_first_parts(train.known(train.groups)), *train.groups} - sections
+
+    def is_own(section: str) -> bool:
+        return section in sections or (
+            section not in theirs and closest(section, sorted(sections | theirs)) in sections
+        )
+
+    own = tuple(word for word in words.words if is_own(word.key.partition(".")[0]))
+    rest = tuple(word for word in words.words if word not in own)
+    return replace(words, words=own), replace(words, words=rest, problems=(), config_name=None)
+
+
+def _first_parts(keys: Iterable[str]) -> set[str]:
+    return {key.partition(".")[0] for key in keys}
+
+
+def compose_both(command: str, words: Words) -> Config:
+    """The configuration of `command`, with that of its trainings as the section ``train``.
+
+    Raises:
+        ConfigError: with the problems of both.
+    """
+    own, rest = split(command, words)
+    problems: list[str] = []
+    found: list[Config] = []
+    for name, part in ((command, own), (TRAIN, rest)):
+        try:
+            config = settled(compose(name, part), part)
+            if name == TRAIN:
+                check(name, config, part)
+            found.append(config)
+        except ConfigError as error:
+            problems += error.problems
+    if problems:
+        raise ConfigError(problems)
+    outer, inner = found
+    return Config({**outer.to_dict(), TRAIN: inner.to_dict()}, inner.choices)
+
+
+def candidate_words(
+    command: str, words: Words, settings: Mapping[str, object], *, unless: Mapping[str, object] | None = None
+) -> tuple[str, ...]:
+    """The words of a training whose model is chosen by `settings`: the user's, without their choice of a model.
+
+    Args:
+        settings: dotted keys and values that replace the user's words.
+        unless: the same for keys that the user says nothing about.
+    """
+    _, rest = split(command, words)
+    replaced = {"model", "phi", "backbone", "image_size", "architecture.path", *settings}
+    kept = [str(word) for word in rest.words if word.key not in replaced]
+    added = {key: value for key, value in (unless or {}).items() if rest.get(key) is None} | dict(settings)
+    flags = [] if words.config_dir is None else ["--config-dir", str(words.config_dir)]
+    return (*flags, *kept, "image_size=null", *(f"{key}={value}" for key, value in added.items()))

@@ -1,22 +1,26 @@
-"""Which groups, choices and keys a command has, with the user's own files beside ours."""
+"""The configuration files: which groups, choices and keys a command has, with the user's own files beside ours.
+
+What a key may be and means is declared by dataclasses (:mod:`effdet.cli.declared`), values stand in the files. Both together
+serve ``--help``, the check of words and values, and the quoting (text is quoted, numbers are not).
+"""
 
 from __future__ import annotations
 
+import codecs
 import functools
 import re
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import yaml
 
+from effdet.cli.declared import Field, declared
 from effdet.cli.errors import ConfigError
-from effdet.cli.folder import choices, conf_dir
-from effdet.cli.keys import Key, KeyFile, read_keys
-from effdet.cli.quoting import quote
+from effdet.cli.overrides import quote
 from effdet.plugins import TARGET
-from heads.fields import Kind
+from heads.fields import Kind, Kinds
 
 SLOTS = re.compile(r"data|optimizer|backbone|head\.\w+(\.\w+)?")
 """Sections that a ``_target_`` may fill; below one, all keys are the user's own but for those of :data:`SHARED`."""
@@ -157,3 +161,149 @@ def _names(choice: Any) -> list[str]:
         if isinstance(choice, Iterable) and not isinstance(choice, str)
         else [str(choice)]
     )
+
+
+def conf_dir() -> Path:
+    """The repository's ``conf/`` when it stands beside ``effdet/``, else the copy inside the installed package.
+
+    The repository comes first, since an editable install must never read a stale copy.
+    """
+    package = Path(__file__).resolve().parents[1]
+    beside = package.parent / "conf"
+    return beside if (beside / "train.yaml").is_file() else package / "conf"
+
+
+def choices(group: str, *folders: Path | None) -> dict[str, Path]:
+    """``{choice: file}`` of a group, sorted by name as people count (b2 before b10)."""
+    found = {
+        path.stem: path
+        for folder in folders
+        if folder is not None
+        for path in (folder / group).glob("*.yaml")
+        if not path.name.startswith(("_", "."))
+    }
+    return dict(sorted(found.items(), key=lambda item: _natural(item[0])))
+
+
+def _natural(name: str) -> tuple[tuple[int, str], ...]:
+    parts: list[tuple[int, str]] = []
+    for letter in name:
+        if letter.isdigit() and parts and parts[-1][0] >= 0:
+            parts[-1] = (parts[-1][0] * 10 + int(letter), "")
+        else:
+            parts.append((int(letter), "") if letter.isdigit() else (-1, letter))
+    return tuple(parts)
+
+
+_Loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+_PACKAGE = re.compile(r"^#\s*@package\s+(\S+)\s*$", re.MULTILINE)
+
+
+@dataclass(frozen=True)
+class Key:
+    """One settable key of a configuration file."""
+
+    name: str
+    """Dotted, as it is written on the command line."""
+    kinds: Kinds | None
+    """What it may be; None for a key that nothing declares."""
+    default: str
+    """As written in the file."""
+    meaning: str
+    """One line, or nothing."""
+    file: Path
+    remark: str = ""
+    """The comment behind the value: what it says of this file's choice."""
+
+
+@dataclass(frozen=True)
+class KeyFile:
+    """The keys of one file."""
+
+    path: Path
+    title: str
+    """The first line of the file's opening comment."""
+    keys: dict[str, Key]
+
+
+def unreadable(folder: Path) -> list[str]:
+    """One line for each configuration file below `folder` that Hydra cannot read: it takes plain UTF-8."""
+    problems = []
+    for path in sorted(folder.rglob("*.yaml")):
+        if not path.is_file():
+            continue
+        content = path.read_bytes()
+        try:
+            content.decode()
+        except UnicodeDecodeError as error:
+            at = error.start
+            problems.append(f"{path}: byte {content[at]:#04x} at position {at} is not UTF-8: save the file as UTF-8")
+            continue
+        if content.startswith(codecs.BOM_UTF8) and b"@package" in content:
+            problems.append(f"{path}: its byte order mark hides the line @package: save the file as UTF-8 without it")
+    return problems
+
+
+def read_keys(path: Path, group: str = "") -> KeyFile:
+    """Reads a configuration file of `group` (nothing for a primary one)."""
+    state = path.stat()
+    return _read_keys(path, group, (state.st_mtime_ns, state.st_size))
+
+
+@functools.lru_cache(maxsize=512)
+def _read_keys(path: Path, group: str, version: tuple[int, int]) -> KeyFile:
+    """`version` is part of the cache's key: in a notebook, files change between two trainings."""
+    text = path.read_text(encoding="utf-8-sig")
+    lines = text.splitlines()
+    package = match[1] if (match := _PACKAGE.search(text)) else group.replace("/", ".")
+    package = "" if package == "_global_" else package
+    try:
+        root = yaml.compose(text, Loader=_Loader)
+    except yaml.YAMLError as error:
+        raise ConfigError([f"{path}: not valid YAML: {_one_line(error)}"]) from None
+    if root is not None and not isinstance(root, yaml.MappingNode):
+        raise ConfigError([f"{path}: a configuration file holds keys and values, this one holds something else"])
+    fields = declared("train" if group else path.stem)
+    keys = {} if root is None else {key.name: key for key in _walk(root, package, lines, path, fields)}
+    return KeyFile(path, _title(lines), keys)
+
+
+def _walk(
+    node: yaml.MappingNode, prefix: str, lines: list[str], path: Path, fields: Mapping[str, Field]
+) -> Iterator[Key]:
+    for name, value in node.value:
+        if name.value == "defaults" and node.start_mark.line == name.start_mark.line and not prefix.count("."):
+            if isinstance(value, yaml.SequenceNode):
+                continue
+        dotted = f"{prefix}.{name.value}" if prefix else name.value
+        field = fields.get(dotted)
+        is_open = field is not None and any(kind.base == "{}" for kind in field.kinds)
+        if isinstance(value, yaml.MappingNode) and value.value and not is_open:
+            yield from _walk(value, dotted, lines, path, fields)
+        else:
+            kinds, meaning = (None, "") if field is None else (field.kinds, field.text)
+            remark = _remark(lines[name.start_mark.line], value)
+            yield Key(dotted, kinds, _written(value, lines), meaning, path, remark)
+
+
+def _remark(line: str, value: yaml.Node) -> str:
+    """The comment behind a value that ends on its key's line."""
+    one_line = value.start_mark.line == value.end_mark.line
+    behind = line[value.end_mark.column :] if one_line else line.partition(":")[2]
+    return behind.partition("#")[2].strip()
+
+
+def _written(node: yaml.Node, lines: list[str]) -> str:
+    if isinstance(node, yaml.ScalarNode):
+        return node.value or "null"
+    start, end = node.start_mark, node.end_mark
+    return lines[start.line][start.column : end.column] if start.line == end.line else "…"
+
+
+def _title(lines: list[str]) -> str:
+    comments = (line.lstrip("#").strip() for line in lines if line.startswith("#"))
+    return next((line for line in comments if line and not line.startswith("@package")), "")
+
+
+def _one_line(error: Exception) -> str:
+    return " ".join(str(error).split())

@@ -11,8 +11,8 @@ from backbones.spec import ExternalSpec
 from effdet.cli.assemble import model_spec, torch_device, with_monitor
 from effdet.cli.choice import chosen_model
 from effdet.cli.config import Config
-from effdet.cli.handed_on import candidate_words, split
-from effdet.cli.words import Words
+from effdet.cli.overrides import Words
+from effdet.cli.resume import candidate_words, split
 from effdet.model import Architecture, ModelSpec
 from effdet.scaling import detector_phi, row_for_backbone
 from effdet.search.trainings import Trainings

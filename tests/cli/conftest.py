@@ -12,7 +12,7 @@ from PIL import Image
 from effdet.cli.compose import compose
 from effdet.cli.config import Config
 from effdet.cli.errors import ConfigError
-from effdet.cli.words import split_words
+from effdet.cli.overrides import split_words
 
 
 def composed(name: str, *words: str, config_dir: Path | None = None) -> Config:

@@ -185,7 +185,7 @@ def test_the_wheel_brings_its_own_configuration(tmp_path):
     for package in ("effdet", "heads", "backbones"):
         shutil.copytree(ROOT / package, tmp_path / package, ignore=shutil.ignore_patterns("__pycache__"))
     shutil.copytree(ROOT / "conf", tmp_path / "effdet" / "conf")
-    text = "from effdet.cli.folder import conf_dir; print(conf_dir())"
+    text = "from effdet.cli.schema import conf_dir; print(conf_dir())"
     result = subprocess.run([sys.executable, "-c", text], cwd=tmp_path, capture_output=True, text=True, check=True)
     assert result.stdout.strip() == str(tmp_path / "effdet" / "conf")
     command = [sys.executable, "-m", "effdet", "train", "--print", "backbone=b3"]

@@ -89,8 +89,8 @@ def test_what_timm_lacks_is_found_before_it_is_imported(monkeypatch):
 
     from effdet.cli.app import prepare
     from effdet.cli.errors import ConfigError
+    from effdet.cli.overrides import split_words
     from effdet.cli.registry import COMMANDS
-    from effdet.cli.words import split_words
 
     pytest.importorskip("timm")
     monkeypatch.setitem(sys.modules, "timm.models", None)  # an import would fail

@@ -16,8 +16,7 @@ import pytest
 import torch
 from PIL import Image
 
-from effdet.cli.folder import conf_dir
-from effdet.cli.keys import Key, read_keys
+from effdet.cli.schema import Key, conf_dir, read_keys
 from effdet.data import AugmentSpec, DataSpec, Progression, Source, open_source
 from effdet.data.train_set import TrainSet
 from effdet.model import spec_for

@@ -5,8 +5,8 @@ import pytest
 from effdet.cli.app import prepare
 from effdet.cli.config import Config
 from effdet.cli.errors import ConfigError
+from effdet.cli.overrides import split_words
 from effdet.cli.registry import COMMANDS
-from effdet.cli.words import split_words
 
 
 def prepared(command: str, *words: str, config_dir=None) -> Config:

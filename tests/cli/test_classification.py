@@ -12,7 +12,7 @@ import effdet
 import effdet.training
 from effdet.cli.check import check
 from effdet.cli.errors import ConfigError
-from effdet.cli.words import split_words
+from effdet.cli.overrides import split_words
 from tests.cli.conftest import composed
 
 WORDS = [

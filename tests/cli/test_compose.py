@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from effdet.cli.folder import choices, conf_dir
+from effdet.cli.schema import choices, conf_dir
 from tests.cli.conftest import composed, problems
 
 OTHER_TASK = """# @package _global_
@@ -106,7 +106,7 @@ class TestPrecedence:
 
     def test_a_task_file_sets_nothing_that_the_primary_file_would_overrule(self):
         """train.yaml stands behind the task (``_self_``): such a value would be lost without a word."""
-        from effdet.cli.keys import read_keys
+        from effdet.cli.schema import read_keys
 
         own = set(read_keys(conf_dir() / "train.yaml").keys)
         for path in choices("task", conf_dir()).values():

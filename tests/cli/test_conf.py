@@ -9,9 +9,8 @@ from lightning.pytorch import Trainer
 from backbones.scaling import backbone_spec
 from effdet.cli.assemble import input_size, model_spec
 from effdet.cli.check import check
-from effdet.cli.folder import choices, conf_dir
-from effdet.cli.keys import read_keys
-from effdet.cli.words import split_words
+from effdet.cli.overrides import split_words
+from effdet.cli.schema import choices, conf_dir, read_keys
 from effdet.data import OPENERS, AugmentSpec, DataSpec
 from effdet.model import ModelSpec
 from effdet.necks import NeckSpec

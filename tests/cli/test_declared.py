@@ -12,10 +12,9 @@ import pytest
 
 from effdet.cli import settings
 from effdet.cli.declared import SETTINGS, declared, fields_of
-from effdet.cli.folder import conf_dir
 from effdet.cli.help import reference
-from effdet.cli.keys import KeyFile, read_keys
 from effdet.cli.registry import COMMANDS
+from effdet.cli.schema import KeyFile, conf_dir, read_keys
 from heads.errors import UserError
 from heads.fields import admits, describe, kinds_of
 

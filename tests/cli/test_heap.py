@@ -8,7 +8,7 @@ import pytest
 
 SCRIPT = """
 import resource, sys
-from effdet.cli.heap import keep_freed_memory
+from effdet.cli.run import keep_freed_memory
 
 if sys.argv[1] == "keep":
     assert keep_freed_memory()

@@ -5,8 +5,7 @@ from pathlib import Path
 import pytest
 
 from effdet.cli.errors import ConfigError
-from effdet.cli.folder import choices, conf_dir
-from effdet.cli.keys import read_keys
+from effdet.cli.schema import choices, conf_dir, read_keys
 from heads.fields import describe
 
 TEXT = """# The title.

@@ -155,7 +155,7 @@ def test_sweeper_of_a_users_own_file(fake, tmp_path):
 
 
 def test_the_name_follows_from_what_is_swept_alone():
-    from effdet.cli.words import split_words
+    from effdet.cli.overrides import split_words
 
     def name(*words: str) -> str:
         return multirun.default_name("train", split_words(["-m", *words]))

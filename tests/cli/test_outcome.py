@@ -6,7 +6,7 @@ from typing import Any
 
 import yaml
 
-from effdet.cli.outcome import FINE_TUNING, best_of, from_start_to_best, made_worse
+from effdet.cli.training import FINE_TUNING, best_of, from_start_to_best, made_worse
 from effdet.training.settings import FitSettings, OptimizerSettings
 
 

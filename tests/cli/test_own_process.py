@@ -2,8 +2,8 @@
 
 import pytest
 
-from effdet.cli.own_process import run_command
-from effdet.cli.words import split_words
+from effdet.cli.overrides import split_words
+from effdet.cli.run import run_command
 from heads.structures import UserError
 
 

@@ -6,7 +6,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from omegaconf import OmegaConf
 
-from effdet.cli.quoting import expand, quote, shape, split_choices, unquote
+from effdet.cli.overrides import expand, quote, shape, split_choices, unquote
 
 NASTY = [
     "",

@@ -5,11 +5,10 @@ import pytest
 from effdet.cli.app import prepare
 from effdet.cli.config import Config
 from effdet.cli.errors import ConfigError
-from effdet.cli.inherit import run_prefix
+from effdet.cli.overrides import split_words
 from effdet.cli.registry import COMMANDS
-from effdet.cli.resume import RULES, Rule, changed, continued, rule
-from effdet.cli.rundir import write_config
-from effdet.cli.words import split_words
+from effdet.cli.resume import RULES, Rule, changed, continued, rule, run_prefix
+from effdet.cli.run import write_config
 from tests.cli.conftest import composed
 
 

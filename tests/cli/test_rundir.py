@@ -3,7 +3,7 @@
 import pytest
 
 from effdet.cli.errors import ConfigError
-from effdet.cli.rundir import RunDir, holds_run, make, resolve, write_config
+from effdet.cli.run import RunDir, holds_run, make, resolve, write_config
 
 
 @pytest.fixture

@@ -11,9 +11,9 @@ from effdet.cli.app import prepare, run
 from effdet.cli.commands import scale
 from effdet.cli.commands.scale import refuse_contradictions
 from effdet.cli.errors import ConfigError
-from effdet.cli.handed_on import candidate_words
+from effdet.cli.overrides import split_words
 from effdet.cli.registry import COMMANDS
-from effdet.cli.words import split_words
+from effdet.cli.resume import candidate_words
 from effdet.model import read_model_file, spec_for
 from heads.structures import UserError
 

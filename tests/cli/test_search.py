@@ -17,8 +17,8 @@ from PIL import Image
 from effdet.cli import trainings
 from effdet.cli.app import prepare, run
 from effdet.cli.errors import ConfigError
+from effdet.cli.overrides import split_words
 from effdet.cli.registry import COMMANDS
-from effdet.cli.words import split_words
 from effdet.model import count_cost, read_model_file, spec_for
 from heads.structures import UserError
 from tests.search.fake_runs import trained

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from effdet.cli.inherit import inherit
-from effdet.cli.words import split_words
+from effdet.cli.overrides import split_words
+from effdet.cli.resume import inherit
 from heads.errors import UserError
 from tests.cli.conftest import composed, problems
 

@@ -136,7 +136,7 @@ def training_set(root: Path):
 
 
 def test_random_weights_are_said_aloud(small_coco, tmp_path, monkeypatch, capsys):
-    from effdet.cli.start import first_weights
+    from effdet.cli.training import first_weights
     from effdet.model import build, spec_for
     from effdet.training.starting import Start
 
@@ -153,7 +153,7 @@ def test_random_weights_are_said_aloud(small_coco, tmp_path, monkeypatch, capsys
 
 @pytest.mark.data
 def test_a_backbones_file_is_loaded_and_recorded(data_root, small_coco, tmp_path, capsys):
-    from effdet.cli.start import first_weights
+    from effdet.cli.training import first_weights
     from effdet.model import build, spec_for
 
     path = data_root / "weights" / "efficientdet-lite0.tflite"

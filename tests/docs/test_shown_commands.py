@@ -12,8 +12,8 @@ from effdet.cli.app import prepare
 from effdet.cli.compose import swept_overrides
 from effdet.cli.job import JobRecord
 from effdet.cli.multirun import check_jobs, expected_jobs
+from effdet.cli.overrides import split_words
 from effdet.cli.registry import COMMANDS
-from effdet.cli.words import split_words
 from tests.docs.commands import Shown, shown_commands
 
 SHOWN = shown_commands()

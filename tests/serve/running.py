@@ -13,7 +13,6 @@ from contextlib import contextmanager
 
 START = """
 import sys
-from effdet.cli import open_predictor
 from effdet.inference import Predictor
 from tests.evaluation_fakes import FakeModel
 import effdet.cli.commands.serve as serve

@@ -13,9 +13,9 @@ from rich.text import Text
 from effdet.cli.config import Config
 from effdet.cli.job import is_sweep
 from effdet.cli.outputs import refuse_json
-from effdet.cli.results import RunResult
+from effdet.cli.overrides import Words
+from effdet.cli.run import RunResult
 from effdet.cli.sweep_table import sweep_table, to_markdown, write_table
-from effdet.cli.words import Words
 from effdet.evaluation import write_json
 from effdet.report import comparison_page
 from effdet.report.comparison import MAIN, unsure, verdict

@@ -12,9 +12,9 @@ from rich.text import Text
 from effdet.cli.assemble import data_spec, described, input_size
 from effdet.cli.choice import chosen_model
 from effdet.cli.config import Config
-from effdet.cli.open_model import check_name
+from effdet.cli.models import check_name
 from effdet.cli.outputs import refuse_json
-from effdet.cli.words import Words
+from effdet.cli.overrides import Words
 from effdet.doctor import CoverageSettings, Diagnosis, examine, page_of, repair
 from effdet.doctor.repair import check_repairable
 from effdet.model import ModelSpec

@@ -16,13 +16,11 @@ from effdet.cli.assemble import (
 )
 from effdet.cli.before import decoded_split
 from effdet.cli.config import Config
-from effdet.cli.heap import keep_freed_memory
-from effdet.cli.open_model import open_model
+from effdet.cli.models import open_model
 from effdet.cli.outputs import refuse_evaluation, refuse_masks
+from effdet.cli.overrides import Words
 from effdet.cli.report import write_report
-from effdet.cli.results import RunResult
-from effdet.cli.rundir import CHECKPOINTS, holds_run
-from effdet.cli.words import Words
+from effdet.cli.run import CHECKPOINTS, RunResult, holds_run, keep_freed_memory
 from effdet.data import EvalSet
 from effdet.evaluation import DetectionEvaluator, SemanticEvaluator, evaluate, print_metrics, write_results
 from effdet.inference.runtime_model import RuntimeModel, predict_function

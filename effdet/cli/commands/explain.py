@@ -7,9 +7,9 @@ from pathlib import Path
 
 from effdet.cli.assemble import torch_device
 from effdet.cli.config import Config
-from effdet.cli.open_model import open_network
-from effdet.cli.results import RunResult
-from effdet.cli.words import Words
+from effdet.cli.models import open_network
+from effdet.cli.overrides import Words
+from effdet.cli.run import RunResult
 from effdet.files import distinct_names, refuse_overwriting, replacing
 from effdet.inference.explain import explain
 from effdet.inference.fusion import fusion_page, fusion_shares

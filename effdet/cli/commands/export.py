@@ -9,11 +9,10 @@ from typing import Any
 
 from effdet.cli.assemble import POSTPROCESS, evaluators, labels_of, open_split
 from effdet.cli.config import Config
-from effdet.cli.open_model import open_network
+from effdet.cli.models import open_network
 from effdet.cli.outputs import refuse_export
-from effdet.cli.results import RunResult
-from effdet.cli.rundir import CHECKPOINTS, holds_run
-from effdet.cli.words import Words
+from effdet.cli.overrides import Words
+from effdet.cli.run import CHECKPOINTS, RunResult, holds_run
 from effdet.data import EvalSet, Source
 from effdet.data.images import read_image
 from effdet.evaluation import evaluate

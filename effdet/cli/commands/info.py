@@ -12,8 +12,8 @@ from rich.text import Text
 from backbones.spec import ExternalSpec
 from effdet.cli.assemble import described, model_spec
 from effdet.cli.config import Config
-from effdet.cli.open_model import check_name
-from effdet.cli.words import Words
+from effdet.cli.models import check_name
+from effdet.cli.overrides import Words
 from effdet.model import ModelSpec, read_model_file
 from effdet.plugins import TARGET
 from effdet.weights import load

@@ -12,10 +12,9 @@ from typing import Any
 from effdet.addresses import is_address
 from effdet.cli.config import Config
 from effdet.cli.errors import ConfigError
-from effdet.cli.heap import keep_freed_memory
-from effdet.cli.open_predictor import open_predictor
-from effdet.cli.results import RunResult
-from effdet.cli.words import Words
+from effdet.cli.models import open_predictor
+from effdet.cli.overrides import Words
+from effdet.cli.run import RunResult, keep_freed_memory
 from effdet.inference import Predictor
 from effdet.inference.jobs import Output, Summary, predict_pictures, predict_video, predict_videos
 from effdet.inference.jobs.stopping import Incomplete, Stopped

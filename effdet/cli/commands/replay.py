@@ -6,7 +6,7 @@ from pathlib import Path
 
 from effdet.cli.assemble import torch_device
 from effdet.cli.config import Config
-from effdet.cli.words import Words
+from effdet.cli.overrides import Words
 from effdet.files import refuse_overwriting
 from effdet.training.kept_step import KeptStep, read_kept_step
 from effdet.training.replay import Bad, Replay, described_model, replay

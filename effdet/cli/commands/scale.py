@@ -10,10 +10,10 @@ from typing import Any
 
 from effdet.cli.config import Config
 from effdet.cli.errors import ConfigError
-from effdet.cli.handed_on import split
 from effdet.cli.outputs import refuse_json, refuse_model_file
-from effdet.cli.results import RunResult
-from effdet.cli.words import Words
+from effdet.cli.overrides import Words
+from effdet.cli.resume import split
+from effdet.cli.run import RunResult
 
 BUDGETS = ("fit_latency_ms", "fit_memory_mb", "fit_gmacs")
 COEFFICIENTS = ("alpha", "beta", "gamma")

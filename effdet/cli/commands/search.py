@@ -14,9 +14,9 @@ from rich.console import Console
 from effdet.cli.config import Config
 from effdet.cli.errors import ConfigError
 from effdet.cli.outputs import refuse_model_file
-from effdet.cli.results import RunResult
+from effdet.cli.overrides import Words
+from effdet.cli.run import RunResult
 from effdet.cli.trainings import trainings
-from effdet.cli.words import Words
 from effdet.search.architecture_search import STUDY, ArchitectureSearch, SearchSettings, summary
 from effdet.search.pareto import best_trial, pareto_front
 from heads.structures import UserError

@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from effdet.cli.config import Config
-from effdet.cli.open_predictor import open_predictor
-from effdet.cli.words import Words
+from effdet.cli.models import open_predictor
+from effdet.cli.overrides import Words
 from heads.structures import UserError
 
 

@@ -8,8 +8,8 @@ from rich.progress import Progress
 
 from effdet.cli.assemble import open_split
 from effdet.cli.config import Config
-from effdet.cli.results import RunResult
-from effdet.cli.words import Words
+from effdet.cli.overrides import Words
+from effdet.cli.run import RunResult
 from effdet.data.shards import write_shards
 from effdet.data.shards.index import index_path, load_index
 from heads.structures import UserError

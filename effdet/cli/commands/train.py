@@ -12,7 +12,6 @@ from typing import Any
 import torch
 from torch import nn
 
-from effdet.cli import ranks, rundir
 from effdet.cli.assemble import (
     EVAL_BATCH,
     check_targets,
@@ -25,18 +24,23 @@ from effdet.cli.assemble import (
 )
 from effdet.cli.before import decoded, following
 from effdet.cli.config import Config
-from effdet.cli.course import course, course_facts
-from effdet.cli.flight import check_flight
-from effdet.cli.heap import keep_freed_memory
-from effdet.cli.inherit import resolve_run_dir
-from effdet.cli.outcome import best_of, from_start_to_best, made_worse
-from effdet.cli.own_process import run_command
-from effdet.cli.ranks import Started, is_first
+from effdet.cli.overrides import Words
 from effdet.cli.report import write_report
-from effdet.cli.results import RunResult
-from effdet.cli.resume import changed, saved_config
-from effdet.cli.start import first_model
-from effdet.cli.words import Words
+from effdet.cli.resume import changed, resolve_run_dir, saved_config
+from effdet.cli.run import (
+    RunDir,
+    RunResult,
+    Started,
+    forget,
+    hear,
+    is_first,
+    keep_freed_memory,
+    make,
+    run_command,
+    tell,
+    write_config,
+)
+from effdet.cli.training import best_of, check_flight, course, course_facts, first_model, from_start_to_best, made_worse
 from effdet.data import EvalSet, Source
 from effdet.data.presence import without_trace
 from effdet.evaluation import EvaluationResult, Evaluator, ModelPredictFn, evaluate, print_metrics, write_results
@@ -137,10 +141,10 @@ def run(config: Config, words: Words) -> RunResult:
             draw_predictions=PredictionSheet(dataset),
             callbacks=course(config, model),
             at_start=start.detects if config.evaluation.at_start == "auto" else config.evaluation.at_start,
-            ready=(lambda: rundir.write_config(started.run_dir, config.to_yaml())) if first else None,
+            ready=(lambda: write_config(started.run_dir, config.to_yaml())) if first else None,
         )
     finally:
-        ranks.forget()
+        forget()
     metrics = result.metrics if judge.result is None else judge.result.metrics
     if is_first():
         title = f"{config.data.name} val, epoch {result.epochs}"
@@ -217,7 +221,7 @@ def _announce(model: VisionModel, device: str, run_dir: Path) -> None:
     print(f"run: {run_dir}")
 
 
-def _checkpoint(folder: rundir.RunDir) -> Path | None:
+def _checkpoint(folder: RunDir) -> Path | None:
     source = folder.resume_from
     if source is None:
         return None
@@ -235,8 +239,8 @@ def _ended(checkpoint: Path, settings: FitSettings) -> Ended | None:
 
 def _tell_of_end(run_dir: Path, checkpoint: Path, end: Ended) -> None:
     """Says that the run is over: nothing is trained."""
-    ranks.tell(Started(run_dir, checkpoint, over=True))
-    ranks.forget()
+    tell(Started(run_dir, checkpoint, over=True))
+    forget()
     print(f"{end.reason}: this run is over after {end.epochs} epochs, {end.steps} steps: nothing to do")
     print(f"to go on, raise {end.advice}; its weights start a new run by weights={checkpoint}")
 
@@ -275,7 +279,7 @@ def _results(config: Config, run_dir: Path, checkpoint: Path, end: Ended, settin
 
 
 def _joined() -> Started:
-    started = ranks.hear()
+    started = hear()
     if started is None:
         raise UserError(
             "this process is one of several and knows no run folder; start them by trainer.devices or torchrun"
@@ -283,11 +287,11 @@ def _joined() -> Started:
     return started
 
 
-def _prepared(config: Config, folder: rundir.RunDir, checkpoint: Path | None) -> Started:
+def _prepared(config: Config, folder: RunDir, checkpoint: Path | None) -> Started:
     """The run folder; other processes are told of it."""
-    run_dir = rundir.make(folder, overwrite=config.overwrite)
+    run_dir = make(folder, overwrite=config.overwrite)
     started = Started(run_dir, checkpoint)
-    ranks.tell(started)
+    tell(started)
     return started
 
 

@@ -1,6 +1,6 @@
 """Distributions that overwrite each other."""
 
-from effdet.cli.startup import collisions, installed
+from effdet.cli.app import collisions, installed
 
 
 def test_a_clean_environment_is_silent():

@@ -1,12 +1,14 @@
-"""The finished model that `evaluate` and `predict` are given: a run, a file, or a published name."""
+"""The model of a command: opened with its weights, or made a predictor."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
+from effdet.cli.assemble import semantic_inference, torch_device
 from effdet.cli.config import Config
 from effdet.cli.errors import did_you_mean
-from effdet.inference.runtime_model import RuntimeModel
+from effdet.inference import Predictor
+from effdet.inference.runtime_model import RuntimeModel, own_postprocess
 from effdet.inference.runtimes import is_exported
 from effdet.model import VisionModel, names
 from effdet.weights import create_model, load
@@ -72,3 +74,26 @@ def _alias(name: str) -> object:
     from effdet.scaling import detector_row
 
     return detector_row(name)
+
+
+def open_predictor(config: Config, *, score: float | None) -> Predictor:
+    """The predictor of ``model=``, ``weights=``, ``device=`` and the keys of post-processing.
+
+    Args:
+        config: of a command with those keys.
+        score: lowest score of a detection; of no consequence to a model that finds none.
+    """
+    size = config.image_size
+    model = open_model(config)
+    score = None if own_postprocess(model) is None else score
+    return Predictor(
+        model,
+        "cpu" if isinstance(model, RuntimeModel) and config.device == "auto" else torch_device(config.device),
+        precision=config.precision,
+        image_size=(size[0], size[1]) if isinstance(size, list) else size,
+        batch_size=config.batch_size,
+        score=score,
+        nms_iou=config.nms_iou,
+        max_detections=config.max_detections,
+        semantic=semantic_inference(config),
+    )

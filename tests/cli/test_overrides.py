@@ -2,7 +2,7 @@
 
 import pytest
 
-from effdet.cli.words import Word, split_words
+from effdet.cli.overrides import Word, split_words
 
 
 def test_words_are_split_at_the_first_equals_sign():
