@@ -1,8 +1,7 @@
-"""CIFAR in its published forms, made here byte by byte."""
+"""CIFAR in its published binary form, made here byte by byte."""
 
 from __future__ import annotations
 
-import pickle
 from pathlib import Path
 
 import numpy as np
@@ -21,28 +20,33 @@ def rows(number: int) -> tuple[np.ndarray, list[int]]:
 
 
 def write_ten(root: Path) -> Path:
-    binary, python = root / "cifar-10-batches-bin", root / "cifar-10-batches-py"
+    binary = root / "cifar-10-batches-bin"
     binary.mkdir()
-    python.mkdir()
     for number, name in enumerate([*(f"data_batch_{k}" for k in range(1, 6)), "test_batch"]):
         pixels, labels = rows(number)
         records = np.concatenate([np.array(labels, np.uint8)[:, None], pixels], axis=1)
         (binary / f"{name}.bin").write_bytes(records.tobytes())
-        (python / name).write_bytes(pickle.dumps({b"labels": labels, b"data": pixels}, protocol=2))
     (binary / "batches.meta.txt").write_text("\n".join(NAMES) + "\n\n")
-    (python / "batches.meta").write_bytes(pickle.dumps({b"label_names": [name.encode() for name in NAMES]}))
     return root
 
 
-def test_both_forms_are_one_set(tmp_path):
+def test_the_folder_or_the_one_that_holds_it(tmp_path):
     write_ten(tmp_path)
-    forms = [tmp_path / name for name in ("cifar-10-batches-bin", "cifar-10-batches-py")]
     for split, count in (("train", 5 * COUNT), ("test", COUNT)):
-        one, other = (open_source(DataSpec("cifar10", root=root, split=split)) for root in forms)
-        assert len(one) == count and one.fingerprint() == other.fingerprint()
-        assert one.classes.names == tuple(NAMES)
-        for a, b in zip(one.records, other.records, strict=True):
-            assert np.array_equal(one.read_image(a), other.read_image(b))
+        inside, above = (
+            open_source(DataSpec("cifar10", root=root, split=split))
+            for root in (tmp_path / "cifar-10-batches-bin", tmp_path)
+        )
+        assert len(inside) == count and inside.fingerprint() == above.fingerprint()
+        assert inside.classes.names == tuple(NAMES)
+
+
+@pytest.mark.parametrize(("name", "folder"), [("cifar10", "cifar-10-batches-py"), ("cifar100", "cifar-100-python")])
+def test_the_pickled_form_is_refused_with_the_way_out(tmp_path, name, folder):
+    (tmp_path / folder).mkdir()
+    for root in (tmp_path, tmp_path / folder):
+        with pytest.raises(DataError, match=rf"{folder} holds pickles, which are not read; take .* from https"):
+            open_source(DataSpec(name, root=root))
 
 
 def test_planes_become_pixels(tmp_path):
@@ -81,21 +85,15 @@ def write_hundred(root: Path, form: str) -> Path:
     for name in ("train", "test"):
         pixels, coarse = rows(len(name))
         fine = [label * 5 for label in coarse]
-        if form == "cifar-100-binary":
-            labels = np.array([coarse, fine], np.uint8).T
-            (folder / f"{name}.bin").write_bytes(np.concatenate([labels, pixels], axis=1).tobytes())
-        else:
-            batch = {b"coarse_labels": coarse, b"fine_labels": fine, b"data": pixels}
-            (folder / name).write_bytes(pickle.dumps(batch, protocol=2))
+        labels = np.array([coarse, fine], np.uint8).T
+        (folder / f"{name}.bin").write_bytes(np.concatenate([labels, pixels], axis=1).tobytes())
     fine_names, coarse_names = [f"f{k}" for k in range(100)], [f"c{k}" for k in range(20)]
     (folder / "fine_label_names.txt").write_text("\n".join(fine_names))
     (folder / "coarse_label_names.txt").write_text("\n".join(coarse_names))
-    meta = {b"fine_label_names": fine_names, b"coarse_label_names": coarse_names}
-    (folder / "meta").write_bytes(pickle.dumps(meta))
     return folder
 
 
-@pytest.mark.parametrize("form", ["cifar-100-binary", "cifar-100-python"])
+@pytest.mark.parametrize("form", ["cifar-100-binary", "cifar-100-batches-bin"])
 def test_cifar100_has_two_levels(tmp_path, form):
     root = write_hundred(tmp_path, form)
     fine = open_source(DataSpec("cifar100", root=root, split="test"))
