@@ -18,11 +18,10 @@ from effdet.data.bdd100k_json import CLASSES, parse_frames
 from effdet.data.boxes import HEADERS_CHECKED, Parsed, assemble
 from effdet.data.checks import DataError, Findings, MissingSplit
 from effdet.data.cityscapes_labels import TRAINED
-from effdet.data.mask_files import MaskValues
-from effdet.data.mask_table import Pictures, build_table
-from effdet.data.masked import NO_BOXES, MaskedSource
+from effdet.data.image_mask_folders import paired
+from effdet.data.mask_index import Pictures, build_table
+from effdet.data.mask_io import NO_BOXES, MaskedSource, MaskValues
 from effdet.data.mixed import MixedSource
-from effdet.data.pairs import paired
 from effdet.data.records import Source
 from effdet.data.spec import DataSpec
 from heads.structures import ClassTable

@@ -17,10 +17,8 @@ import numpy as np
 from effdet.data import cityscapes_labels as table
 from effdet.data.checks import DataError, Findings
 from effdet.data.listing import listed as files_listed
-from effdet.data.mask_files import MaskValues
-from effdet.data.mask_scan import scan_instances
-from effdet.data.mask_table import Boxes, Pictures, build_table, noted
-from effdet.data.masked import NO_BOXES, InstanceValues, MaskedSource
+from effdet.data.mask_index import Boxes, Pictures, build_table, noted, scan_instances
+from effdet.data.mask_io import NO_BOXES, InstanceValues, MaskedSource, MaskValues
 from effdet.data.records import Source
 from effdet.data.spec import DataSpec
 

@@ -9,7 +9,6 @@ from typing import Any
 
 from backbones.fields import check_keys
 from effdet.data.bdd100k import open_bdd100k
-from effdet.data.camvid import open_camvid
 from effdet.data.checks import DataError, Findings
 from effdet.data.cifar import open_cifar10, open_cifar100
 from effdet.data.cityscapes import open_cityscapes
@@ -18,7 +17,7 @@ from effdet.data.crops import CropSource
 from effdet.data.csv_lists import open_csv
 from effdet.data.folders import open_folder
 from effdet.data.identities import as_identities, split_identities, street_identities
-from effdet.data.masks import open_masks
+from effdet.data.image_mask_folders import open_camvid, open_masks
 from effdet.data.mixed import MixedSource
 from effdet.data.own_split import open_own
 from effdet.data.records import Source

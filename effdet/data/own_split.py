@@ -18,8 +18,8 @@ import numpy as np
 from effdet.data.boxes import Parsed, assemble
 from effdet.data.checks import DataError, Findings, MissingSplit, check_names
 from effdet.data.images import Policy
-from effdet.data.mask_files import read_values
-from effdet.data.mask_scan import scan_masks
+from effdet.data.mask_index import scan_masks
+from effdet.data.mask_io import read_values
 from effdet.data.records import IGNORED, Record, Source, encode_names
 from effdet.data.spec import DataSpec
 from effdet.plugins import TARGET, instantiate

@@ -3,18 +3,20 @@
 Below the root lie ``images/{train,val,test}`` and ``masks/{train,val,test}`` (also ``labels``, ``annotations``), or
 ``{train,val,test}/images`` and ``{train,val,test}/masks``; other folders are named with ``data.train_images`` and
 ``data.train_annotations``. A mask has its picture's name, but for the suffix and ``data.mask_suffix``.
+
+CamVid is one in SegNet's split: ``{train,val,test}/`` beside ``{train,val,test}annot/``, 480×360, 11 classes and void.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 from effdet.data.checks import DataError, Findings
-from effdet.data.listing import lines_of
-from effdet.data.mask_files import MaskValues, values_of
-from effdet.data.mask_table import Pictures, build_table
-from effdet.data.masked import NO_BOXES, MaskedSource
-from effdet.data.pairs import paired
+from effdet.data.listing import files_below, images_below, lines_of
+from effdet.data.mask_index import Pictures, build_table
+from effdet.data.mask_io import NO_BOXES, MaskedSource, MaskValues, values_of
+from effdet.data.mask_io import SUFFIXES as MASK_SUFFIXES
 from effdet.data.records import Source
 from effdet.data.spec import SPLIT_FOLDERS, DataSpec
 from heads.structures import ClassTable
@@ -106,3 +108,63 @@ def _class_names(spec: DataSpec) -> list[str]:
     if listing is not None and listing.is_file():
         return lines_of(listing)
     raise DataError(f"{spec.title}: no class names: give data.classes=[…] in the order of the ids, or classes.txt")
+
+
+def paired(
+    pictures: Path, masks: Path, findings: Findings, *, mask_suffix: str = ""
+) -> tuple[list[str], list[Path | None]]:
+    """Pairs the pictures below one folder with the masks below another, by path without suffix.
+
+    Args:
+        pictures: folder of pictures.
+        masks: folder of masks; it may be the same one where `mask_suffix` tells them apart.
+        findings: takes masks without a picture, and names that fit twice. (Pictures without a mask are told when the
+            table is built.)
+        mask_suffix: what a mask's name has after its picture's.
+
+    Returns:
+        Pictures relative to their folder, sorted, and each one's mask or None.
+    """
+    found = _names(images_below(pictures, findings), pictures)
+    names: dict[str, str] = {}
+    for name in found:
+        stem = name.rpartition(".")[0]
+        if masks == pictures and mask_suffix and stem.endswith(mask_suffix):
+            continue
+        if stem in names:
+            findings.error(
+                "same-name", pictures / name, f"{names[stem]} has the same name: which is the mask's picture?"
+            )
+        names.setdefault(stem, name)
+    by_stem: dict[str, Path] = {}
+    for name in _names(files_below(masks, MASK_SUFFIXES, findings if masks != pictures else Findings()), masks):
+        stem = name.rpartition(".")[0]
+        if not stem.endswith(mask_suffix):
+            continue
+        stem = stem.removesuffix(mask_suffix)
+        if masks == pictures and not mask_suffix:
+            continue
+        if stem not in names:
+            findings.error("missing-picture", masks / name, f"no picture of that name in {pictures}")
+        elif stem in by_stem:
+            findings.error("same-name", masks / name, f"{by_stem[stem].name} is a mask of the same name")
+        by_stem.setdefault(stem, masks / name)
+    return list(names.values()), [by_stem.get(stem) for stem in names]
+
+
+def _names(paths: Sequence[Path], folder: Path) -> list[str]:
+    """Relative to `folder` with forward slashes, sorted."""
+    return sorted(path.relative_to(folder).as_posix() for path in paths)
+
+
+NAMES = (*("Sky", "Building", "Pole", "Road", "Pavement", "Tree", "Sign", "Fence", "Car", "Pedestrian", "Bicyclist"),)
+"""In the order of their ids, 0 to 10."""
+VOID = 11
+
+
+def open_camvid(spec: DataSpec, findings: Findings) -> Source:
+    """The split of CamVid that `spec` names."""
+    classes = ClassTable.of(NAMES, first_id=0)
+    values = MaskValues.of({label: label for label in range(len(NAMES))}, ignored=(VOID, 255), void=VOID)
+    pictures, masks = folders(spec, spec.file_split, f"{spec.file_split}annot")
+    return open_pairs(spec, pictures, masks, values, classes, findings)

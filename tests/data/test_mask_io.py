@@ -7,7 +7,7 @@ import pytest
 from PIL import Image
 
 from effdet.data import DataError
-from effdet.data.mask_files import UNKNOWN, MaskValues, read_instances, read_values, values_of
+from effdet.data.mask_io import UNKNOWN, MaskValues, read_instances, read_values, values_of
 
 VALUES = np.array([[0, 1, 2], [3, 11, 255]], np.uint8)
 

@@ -5,8 +5,8 @@ import os
 import numpy as np
 import pytest
 
-from effdet.data import mask_scan
-from effdet.data.mask_scan import objects, scan_instances, scan_masks
+from effdet.data import mask_index
+from effdet.data.mask_index import objects, scan_instances, scan_masks
 
 
 def test_sizes_values_and_faults(mask_file):
@@ -33,7 +33,7 @@ def test_objects_have_the_boxes_of_their_pixels():
 
 def test_a_second_scan_reads_nothing(mask_file, tmp_path, monkeypatch):
     monkeypatch.setenv("EFFDET_CACHE", str(tmp_path / "cache"))
-    monkeypatch.setattr(mask_scan, "WORTH_CACHING", 2)
+    monkeypatch.setattr(mask_index, "WORTH_CACHING", 2)
     paths = [mask_file(f"{name}.png", np.full((2, 3), 26000, np.uint16)) for name in "ab"]
     first = scan_instances(paths, smallest=24)
 
@@ -41,7 +41,7 @@ def test_a_second_scan_reads_nothing(mask_file, tmp_path, monkeypatch):
         raise AssertionError(f"{path} was read again")
 
     with monkeypatch.context() as patch:
-        patch.setattr(mask_scan, "read_instances", never)
+        patch.setattr(mask_index, "read_instances", never)
         again = scan_instances(paths, smallest=24)
         assert all(np.array_equal(getattr(first, name), getattr(again, name)) for name in ("owner", "values", "bbox"))
         os.utime(paths[0], (1, 1))  # another time of change: another file
@@ -51,7 +51,7 @@ def test_a_second_scan_reads_nothing(mask_file, tmp_path, monkeypatch):
 
 def test_a_torn_cache_is_written_anew(mask_file, tmp_path, monkeypatch):
     monkeypatch.setenv("EFFDET_CACHE", str(tmp_path / "cache"))
-    monkeypatch.setattr(mask_scan, "WORTH_CACHING", 1)
+    monkeypatch.setattr(mask_index, "WORTH_CACHING", 1)
     path = mask_file("a.png", np.ones((2, 3), np.uint8))
     scan_masks([path])
     (stored,) = (tmp_path / "cache" / "annotations").glob("*.npz")
