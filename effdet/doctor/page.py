@@ -9,7 +9,7 @@ import numpy as np
 
 from effdet.data.checks import DataError
 from effdet.data.images import image_sizes, read_image
-from effdet.data.mask_files import read_values
+from effdet.data.mask_io import read_values
 from effdet.doctor.anchors_report import Coverage
 from effdet.doctor.classes import Balance
 from effdet.doctor.examine import Diagnosis

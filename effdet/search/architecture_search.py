@@ -17,10 +17,9 @@ from effdet.evaluation.results import write_json
 from effdet.files import write_text
 from effdet.model import Architecture, ModelSpec, count_cost, write_model_file
 from effdet.search.algorithms import make_searcher
-from effdet.search.baseline import equal_macs_baseline
+from effdet.search.costs import backbone_macs, machine, measure_latency
+from effdet.search.equal_macs import equal_macs_baseline
 from effdet.search.jobs import Job
-from effdet.search.macs import backbone_macs
-from effdet.search.measure import machine, measure_latency
 from effdet.search.pareto import best_trial, pareto_front, plot_front
 from effdet.search.reward import reward_of
 from effdet.search.space import SearchSpace

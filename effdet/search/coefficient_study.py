@@ -13,11 +13,9 @@ from rich.table import Table
 
 from effdet.model import Architecture, Cost, count_cost, write_model_file
 from effdet.search.coefficients import Coefficients, Factors, axis, candidates
+from effdet.search.costs import machine
 from effdet.search.equal_macs import equal, levels
-from effdet.search.measure import machine
-from effdet.search.scaled import scaled
-from effdet.search.scaling_results import write_study
-from effdet.search.scaling_study import Candidate, Outcome, best, train_candidates
+from effdet.search.scaling_study import Candidate, Outcome, best, scaled, train_candidates, write_study
 from effdet.search.trainings import Trainings
 from heads.structures import UserError
 

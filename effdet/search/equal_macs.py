@@ -1,15 +1,18 @@
 """Models of equal cost along different axes, although layers, channels and pixels are whole numbers.
 
 Each axis reaches only certain costs. So the target is not a number but the one of the costs near it that all axes come
-closest to.
+closest to. :func:`equal_macs_baseline` scales the base of a search to the multiply-adds of the network that was found.
 """
 
 from __future__ import annotations
 
 import itertools
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Generic, TypeVar
+
+from backbones.scaling import BackboneSpec, round_filters
+from backbones.tables import ALPHA, BETA
 
 Model = TypeVar("Model")
 
@@ -76,3 +79,40 @@ def equal(axes: Mapping[str, Sequence[Level[Model]]], *, target: float, window: 
         return max((abs(level.macs / common - 1) for level in choice(common).values()), default=0.0)
 
     return choice(min([target, *costs], key=lambda common: (round(worst(common), 3), abs(common - target))))
+
+
+STEPS = [step / 20 for step in range(-80, 81)]
+"""Of compound scaling, in width and depth together; at 0 it is the base."""
+APART = (0.0, -0.5, 0.5, -1.0, 1.0)
+"""Steps that depth may be ahead: whole layers and rounded widths alone leave gaps of a tenth in the cost."""
+
+
+def equal_macs_baseline(
+    base: BackboneSpec, macs: Callable[[BackboneSpec], float], *, target: float, divisor: int = 8
+) -> BackboneSpec:
+    """`base` with the width and depth of compound scaling whose `macs` come nearest to `target`.
+
+    Stem, head and input size stay those of the base, as they do in a search.
+    """
+    found: dict[BackboneSpec, float] = {}
+    pairs = ((step, step + ahead) for step in STEPS for ahead in APART)
+    for width, depth in sorted(
+        pairs, key=lambda pair: abs(pair[0]) + abs(pair[1])
+    ):  # of equals the nearest to the base
+        spec = _scaled(base, BETA**width, ALPHA**depth, divisor)
+        if spec not in found:
+            found[spec] = macs(spec)
+    best = min(found, key=lambda spec: abs(found[spec] - target))
+    return replace(best, name=f"{base.name}-baseline")
+
+
+def _scaled(base: BackboneSpec, width: float, depth: float, divisor: int) -> BackboneSpec:
+    stages = tuple(
+        replace(
+            stage,
+            channels=stage.channels if width == 1 else round_filters(stage.channels, width, divisor=divisor),
+            repeats=max(1, round(stage.repeats * depth)),
+        )
+        for stage in base.stages
+    )
+    return replace(base, stages=stages)

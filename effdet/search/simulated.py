@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from backbones.scaling import backbone_spec
-from effdet.search.macs import classifier_macs
+from effdet.search.costs import classifier_macs
 from effdet.search.reward import Reward, reward_of
 from effdet.search.searcher import Searcher
 from effdet.search.space import SearchSpace, Tokens

@@ -10,8 +10,8 @@ from pathlib import Path
 from backbones.scaling import phi_spec
 from backbones.spec import BackboneSpec
 from effdet.search.algorithms import make_searcher
+from effdet.search.costs import backbone_macs
 from effdet.search.jobs import Job
-from effdet.search.macs import backbone_macs
 from effdet.search.reward import reward_of
 from effdet.search.space import SearchSpace
 from effdet.search.store import StudyStore, Trial

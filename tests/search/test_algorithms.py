@@ -7,10 +7,8 @@ import math
 import pytest
 import torch
 
-from effdet.search.algorithms import ALGORITHMS, make_searcher
-from effdet.search.controller import Controller
-from effdet.search.evolution import RegularisedEvolution
-from effdet.search.ppo import clipped_surrogate
+from effdet.search.algorithms import ALGORITHMS, RegularisedEvolution, make_searcher
+from effdet.search.policy_gradient import Controller, clipped_surrogate
 from effdet.search.searcher import dump_state, load_state
 from effdet.search.simulated import simulate
 

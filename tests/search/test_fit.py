@@ -2,7 +2,7 @@
 
 import pytest
 
-from effdet.search.fit import STEP, fit_phi
+from effdet.search.budget import STEP, fit_phi
 
 
 @pytest.mark.parametrize("budget", [0.07, 0.5, 1.0, 1.9, 2.0, 30.0])

@@ -4,8 +4,7 @@ import pytest
 import torch
 
 from effdet.model import spec_for
-from effdet.search.measure import machine, measure_latency, measure_memory
-from effdet.search.resident import peak_resident, resident, return_freed
+from effdet.search.costs import machine, measure_latency, measure_memory, peak_resident, resident, return_freed
 
 SPEC = spec_for(task="classification", phi=-4, image_size=32, num_classes=3)
 

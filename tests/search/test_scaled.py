@@ -8,7 +8,7 @@ from backbones.scaling import backbone_spec
 from effdet.model import Architecture
 from effdet.scaling import detector_row, row_for_backbone
 from effdet.search.coefficients import Factors
-from effdet.search.scaled import scaled
+from effdet.search.scaling_study import scaled
 
 TRUNK = backbone_spec("b0")
 BASE = Architecture.of_row(row_for_backbone(TRUNK.name), TRUNK, image_size=(64, 96))

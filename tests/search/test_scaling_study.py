@@ -9,8 +9,7 @@ import pytest
 from backbones.scaling import phi_spec
 from effdet.model import Architecture, Cost, read_model_file
 from effdet.search.coefficients import PAPER, Factors
-from effdet.search.scaling_results import write_study
-from effdet.search.scaling_study import Candidate, best, train_candidates
+from effdet.search.scaling_study import Candidate, best, train_candidates, write_study
 from tests.search.fake_runs import run
 
 

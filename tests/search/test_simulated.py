@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from effdet.search.macs import classifier_macs
+from effdet.search.costs import classifier_macs
 from effdet.search.simulated import TARGET, Landscape, simulation
 
 

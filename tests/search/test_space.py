@@ -16,7 +16,7 @@ from backbones.spec import BackboneSpec, StageSpec
 from effdet.model import spec_for
 from effdet.model.cost import count_cost
 from effdet.model.macs import count_macs
-from effdet.search.macs import backbone_macs, classifier_macs
+from effdet.search.costs import backbone_macs, classifier_macs
 from effdet.search.searcher import uniform
 from effdet.search.space import SearchSpace
 

@@ -53,7 +53,7 @@ def test_bad_candidates_cost_a_trial_each(tmp_path):
 
 
 def test_an_architecture_is_trained_once(tmp_path, monkeypatch):
-    from effdet.search.random_search import RandomSearch
+    from effdet.search.algorithms import RandomSearch
 
     same = SPACE.encode(SPACE.base)
     monkeypatch.setattr(RandomSearch, "ask", lambda self, count: [same] * count)

@@ -1,18 +1,27 @@
-"""What a model takes on this machine: the time and the memory of one picture through the folded network.
+"""What a model costs: multiply-accumulates from its description, and time and memory on this machine.
 
-Both run the network alone, from a normalised batch of one to the heads' raw outputs. Suppression of boxes is not part of it:
-its time depends on what is in the picture, and a network with fresh weights sees everything everywhere.
+*Multiply-accumulates* come from a formula for each block, without building the network. A convolution does
+``out_h * out_w * kernel**2 * in * out / groups`` of them, a dense layer ``in * out``. Normalisation, activations, biases,
+averages and products with attention weights are not counted, as is usual.
+
+*Time and memory* are those of one image through the folded network, from a normalised batch of one to the heads' raw outputs.
+Suppression of boxes is not part of it: its time depends on what is in the image. Memory is the process's resident set in bytes;
+Linux lets its peak be reset, other systems tell the peak alone, which is then an upper bound: it includes building the model.
 """
 
 from __future__ import annotations
 
+import ctypes
 import gc
 import multiprocessing
+import platform
 import statistics
+import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import lru_cache
 from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
@@ -20,9 +29,71 @@ from typing import Any
 import torch
 from torch import nn
 
+from backbones.attention import eca_kernel
+from backbones.scaling import BackboneSpec
+from backbones.spec import StageSpec
 from effdet.model import ModelSpec, build, fold
-from effdet.search.resident import peak_resident, resident, return_freed
 from heads.structures import UserError
+
+
+def backbone_macs(spec: BackboneSpec, image_size: int) -> int:
+    """Of the stem and all stages, for one picture of `image_size` pixels a side."""
+    return _trunk(spec, image_size)[0]
+
+
+def classifier_macs(spec: BackboneSpec, image_size: int, classes: int) -> int:
+    """Of the backbone with EfficientNet's classifier: a 1x1 convolution to ``head_channels`` and a dense layer."""
+    total, side = _trunk(spec, image_size)
+    return total + side * side * spec.channels[-1] * spec.head_channels + spec.head_channels * classes
+
+
+def _trunk(spec: BackboneSpec, image_size: int) -> tuple[int, int]:
+    """MACs, and the side of C5 in pixels."""
+    side = _halved(image_size)
+    total = side * side * 9 * 3 * spec.stem_channels
+    width = spec.stem_channels
+    for stage in spec.stages:
+        total += stage_macs(stage, spec.attention_of(stage), width, side)
+        side = _halved(side) if stage.stride == 2 else side
+        width = stage.channels
+    return total, side
+
+
+@lru_cache(maxsize=65536)
+def stage_macs(stage: StageSpec, attention: str, in_channels: int, side: int) -> int:
+    """Of all blocks of `stage` on an input of `side` x `side` pixels."""
+    total, width = 0, in_channels
+    for repeat in range(stage.repeats):
+        out_side = _halved(side) if stage.stride == 2 and repeat == 0 else side
+        total += _block_macs(stage, attention, width, side * side, out_side * out_side)
+        side, width = out_side, stage.channels
+    return total
+
+
+def _block_macs(stage: StageSpec, attention: str, narrow: int, before: int, after: int) -> int:
+    """`before` and `after`: pixels of the block's input and output."""
+    area, out = stage.kernel**2, stage.channels
+    if stage.op == "conv":
+        return after * area * narrow * out
+    if stage.op == "separable":
+        wide, spatial = narrow, after * area * narrow
+    else:
+        wide = round(narrow * stage.expansion)
+        spatial = after * area * narrow * wide
+        if stage.op == "mbconv":
+            spatial = before * narrow * wide + after * area * wide
+    return spatial + _attention_macs(stage, attention, narrow, wide) + after * wide * out
+
+
+def _attention_macs(stage: StageSpec, attention: str, narrow: int, wide: int) -> int:
+    if attention == "se":
+        return 2 * wide * max(1, int(narrow * stage.se_ratio))
+    return wide * eca_kernel(wide) if attention == "eca" else 0
+
+
+def _halved(side: int) -> int:
+    return (side + 1) // 2
+
 
 WARM_UP = 3
 """Passes before the first that counts."""
@@ -179,3 +250,39 @@ def _cpu_name() -> str:
     lines = table.read_text().splitlines() if table.is_file() else []
     names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
     return names[0] if names else platform.processor() or platform.machine()
+
+
+_STATUS, _RESET = Path("/proc/self/status"), Path("/proc/self/clear_refs")
+
+
+def resident() -> int:
+    """Bytes now (elsewhere than on Linux: the peak so far)."""
+    return _status("VmRSS") if _STATUS.is_file() else _peak_so_far()
+
+
+def peak_resident(work: Callable[[], object]) -> int:
+    """The most that this process holds while `work` runs."""
+    if not _STATUS.is_file():
+        work()
+        return _peak_so_far()
+    _RESET.write_text("5")  # proc(5): resets VmHWM to what is held now
+    work()
+    return _status("VmHWM")
+
+
+def return_freed() -> None:
+    """Give freed memory back to the system, where the C library can be asked to."""
+    if platform.libc_ver()[0] == "glibc":
+        ctypes.CDLL(None).malloc_trim(0)
+
+
+def _status(field: str) -> int:
+    line = next(line for line in _STATUS.read_text().splitlines() if line.startswith(f"{field}:"))
+    return int(line.split()[1]) * 1024
+
+
+def _peak_so_far() -> int:
+    import resource
+
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak if sys.platform == "darwin" else peak * 1024
