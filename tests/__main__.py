@@ -25,6 +25,7 @@ def _steps(words: list[str]) -> list[tuple[str, list[str]]]:
         ("ruff format", [tool("ruff"), "format", "--check", "--quiet", "."]),
         ("import-linter", [tool("lint-imports"), "--no-cache"]),
         ("pyright", [tool("pyright"), "--pythonpath", sys.executable]),
+        ("bare install", [sys.executable, "-m", "tests.bare_install"]),
         ("pytest", [sys.executable, "-m", "pytest", "-q", "-n", "2", "--dist", "worksteal", *words]),
     ]
 
