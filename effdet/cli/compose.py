@@ -8,6 +8,7 @@ composed tree is compared with what our files describe, and all problems are tol
 from __future__ import annotations
 
 import contextlib
+import functools
 import re
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
@@ -20,6 +21,7 @@ from hydra import version
 from hydra._internal.hydra import Hydra
 from hydra._internal.utils import create_config_search_path
 from hydra.core.config_search_path import SearchPathQuery
+from hydra.core.config_store import ConfigStore
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.errors import HydraException
@@ -29,7 +31,7 @@ from omegaconf.errors import OmegaConfBaseException
 from effdet.cli.config import Config, leaves
 from effdet.cli.errors import ConfigError, did_you_mean
 from effdet.cli.overrides import Word, Words, expand, quote, require_dir, shape, split_choices
-from effdet.cli.schema import Key, Schema, conf_dir, read_keys, unreadable
+from effdet.cli.schema import Key, Schema, conf_dir, generated, read_keys, unreadable
 from effdet.plugins import TARGET
 from heads.fields import admits, describe, textual, usable
 
@@ -267,9 +269,17 @@ def _run_hydra(
     return values, {**_list_choices(schema, tree), **plain}
 
 
+@functools.cache
+def _store_generated() -> None:
+    """Gives Hydra the choices that have no file."""
+    for name, text in generated("backbone").items():
+        ConfigStore.instance().store(name, yaml.safe_load(text), group="backbone")
+
+
 @contextlib.contextmanager
 def hydra_over(own: Path | None, *, job: str = "app") -> Iterator[Hydra]:
     """Hydra over ``conf/`` and the user's folder `own`, as the global one within the block."""
+    _store_generated()
     before = GlobalHydra.instance().hydra
     version.setbase("1.3")
     path = create_config_search_path(str(conf_dir()))

@@ -173,8 +173,42 @@ def conf_dir() -> Path:
     return beside if (beside / "train.yaml").is_file() else package / "conf"
 
 
+BACKBONES = {
+    **{f"b{phi}": (f"EfficientNet-B{phi}", f"EfficientDet-D{phi}") for phi in range(7)},
+    **{f"{name}": (f"EfficientNet-{name.upper()}", "EfficientDet-D7x") for name in ("b7", "b8", "l2")},
+    **{f"lite{phi}": (f"EfficientNet-Lite{phi}", f"EfficientDet-Lite{phi}") for phi in range(5)},
+    **{f"v2_b{phi}": (f"EfficientNetV2-B{phi}", f"EfficientDet-D{phi}") for phi in range(4)},
+    **{f"v2_{size}": (f"EfficientNetV2-{size.upper()}", f"EfficientDet-{d}")
+       for size, d in (("s", "D4"), ("m", "D5"), ("l", "D6"), ("xl", "D6"))},
+    **{f"v2_rw_{size}": (f"timm's EfficientNetV2 rw_{size}", f"efficientdetv2_{d}")
+       for size, d in (("t", "dt"), ("s", "ds"), ("m", "ds"))},
+}  # fmt: skip
+"""The choices of ``backbone=`` that are alike but for the name: (network, the detector whose neck and heads go with it)."""
+
+
+def generated(group: str) -> dict[str, str]:
+    """``{choice: text of its file}`` for the choices of `group` that have no file."""
+    if group != "backbone":
+        return {}
+    keys = "".join(f"{key}: null\n" for key in ("attention", "drop_path", "activation", "padding"))
+    return {
+        name: f"# {network}; with neck and heads, {detector}.\nname: {name}\n{keys}"
+        for name, (network, detector) in BACKBONES.items()
+    }
+
+
+def text_of(path: Path) -> str:
+    """The text of a configuration file, or of a choice of ours that has none."""
+    if (
+        path.parent == conf_dir() / path.parent.name
+        and (text := generated(path.parent.name).get(path.stem)) is not None
+    ):
+        return text
+    return path.read_text(encoding="utf-8-sig")
+
+
 def choices(group: str, *folders: Path | None) -> dict[str, Path]:
-    """``{choice: file}`` of a group, sorted by name as people count (b2 before b10)."""
+    """``{choice: file}`` of a group, sorted by name as people count (b2 before b10); see :func:`text_of`."""
     found = {
         path.stem: path
         for folder in folders
@@ -182,6 +216,8 @@ def choices(group: str, *folders: Path | None) -> dict[str, Path]:
         for path in (folder / group).glob("*.yaml")
         if not path.name.startswith(("_", "."))
     }
+    if conf_dir() in folders:
+        found |= {name: conf_dir() / group / f"{name}.yaml" for name in generated(group)}
     return dict(sorted(found.items(), key=lambda item: _natural(item[0])))
 
 
@@ -246,14 +282,14 @@ def unreadable(folder: Path) -> list[str]:
 
 def read_keys(path: Path, group: str = "") -> KeyFile:
     """Reads a configuration file of `group` (nothing for a primary one)."""
-    state = path.stat()
-    return _read_keys(path, group, (state.st_mtime_ns, state.st_size))
+    state = path.stat() if path.exists() else None
+    return _read_keys(path, group, (state.st_mtime_ns, state.st_size) if state else (0, 0))
 
 
 @functools.lru_cache(maxsize=512)
 def _read_keys(path: Path, group: str, version: tuple[int, int]) -> KeyFile:
     """`version` is part of the cache's key: in a notebook, files change between two trainings."""
-    text = path.read_text(encoding="utf-8-sig")
+    text = text_of(path)
     lines = text.splitlines()
     package = match[1] if (match := _PACKAGE.search(text)) else group.replace("/", ".")
     package = "" if package == "_global_" else package

@@ -6,6 +6,7 @@ import json
 from pathlib import Path
 
 import pytest
+from torch import nn
 
 from effdet.cli.app import main
 from effdet.streets import scene
@@ -70,7 +71,11 @@ def test_weights_of_timm_from_a_file_are_recorded_and_parts_freeze(tmp_path, cap
     timm = pytest.importorskip("timm")
     from safetensors.torch import save_file
 
-    save_file(timm.create_model("resnet10t").state_dict(), tmp_path / "resnet10t.safetensors")
+    network = timm.create_model("resnet10t")
+    for norm in [layer for layer in network.modules() if isinstance(layer, nn.BatchNorm2d)]:
+        norm.running_mean.normal_(std=0.1)  # else they would be measured, as those of a folded file
+        norm.running_var.uniform_(0.5, 1.5)
+    save_file(network.state_dict(), tmp_path / "resnet10t.safetensors")
     words = ["backbone=timm", "backbone.name=resnet10t", *QUICK, f"weights={tmp_path / 'resnet10t.safetensors'}"]
     freeze = "freeze=[bn,backbone.net.conv1,backbone.net.layer1]"
     optimizer = ["optimizer.backbone_lr_scale=0.1", "optimizer.layer_decay=0.8"]

@@ -6,14 +6,16 @@ from dataclasses import fields
 import pytest
 from lightning.pytorch import Trainer
 
-from backbones.scaling import backbone_spec
+from backbones import list_names
+from backbones.scaling import architecture, backbone_spec
 from effdet.cli.assemble import input_size, model_spec
 from effdet.cli.check import check
 from effdet.cli.overrides import split_words
-from effdet.cli.schema import choices, conf_dir, read_keys
+from effdet.cli.schema import BACKBONES, choices, conf_dir, read_keys
 from effdet.data import OPENERS, AugmentSpec, DataSpec
 from effdet.model import ModelSpec
 from effdet.necks import NeckSpec
+from effdet.scaling import row_for_backbone
 from effdet.training import FitSettings
 from effdet.training.settings import OptimizerSettings
 from heads.detection import AnchorSpec, DetectionLoss, PostProcess
@@ -151,3 +153,10 @@ def test_streets_brings_its_canvas():
     assert input_size(composed("train", "data.size=512")) == 512
     assert input_size(composed("train", "image_size=320")) == 320
     assert input_size(composed("train", "data=coco")) is None
+
+
+def test_the_backbones_without_a_file_are_those_of_the_scaling_tables():
+    assert set(BACKBONES) == {name for name in list_names() if architecture(name) == name}
+    for name, (_, detector) in BACKBONES.items():
+        row = row_for_backbone(backbone_spec(name).name)
+        assert detector.lower().replace("-", "_") == row.name.removeprefix("tf_")
