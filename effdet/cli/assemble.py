@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from effdet.cli.choice import backbone_options, chosen_model
-from effdet.cli.config import Config
+from effdet.cli.config import Config, as_size
 from effdet.cli.schema import shared
 from effdet.data import (
     AugmentSpec,
@@ -170,7 +170,7 @@ def input_size(config: Config) -> int | tuple[int, int] | None:
     size = config.get("image_size")
     if size is None and config.get("architecture.path") is None:
         size = config.get("data.size")
-    return tuple(size) if isinstance(size, list) else size
+    return as_size(size)
 
 
 def worker_count(workers: int | None, *, cuda: bool) -> int:

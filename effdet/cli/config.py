@@ -120,3 +120,8 @@ def leaves(values: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, A
             yield from leaves(value, key)
         else:
             yield key, value
+
+
+def as_size(size: Any) -> int | tuple[int, int] | None:
+    """An ``image_size`` as it is written, a side or [height, width] in pixels, as functions take it."""
+    return (size[0], size[1]) if isinstance(size, list) else size

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from effdet.cli.assemble import semantic_inference, torch_device
-from effdet.cli.config import Config
+from effdet.cli.config import Config, as_size
 from effdet.cli.errors import did_you_mean
 from effdet.inference import Predictor
 from effdet.inference.runtime_model import RuntimeModel, own_postprocess
@@ -83,14 +83,13 @@ def open_predictor(config: Config, *, score: float | None) -> Predictor:
         config: of a command with those keys.
         score: lowest score of a detection; of no consequence to a model that finds none.
     """
-    size = config.image_size
     model = open_model(config)
     score = None if own_postprocess(model) is None else score
     return Predictor(
         model,
         "cpu" if isinstance(model, RuntimeModel) and config.device == "auto" else torch_device(config.device),
         precision=config.precision,
-        image_size=(size[0], size[1]) if isinstance(size, list) else size,
+        image_size=as_size(config.image_size),
         batch_size=config.batch_size,
         score=score,
         nms_iou=config.nms_iou,

@@ -15,7 +15,7 @@ from effdet.cli.assemble import (
     worker_count,
 )
 from effdet.cli.before import decoded_split
-from effdet.cli.config import Config
+from effdet.cli.config import Config, as_size
 from effdet.cli.models import open_model
 from effdet.cli.outputs import refuse_evaluation, refuse_masks
 from effdet.cli.overrides import Words
@@ -41,8 +41,8 @@ def run(config: Config, words: Words) -> RunResult:
     source = decoded_split(config, source)
     if config.limit is not None:
         print(f"limit={config.limit}: measured on {len(source)} pictures alone; limit=null takes all")
-    size = config.image_size
-    preprocess = model.preprocess if size is None else model.preprocess.fitted(_size(size))
+    size = as_size(config.image_size)
+    preprocess = model.preprocess if size is None else model.preprocess.fitted(size)
     dataset = EvalSet(source, preprocess)
     maps = folder / "class_maps" if config.class_maps else None
     if maps is not None:
@@ -99,7 +99,3 @@ def _short(model: str) -> str:
     """A model's name; of a path its last part, and of a checkpoint the run before it."""
     path = Path(model)
     return f"{path.parent.parent.name}, {path.name}" if path.parent.name == CHECKPOINTS else path.name
-
-
-def _size(size: int | list[int]) -> int | tuple[int, int]:
-    return (size[0], size[1]) if isinstance(size, list) else size

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from effdet.cli.assemble import POSTPROCESS, evaluators, labels_of, open_split
-from effdet.cli.config import Config
+from effdet.cli.config import Config, as_size
 from effdet.cli.models import open_network
 from effdet.cli.outputs import refuse_export
 from effdet.cli.overrides import Words
@@ -41,8 +41,8 @@ def run(config: Config, words: Words) -> RunResult:
     target = output_file(config, settings)
     refuse_export(config, target, [] if config.source is None else find_pictures(config.source))
     model = open_network(config)
-    size = config.image_size
-    canvas = None if size is None else (size, size) if isinstance(size, int) else (size[0], size[1])
+    size = as_size(config.image_size)
+    canvas = (size, size) if isinstance(size, int) else size
     preprocess = model.preprocess if canvas is None else model.preprocess.fitted(canvas)
     labelled = None
     if config.get("data.name") is not None:

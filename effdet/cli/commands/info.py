@@ -11,7 +11,7 @@ from rich.text import Text
 
 from backbones.spec import ExternalSpec
 from effdet.cli.assemble import described, model_spec
-from effdet.cli.config import Config
+from effdet.cli.config import Config, as_size
 from effdet.cli.models import check_name
 from effdet.cli.overrides import Words
 from effdet.model import ModelSpec, read_model_file
@@ -85,10 +85,9 @@ def _spec(config: Config) -> ModelSpec:
     if Path(config.model).exists():
         return load(config.model, trust=config.trust).spec
     check_name(config.model)
-    size = config.image_size
     return described(
         config.model,
-        image_size=(size[0], size[1]) if isinstance(size, list) else size,
+        image_size=as_size(config.image_size),
         num_classes=config.num_classes,
     )
 
