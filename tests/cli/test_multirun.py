@@ -109,7 +109,7 @@ def test_values_of_all_kinds_reach_the_job_as_they_were_written(fake):
 @pytest.mark.parametrize(
     ("arguments", "lines"),
     [
-        (["seed=0,-1", "optimizer.lr=-1,0.1"], ["seed=-1: must be int ≥ 0", "optimizer.lr=-1: must be float ≥ 0"]),
+        (["seed=0,-1", "optimizer.lr=-1,0.1"], ["seed=-1: must be int ≥ 0", "optimizer.lr=-1: must be float > 0"]),
         (["sed=0,1", "backbone=b0,b77"], ["sed: no such key; did you mean seed?", "backbone=b77: no such choice"]),
         (["data=coco", "data.root=/no/a,/no/b"], ["data.root=/no/a: no such", "data.root=/no/b: no such"]),
         (["run_dir=x", "seed=0,1"], ["run_dir=x: under -m each job has a folder"]),
