@@ -21,7 +21,7 @@ from effdet.report.statistics.errors import (
 from effdet.report.statistics.files import Recorded, SplitIdentity, read_statistics, write_statistics
 from effdet.report.statistics.pictures import PictureScores, picture_scores
 from effdet.report.statistics.precision import average_precision
-from effdet.report.statistics.samples import BoxStatistic, ClassStatistic, MapStatistic
+from effdet.report.statistics.samples import BoxStatistic, ClassStatistic, MapStatistic, MeanStatistic
 
 __all__ = [
     "IOUS",
@@ -37,6 +37,7 @@ __all__ = [
     "Interval",
     "MapStatistic",
     "Matches",
+    "MeanStatistic",
     "Mistakes",
     "PictureScores",
     "Recorded",

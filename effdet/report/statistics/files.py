@@ -14,7 +14,7 @@ import numpy as np
 from effdet.files import replacing
 from effdet.report.statistics.bootstrap import Statistic
 from effdet.report.statistics.boxes import Matches
-from effdet.report.statistics.samples import BoxStatistic, ClassStatistic, MapStatistic
+from effdet.report.statistics.samples import BoxStatistic, ClassStatistic, MapStatistic, MeanStatistic
 from heads.structures import UserError
 
 FILE = "statistics.npz"
@@ -50,7 +50,9 @@ def write_statistics(path: Path, recorded: Recorded) -> Path:
     heads: dict[str, Any] = {}
     arrays: dict[str, np.ndarray] = {}
     for head, statistic in recorded.statistics.items():
-        kind = next(name for name, known in _KINDS.items() if isinstance(statistic, known))
+        kind = next((name for name, known in _KINDS.items() if isinstance(statistic, known)), None)
+        if kind is None:
+            continue  # of a kit's own class, which no reader of the file could find
         record: Any = statistic.matches if isinstance(statistic, BoxStatistic) else statistic
         values = {column.name: getattr(record, column.name) for column in fields(record)}
         arrays |= {f"{head}/{name}": value for name, value in values.items() if isinstance(value, np.ndarray)}
@@ -132,4 +134,9 @@ def shared_heads(first: Recorded, second: Recorded, names: tuple[str, str]) -> l
     return heads
 
 
-_KINDS: dict[str, type] = {"boxes": BoxStatistic, "maps": MapStatistic, "classes": ClassStatistic}
+_KINDS: dict[str, type] = {
+    "boxes": BoxStatistic,
+    "maps": MapStatistic,
+    "classes": ClassStatistic,
+    "means": MeanStatistic,
+}

@@ -1,4 +1,4 @@
-"""The three kinds of metrics as functions of how often each picture counts."""
+"""The kinds of metrics as functions of how often each picture counts."""
 
 from __future__ import annotations
 
@@ -85,6 +85,26 @@ class ClassStatistic:
         """See :class:`~effdet.report.statistics.bootstrap.Statistic`."""
         total = weights.sum(1)
         return {f"top{count}": _ratio(weights @ (self.places < count).astype(np.int64), total) for count in (1, 5)}
+
+
+@dataclass(frozen=True, eq=False)
+class MeanStatistic:
+    """Metrics that are means over images, such as those of a head of the user's own."""
+
+    names: tuple[str, ...]
+    """(M,) of the metrics."""
+    values: np.ndarray
+    """(P, M) float64, NaN where an image has nothing to measure a metric on."""
+
+    @property
+    def pictures(self) -> int:
+        return len(self.values)
+
+    def __call__(self, weights: np.ndarray) -> Mapping[str, np.ndarray]:
+        """See :class:`~effdet.report.statistics.bootstrap.Statistic`."""
+        known = ~np.isnan(self.values)
+        total, count = weights @ np.where(known, self.values, 0.0), weights @ known.astype(np.int64)
+        return dict(zip(self.names, _ratio(total, count).T, strict=True))
 
 
 def _ratio(part: np.ndarray, whole: np.ndarray) -> np.ndarray:
