@@ -84,9 +84,7 @@ def test_without_a_kit_the_loss_decides(without):
 def test_without_a_kit_a_run_goes_on(without, data, tmp_path):
     half = effdet.train([*SMALL, *data, f"run_dir={tmp_path}/half", "trainer.max_steps=1"]).run_dir
     whole = effdet.train([f"resume={half}", "trainer.max_steps=-1", "trust=true"]).run_dir
-    states = [
-        torch.load(run / "checkpoints" / "last.ckpt", weights_only=True)["state_dict"] for run in (without, whole)
-    ]
+    states = [torch.load(f"{run}/checkpoints/last.ckpt", weights_only=True)["state_dict"] for run in (without, whole)]
     assert all(torch.equal(value, states[1][name]) for name, value in states[0].items())
 
 
