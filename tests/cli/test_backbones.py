@@ -73,6 +73,7 @@ def test_weights_of_timm_from_a_file_are_recorded_and_parts_freeze(tmp_path, cap
 
     network = timm.create_model("resnet10t")
     for norm in [layer for layer in network.modules() if isinstance(layer, nn.BatchNorm2d)]:
+        nn.init.uniform_(norm.weight, 0.5, 1.5)  # timm starts the last of a block at 0, through which nothing learns
         norm.running_mean.normal_(std=0.1)  # else they would be measured, as those of a folded file
         norm.running_var.uniform_(0.5, 1.5)
     save_file(network.state_dict(), tmp_path / "resnet10t.safetensors")
