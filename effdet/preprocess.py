@@ -1,6 +1,6 @@
 """Preprocessing: the one object that says what a model's pixels are, and that travels with its weights.
 
-Two halves (DESIGN rule 4). *Geometry* lays a picture on the input canvas, uint8 to uint8, in loader workers; it is the
+Two halves. *Geometry* lays a picture on the input canvas, uint8 to uint8, in loader workers; it is the
 same for evaluation, prediction and export. *Normalise* runs on the device just before ``model(images)``. The returned
 :class:`~heads.structures.Geometry` brings boxes back; :func:`restore_mask` brings class maps back.
 

@@ -158,7 +158,7 @@ def installed() -> set[str]:
 
 
 def collisions(names: Collection[str]) -> list[str]:
-    """One line for each collision among the distributions `names`, before it is met as a riddle.
+    """One line for each collision among the distributions `names`, before it causes cryptic import errors.
 
     The PyTorch port of EfficientDet on PyPI is also a distribution called ``effdet`` with a package called ``effdet``; and both
     OpenCV distributions write the same ``cv2`` folder, so that removing one breaks the other. Only metadata is read.

@@ -15,7 +15,7 @@ from effdet.cli.errors import ConfigError, did_you_mean
 from effdet.cli.overrides import Words
 
 MAX_SIDE = 8192
-"""Pixels; a larger input is a slip of the finger."""
+"""Pixels; a larger input is taken for a typo."""
 MIN_SIDE = 32
 """Pixels; the backbone's last stride."""
 

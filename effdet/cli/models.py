@@ -42,7 +42,7 @@ def open_model(config: Config) -> VisionModel | RuntimeModel:
     row = weight_names.find(model)
     if row is None or row.cached() is None:
         fix = "weights=auto fetches the published ones" if row is not None else "weights=FILE names yours"
-        raise UserError(f"model={model}: a model without weights finds nothing; {fix}")
+        raise UserError(f"model={model}: it has no weights; {fix}")
     return load(row.name, trust=config.trust)
 
 

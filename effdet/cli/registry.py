@@ -102,7 +102,7 @@ COMMANDS: dict[str, Command] = {
         ),
         Command(
             "search",
-            "search for an architecture: propose networks, train each for a while, learn from the verdicts",
+            "search for an architecture: propose networks, train each briefly and update the controller",
             trains=True,
             examples=(
                 "effdet search trials=48 task=classification data=cifar10 data.root=DIR image_size=48 limit=2000",
@@ -111,7 +111,7 @@ COMMANDS: dict[str, Command] = {
         ),
         Command(
             "compare",
-            "the difference of two evaluations on the same split, and how sure it is",
+            "the difference of two evaluations on the same split, with confidence intervals",
             positional=("first", "second"),
             examples=(
                 "effdet compare runs/a runs/b",
@@ -137,7 +137,7 @@ COMMANDS: dict[str, Command] = {
         ),
         Command(
             "serve",
-            "answer over HTTP, with a page to try a model on",
+            "HTTP inference server with a demo page",
             examples=("effdet serve model=runs/x", "effdet serve model=runs/x port=0 device=cuda"),
         ),
         Command(

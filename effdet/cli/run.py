@@ -1,6 +1,6 @@
 """A run's identity: which folder it writes to, which of its processes this is, what it gives back.
 
-A folder is fresh, unless the user says otherwise in so many words. Lightning starts its processes with the same words and with
+A folder is fresh, unless the user explicitly says otherwise. Lightning starts its processes with the same words and with
 the environment of the first; torchrun starts all at once, and lends them a key-value store.
 """
 

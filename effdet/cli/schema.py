@@ -208,7 +208,7 @@ def text_of(path: Path) -> str:
 
 
 def choices(group: str, *folders: Path | None) -> dict[str, Path]:
-    """``{choice: file}`` of a group, sorted by name as people count (b2 before b10); see :func:`text_of`."""
+    """``{choice: file}`` of a group, in natural order (b2 before b10); see :func:`text_of`."""
     found = {
         path.stem: path
         for folder in folders

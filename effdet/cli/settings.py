@@ -256,7 +256,7 @@ class Trainer:
     limit_train_batches: Annotated[int, "1.."] | Annotated[float, "0..1"]
     """Batches of an epoch, or a share of them (one at least)."""
     limit_val_batches: Annotated[int, "0.."] | Annotated[float, "0..1"]
-    """Evaluate the first so many batches of 8 images of val, or this share of its images; 0 turns the evaluation
+    """Evaluate the first N batches of 8 images of val, or this share of its images; 0 turns the evaluation
     off."""
     limit_test_batches: Annotated[int, "0.."] | Annotated[float, "0..1"] | None
     """Not used here."""
@@ -281,9 +281,9 @@ class Trainer:
     benchmark: bool | None
     """Let cuDNN try its algorithms: faster with one image size."""
     check_val_every_n_epoch: Annotated[int, "1.."] | None
-    """Evaluate after every so many epochs, and after the last; null counts in batches."""
+    """Evaluate after every this many epochs, and after the last; null counts in batches."""
     val_check_interval: Annotated[int, "1.."] | Annotated[float, "0..1"] | str | None
-    """Evaluate inside epochs too: every so many batches, a share of an epoch, or a time such as 30m."""
+    """Evaluate inside epochs too: every this many batches, a share of an epoch, or a time such as 30m."""
     num_sanity_val_steps: Annotated[int, "0.."]
     """An evaluation before the first step (1 turns it on)."""
     inference_mode: bool | None
@@ -362,21 +362,21 @@ class Train:
     workers: Annotated[int, "0.."] | None
     """Loader processes on each device; null goes by the CPU cores. The result doesn't depend on it."""
     cpu_processes: Annotated[int, "1.."]
-    """On a CPU, train in so many processes, each with its share of the cores, a batch of its own and the mean of all
+    """On a CPU, train in this many processes, each with its share of the cores, a batch of its own and the mean of all
     gradients: two cores then do twice the work of one. The result depends on it."""
     device: Literal["auto", "cpu", "cuda", "mps"]
     """Where to compute; auto takes the best there is."""
     seed: Annotated[int, "0.."]
     """Every random choice follows from it: same seed, same run."""
     limit: Annotated[int, "1.."] | None
-    """Only the first so many pictures of each split, for a quick try."""
+    """Only the first N pictures of each split, for a quick try."""
     ema: Annotated[float, "0..0.99999"] | bool | None
     """Decay of the moving average of the weights, which is what is evaluated and saved; false turns it off."""
     norm_momentum: Annotated[float, "0..1"] | None
     """Share of the newest batch in BatchNorm's running statistics; null is the model's own, or 10 / batches of an
     epoch (up to .1) where that is faster: short runs need it."""
     head_epochs: Annotated[int, "0.."]
-    """The first so many epochs train only the heads, the rest is frozen as by freeze=[backbone,neck] and trains from
+    """The first N epochs train only the heads, the rest is frozen as by freeze=[backbone,neck] and trains from
     then on: a new head then does no harm to good weights."""
     freeze: str | tuple[str, ...] | None
     """Parts that do not learn, and compute the same in every step (statistics kept, no stochastic depth, no dropout):
@@ -429,7 +429,7 @@ class Evaluate(OpenModel):
     split: Literal["train", "val", "test"]
     """What to measure on."""
     limit: Annotated[int, "1.."] | None
-    """Only the first so many pictures; null is all, or as many as the run was limited to."""
+    """Only the first N pictures; null is all, or as many as the run was limited to."""
     image_size: int | tuple[int, int] | None
     """Input in pixels, a side or [height, width]; null is the model's own."""
     batch_size: Annotated[int, "1.."]
@@ -507,7 +507,7 @@ class Predict(OpenModel):
     unreadable: Literal["warn", "error"]
     """A picture, video or frame that cannot be read is named, counted and left out, or ends the run."""
     limit: Annotated[int, "1.."] | None
-    """Only the first so many pictures, and frames of each video."""
+    """Only the first N pictures, and frames of each video."""
     image_size: int | tuple[int, int] | None
     """Input in pixels, a side or [height, width]; null is the model's own."""
     batch_size: Annotated[int, "1.."]
@@ -580,7 +580,7 @@ class Export(OpenModel, ExportSettings):
     split: Literal["train", "val", "test"]
     """Of data, what AP is measured on."""
     limit: Annotated[int, "1.."] | None
-    """Measure AP on the first so many pictures; null is all, or as many as the run was limited to."""
+    """Measure AP on the first N pictures; null is all, or as many as the run was limited to."""
     threads: Annotated[int, "1.."] | None
     """Of the file's runtime in the comparison; null takes as many as torch."""
     calibration: Calibration
@@ -604,7 +604,7 @@ class ServeKeys:
     queue: Annotated[int, "1.."]
     """Requests in work or waiting; more are refused at once (503)."""
     wait: Annotated[float, "0.."]
-    """Seconds that a batch which is not full waits for company."""
+    """Maximum batching delay in seconds: how long a batch that is not full waits for more requests."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -642,7 +642,7 @@ class Explain(OpenModel):
     out: Path
     """Folder for what is written."""
     limit: Annotated[int, "1.."] | None
-    """Only the first so many pictures."""
+    """Only the first N pictures."""
     head: str | None
     """Explain this head; null takes each that the model has."""
     layer: str | None
@@ -676,7 +676,7 @@ class Doctor:
     split: Literal["train", "val", "test"] | None
     """Only this split; null is all that there are, which finds pictures that are in two."""
     limit: Annotated[int, "1.."] | None
-    """Only the first so many pictures of each split."""
+    """Only the first N pictures of each split."""
     workers: Annotated[int, "0.."] | None
     """Processes that read pictures; null goes by the CPU cores."""
     out: Path
@@ -712,7 +712,7 @@ class Shards:
     """Seed by which pictures are mixed before they are written, since training mixes those of a few shards only; null
     keeps their order."""
     limit: Annotated[int, "1.."] | None
-    """Only the first so many pictures."""
+    """Only the first N pictures."""
     overwrite: bool
     """true replaces the split that out holds."""
     data: Data
@@ -798,7 +798,7 @@ class Evolution:
     """Of algorithm=evolution."""
 
     population: Annotated[int, "1.."]
-    """Candidates that live at a time; the first so many are random."""
+    """Candidates that live at a time; the first N are random."""
     sample: Annotated[int, "1.."]
     """Of them so many compete to be a parent."""
 

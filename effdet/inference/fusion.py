@@ -38,7 +38,7 @@ def fusion_page(model: nn.Module, *, title: str = "Fusion weights") -> Page:
     """The shares as a page: ``fusion_page(effdet.load("runs/x")).write("fusion.html")``.
 
     Raises:
-        UserError: the model weighs nothing.
+        UserError: the neck has no learned fusion weights.
     """
     shares = fusion_shares(model)
     if not shares:

@@ -1,4 +1,4 @@
-"""An exported file in the clothes of a model, so that `Predictor` and `evaluate` take it with the same call."""
+"""Adapter: an exported file behind the `VisionModel` interface, so that `Predictor` and `evaluate` take it with the same call."""
 
 from __future__ import annotations
 

@@ -24,7 +24,7 @@ class Batcher:
     Args:
         predict: a list of (H, W, 3) uint8 RGB -> their predictions, in order.
         batch_size: most pictures of a batch.
-        wait: seconds that a batch which is not full waits for company.
+        wait: maximum batching delay in seconds.
         observe: is told of each batch: pictures, seconds in the model.
     """
 

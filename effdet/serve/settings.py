@@ -25,7 +25,7 @@ class ServeSettings:
     batch_size: int = 8
     """Pictures that go through the model together."""
     wait: float = 0.005
-    """Seconds that a batch which is not full waits for company."""
+    """Maximum batching delay in seconds: how long a batch that is not full waits for more requests."""
     score: float = 0.3
     """Boxes below are left out where a request does not say."""
 

@@ -1,7 +1,7 @@
 """Randomness of a training step as a function of (seed, step, rank), never of how often a generator was called.
 
 Drop-path and dropout draw from torch's default generators. They are seeded anew before every micro-batch, so a run that
-was stopped and resumed draws what the run that was never stopped drew (DESIGN rule 7).
+was stopped and resumed draws what the run that was never stopped drew.
 """
 
 from __future__ import annotations

@@ -88,13 +88,13 @@ class CheckpointSettings:
     """When ``last.ckpt`` is written. ``best.ckpt`` follows every evaluation that beats the ones before."""
 
     every_steps: Annotated[int, "1.."] | None = None
-    """Also save last.ckpt every so many steps."""
+    """Also save last.ckpt every this many steps."""
     every_minutes: Annotated[float, "0.."] | None = 10.0
-    """Also save last.ckpt after so many minutes, in mid-epoch too."""
+    """Also save last.ckpt after this many minutes, in mid-epoch too."""
     max_share: Annotated[float, "0..1"] = 0.05
     """Saves at the ends of epochs may take this share of the run's time: epochs of a second are not all saved."""
     keep_previous: bool = True
-    """Keep the ``last.ckpt`` before the last as ``last.ckpt.previous``, for the day the disk lies."""
+    """Keep the ``last.ckpt`` before the last as ``last.ckpt.previous``, as a fallback for silent corruption."""
 
     def __post_init__(self) -> None:
         check_fields(self, "checkpoint.")
@@ -105,7 +105,7 @@ class EarlyStoppingSettings:
     """Stop when the monitored metric has not risen for `patience` evaluations; None never stops."""
 
     patience: Annotated[int, "1.."] | None = None
-    """Stop after so many evaluations without a better one; null never stops early."""
+    """Stop after this many evaluations without a better one; null never stops early."""
     min_delta: Annotated[float, "0.."] = 0.0
     """What counts as better."""
 
@@ -120,9 +120,9 @@ class NonFiniteSettings:
     skip: bool = True
     """A step whose loss or gradient is not a finite number is skipped and its batch is kept."""
     patience: Annotated[int, "1.."] = 10
-    """Stop with the reason after so many such steps in a row."""
+    """Stop with the reason after this many such steps in a row."""
     keep: Annotated[int, "0.."] = 3
-    """Write at most so many of their batches."""
+    """Write at most this many of their batches."""
 
     def __post_init__(self) -> None:
         check_fields(self, "nonfinite.")

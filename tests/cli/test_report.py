@@ -89,7 +89,7 @@ def test_misuse_of_compare(runs, monkeypatch, capsys, words, text):
 def test_explain_draws(runs, small_coco, tmp_path, capsys):
     words = [f"model={runs}/a", f"source={small_coco}/val2017", "score=0", "most=1", "limit=2", "device=cpu"]
     assert app.main(["explain", *words, f"out={tmp_path}/seen"]) == 0
-    assert "2 things in 2 pictures" in capsys.readouterr().out
+    assert "2 targets in 2 pictures" in capsys.readouterr().out
     names = sorted(path.name for path in (tmp_path / "seen").iterdir())
     assert len(names) == 3 and names[-1] == "fusion.html"
     assert names[0].startswith("1-detection-1-")

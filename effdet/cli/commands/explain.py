@@ -26,7 +26,9 @@ def run(config: Config, words: Words) -> RunResult:
     model = open_network(config).to(torch_device(config.device))
     weighs = bool(fusion_shares(model))
     if not (pictures or weighs):
-        raise UserError(f"model={config.model}: its neck weighs nothing, and there is no source=PICTURE to look at")
+        raise UserError(
+            f"model={config.model}: its neck has no learned fusion weights; name an image by source=PICTURE"
+        )
     out = Path(config.out)
     out.mkdir(parents=True, exist_ok=True)
     if weighs:
@@ -50,6 +52,6 @@ def run(config: Config, words: Words) -> RunResult:
                 seen.draw().save(partial)
         drawn += len(found)
     if pictures:
-        print(f"{drawn} things in {len(pictures)} pictures")
+        print(f"{drawn} targets in {len(pictures)} pictures")
     print(out)
     return RunResult(out, {})

@@ -133,7 +133,7 @@ def _predictor(config: Config) -> tuple[Predictor | TiledPredictor, Any]:
             if options.tiles
             else ""
         )
-        raise UserError(f"predict.{key}=true: model={config.model} detects nothing; leave it out{maps}")
+        raise UserError(f"predict.{key}=true: model={config.model} has no detection head; leave it out{maps}")
     if not options.tiles:
         return predict, classes
     own = own_postprocess(predict.model)

@@ -42,7 +42,7 @@ def run(config: Config, words: Words) -> int:
     if not _is_loopback(config.host):
         print(
             f"warning: host={config.host}: every machine that reaches this one can use the server, which knows no "
-            "passwords and no TLS; put a reverse proxy before it (docs/serve.md)",
+            "authentication or TLS; put a reverse proxy before it (docs/serve.md)",
             file=sys.stderr,
         )
     host, port = listener.getsockname()[:2]

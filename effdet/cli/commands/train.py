@@ -281,9 +281,7 @@ def _results(config: Config, run_dir: Path, checkpoint: Path, end: Ended, settin
 def _joined() -> Started:
     started = hear()
     if started is None:
-        raise UserError(
-            "this process is one of several and knows no run folder; start them by trainer.devices or torchrun"
-        )
+        raise UserError("non-zero rank without a run directory; start them by trainer.devices or torchrun")
     return started
 
 
