@@ -1,4 +1,4 @@
-"""Adapter: an exported file behind the `VisionModel` interface, so that `Predictor` and `evaluate` take it with the same call."""
+"""Adapter: exported file behind the `VisionModel` interface, so that `Predictor` and `evaluate` take it with the same call."""
 
 from __future__ import annotations
 
