@@ -1,4 +1,4 @@
-"""Channel attention: a weight in (0, 1) for each channel of each picture, from its global average.
+"""Channel attention: a weight in (0, 1) for each channel of each image, from its global average.
 
 Squeeze-and-excitation (Hu et al., 2018) is EfficientNet's own. Efficient channel attention (ECA, Wang et al., CVPR
 2020) is offered in its place: a single 1-D convolution across the channels, a handful of parameters instead of two
@@ -12,7 +12,7 @@ import math
 from torch import Tensor, nn
 
 from backbones.layers import Activation, Conv2d
-from backbones.lean import gate
+from backbones.memory_efficient import gate
 
 KINDS = ("se", "eca", "none")
 

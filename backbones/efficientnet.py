@@ -1,6 +1,6 @@
 """EfficientNet (Tan and Le, 2019), EfficientNet-Lite and EfficientNetV2 (Tan and Le, 2021) as a feature pyramid.
 
-The network walks through its stem and stages; each time the next stage halves the picture, what has been computed so
+The network walks through its stem and stages; each time the next stage halves the image, what has been computed so
 far is a feature: C1 ... C5 at strides 2, 4, 8, 16, 32. They are block outputs, that is linear (no activation after a
 projection), which is where EfficientDet takes them. The 1x1 convolution and the dense layer of the classifier are a
 head (``heads.classification``), not part of the backbone.

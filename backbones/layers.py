@@ -1,7 +1,7 @@
 """The small layers that backbones, necks and heads are made of.
 
 Padding. TensorFlow's ``SAME`` gives an output of ``ceil(size / stride)`` and puts the odd pixel of padding at the
-bottom and the right; so a 3x3 convolution of stride 2 pads an even picture by (0, 1), where PyTorch's ``padding=1``
+bottom and the right; so a 3x3 convolution of stride 2 pads an even image by (0, 1), where PyTorch's ``padding=1``
 pads it by (1, 1). Weights ported from TensorFlow (``tf_*``, EfficientDet D0-D7x) need the former, weights trained in
 PyTorch the latter. Both rules have equal keys and shapes, so a layer carries its rule as the attribute
 ``padding_rule``, which may be set later.
@@ -16,7 +16,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from backbones.lean import norm_act
+from backbones.memory_efficient import norm_act
 
 PADDING_RULES = ("same", "symmetric")
 
@@ -100,7 +100,7 @@ class Conv2d(nn.Conv2d, _Padded):
     """Convolution under a named padding rule. (B, in, H, W) -> (B, out, ceil(H / stride), ceil(W / stride)).
 
     Padding copies the input only where it is asymmetric (stride 2 on an even size); else the kernel pads by itself. See
-    also :meth:`widen`.
+    also :meth:`pad_kernel`.
 
     Training in bfloat16 on a CPU: a depthwise convolution's gradient takes three times as long there as in float32
     (measured with torch 2.15), and eats up what the other layers gain. So it is computed in float32, between
@@ -146,7 +146,7 @@ class Conv2d(nn.Conv2d, _Padded):
             input = F.pad(input, pads)
         return F.conv2d(input, weight, self.bias, self.stride, padding, self.dilation, self.groups)
 
-    def widen(self) -> None:
+    def pad_kernel(self) -> None:
         """For prediction on a CPU: no copy of the input to pad it, where a depthwise kernel strides over an even size.
 
         TensorFlow's rule then pads a pixel more at the end than at the start. A kernel with a row and a column of zeros in
@@ -193,7 +193,7 @@ class Activation(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         return _ACTIVATIONS[self.name](x)
 
-    def over(self, x: Tensor) -> Tensor:
+    def forward_inplace(self, x: Tensor) -> Tensor:
         """The same, which may be written over `x`."""
         return _IN_PLACE[self.name](x, inplace=True) if self.name in _IN_PLACE else self(x)
 

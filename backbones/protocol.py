@@ -96,12 +96,12 @@ def check_backbone(name: str, backbone: object, size: tuple[int, int] = (72, 100
     finally:
         backbone.train(mode)
     found = [tuple(x.shape[1:]) for x in maps]
-    wanted = [
+    requested = [
         (channels, -(-size[0] // stride), -(-size[1] // stride))
         for channels, stride in zip(backbone.channels, backbone.strides, strict=True)
     ]
-    if found != wanted:
+    if found != requested:
         raise ValueError(
             f"backbone {name} gives maps (channels, height, width) {found} for an image of {size[0]} x {size[1]} pixels; its "
-            f"channels and strides say {wanted}"
+            f"channels and strides say {requested}"
         )

@@ -59,9 +59,9 @@ def round_filters(channels: int, width: float, *, divisor: int = 8, floor: float
 
     The V2 base networks have no such floor (0).
     """
-    wanted = channels * width
-    rounded = max(divisor, int(wanted + divisor / 2) // divisor * divisor)
-    return rounded + divisor if rounded < floor * wanted else rounded
+    requested = channels * width
+    rounded = max(divisor, int(requested + divisor / 2) // divisor * divisor)
+    return rounded + divisor if rounded < floor * requested else rounded
 
 
 def round_repeats(repeats: int, depth: float) -> int:

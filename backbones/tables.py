@@ -84,7 +84,7 @@ class Network:
     stages: tuple[StageSpec, ...]
     head: int
     image_size: int
-    """Pixels, square, of evaluation (V2 trains on smaller pictures)."""
+    """Pixels, square, of evaluation (V2 trains on smaller images)."""
     dropout: float
 
 

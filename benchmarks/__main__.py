@@ -30,8 +30,8 @@ def main() -> None:
     out = Path(options.out)
     out.parent.mkdir(parents=True, exist_ok=True)
     data = out.with_name(f"{out.name}.json")
-    with tempfile.TemporaryDirectory() as folder:
-        known = rows(Path(folder), options.coco)
+    with tempfile.TemporaryDirectory() as directory:
+        known = rows(Path(directory), options.coco)
         several: dict[str, Callable[[], list[Line]]] = {
             "startup": startup_rows,
             "growth": lambda: growth_lines(out.with_name(f"{out.name}-growth.png"), threads=options.threads),
@@ -40,7 +40,7 @@ def main() -> None:
         names = [*options.names, *filter(None, options.rows.split(","))] or everything
         if unknown := [name for name in names if name not in everything]:
             raise SystemExit(f"{unknown[0]}: no such row; there are {', '.join(everything)}")
-        makers = _inputs(Path(folder), options)
+        makers = _inputs(Path(directory), options)
         done = table.read_rows(data)
         for name in names:
             before = os.getloadavg()[0]
@@ -74,7 +74,7 @@ def _write(
     facts = table.machine(options.threads)
     listed = [done[name] for name in order if name in done]
     table.write_json(data, facts, listed)
-    note = table.told(facts, listed)
+    note = table.lines(facts, listed)
     full = table.as_markdown(table.HEAD, (row["cells"] for row in listed))
     table.put_between_marks(out.with_name(f"{out.name}.md"), f"{full}\n\n{note}")
     if options.readme:
@@ -82,11 +82,11 @@ def _write(
         table.put_between_marks(Path(options.readme), f"{table.as_markdown(table.SHORT, short)}\n\n{note}")
 
 
-def _inputs(folder: Path, options: argparse.Namespace) -> dict[str, Callable[[], None]]:
+def _inputs(directory: Path, options: argparse.Namespace) -> dict[str, Callable[[], None]]:
     return {
-        "real.npz": lambda: inputs.real_logits(folder / "real.npz", Path(options.coco), Path(options.lite0)),
-        "synthetic.npz": lambda: inputs.synthetic_logits(folder / "synthetic.npz"),
-        "truth.json": lambda: inputs.large_set(folder / "truth.json", folder / "results.json"),
+        "real.npz": lambda: inputs.real_logits(directory / "real.npz", Path(options.coco), Path(options.lite0)),
+        "synthetic.npz": lambda: inputs.synthetic_logits(directory / "synthetic.npz"),
+        "truth.json": lambda: inputs.large_set(directory / "truth.json", directory / "results.json"),
     }
 
 
@@ -100,26 +100,26 @@ def _several(name: str, run: Callable[[], list[Line]]) -> list[Line]:
 def _line(name: str, row: Row, makers: dict[str, Callable[[], None]], options: argparse.Namespace) -> Line:
     if missing := [need for need in row.needs if getattr(options, need) is None]:
         return Line(name, row.title, row.aim, note=f"not run: needs --{' and --'.join(missing)}")
-    with tempfile.TemporaryDirectory() as folder:
+    with tempfile.TemporaryDirectory() as directory:
         try:
             for file, make in makers.items():
-                wanted = next((Path(value) for value in row.ours.values() if str(value).endswith(file)), None)
-                if wanted is not None and not wanted.exists():
+                requested = next((Path(value) for value in row.ours.values() if str(value).endswith(file)), None)
+                if requested is not None and not requested.exists():
                     make()
-            paired, check = _compare(row, Path(folder), options)
+            paired, check = _compare(row, Path(directory), options)
         except Exception as error:  # whatever it is, the other rows go on
             return Line(name, row.title, row.aim, note=_failed(error))
     return Line(name, row.title, row.aim, paired, check)
 
 
 def _failed(error: Exception) -> str:
-    told = str(error).strip().splitlines()
-    return f"failed: {told[-1] if told else type(error).__name__}".replace("|", "/")
+    lines = str(error).strip().splitlines()
+    return f"failed: {lines[-1] if lines else type(error).__name__}".replace("|", "/")
 
 
-def _compare(row: Row, folder: Path, options: argparse.Namespace) -> tuple[Paired, str]:
+def _compare(row: Row, directory: Path, options: argparse.Namespace) -> tuple[Paired, str]:
     peer = Side.ours(options.threads) if row.against == "ours" else Side.peer(row.against, options.threads)
-    shared = {"weights": str(folder / "weights.pth")} if row.weights else {}
+    shared = {"weights": str(directory / "weights.pth")} if row.weights else {}
     with Side.ours(options.threads) as ours, peer:
         before = [side.ask(do="memory")["memory"]["now"] for side in (ours, peer)]
         peer.ask(do="prepare", case=row.peer_case or row.case, arguments={**row.peer, **shared})
@@ -127,8 +127,8 @@ def _compare(row: Row, folder: Path, options: argparse.Namespace) -> tuple[Paire
         paired = interleave(ours, peer, (before[0], before[1]), rounds=options.rounds or row.rounds)
         answers = []
         for name, side in (("ours", ours), ("peer", peer)):
-            side.ask(do="answer", path=str(folder / f"{name}.npz"))
-            with np.load(folder / f"{name}.npz") as stored:
+            side.ask(do="answer", path=str(directory / f"{name}.npz"))
+            with np.load(directory / f"{name}.npz") as stored:
                 answers.append(dict(stored))
     return paired, row.check(*answers)
 

@@ -75,10 +75,10 @@ def _misfit(network: VisionModel, images: Tensor) -> Tensor:
     def seen(norm: nn.BatchNorm2d, inputs: tuple[Tensor, ...]) -> None:
         assert norm.running_mean is not None and norm.running_var is not None
         variance, mean = torch.var_mean(inputs[0], dim=(0, 2, 3), correction=0)
-        wanted = norm.running_var
-        least = 0.01 * wanted.mean() + 1e-6
-        distance = ((mean - norm.running_mean).square() / (wanted + least)).clamp(max=9).mean()
-        terms.append(distance + 0.25 * ((variance + least) / (wanted + least)).log().square().mean())
+        requested = norm.running_var
+        least = 0.01 * requested.mean() + 1e-6
+        distance = ((mean - norm.running_mean).square() / (requested + least)).clamp(max=9).mean()
+        terms.append(distance + 0.25 * ((variance + least) / (requested + least)).log().square().mean())
 
     hooks = [norm.register_forward_pre_hook(seen) for norm in network.modules() if isinstance(norm, nn.BatchNorm2d)]
     rule = network.preprocess

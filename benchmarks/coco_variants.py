@@ -41,11 +41,11 @@ def write(source: Path, out: Path) -> None:
     for split in SPLITS:
         content = json.loads((source / "annotations" / f"instances_{split}.json").read_text(encoding="utf-8"))
         for name, variant in (("renamed", renamed(content)), ("person", of_category(content, "person"))):
-            folder = out / name
-            (folder / "annotations").mkdir(parents=True, exist_ok=True)
-            (folder / "annotations" / f"instances_{split}.json").write_text(json.dumps(variant), encoding="utf-8")
-            if not (folder / split).exists():
-                (folder / split).symlink_to((source / split).resolve(), target_is_directory=True)
+            directory = out / name
+            (directory / "annotations").mkdir(parents=True, exist_ok=True)
+            (directory / "annotations" / f"instances_{split}.json").write_text(json.dumps(variant), encoding="utf-8")
+            if not (directory / split).exists():
+                (directory / split).symlink_to((source / split).resolve(), target_is_directory=True)
 
 
 def main() -> None:

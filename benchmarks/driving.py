@@ -7,8 +7,8 @@
     done
     python -m benchmarks.driving DIR
 
-Accuracies are those of each run's last evaluation. A pass is a batch of one val picture on its canvas to boxes and class map
-in the picture's own pixels; the models take turns on the same picture.
+Accuracies are those of each run's last evaluation. A pass is a batch of one val image on its canvas to boxes and segmentation
+map in the image's own pixels; the models take turns on the same image.
 """
 
 from __future__ import annotations
@@ -55,18 +55,18 @@ class Difference:
         )
 
 
-def seeds_of(folder: Path) -> list[str]:
+def seeds_of(directory: Path) -> list[str]:
     """Seeds of which all three runs are there."""
     kinds = ("driving", *TASKS)
-    found = {path.name.partition("-")[2] for path in folder.glob("driving-*")}
+    found = {path.name.partition("-")[2] for path in directory.glob("driving-*")}
     return sorted(
-        seed for seed in found if all((folder / f"{kind}-{seed}" / "metrics.json").is_file() for kind in kinds)
+        seed for seed in found if all((directory / f"{kind}-{seed}" / "metrics.json").is_file() for kind in kinds)
     )
 
 
-def differences(folder: Path, seeds: Sequence[str]) -> list[Difference]:
+def differences(directory: Path, seeds: Sequence[str]) -> list[Difference]:
     def metrics(kind: str, seed: str) -> dict[str, float]:
-        return json.loads((folder / f"{kind}-{seed}" / "metrics.json").read_text())
+        return json.loads((directory / f"{kind}-{seed}" / "metrics.json").read_text())
 
     return [
         Difference(
@@ -78,12 +78,12 @@ def differences(folder: Path, seeds: Sequence[str]) -> list[Difference]:
     ]
 
 
-def passes(folder: Path, seed: str, picture: np.ndarray, *, rounds: int) -> dict[str, list[float]]:
+def passes(directory: Path, seed: str, image: np.ndarray, *, rounds: int) -> dict[str, list[float]]:
     """Seconds of a pass by kind of model, `rounds` of each in turns."""
     functions, batches = {}, {}
     for kind in ("driving", *TASKS):
-        model = effdet.load(folder / f"{kind}-{seed}")
-        canvas, geometry = model.preprocess.geometry(picture)
+        model = effdet.load(directory / f"{kind}-{seed}")
+        canvas, geometry = model.preprocess.geometry(image)
         batches[kind] = EvalBatch(torch.from_numpy(canvas[None]).permute(0, 3, 1, 2), (geometry,), (None,), (0,))
         functions[kind] = ModelPredictFn(fold(model))
     seconds: dict[str, list[float]] = {kind: [] for kind in functions}
@@ -99,21 +99,21 @@ def passes(folder: Path, seed: str, picture: np.ndarray, *, rounds: int) -> dict
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.driving", description=__doc__.split("\n")[0])  # type: ignore[union-attr]
     parser.add_argument("folder", type=Path, help="holds driving-SEED, detection-SEED and segmentation-SEED")
-    parser.add_argument("--picture", help="of the set's val split; a grey one by default")
+    parser.add_argument("--image", help="of the set's val split; a grey one by default")
     parser.add_argument("--rounds", type=int, default=50)
     parser.add_argument("--threads", type=int, default=1)
     options = parser.parse_args()
-    seeds = seeds_of(options.folder)
+    seeds = seeds_of(options.directory)
     if not seeds:
         raise SystemExit(
-            f"{options.folder}: no seed has all three runs, driving-SEED, detection-SEED, segmentation-SEED"
+            f"{options.directory}: no seed has all three runs, driving-SEED, detection-SEED, segmentation-SEED"
         )
     torch.set_num_threads(options.threads)
-    for difference in differences(options.folder, seeds):
+    for difference in differences(options.directory, seeds):
         print(difference)
     grey = np.full((256, 256, 3), 128, np.uint8)
-    picture = grey if options.picture is None else as_array(options.picture)
-    seconds = passes(options.folder, seeds[0], picture, rounds=options.rounds)
+    image = grey if options.image is None else as_array(options.image)
+    seconds = passes(options.directory, seeds[0], image, rounds=options.rounds)
     ratios = [both / (a + b) for both, a, b in zip(*(seconds[kind] for kind in ("driving", *TASKS)), strict=True)]
     low, middle, high = statistics.quantiles(ratios, n=4)
     times = ", ".join(f"{kind} {1000 * statistics.median(values):.1f} ms" for kind, values in seconds.items())

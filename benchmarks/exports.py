@@ -1,8 +1,8 @@
-"""Exported files against the model that they came from: size, and time of one picture in one run.
+"""Exported files against the model that they came from: size, and time of one image in one run.
 
     python -m benchmarks.exports MODEL FILE [FILE …] [--threads 1 2] [--rounds 30]
 
-MODEL is what ``effdet.load`` reads. A turn is one picture that lies on the canvas as uint8 -> its boxes in input pixels,
+MODEL is what ``effdet.load`` reads. A turn is one image that lies on the canvas as uint8 -> its boxes in input pixels,
 NMS included wherever it runs. All files and the model take turns in one process for each number of threads; the table has
 the least and the median of a file's turns, in ms.
 """

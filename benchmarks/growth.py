@@ -1,4 +1,4 @@
-"""Cost and peak memory of ours as work grows: pictures, boxes, classes, input size.
+"""Cost and peak memory of ours as work grows: images, boxes, classes, input size.
 
 A *cliff* would be a cost that grows faster than the work. Each series is fitted by a straight line, with weights 1 / value,
 so that small and large points count alike; the largest relative deviation from that line is the number that says how
@@ -31,12 +31,12 @@ def growth_lines(plot: Path, *, threads: int) -> list[Line]:
 
 def _line(row: Series) -> Line:
     first, last = row.amounts[0], row.amounts[-1]
-    words = [
+    lines = [
         f"{1e3 * row.seconds[0]:,.0f} → {1e3 * row.seconds[-1]:,.0f} ms, "
         f"{row.bytes[0] / MEBI:,.0f} → {row.bytes[-1] / MEBI:,.0f} MiB; worst deviation from a line: "
         f"time {100 * deviation(row.amounts, row.seconds):.0f} %, memory {100 * deviation(row.amounts, row.bytes):.0f} %"
     ]
-    return Line(f"growth-{row.name}", f"{row.title}, {first:g} → {last:g} {row.unit}", "no cliff", note=words[0])
+    return Line(f"growth-{row.name}", f"{row.title}, {first:g} → {last:g} {row.unit}", "scales linearly", note=lines[0])
 
 
 def line_fit(amounts: Sequence[float], values: Sequence[float]) -> np.ndarray:
@@ -76,8 +76,8 @@ def draw(series: Sequence[Series], path: Path) -> None:
             panel.set_ylim(bottom=0)
             panel.set_xlim(left=0)
             panel.grid(alpha=0.3)
-            words = f"off the line by {100 * deviation(row.amounts, values):.0f} %"
-            panel.text(0.04, 0.93, words, transform=panel.transAxes, fontsize=8)
+            lines = f"off the line by {100 * deviation(row.amounts, values):.0f} %"
+            panel.text(0.04, 0.93, lines, transform=panel.transAxes, fontsize=8)
             if place == 0:
                 panel.set_title(row.title, fontsize=9)
             else:

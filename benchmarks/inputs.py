@@ -13,15 +13,15 @@ PAPER_ASPECTS = ((1.0, 1.0), (1.4, 0.7), (0.7, 1.4))
 
 
 def synthetic_logits(path: Path) -> None:
-    """One picture's logits of a D0 at 512 px: N(-6, 1.5) and deltas N(0, 0.2)."""
+    """One image's logits of a D0 at 512 px: N(-6, 1.5) and deltas N(0, 0.2)."""
     rng = np.random.default_rng(0)
     logits = rng.standard_normal((1, 49_104, 90), np.float32) * np.float32(1.5) - 6
     deltas = rng.standard_normal((1, 49_104, 4), np.float32) * np.float32(0.2)
     np.savez(path, logits=logits, deltas=deltas, aspects=np.array(PAPER_ASPECTS), scale=4.0)
 
 
-def real_logits(path: Path, coco: Path, weights: Path, *, pictures: int = 16) -> None:
-    """Raw outputs of Google's EfficientDet-Lite0 on pictures of COCO."""
+def real_logits(path: Path, coco: Path, weights: Path, *, count: int = 16) -> None:
+    """Raw outputs of Google's EfficientDet-Lite0 on images of COCO."""
     import effdet
     from effdet.data import read_image
     from effdet.model import fold
@@ -31,7 +31,7 @@ def real_logits(path: Path, coco: Path, weights: Path, *, pictures: int = 16) ->
     folded = fold(model)
     logits, deltas = [], []
     with torch.no_grad():
-        for file in sorted((coco / "val2017").glob("*.jpg"))[:pictures]:
+        for file in sorted((coco / "val2017").glob("*.jpg"))[:count]:
             canvas, _ = model.preprocess.geometry(read_image(file))
             images = model.preprocess.normalise(torch.tensor(canvas).permute(2, 0, 1)[None])
             out = folded(images)["detection"]
@@ -43,11 +43,11 @@ def real_logits(path: Path, coco: Path, weights: Path, *, pictures: int = 16) ->
     np.savez(path, logits=np.stack(logits), deltas=np.stack(deltas), aspects=np.array(spec.factors), scale=spec.scale)
 
 
-def large_set(truth: Path, results: Path, *, pictures: int = 5000, boxes: int = 7, found: int = 100) -> None:
-    """A set of COCO's size: `found` results a picture, of which some lie on the true boxes."""
+def large_set(truth: Path, results: Path, *, count: int = 5000, boxes: int = 7, found: int = 100) -> None:
+    """A set of COCO's size: `found` results an image, of which some lie on the true boxes."""
     rng = np.random.default_rng(0)
     annotations, rows = [], []
-    for image in range(1, pictures + 1):
+    for image in range(1, count + 1):
         low = rng.uniform(0, 400, (boxes, 2))
         true = np.concatenate([low, rng.uniform(5, 200, (boxes, 2))], 1).round(2)
         classes = rng.integers(1, 81, boxes)
@@ -71,9 +71,7 @@ def large_set(truth: Path, results: Path, *, pictures: int = 5000, boxes: int = 
             {"image_id": image, "category_id": int(label), "bbox": box, "score": score}
             for box, label, score in zip(guesses.tolist(), labels.tolist(), scores.tolist(), strict=True)
         ]
-    images = [
-        {"id": image, "width": 640, "height": 640, "file_name": f"{image}.jpg"} for image in range(1, pictures + 1)
-    ]
+    images = [{"id": image, "width": 640, "height": 640, "file_name": f"{image}.jpg"} for image in range(1, count + 1)]
     categories = [{"id": index, "name": f"class {index}"} for index in range(1, 81)]
     document = {"images": images, "annotations": annotations, "categories": categories}
     truth.write_text(json.dumps(document), encoding="utf-8")

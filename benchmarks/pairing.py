@@ -60,9 +60,19 @@ class Side:
         if uv is None:
             raise BenchmarkError("uv is needed for the peers' environments: pip install uv")
         shared = [f"{name}=={metadata.version(name).split('+')[0]}" for name in ("torch", "torchvision")]
-        words = [word for need in (*needs, *shared) for word in ("--with", need)]
+        arguments = [argument for need in (*needs, *shared) for argument in ("--with", need)]
         python = f"{sys.version_info.major}.{sys.version_info.minor}"
-        command = [uv, "run", "-q", "--no-project", "--python", python, *words, "python", str(HERE / "peers" / script)]
+        command = [
+            uv,
+            "run",
+            "-q",
+            "--no-project",
+            "--python",
+            python,
+            *arguments,
+            "python",
+            str(HERE / "peers" / script),
+        ]
         return cls(command, cwd=HERE / "peers", threads=threads)
 
     def ask(self, **request: Any) -> dict[str, Any]:
@@ -81,8 +91,8 @@ class Side:
             line = ""
         if not line:
             self._log.seek(0)
-            told = [text.strip() for text in self._log if text.strip()]
-            raise BenchmarkError(f"its process ended: {told[-1] if told else 'it told nothing'}")
+            lines = [text.strip() for text in self._log if text.strip()]
+            raise BenchmarkError(f"its process ended: {lines[-1] if lines else 'it reported nothing'}")
         reply = json.loads(line)
         if "error" in reply:
             raise BenchmarkError(reply["error"])

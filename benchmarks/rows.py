@@ -27,8 +27,8 @@ def same_detections(ours: Answers, peer: Answers) -> str:
     other = np.where(other[..., 4:5] >= 1e-3, other, 0)
     worst = float(np.abs(mine[..., 4] - other[..., 4]).max())
     same = float((mine[..., 5] == other[..., 5]).mean())
-    verdict = "equal" if worst < 1e-4 and same > 0.98 else "DIFFERENT"
-    return f"{verdict}: scores to {worst:.1e}, {100 * same:.1f} % of labels in the same place"
+    result = "equal" if worst < 1e-4 and same > 0.98 else "DIFFERENT"
+    return f"{result}: scores to {worst:.1e}, {100 * same:.1f} % of labels in the same place"
 
 
 def same_numbers(ours: Answers, peer: Answers) -> str:
@@ -37,7 +37,7 @@ def same_numbers(ours: Answers, peer: Answers) -> str:
 
 
 def same_count(ours: Answers, peer: Answers) -> str:
-    return f"{int(ours['pictures'][0])} and {int(peer['pictures'][0])} pictures"
+    return f"{int(ours['images'][0])} and {int(peer['images'][0])} images"
 
 
 def not_compared(ours: Answers, peer: Answers) -> str:
@@ -72,7 +72,7 @@ def rows(work: Path, coco: str | None) -> dict[str, Row]:
     load = {"root": coco, "size": 512, "workers": 1}
     large = {"truth": str(work / "truth.json"), "results": str(work / "results.json")}
     return {
-        "predict": Row("D0 at 512: a decoded picture to boxes", "≤ 0.45", "predict", D0, D0, same_detections, weights=True),
+        "predict": Row("D0 at 512: a decoded image to boxes", "≤ 0.45", "predict", D0, D0, same_detections, weights=True),
         "predict-bf16": Row(
             "the same in bf16, PyTorch eager", "≤ 0.20", "predict", D0 | {"precision": "bf16"}, D0, not_compared, weights=True
         ),
@@ -97,7 +97,7 @@ def rows(work: Path, coco: str | None) -> dict[str, Row]:
             "the same, the peer in channels_last too", "–", "forward", D0, D0 | {"channels_last": True}, close, weights=True
         ),
         "postprocess": Row(
-            "post-process: EfficientDet-Lite0's logits of 16 COCO pictures", "≤ 0.15", "postprocess", real, real,
+            "post-process: EfficientDet-Lite0's logits of 16 COCO images", "≤ 0.15", "postprocess", real, real,
             same_detections, rounds=9, needs=("coco", "lite0"),
         ),
         "postprocess-synthetic": Row(
@@ -111,11 +111,11 @@ def rows(work: Path, coco: str | None) -> dict[str, Row]:
             "the same with torch.compile", "–", "train_step", step | {"compiled": True}, step, close, rounds=7, weights=True
         ),
         "loader": Row(
-            "loader: default augmentation but for mosaic, one worker, a pass over COCO pictures", "≤ 0.67", "loader",
+            "loader: default augmentation but for mosaic, one worker, a pass over COCO images", "≤ 0.67", "loader",
             load | {"mosaic": 0.0}, load, same_count, rounds=9, needs=("coco",),
         ),
         "loader-mosaic": Row(
-            "the same with the default's mosaic: 1.75 pictures to decode for each of the peer's", "–", "loader", load, load,
+            "the same with the default's mosaic: 1.75 images to decode for each of the peer's", "–", "loader", load, load,
             same_count, rounds=9, needs=("coco",),
         ),
         "decode": Row(
@@ -124,7 +124,7 @@ def rows(work: Path, coco: str | None) -> dict[str, Row]:
             peer_case="decode", against="ours", rounds=9, needs=("coco",),
         ),
         "evaluation": Row(
-            "COCO evaluation of 5,000 pictures × 100 boxes, against pycocotools", "≤ 0.10", "evaluation",
+            "COCO evaluation of 5,000 images × 100 boxes, against pycocotools", "≤ 0.10", "evaluation",
             large | {"backend": "hotcoco"}, large | {"backend": "pycocotools"}, same_numbers, against="ours", rounds=3,
         ),
         **context_rows(),
@@ -144,7 +144,7 @@ def context_rows() -> dict[str, Row]:
     seen = {"against": "torchvision", "rounds": 7}
     return {
         "ssdlite": Row(
-            "Lite0 at 320 against torchvision's SSDLite320 (MobileNetV3): a picture to boxes", "–", "predict", lite, ssd,
+            "Lite0 at 320 against torchvision's SSDLite320 (MobileNetV3): an image to boxes", "–", "predict", lite, ssd,
             not_compared, **seen,
         ),
         "ssdlite-train": Row(
@@ -152,7 +152,7 @@ def context_rows() -> dict[str, Row]:
             ssd | {"batch": 2, "pixels": 320}, not_compared, **seen,
         ),
         "retinanet": Row(
-            "D0 at 512 against torchvision's RetinaNet-R50 at 512: a picture to boxes", "–", "predict", D0, retina,
+            "D0 at 512 against torchvision's RetinaNet-R50 at 512: an image to boxes", "–", "predict", D0, retina,
             not_compared, **seen,
         ),
         "retinanet-train": Row(
@@ -160,12 +160,13 @@ def context_rows() -> dict[str, Row]:
             retina | {"batch": 2, "pixels": 512}, not_compared, against="torchvision", rounds=5,
         ),
         "yolo": Row(
-            "D0 at 512 (square canvas) against ultralytics' YOLO11n at 512 (384 × 512): a picture to boxes", "–", "predict", D0,
+            "D0 at 512 (square canvas) against ultralytics' YOLO11n at 512 (384 × 512): an image to boxes", "–", "predict", D0,
             {"name": "yolo11n.yaml", "size": 512}, not_compared, against="ultralytics", rounds=7,
         ),
         "smp": Row(
-            "segmentation, 19 classes, 256 × 512, on EfficientNet-Lite0: ours against segmentation_models.pytorch's FPN, a "
-            "picture to its class map", "–", "segment", segmenter | {"backbone": "lite0"}, segmenter | encoder, not_compared,
+            "segmentation, 19 classes, 256 × 512, on EfficientNet-Lite0: ours against segmentation_models.pytorch's FPN, an "
+            "image to its segmentation map",
+            "–", "segment", segmenter | {"backbone": "lite0"}, segmenter | encoder, not_compared,
             against="smp", rounds=9,
         ),
         "smp-train": Row(

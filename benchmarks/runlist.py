@@ -92,10 +92,10 @@ def first_loss(run_dir: Path) -> float | None:
         return next((float(row["loss"]) for row in csv.DictReader(file) if row.get("loss")), None)
 
 
-def execute(run: Run, folders: Mapping[str, str], out: Path) -> dict[str, Any]:
+def execute(run: Run, directories: Mapping[str, str], out: Path) -> dict[str, Any]:
     """Train (or go on with) `run` and evaluate it on test; the line for the results file."""
     run_dir = out / run.name
-    overrides = [override.format(**folders) for override in run.overrides]
+    overrides = [override.format(**directories) for override in run.overrides]
     begun = (run_dir / "config.yaml").is_file()
     command = ["train", *overrides, f"run_dir={run_dir}", "progress=false", "report=false", "workers=0"]
     started = time.perf_counter()
@@ -113,27 +113,28 @@ def execute(run: Run, folders: Mapping[str, str], out: Path) -> dict[str, Any]:
         "val": list(curve(run_dir)),
     }
     if run.test:
-        folder = out / f"{run.name}-test"
+        directory = out / f"{run.name}-test"
         model = run_dir / "checkpoints" / "last.ckpt"
         _effdet(
-            ["evaluate", f"model={model}", "split=test", f"out={folder}", "report=false"], out / f"{run.name}.test.log"
+            ["evaluate", f"model={model}", "split=test", f"out={directory}", "report=false"],
+            out / f"{run.name}.test.log",
         )
-        metrics = json.loads((folder / "metrics.json").read_text(encoding="utf-8"))
+        metrics = json.loads((directory / "metrics.json").read_text(encoding="utf-8"))
         line["test"] = {key: metrics[key] for key in ("AP", "AP50", "AP75")}
     return line
 
 
-def _effdet(words: list[str], log: Path) -> None:
+def _effdet(arguments: list[str], log: Path) -> None:
     environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)}
     with log.open("a", encoding="utf-8") as file:
-        command = [sys.executable, "-m", "effdet", *words]
+        command = [sys.executable, "-m", "effdet", *arguments]
         result = subprocess.run(command, cwd=ROOT, env=environment, stdout=file, stderr=file, check=False)
     if result.returncode:
-        raise RuntimeError(f"{words[0]} ended with exit code {result.returncode}; see {log}")
+        raise RuntimeError(f"{arguments[0]} ended with exit code {result.returncode}; see {log}")
 
 
-def _git(*words: str) -> str:
-    return subprocess.run(["git", *words], cwd=ROOT, capture_output=True, text=True, check=False).stdout.strip()
+def _git(*arguments: str) -> str:
+    return subprocess.run(["git", *arguments], cwd=ROOT, capture_output=True, text=True, check=False).stdout.strip()
 
 
 def main() -> None:
@@ -154,7 +155,7 @@ def main() -> None:
         print(f"{sum(run.minutes for run in runs) / 60:.1f} hours in all")
         return
     options.out.mkdir(parents=True, exist_ok=True)
-    folders = {"data": str(Path(options.data).resolve()), "out": str(options.out.resolve())}
+    directories = {"data": str(Path(options.data).resolve()), "out": str(options.out.resolve())}
     deadline = None if options.minutes is None else time.monotonic() + 60 * options.minutes
     for run in runs:
         if run.name in finished(results):
@@ -163,7 +164,7 @@ def main() -> None:
             print(f"{run.name}: no time left")
             continue
         try:
-            line = execute(run, folders, options.out.resolve())
+            line = execute(run, directories, options.out.resolve())
         except RuntimeError as error:  # the other runs go on
             print(f"{run.name}: {error}", flush=True)
             continue

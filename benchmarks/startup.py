@@ -37,18 +37,20 @@ def startup_rows(*, rounds: int = 5) -> list[Line]:
     ]
 
 
-def _seconds(*words: str) -> float:
+def _seconds(*arguments: str) -> float:
     started = time.perf_counter()
-    subprocess.run([sys.executable, *words], cwd=ROOT, check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    subprocess.run(
+        [sys.executable, *arguments], cwd=ROOT, check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+    )
     return time.perf_counter() - started
 
 
 def _first_step(processes: int) -> float:
     """Seconds until `train` tells of its first step."""
-    with tempfile.TemporaryDirectory() as folder:
-        words = ["experiment=quickstart", f"cpu_processes={processes}", "limit=16", "trainer.max_steps=1"]
-        words.append(f"run_dir={folder}/run")
-        command = [sys.executable, "-u", "scripts/train.py", *words]
+    with tempfile.TemporaryDirectory() as directory:
+        arguments = ["experiment=quickstart", f"cpu_processes={processes}", "max_images=16", "trainer.max_steps=1"]
+        arguments.append(f"run_dir={directory}/run")
+        command = [sys.executable, "-u", "scripts/train.py", *arguments]
         started = time.perf_counter()
         process = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
         assert process.stdout is not None
@@ -57,5 +59,5 @@ def _first_step(processes: int) -> float:
             if seen is None and "step 1/" in line:
                 seen = time.perf_counter() - started
         if process.wait() != 0 or seen is None:
-            raise BenchmarkError(f"{' '.join(command)} told of no first step")
+            raise BenchmarkError(f"{' '.join(command)} called with no first step")
         return seen

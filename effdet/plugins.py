@@ -84,11 +84,11 @@ def check_trust(names: Collection[str], *, origin: str | Path, trust: bool) -> N
         )
 
 
-def make_importable(*folders: Path) -> None:
-    """Append `folders` to the module search path: behind everything installed, so that they replace none of it."""
-    for folder in folders:
-        if str(folder) not in sys.path:
-            sys.path.append(str(folder))
+def make_importable(*directories: Path) -> None:
+    """Append `directories` to the module search path: behind everything installed, so that they replace none of it."""
+    for directory in directories:
+        if str(directory) not in sys.path:
+            sys.path.append(str(directory))
     importlib.invalidate_caches()
 
 

@@ -1,8 +1,8 @@
 """Preprocessing: the one object that says what a model's pixels are, and that travels with its weights.
 
-Two halves. *Geometry* lays a picture on the input canvas, uint8 to uint8, in loader workers; it is the
+Two halves. *Geometry* lays an image on the input canvas, uint8 to uint8, in loader workers; it is the
 same for evaluation, prediction and export. *Normalise* runs on the device just before ``model(images)``. The returned
-:class:`~heads.structures.Geometry` brings boxes back; :func:`restore_mask` brings class maps back.
+:class:`~heads.structures.Geometry` brings boxes back; :func:`restore_mask` brings segmentation maps back.
 
 Resize rules:
     letterbox    keep the aspect, top-left corner, pad right and bottom with `fill` (EfficientDet)
@@ -39,7 +39,7 @@ class Preprocess:
     size: tuple[Annotated[int, "1.."], Annotated[int, "1.."]]
     """(height, width) of the network input, pixels."""
     resize: Literal["letterbox", "stretch", "center_crop"] = "letterbox"
-    """How a picture is laid on the input."""
+    """How an image is laid on the input."""
     interpolation: Literal["bilinear", "bicubic"] = "bilinear"
     """Filter of the resampling."""
     mean: tuple[float, float, float] = IMAGENET_MEAN
@@ -54,25 +54,25 @@ class Preprocess:
         check_fields(self, "preprocess.")
 
     def geometry(self, image: np.ndarray) -> tuple[np.ndarray, Geometry]:
-        """Lay a picture on the canvas.
+        """Lay an image on the canvas.
 
         Args:
             image: (h, w, 3) uint8 RGB.
 
         Returns:
-            The (H, W, 3) uint8 canvas, and how the picture lies on it.
+            The (H, W, 3) uint8 canvas, and how the image lies on it.
         """
         place = self.place(image.shape[0], image.shape[1])
         scaled = _resized(image, place.resized, FILTERS[self.interpolation])
         return _pasted(scaled, place, self.fill), place.geometry
 
     def geometry_mask(self, mask: np.ndarray, *, ignore: int = 255) -> np.ndarray:
-        """Lay a (h, w) uint8 class map on the canvas with nearest resampling alone; the padding is `ignore`."""
+        """Lay a (h, w) uint8 segmentation map on the canvas with nearest resampling alone; the padding is `ignore`."""
         place = self.place(mask.shape[0], mask.shape[1])
         return _pasted(_resized(mask, place.resized, Image.Resampling.NEAREST), place, ignore)
 
     def place(self, height: int, width: int) -> Placement:
-        """Where a picture of (height, width) pixels comes to lie, without touching a pixel."""
+        """Where an image of (height, width) pixels comes to lie, without touching a pixel."""
         canvas_h, canvas_w = self.size
         if self.resize == "stretch":
             return _placement((height, width), (canvas_h, canvas_w), self.size, (0, 0))
@@ -111,14 +111,14 @@ class Preprocess:
 
 @dataclass(frozen=True)
 class Placement:
-    """A picture's size after resizing, and its geometry on the canvas."""
+    """An image's size after resizing, and its geometry on the canvas."""
 
     resized: tuple[int, int]
     geometry: Geometry
 
 
 def restore_mask(mask: np.ndarray, geometry: Geometry) -> np.ndarray:
-    """(H, W) uint8 class map in input pixels -> (h, w) in original pixels, nearest, one lookup for each output pixel.
+    """(H, W) uint8 segmentation map in input pixels -> (h, w) in original pixels, nearest, one lookup for each output pixel.
 
     Pixels that the canvas did not hold (cropped away) are 255.
     """
@@ -157,7 +157,7 @@ def _pasted(pixels: np.ndarray, place: Placement, fill: tuple[int, int, int] | i
         return np.ascontiguousarray(pixels)
     visible = pixels[top : top + canvas_h, left : left + canvas_w]
     canvas = np.empty((canvas_h, canvas_w, *pixels.shape[2:]), np.uint8)
-    # A row at a time, and only where the picture does not lie: three bytes at a time would take as long as resizing.
+    # A row at a time, and only where the image does not lie: three bytes at a time would take as long as resizing.
     row = np.empty(canvas.shape[1:], np.uint8)
     row[...] = fill
     canvas[visible.shape[0] :] = row

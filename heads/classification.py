@@ -64,11 +64,11 @@ class ClassificationHead(PooledHead):
         return self.classifier(self.pooled(features))
 
     def loss(self, output: Tensor, targets: Targets, context: Context) -> dict[str, Tensor]:
-        """``{"class": float32 scalar}``: the mean over the labelled pictures, 0 but connected where there are none.
+        """``{"class": float32 scalar}``: the mean over the labelled images, 0 but connected where there are none.
 
         Args:
             output: (B, K) logits.
-            targets: ``category`` (B,) int64, -1 for a picture without label, or (B, K) float32 weights that sum to 1,
+            targets: ``category`` (B,) int64, -1 for an image without label, or (B, K) float32 weights that sum to 1,
                 or are all 0 for one without.
         """
         category = targets.category

@@ -1,4 +1,4 @@
-"""An embedding: a point on the unit sphere for each picture, near those of the same identity (faces, people, vehicles).
+"""An embedding: a point on the unit sphere for each image, near those of the same identity (faces, people, vehicles).
 
 Cosine softmax (Wang et al. 2017, "NormFace"; Wojke and Bewley 2018) classifies by the angle to one prototype per identity;
 ArcFace (Deng et al. 2019, equation 3) adds a margin to the angle of the true one, so that identities keep apart. The prototypes
@@ -92,11 +92,11 @@ class EmbeddingHead(PooledHead):
         return F.normalize(output.float()) @ F.normalize(self.prototypes.weight.float()).T
 
     def loss(self, output: Tensor, targets: Targets, context: Context) -> dict[str, Tensor]:
-        """``{"class": float32 scalar}``: the mean over the labelled pictures, 0 but connected where there are none.
+        """``{"class": float32 scalar}``: the mean over the labelled images, 0 but connected where there are none.
 
         Args:
             output: (B, D).
-            targets: ``category`` (B,) int64 identities, -1 for a picture without.
+            targets: ``category`` (B,) int64 identities, -1 for an image without.
 
         Raises:
             UserError: mixed classes: a margin is for one identity.
@@ -107,7 +107,7 @@ class EmbeddingHead(PooledHead):
             if category is None:
                 return {"class": cosines.sum() * 0.0}
             if category.dim() != 1:
-                raise UserError("an embedding learns one identity a picture: set augment.mixup and augment.cutmix to 0")
+                raise UserError("an embedding learns one identity an image: set augment.mixup and augment.cutmix to 0")
             logits = self.scale * with_margin(cosines, category, self.margin)
             loss = F.cross_entropy(
                 logits, category, ignore_index=-1, reduction="sum", label_smoothing=self.label_smoothing

@@ -1,4 +1,4 @@
-"""What heads for a whole picture begin with (EfficientNet, Table 1, stage 9): 1x1 convolution, global average, dropout."""
+"""What heads for a whole image begin with (EfficientNet, Table 1, stage 9): 1x1 convolution, global average, dropout."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from heads.structures import Targets, UserError
 
 
 class PooledHead(nn.Module):
-    """One vector a picture, from the coarsest feature.
+    """One vector an image, from the coarsest feature.
 
     Args:
         in_channels: width of C5.

@@ -80,7 +80,7 @@ class Head(Protocol):
         ...
 
     def predict(self, output: Any, context: Context) -> Any:
-        """What the output means, in input pixels: :class:`heads.structures.Detections`, class maps, scores."""
+        """What the output means, in input pixels: :class:`heads.structures.Detections`, segmentation maps, scores."""
         ...
 
 

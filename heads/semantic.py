@@ -7,7 +7,8 @@ Two designs, chosen by `levels` and `merge`:
     sum        In the spirit of ESeg (arXiv 2203.12683): more and coarser levels, P3 to P9, instead of atrous convolutions
     weighted   and of high resolution inside. All levels are upsampled and summed, and a small net classifies the sum.
 
-The logits stay at the size of the finest level. They are made larger, bilinearly, only where a loss or a class map needs it.
+The logits stay at the size of the finest level. They are made larger, bilinearly, only where a loss or a segmentation map needs
+it.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ from torch import Tensor, nn
 
 from backbones import layers
 from backbones.layers import BatchNorm2d, Conv2d, ConvNormAct, SeparableConv2d, normalised_shares
-from backbones.lean import norm_act
+from backbones.memory_efficient import norm_act
 from heads.prior import start_at_prior
 from heads.protocol import Context
 from heads.ranks import over_ranks
@@ -254,7 +255,7 @@ class SemanticHead(nn.Module):
     def loss(self, output: Tensor | DeepLogits, targets: Targets, context: Context) -> dict[str, Tensor]:
         """Weighted float32 scalars ``{"cross_entropy", "dice", "lovasz", "auxiliary"}``, those that the settings ask for.
 
-        A picture that is ignored throughout adds nothing; a batch of such pictures, or without masks, gives 0.
+        An image that is ignored throughout adds nothing; a batch of such images, or without masks, gives 0.
 
         Args:
             output: (B, K, H', W') logits, or with those of the auxiliary head.
@@ -301,7 +302,7 @@ class SemanticHead(nn.Module):
         return torch.stack([class_map(scores, plain) for scores in logits])
 
     def class_maps(self, output: Tensor, geometries: Sequence[Geometry]) -> list[Tensor]:
-        """Logits or probabilities (B, K, H', W') -> each picture's (h, w) uint8 classes in its ORIGINAL pixels."""
+        """Logits or probabilities (B, K, H', W') -> each image's (h, w) uint8 classes in its ORIGINAL pixels."""
         return [class_map(scores, geometry) for scores, geometry in zip(output, geometries, strict=True)]
 
     def probabilities(self, output: Tensor, image_size: tuple[int, int]) -> Tensor:

@@ -1,6 +1,6 @@
-"""Slower ways to a class map: windows over a large canvas, mirror images, several scales.
+"""Slower ways to a segmentation map: windows over a large canvas, mirror images, several scales.
 
-Each averages class probabilities on the grid of the logits, so that nothing is held at the size of the picture.
+Each averages class probabilities on the grid of the logits, so that nothing is held at the size of the image.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ GRAIN = 32
 
 @dataclass(frozen=True)
 class SemanticInference:
-    """How class maps are found. The defaults are one pass over the whole canvas."""
+    """How segmentation maps are found. The defaults are one pass over the whole canvas."""
 
     window: tuple[int, int] | None = None
     """(height, width) in pixels of windows that slide over the canvas; None takes it whole."""
@@ -131,7 +131,7 @@ def _sliding(forward: Forward, images: Tensor, how: SemanticInference) -> Tensor
             if any(side % stride for side in (height, width, *window)):
                 raise UserError(
                     f"semantic.sliding={list(window)} over {height}×{width} pixels: all four must be multiples of "
-                    f"{stride}, the stride of the class map"
+                    f"{stride}, the stride of the segmentation map"
                 )
             if total.ndim == 0:
                 total = found.new_zeros(*found.shape[:2], height // stride, width // stride)

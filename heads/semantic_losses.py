@@ -1,4 +1,4 @@
-"""Losses of class maps: cross-entropy (plain, weighted, of the hardest pixels alone), Dice and Lovász-softmax.
+"""Losses of segmentation maps: cross-entropy (plain, weighted, of the hardest pixels alone), Dice and Lovász-softmax.
 
 All run in float32 and leave out pixels of class 255. A batch without a labelled pixel gives 0, connected to the network.
 "The batch" is that of the optimiser step: all processes' images, and those of all micro-batches (:mod:`heads.ranks`).
@@ -24,7 +24,7 @@ from heads.ranks import across, of_the_whole, over_ranks, parts_of_step, summed
 from heads.structures import UserError
 
 IGNORED = 255
-"""Class of a pixel that is neither taught nor counted."""
+"""Class of a pixel that is neither trained on nor counted."""
 WEIGHT_RULES = ("median", "log", "sqrt")
 
 
@@ -153,14 +153,14 @@ def hard_pixels(scores: Tensor, target: Tensor, probability: float, share: float
     labelled = target != IGNORED
     surprise = F.cross_entropy(scores, target.long(), ignore_index=IGNORED, reduction="none")  # -ln p, 0 where ignored
     surprise = surprise.masked_fill(~labelled, -1.0).flatten(1)  # (B, H * W)
-    wanted = (share * labelled.flatten(1).sum(1).double() - 1e-6).ceil().long().clamp(min=1)  # (B,)
+    requested = (share * labelled.flatten(1).sum(1).double() - 1e-6).ceil().long().clamp(min=1)  # (B,)
     hardest = surprise.sort(dim=1, descending=True).values
-    threshold = hardest.gather(1, wanted[:, None] - 1).clamp(max=-math.log(probability))
+    threshold = hardest.gather(1, requested[:, None] - 1).clamp(max=-math.log(probability))
     return (surprise >= threshold).view_as(labelled) & labelled
 
 
 def dice(scores: Tensor, target: Tensor) -> Tensor:
-    """1 - Dice coefficient of the probabilities, over the batch as one picture; mean over the classes in the target.
+    """1 - Dice coefficient of the probabilities, over the batch as one image; mean over the classes in the target.
 
     Source: V-Net (arXiv 1606.04797), with a plain sum in the denominator.
 
@@ -183,7 +183,7 @@ def dice(scores: Tensor, target: Tensor) -> Tensor:
 
 
 def lovasz_softmax(scores: Tensor, target: Tensor) -> Tensor:
-    """The Lovász extension of the Jaccard loss, over the batch as one picture; mean over the classes in the target.
+    """The Lovász extension of the Jaccard loss, over the batch as one image; mean over the classes in the target.
 
     Source: arXiv 1705.08790, equations 8, 9 and 11, and algorithm 1.
 

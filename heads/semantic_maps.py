@@ -1,8 +1,8 @@
-"""From logits to a class for each pixel of the original picture.
+"""From logits to a class for each pixel of the original image.
 
 The logits lie on a coarse grid over the input canvas. They are interpolated once, straight to the original's pixels, and
 the largest is taken there. (Taking it on the canvas and copying nearest pixels would draw the edges of every small
-picture in steps, and lose what is thinner than a canvas pixel of a large one.) A picture is done in strips of rows, so
+image in steps, and lose what is thinner than a canvas pixel of a large one.) An image is done in strips of rows, so
 that 4K with 19 classes needs megabytes.
 """
 

@@ -1,7 +1,7 @@
-"""What travels between the rooms: targets, detections, batches, the geometry of one picture, class tables.
+"""What travels between the rooms: targets, detections, batches, the geometry of one image, class tables.
 
 Frames. "Input pixels" are pixels of the network's input canvas (after resize and padding); "original pixels" are those of
-the picture as stored, after its EXIF rotation. Boxes are always float32 ``(x1, y1, x2, y2)``; class labels are contiguous
+the image as stored, after its EXIF rotation. Boxes are always float32 ``(x1, y1, x2, y2)``; class labels are contiguous
 ``0 … K-1`` and ``-1`` marks padding. A set's own ids live only in :class:`ClassTable` and in files.
 """
 
@@ -78,18 +78,18 @@ class ClassTable:
 
 @dataclass(frozen=True)
 class Targets(_Movable):
-    """What a batch is to be taught. Fields of tasks that the data does not label are ``None``."""
+    """What a batch is to be trained on. Fields of tasks that the data does not label are ``None``."""
 
     boxes: Tensor | None = None
-    """(B, M, 4) float32 xyxy in input pixels; rows past a picture's last box are zero."""
+    """(B, M, 4) float32 xyxy in input pixels; rows past an image's last box are zero."""
     labels: Tensor | None = None
     """(B, M) int64 in 0…K-1, or -1 for a padding row."""
     semantic: Tensor | None = None
-    """(B, H, W) uint8 class map in input pixels, 255 where ignored (a picture without a mask is 255 throughout)."""
+    """(B, H, W) uint8 segmentation map in input pixels, 255 where ignored (an image without a mask is 255 throughout)."""
     category: Tensor | None = None
-    """(B,) int64 class of the picture, or (B, K) float32 class weights after mixing."""
+    """(B,) int64 class of the image, or (B, K) float32 class weights after mixing."""
     has_boxes: Tensor | None = None
-    """(B,) bool: False for pictures of a set that labels no boxes (they add no detection loss). None means all True."""
+    """(B,) bool: False for images of a set that labels no boxes (they add no detection loss). None means all True."""
 
 
 @dataclass(frozen=True)
@@ -108,7 +108,7 @@ class Batch(_Movable):
 
 @dataclass(frozen=True)
 class Detections(_Movable):
-    """Boxes found, padded to the longest picture of the batch and sorted by falling score within each picture."""
+    """Boxes found, padded to the longest image of the batch and sorted by falling score within each image."""
 
     boxes: Tensor
     """(B, N, 4) float32 xyxy; the frame is that of the function that returned them."""
@@ -117,25 +117,25 @@ class Detections(_Movable):
     labels: Tensor
     """(B, N) int64 in 0…K-1; -1 in padding rows."""
     counts: Tensor
-    """(B,) int64 number of real rows of each picture."""
+    """(B,) int64 number of real rows of each image."""
     capped: Tensor | None = None
     """(B,) bool: True where a cap (candidates or detections) cut something off."""
 
     def __len__(self) -> int:
         return self.boxes.shape[0]
 
-    def picture(self, index: int) -> tuple[Tensor, Tensor, Tensor]:
-        """``(boxes (n, 4), scores (n,), labels (n,))`` of one picture, without the padding."""
+    def image(self, index: int) -> tuple[Tensor, Tensor, Tensor]:
+        """``(boxes (n, 4), scores (n,), labels (n,))`` of one image, without the padding."""
         count = int(self.counts[index])
         return self.boxes[index, :count], self.scores[index, :count], self.labels[index, :count]
 
 
 @dataclass(frozen=True)
 class Geometry:
-    """How one picture was laid on the input canvas: ``canvas = original * scale + offset``, in pixels, (y, x) order."""
+    """How one image was laid on the input canvas: ``canvas = original * scale + offset``, in pixels, (y, x) order."""
 
     original: tuple[int, int]
-    """(height, width) of the picture."""
+    """(height, width) of the image."""
     canvas: tuple[int, int]
     """(height, width) of the network input."""
     scale: tuple[float, float] = (1.0, 1.0)
@@ -147,7 +147,7 @@ class Geometry:
         return (np.asarray(boxes, np.float32).reshape(-1, 4) * scale + offset).astype(np.float32)
 
     def to_original(self, boxes: np.ndarray) -> np.ndarray:
-        """(N, 4) float32 xyxy in input pixels -> original pixels, clipped to the picture."""
+        """(N, 4) float32 xyxy in input pixels -> original pixels, clipped to the image."""
         scale, offset = self._xyxy()
         height, width = self.original
         restored = (np.asarray(boxes, np.float32).reshape(-1, 4) - offset) / scale

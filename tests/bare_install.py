@@ -43,31 +43,43 @@ def call(*command: str | Path, cwd: Path, environment: dict[str, str]) -> str:
     return (result.stdout.strip().splitlines() or [""])[-1]
 
 
-def install(folder: Path, environment: dict[str, str]) -> Path:
-    """An environment in `folder` that holds the wheel and what it requires; returns its folder of programs."""
-    call(uv(), "build", "--wheel", "--quiet", "--out-dir", folder / "dist", ROOT, cwd=folder, environment=environment)
-    (wheel,) = (folder / "dist").glob("*.whl")
-    call(uv(), "venv", "--quiet", "--python", sys.executable, folder / "venv", cwd=folder, environment=environment)
-    programs = folder / "venv" / ("Scripts" if os.name == "nt" else "bin")
+def install(directory: Path, environment: dict[str, str]) -> Path:
+    """An environment in `directory` that holds the wheel and what it requires; returns its folder of programs."""
+    call(
+        uv(),
+        "build",
+        "--wheel",
+        "--quiet",
+        "--out-dir",
+        directory / "dist",
+        ROOT,
+        cwd=directory,
+        environment=environment,
+    )
+    (wheel,) = (directory / "dist").glob("*.whl")
+    call(
+        uv(), "venv", "--quiet", "--python", sys.executable, directory / "venv", cwd=directory, environment=environment
+    )
+    programs = directory / "venv" / ("Scripts" if os.name == "nt" else "bin")
     versions = sorted({f"{each.name}=={each.version}" for each in distributions() if each.name != "effdet-lightning"})
-    (folder / "constraints.txt").write_text("\n".join(versions))
+    (directory / "constraints.txt").write_text("\n".join(versions))
     python = ["--python", programs / "python"]
-    call(uv(), "pip", "install", *python, "-c", "constraints.txt", wheel, cwd=folder, environment=environment)
+    call(uv(), "pip", "install", *python, "-c", "constraints.txt", wheel, cwd=directory, environment=environment)
     return programs
 
 
-def use(programs: Path, folder: Path, environment: dict[str, str]) -> None:
+def use(programs: Path, directory: Path, environment: dict[str, str]) -> None:
     """The commands, each on what the one before has written."""
 
-    def effdet(*words: str) -> Path:
-        path = folder / call(programs / "effdet", *words, cwd=folder, environment=environment)
+    def effdet(*overrides: str) -> Path:
+        path = directory / call(programs / "effdet", *overrides, cwd=directory, environment=environment)
         if not path.exists():
-            raise SystemExit(f"effdet {' '.join(words)}: the last line, {path}, is not the path of what it wrote")
-        print(f"effdet {' '.join(words)}: ok", flush=True)
+            raise SystemExit(f"effdet {' '.join(overrides)}: the last line, {path}, is not the path of what it wrote")
+        print(f"effdet {' '.join(overrides)}: ok", flush=True)
         return path
 
-    scenes = call(programs / "python", "-c", SCENES, cwd=folder, environment=environment)
-    data = (f"data.root={scenes}", "data.size=128", "limit=8")
+    scenes = call(programs / "python", "-c", SCENES, cwd=directory, environment=environment)
+    data = (f"data.root={scenes}", "data.size=128", "max_images=8")
     effdet("train", "experiment=quickstart", *data, "trainer.max_epochs=1", "evaluation.every=1", "run_dir=run")
     effdet("evaluate", "model=run")
     effdet("predict", "model=run", f"source={scenes}/leftImg8bit/val", "out=predictions")
@@ -78,14 +90,14 @@ def main() -> None:
     dropped = re.compile("PYTHONPATH|VIRTUAL_ENV|PYTEST_.*|EFFDET_.*|CONDA_.*")
     environment = {name: value for name, value in os.environ.items() if not dropped.fullmatch(name)}
     with tempfile.TemporaryDirectory(prefix="effdet-bare-") as name:
-        folder = Path(name)
+        directory = Path(name)
         environment |= {
-            "EFFDET_CACHE": str(folder / "cache"),
+            "EFFDET_CACHE": str(directory / "cache"),
             "OMP_NUM_THREADS": "1",
             "NO_COLOR": "1",
             "COLUMNS": "200",
         }
-        use(install(folder, environment), folder, environment)
+        use(install(directory, environment), directory, environment)
 
 
 if __name__ == "__main__":

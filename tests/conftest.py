@@ -15,7 +15,7 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 def data_root() -> Path:
     """The folder of real data sets and weights; the test is skipped where there is none."""
     named = os.environ.get("EFFDET_TEST_DATA")
-    folder = Path(named) if named else Path(__file__).resolve().parents[2] / "shared" / "data"
-    if not folder.is_dir():
-        pytest.skip(f"no real data at {folder}; EFFDET_TEST_DATA names another folder")
-    return folder
+    directory = Path(named) if named else Path(__file__).resolve().parents[2] / "shared" / "data"
+    if not directory.is_dir():
+        pytest.skip(f"no real data at {directory}; EFFDET_TEST_DATA names another folder")
+    return directory

@@ -1,4 +1,4 @@
-"""Small stand-ins: a set of grey pictures with one box each, and a model that finds it."""
+"""Small stand-ins: a set of grey images with one box each, and a model that finds it."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ class FakeSample:
 
 @dataclass
 class FakeSet:
-    """`count` pictures of 40 × 60; a white square at 4n px from the left is a car in even pictures, a person in odd ones."""
+    """`count` images of 40 × 60; a white square at 4n px from the left is a car in even images, a person in odd ones."""
 
     count: int
     preprocess: Preprocess = field(default_factory=lambda: Preprocess((64, 64)))
@@ -47,7 +47,7 @@ class FakeSet:
     def __len__(self) -> int:
         return self.count
 
-    def picture(self, index: int) -> np.ndarray:
+    def image(self, index: int) -> np.ndarray:
         image = np.zeros((40, 60, 3), np.uint8)
         image[10:20, self.left(index) : self.left(index) + 10] = 255
         return image
@@ -58,9 +58,9 @@ class FakeSet:
 
     def __getitem__(self, index: int) -> FakeSample:
         if index == self.broken:
-            raise OSError("cannot read picture")
-        canvas, geometry = self.preprocess.geometry(self.picture(index))
-        mask = (self.picture(index)[..., 0] > 0).astype(np.uint8)
+            raise OSError("cannot read image")
+        canvas, geometry = self.preprocess.geometry(self.image(index))
+        mask = (self.image(index)[..., 0] > 0).astype(np.uint8)
         return FakeSample(
             canvas.transpose(2, 0, 1), geometry, FakeRecord(100 + index, f"{index}.jpg", label=index % 2), mask
         )
@@ -97,8 +97,8 @@ class FakeHead(nn.Module):
     def predict(self, output: torch.Tensor, context: Context) -> Detections:
         white = output.float().mean(1) > 0.5
         boxes = []
-        for picture in white:
-            y, x = torch.nonzero(picture, as_tuple=True)
+        for image in white:
+            y, x = torch.nonzero(image, as_tuple=True)
             boxes.append([x.min(), y.min(), x.max() + 1, y.max() + 1])
         count = len(boxes)
         return Detections(
@@ -129,7 +129,7 @@ class FakeClassifier(nn.Module):
 
 
 class FakeModel(nn.Module):
-    """Heads that look at the picture itself; has a BatchNorm, so that its mode shows."""
+    """Heads that look at the image itself; has a BatchNorm, so that its mode shows."""
 
     def __init__(self, *heads: str, size: tuple[int, int] = (64, 64)) -> None:
         super().__init__()

@@ -72,14 +72,14 @@ def test_a_name_is_a_name_before_it_is_a_pattern(tmp_path, name):
 
 
 def test_leading_folders_that_exist_are_names(tmp_path, monkeypatch):
-    folder = tmp_path / "Trip [2024] *"
-    (folder / "deep" / ".hidden").mkdir(parents=True)
+    directory = tmp_path / "Trip [2024] *"
+    (directory / "deep" / ".hidden").mkdir(parents=True)
     for name in ("b.jpg", "a.jpg", ".c.jpg", "deep/d.jpg", "deep/.hidden/e.jpg"):
-        (folder / name).touch()
+        (directory / name).touch()
     (tmp_path / "Trip 2").mkdir()
     (tmp_path / "Trip 2" / "no.jpg").touch()
-    assert is_pattern(str(folder / "*.jpg"))
-    assert matches(str(folder / "*.jpg")) == [folder / "a.jpg", folder / "b.jpg"]
-    assert matches(str(folder / "**/*.jpg")) == [folder / "a.jpg", folder / "b.jpg", folder / "deep/d.jpg"]
-    monkeypatch.chdir(folder)
+    assert is_pattern(str(directory / "*.jpg"))
+    assert matches(str(directory / "*.jpg")) == [directory / "a.jpg", directory / "b.jpg"]
+    assert matches(str(directory / "**/*.jpg")) == [directory / "a.jpg", directory / "b.jpg", directory / "deep/d.jpg"]
+    monkeypatch.chdir(directory)
     assert matches("*.jpg") == [Path("a.jpg"), Path("b.jpg")] and matches("./*.tif") == []

@@ -9,20 +9,20 @@ from effdet.preprocess import HALF, Preprocess, restore_mask
 from heads.structures import UserError
 
 
-def picture(height, width, seed=0):
+def image(height, width, seed=0):
     return np.random.default_rng(seed).integers(0, 256, (height, width, 3), np.uint8)
 
 
 def test_letterbox_keeps_the_aspect_and_pads_right_and_bottom():
-    canvas, geometry = Preprocess((64, 64), fill=(1, 2, 3)).geometry(picture(100, 50))
+    canvas, geometry = Preprocess((64, 64), fill=(1, 2, 3)).geometry(image(100, 50))
     assert geometry.scale == (0.64, 0.64) and geometry.offset == (0, 0)
     assert (canvas[:, 32:] == (1, 2, 3)).all() and not (canvas[:, :32] == (1, 2, 3)).all(axis=-1).all()
 
 
 def test_letterbox_resize_is_pillows():
-    image = picture(90, 120)
-    canvas, _ = Preprocess((64, 64)).geometry(image)
-    expected = np.asarray(Image.fromarray(image).resize((64, 48), Image.Resampling.BILINEAR))
+    pixels = image(90, 120)
+    canvas, _ = Preprocess((64, 64)).geometry(pixels)
+    expected = np.asarray(Image.fromarray(pixels).resize((64, 48), Image.Resampling.BILINEAR))
     assert np.array_equal(canvas[:48], expected)
 
 
@@ -31,25 +31,25 @@ def test_letterbox_resize_is_pillows():
 def test_boxes_come_back(resize, shape):
     height, width = shape
     preprocess = Preprocess((64, 96), resize=resize)
-    canvas, geometry = preprocess.geometry(picture(height, width))
+    canvas, geometry = preprocess.geometry(image(height, width))
     assert canvas.shape == (64, 96, 3) and canvas.flags["C_CONTIGUOUS"]
     boxes = np.array([[0, 0, width, height], [0.25 * width, 0.5 * height, 0.5 * width, 0.75 * height]], np.float32)
     np.testing.assert_allclose(geometry.to_original(geometry.to_canvas(boxes)), boxes, rtol=1e-4, atol=1e-3)
 
 
 def test_no_boxes_come_back_as_none():
-    _, geometry = Preprocess((64, 64)).geometry(picture(10, 10))
+    _, geometry = Preprocess((64, 64)).geometry(image(10, 10))
     assert geometry.to_original(np.zeros((0, 4))).shape == (0, 4)
 
 
 def test_the_scale_is_that_of_the_pixels_after_truncation():
     """333 x 217 on 64 px: int(217 * 64 / 333) = 41 columns, so x is scaled by 41 / 217, not 64 / 333."""
-    _, geometry = Preprocess((64, 64)).geometry(picture(333, 217))
+    _, geometry = Preprocess((64, 64)).geometry(image(333, 217))
     assert geometry.scale == (64 / 333, 41 / 217)
 
 
 def test_boxes_are_clipped_to_the_original():
-    _, geometry = Preprocess((64, 64)).geometry(picture(100, 50))
+    _, geometry = Preprocess((64, 64)).geometry(image(100, 50))
     restored = geometry.to_original(np.array([[-5, -5, 64, 64]], np.float32))
     assert restored.tolist() == [[0, 0, 50, 100]]
 

@@ -17,24 +17,24 @@ from heads.detection.postprocess import postprocess as find
 
 
 def postprocess(logits: str, size: int, classes: int) -> Work:
-    """Score .001 or more, the best 5,000, every class of an anchor, 100 boxes; one picture after the other."""
-    given = np.load(logits)
-    aspects = tuple((float(x), float(y)) for x, y in given["aspects"])
+    """Score .001 or more, the best 5,000, every class of an anchor, 100 boxes; one image after the other."""
+    passed = np.load(logits)
+    aspects = tuple((float(x), float(y)) for x, y in passed["aspects"])
     sides = [-(-size // 2**level) for level in range(3, 8)]
-    spec = AnchorSpec(scale=float(given["scale"]), octaves=3, aspects=aspects)
+    spec = AnchorSpec(scale=float(passed["scale"]), scales_per_octave=3, aspects=aspects)
     grid = anchors([(side, side) for side in sides], (size, size), spec, torch.device("cpu"))
-    pictures = [torch.from_numpy(row[None]) for row in given["logits"]]
-    deltas = [torch.from_numpy(row[None]) for row in given["deltas"]]
+    images = [torch.from_numpy(row[None]) for row in passed["logits"]]
+    deltas = [torch.from_numpy(row[None]) for row in passed["deltas"]]
     settings = PostProcess()
 
     @torch.no_grad()
     def run() -> list[Any]:
-        return [find(row, boxes, grid, settings) for row, boxes in zip(pictures, deltas, strict=True)]
+        return [find(row, boxes, grid, settings) for row, boxes in zip(images, deltas, strict=True)]
 
     def answer() -> dict[str, np.ndarray]:
-        rows = np.zeros((len(pictures), settings.max_detections, 6), np.float32)
+        rows = np.zeros((len(images), settings.max_detections, 6), np.float32)
         for index, found in enumerate(run()):
-            boxes, scores, labels = found.picture(0)
+            boxes, scores, labels = found.image(0)
             rows[index, : len(labels)] = np.column_stack([boxes, scores, labels + 1])
         return {"detections": rows}
 

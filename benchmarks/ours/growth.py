@@ -27,8 +27,8 @@ SIZE = 512
 
 def all_series() -> list[Series]:
     return [
-        collect("pictures", "COCO evaluation", "pictures of 100 results", evaluation()),
-        collect("boxes", "matching and loss, batch of 4", "boxes a picture", boxes()),
+        collect("images", "COCO evaluation", "images of 100 results", evaluation()),
+        collect("boxes", "matching and loss, batch of 4", "boxes an image", boxes()),
         collect("classes-loss", "matching and loss, batch of 1", "classes", classes_loss()),
         collect("classes-predict", "post-process", "classes", classes_predict()),
         collect("size", "D0: forward and post-process", "megapixels", sizes()),
@@ -36,12 +36,12 @@ def all_series() -> list[Series]:
 
 
 def evaluation() -> Points:
-    for pictures in (250, 500, 1000, 2000, 4000):
-        with tempfile.TemporaryDirectory() as folder:
-            truth, results = Path(folder, "truth.json"), Path(folder, "results.json")
-            large_set(truth, results, pictures=pictures)
+    for images in (250, 500, 1000, 2000, 4000):
+        with tempfile.TemporaryDirectory() as directory:
+            truth, results = Path(directory, "truth.json"), Path(directory, "results.json")
+            large_set(truth, results, count=images)
             annotations, found = (json.loads(path.read_text(encoding="utf-8")) for path in (truth, results))
-        yield pictures, partial(coco_metrics, annotations, found, backend="hotcoco")
+        yield images, partial(coco_metrics, annotations, found, backend="hotcoco")
 
 
 def boxes() -> Points:
@@ -79,7 +79,7 @@ def _head(classes: int) -> DetectionHead:
 
 
 def _raw(batch: int, classes: int) -> DetectionOutput:
-    """Raw outputs of a picture-like network: logits N(-6, 1.5), deltas N(0, 0.2)."""
+    """Raw outputs of an image-like network: logits N(-6, 1.5), deltas N(0, 0.2)."""
     from heads.detection.anchors import AnchorSpec, anchors
 
     sides = tuple((SIZE >> level, SIZE >> level) for level in range(3, 8))

@@ -1,4 +1,4 @@
-"""The network alone, a picture to boxes, a training step."""
+"""The network alone, an image to boxes, a training step."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def network(name: str, size: int, weights: str | None = None, **options: Any) ->
     return model.to(memory_format=torch.channels_last)
 
 
-def picture(height: int = 480, width: int = 640) -> np.ndarray:
+def random_image(height: int = 480, width: int = 640) -> np.ndarray:
     return np.random.default_rng(0).integers(0, 256, (height, width, 3), dtype=np.uint8)
 
 
@@ -48,18 +48,20 @@ def forward(name: str, size: int, weights: str, batch: int = 1) -> Work:
 
 
 def predict(name: str, size: int, weights: str | None = None, precision: str | None = None) -> Work:
-    return _picture_to_boxes(effdet.Predictor(network(name, size, weights).eval(), precision=precision))
+    return _image_to_boxes(effdet.Predictor(network(name, size, weights).eval(), precision=precision))
 
 
 def exported(name: str, size: int, weights: str, path: str, format: str, precision: str) -> Work:
-    """A picture to boxes through an exported file."""
-    words = [path, name, str(size), weights, format, precision]
-    subprocess.run([sys.executable, "-m", "benchmarks.ours.exporting", *words], check=True, stdout=subprocess.DEVNULL)
-    return _picture_to_boxes(effdet.Predictor(path, threads=torch.get_num_threads()))
+    """An image to boxes through an exported file."""
+    arguments = [path, name, str(size), weights, format, precision]
+    subprocess.run(
+        [sys.executable, "-m", "benchmarks.ours.exporting", *arguments], check=True, stdout=subprocess.DEVNULL
+    )
+    return _image_to_boxes(effdet.Predictor(path, threads=torch.get_num_threads()))
 
 
-def _picture_to_boxes(predictor: effdet.Predictor) -> Work:
-    image = picture()
+def _image_to_boxes(predictor: effdet.Predictor) -> Work:
+    image = random_image()
 
     def answer() -> dict[str, np.ndarray]:
         p = predictor(image)
@@ -77,7 +79,7 @@ def train_step(
     precision: str = "fp32",
     compiled: bool = False,
 ) -> Work:
-    options = {"backbone_options": {"drop_path": 0.0}, "heads": {"detection": {"loss": {"normaliser": "paper"}}}}
+    options = {"backbone_options": {"drop_path": 0.0}, "heads": {"detection": {"loss": {"normalizer": "paper"}}}}
     model = network(name, size, weights, **options).train()
     optimizer = torch.optim.SGD(model.parameters(), lr=1e-4, momentum=0.9, fused=True)
     images = pixels(batch, size).contiguous(memory_format=torch.channels_last)

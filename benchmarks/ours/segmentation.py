@@ -1,4 +1,4 @@
-"""Segmentation: a class map, and a training step."""
+"""Segmentation: a segmentation map, and a training step."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ def network(backbone: str, classes: int, height: int, width: int) -> VisionModel
     return build(spec).to(memory_format=torch.channels_last)
 
 
-def pictures(batch: int, height: int, width: int) -> torch.Tensor:
+def random_images(batch: int, height: int, width: int) -> torch.Tensor:
     values = np.random.default_rng(1).standard_normal((batch, 3, height, width), np.float32)
     return torch.from_numpy(values).contiguous(memory_format=torch.channels_last)
 
 
 def segment(backbone: str, classes: int, height: int, width: int) -> Work:
-    """One picture to its class map."""
-    model, images = fold(network(backbone, classes, height, width).eval()), pictures(1, height, width)
+    """One image to its segmentation map."""
+    model, images = fold(network(backbone, classes, height, width).eval()), random_images(1, height, width)
 
     @torch.no_grad()
     def run() -> object:
@@ -35,7 +35,7 @@ def segment(backbone: str, classes: int, height: int, width: int) -> Work:
 
 def segment_step(backbone: str, classes: int, height: int, width: int, batch: int) -> Work:
     """Cross-entropy on every pixel."""
-    model, images = network(backbone, classes, height, width).train(), pictures(batch, height, width)
+    model, images = network(backbone, classes, height, width).train(), random_images(batch, height, width)
     optimizer = torch.optim.SGD(model.parameters(), lr=1e-4, momentum=0.9, fused=True)
     masks = np.random.default_rng(2).integers(0, classes, (batch, height, width), dtype=np.uint8)
     targets = Targets(semantic=torch.from_numpy(masks))

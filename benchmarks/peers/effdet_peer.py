@@ -42,7 +42,7 @@ def spread(model: Any, images: torch.Tensor) -> None:
         last.bias.fill_(-6.9 - SURVIVORS)
 
 
-def picture(height: int = 480, width: int = 640) -> np.ndarray:
+def random_image(height: int = 480, width: int = 640) -> np.ndarray:
     return np.random.default_rng(0).integers(0, 256, (height, width, 3), dtype=np.uint8)
 
 
@@ -83,7 +83,7 @@ def predict(name: str, size: int, weights: str) -> Work:
     torch.save(model.state_dict(), weights)
     bench = DetBenchPredict(model).eval()
     transform = transforms_coco_eval(size, use_prefetcher=True)
-    image = Image.fromarray(picture())
+    image = Image.fromarray(random_image())
     mean, std = (torch.tensor(values).view(3, 1, 1) * 255 for values in ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225)))
 
     def prepared() -> tuple[torch.Tensor, dict[str, torch.Tensor]]:
@@ -101,7 +101,7 @@ def predict(name: str, size: int, weights: str) -> Work:
 
     @torch.no_grad()
     def answer() -> dict[str, np.ndarray]:
-        # It clips boxes to the picture before NMS, ours after: on a random network's many boxes across the border that is
+        # It clips boxes to the image before NMS, ours after: on a random network's many boxes across the border that is
         # another choice of boxes. And it lets the ten ids that COCO gave to no class detect. The rest is compared: with its
         # clipping put off until after NMS, and without those ten.
         tensor, info = prepared()
@@ -121,9 +121,9 @@ def postprocess(logits: str, size: int, classes: int) -> Work:
     from effdet.anchors import Anchors
     from effdet.bench import _batch_detection, _post_process
 
-    given = np.load(logits)
-    aspects = [tuple(pair) for pair in given["aspects"].tolist()]
-    anchors = Anchors(3, 7, 3, aspects, float(given["scale"]), (size, size))
+    passed = np.load(logits)
+    aspects = [tuple(pair) for pair in passed["aspects"].tolist()]
+    anchors = Anchors(3, 7, 3, aspects, float(passed["scale"]), (size, size))
     sizes = [anchors.feat_sizes[level] for level in range(3, 8)]
 
     def levels(values: np.ndarray, count: int) -> list[torch.Tensor]:
@@ -137,7 +137,7 @@ def postprocess(logits: str, size: int, classes: int) -> Work:
 
     batches = [
         (levels(row[None], classes), levels(box[None], 4))
-        for row, box in zip(given["logits"], given["deltas"], strict=True)
+        for row, box in zip(passed["logits"], passed["deltas"], strict=True)
     ]
 
     @torch.no_grad()
@@ -197,7 +197,7 @@ def loader(root: str, size: int, workers: int) -> Work:
     def run() -> None:
         seen.append(sum(len(images) for images, _ in batches))
 
-    return Work(run, lambda: {"pictures": np.array(seen[:1])})
+    return Work(run, lambda: {"images": np.array(seen[:1])})
 
 
 if __name__ == "__main__":

@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 
 TURN = 0.5
-"""Seconds that a turn lasts at least: short work is repeated, as in a stream of pictures, with its data and threads at hand."""
+"""Seconds that a turn lasts at least: short work is repeated, as in a stream of images, with its data and threads at hand."""
 
 
 @dataclass

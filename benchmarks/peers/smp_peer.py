@@ -18,13 +18,13 @@ def network(encoder: str, classes: int) -> Any:
     return smp.FPN(encoder_name=encoder, encoder_weights=None, classes=classes)
 
 
-def pictures(batch: int, height: int, width: int) -> torch.Tensor:
+def random_images(batch: int, height: int, width: int) -> torch.Tensor:
     return torch.from_numpy(np.random.default_rng(1).standard_normal((batch, 3, height, width), np.float32))
 
 
 def segment(encoder: str, classes: int, height: int, width: int) -> Work:
-    """One picture to its class map."""
-    model, images = network(encoder, classes).eval(), pictures(1, height, width)
+    """One image to its segmentation map."""
+    model, images = network(encoder, classes).eval(), random_images(1, height, width)
 
     @torch.no_grad()
     def run() -> object:
@@ -35,7 +35,7 @@ def segment(encoder: str, classes: int, height: int, width: int) -> Work:
 
 def segment_step(encoder: str, classes: int, height: int, width: int, batch: int) -> Work:
     """Cross-entropy on every pixel."""
-    model, images = network(encoder, classes).train(), pictures(batch, height, width)
+    model, images = network(encoder, classes).train(), random_images(batch, height, width)
     optimizer = torch.optim.SGD(model.parameters(), lr=1e-4, momentum=0.9)
     masks = torch.from_numpy(np.random.default_rng(2).integers(0, classes, (batch, height, width)))
 

@@ -1,4 +1,4 @@
-"""torchvision's detectors, a picture to boxes and a training step, for context; in an environment that holds torchvision."""
+"""torchvision's detectors, an image to boxes and a training step, for context; in an environment that holds torchvision."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def predict(name: str, size: int | None = None) -> Work:
 
 
 def train_step(name: str, batch: int, pixels: int, size: int | None = None, boxes: int = 8) -> Work:
-    """On `batch` square pictures of `pixels` with `boxes` each."""
+    """On `batch` square images of `pixels` with `boxes` each."""
     model = network(name, size).train()
     optimizer = torch.optim.SGD(model.parameters(), lr=1e-4, momentum=0.9)
     rng = np.random.default_rng(2)

@@ -1,4 +1,4 @@
-"""ultralytics' smallest detector, a picture to boxes, for context. Run in an environment that holds it."""
+"""ultralytics' smallest detector, an image to boxes, for context. Run in an environment that holds it."""
 # pyright: reportMissingImports=false
 
 from __future__ import annotations

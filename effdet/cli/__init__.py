@@ -1,9 +1,9 @@
-"""The command line: words become one checked configuration, and a command runs it.
+"""The command line: overrides become one checked configuration, and a command runs it.
 
-One file for each step: :mod:`~effdet.cli.overrides` splits the words and protects their values from Hydra's grammar,
+One file for each step: :mod:`~effdet.cli.overrides` splits the overrides and protects their values from Hydra's grammar,
 :mod:`~effdet.cli.compose` composes ``conf/`` and compares it with what :mod:`~effdet.cli.schema` and
 :mod:`~effdet.cli.settings` declare, :mod:`~effdet.cli.check` finds combinations that make no sense,
 :mod:`~effdet.cli.resume` completes it from the run that it goes on with, :mod:`~effdet.cli.app` runs the command. Until the
-configuration is valid nothing but the standard library, hydra, omegaconf and yaml is imported, so that a misspelt word is
+configuration is valid nothing but the standard library, hydra, omegaconf and yaml is imported, so that a misspelt override is
 answered at once.
 """

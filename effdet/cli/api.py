@@ -9,7 +9,7 @@ from effdet.cli.registry import COMMANDS
 from effdet.cli.run import RunResult
 
 
-def train(words: Sequence[str] = ()) -> RunResult:
+def train(overrides: Sequence[str] = ()) -> RunResult:
     """Train as ``effdet train WORDS``; errors are raised instead of printed.
 
     Example::
@@ -17,16 +17,16 @@ def train(words: Sequence[str] = ()) -> RunResult:
         run = effdet.train(["task=detection", "backbone=b0", "trainer.max_epochs=10"])
         print(run.metrics["AP"], run.run_dir)
     """
-    return _run("train", words)
+    return _run("train", overrides)
 
 
-def evaluate(words: Sequence[str]) -> RunResult:
+def evaluate(overrides: Sequence[str]) -> RunResult:
     """Measure as ``effdet evaluate WORDS``."""
-    return _run("evaluate", words)
+    return _run("evaluate", overrides)
 
 
-def _run(name: str, words: Sequence[str]) -> RunResult:
-    if isinstance(words, str):
-        raise TypeError(f"effdet.{name} takes a list of words, effdet.{name}([{words!r}])")
-    result = run(COMMANDS[name], list(words))
+def _run(name: str, overrides: Sequence[str]) -> RunResult:
+    if isinstance(overrides, str):
+        raise TypeError(f"effdet.{name} takes a list of overrides, effdet.{name}([{overrides!r}])")
+    result = run(COMMANDS[name], list(overrides))
     return result if isinstance(result, RunResult) else RunResult(None, {})

@@ -1,4 +1,4 @@
-"""``effdet COMMAND key=value …``: from the shell's words to a command's exit code."""
+"""``effdet COMMAND key=value …``: from the shell's overrides to a command's exit code."""
 
 from __future__ import annotations
 
@@ -21,10 +21,10 @@ from effdet.plugins import make_importable, naming, targets
 
 if TYPE_CHECKING:
     from effdet.cli.config import Config
-    from effdet.cli.overrides import Words
+    from effdet.cli.overrides import Overrides
 
 OK, FAILED, MISUSED, INTERRUPTED = 0, 1, 2, 130
-"""Exit codes: done; a command's own verdict (or a bug of ours, with its traceback); an error of the user's; Ctrl-C.
+"""Exit codes: done; a command's own result (or a bug of ours, with its traceback); an error of the user's; Ctrl-C.
 A run that a signal stopped, and that saved itself first, ends with 128 + the signal's number."""
 
 
@@ -46,7 +46,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except BaseException as error:
         if (
             code := getattr(error, "exit_code", None)
-        ) is not None:  # effdet.training.Interrupted: saved, and told to stop
+        ) is not None:  # effdet.training.Interrupted: saved, and reported to stop
             text = without_credentials_in(str(error))
             print(f"error: {text}" if isinstance(error, ValueError) else text, file=sys.stderr)
             return int(code)
@@ -77,49 +77,49 @@ def _main(arguments: Sequence[str]) -> int:
 
 def run(command: Command, arguments: Sequence[str]) -> Any:
     """Compose, check and run; returns what the command returns (None after ``--help`` or ``--print``)."""
-    from effdet.cli.overrides import require_dir, split_words
+    from effdet.cli.overrides import require_dir, split_overrides
     from effdet.cli.schema import Schema
 
-    words = split_words(arguments, positional=command.positional, switches=command.switches)
-    words = replace(words, from_shell=sys.argv[1:] in ([*arguments], [command.name, *arguments]))
-    if words.help:
+    overrides = split_overrides(arguments, positional=command.positional, switches=command.switches)
+    overrides = replace(overrides, from_shell=sys.argv[1:] in ([*arguments], [command.name, *arguments]))
+    if overrides.help:
         from effdet.cli.help import command_help
 
-        require_dir(words.config_dir)
-        print(command_help(command, Schema(command.name, words.config_dir)))
+        require_dir(overrides.config_dir)
+        print(command_help(command, Schema(command.name, overrides.config_dir)))
         return None
-    if words.cfg is not None or words.info is not None:
+    if overrides.cfg is not None or overrides.info is not None:
         from effdet.cli.hydra_app import show
 
-        show(command.name, words)
+        show(command.name, overrides)
         return None
-    if words.multirun:
+    if overrides.multirun:
         from effdet.cli.multirun import multirun
 
-        return multirun(command, words, prepare)
-    if words.hydra:
+        return multirun(command, overrides, prepare)
+    if overrides.hydra:
         text = "counts only with -m, --cfg or --info: one run is composed without Hydra's jobs"
-        raise ConfigError([*words.problems, *(f"{override}: {text}" for override in words.hydra)])
-    config = prepare(command, words)
-    if words.show:
+        raise ConfigError([*overrides.problems, *(f"{override}: {text}" for override in overrides.hydra)])
+    config = prepare(command, overrides)
+    if overrides.show:
         print(config.to_yaml(), end="")
         return None
     _warn_of_collisions()
     module = importlib.import_module(command.module)
     found = targets(config.to_dict())
     if found or config.get("trust"):
-        make_importable(*([] if words.config_dir is None else [words.config_dir]), Path.cwd())
+        make_importable(*([] if overrides.config_dir is None else [overrides.config_dir]), Path.cwd())
     with naming(found):  # by the user, or by a file that `prepare` found to be trusted
-        return module.run(config, words)
+        return module.run(config, overrides)
 
 
-def prepare(command: Command, words: Words) -> Config:
+def prepare(command: Command, overrides: Overrides) -> Config:
     """The checked configuration; torch is not needed for it."""
-    from effdet.cli.check import check, settled
+    from effdet.cli.check import check, resolved
     from effdet.cli.resume import inherit
 
-    config = settled(inherit(command.name, words), words)
-    check(command.name, config, words)
+    config = resolved(inherit(command.name, overrides), overrides)
+    check(command.name, config, overrides)
     return config
 
 

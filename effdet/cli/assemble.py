@@ -8,21 +8,21 @@ from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any
 
-from effdet.cli.choice import backbone_options, chosen_model
 from effdet.cli.config import Config, as_size
+from effdet.cli.model_choice import backbone_options, chosen_model
 from effdet.cli.schema import shared
 from effdet.data import (
     AugmentSpec,
     DataError,
+    Dataset,
     DataSpec,
     EvalSet,
     MixCollate,
     Progression,
-    Source,
     StagedTrainSet,
     TrainLoader,
     collate,
-    open_source,
+    open_dataset,
 )
 from effdet.data import repeat_factors as rare_class_factors
 from effdet.data.transforms import check_transforms
@@ -38,29 +38,29 @@ from heads.semantic_inference import SemanticInference
 from heads.structures import ClassTable, UserError
 
 EVAL_BATCH = 8
-"""Pictures at once in the evaluations of a training, as `evaluate` does by default: the numbers then agree to the bit."""
+"""Images at once in the evaluations of a training, as `evaluate` does by default: the numbers then agree to the bit."""
 POSTPROCESS = DetectionKit.postprocess_keys
 
 
-def open_split(config: Config, split: str, *, wanted: Sequence[str] | None = None) -> Source:
+def open_split(config: Config, split: str, *, requested: Sequence[str] | None = None) -> Dataset:
     """The split of the configured data set.
 
     Args:
         wanted: labels to read where the set has them (masks cost time); None reads all.
     """
-    return open_source(data_spec(config, split, wanted=wanted))
+    return open_dataset(data_spec(config, split, requested=requested))
 
 
-def data_spec(config: Config, split: str, *, wanted: Sequence[str] | None = None) -> DataSpec:
+def data_spec(config: Config, split: str, *, requested: Sequence[str] | None = None) -> DataSpec:
     """The configured data set, as the readers take it."""
-    known = {field.name for field in fields(DataSpec)} - {"split", "limit", "wanted", "keys", "target"}
+    known = {field.name for field in fields(DataSpec)} - {"split", "max_images", "requested", "keys", "target"}
     values = config.get("data")
     if TARGET in values:
         own = {key: value for key, value in values.items() if f"data.{key}" not in shared("data")}
         values = {**{key: value for key, value in values.items() if key not in own}, "target": own}
         known = (known & values.keys()) | {"target"}
     values = {key: value for key, value in values.items() if key in known}
-    return DataSpec(split=split, limit=config.limit, wanted=wanted, **values)
+    return DataSpec(split=split, max_images=config.max_images, requested=requested, **values)
 
 
 def check_targets(config: Config) -> None:
@@ -70,12 +70,12 @@ def check_targets(config: Config) -> None:
         check(target, split="train")
 
 
-def open_splits(config: Config, *splits: str, wanted: Sequence[str] | None = None) -> list[Source]:
-    """Several splits, with the errors of all of them told at once."""
+def open_splits(config: Config, *splits: str, requested: Sequence[str] | None = None) -> list[Dataset]:
+    """Several splits, with the errors of all of them reported at once."""
     sources, errors = [], []
     for split in splits:
         try:
-            sources.append(open_split(config, split, wanted=wanted))
+            sources.append(open_split(config, split, requested=requested))
         except DataError as error:
             errors.append(str(error))
     if errors:
@@ -83,7 +83,7 @@ def open_splits(config: Config, *splits: str, wanted: Sequence[str] | None = Non
     return sources
 
 
-def class_tables(source: Source, config: Config) -> dict[str, ClassTable]:
+def class_tables(source: Dataset, config: Config) -> dict[str, ClassTable]:
     """The classes of each head of the model, as the data has them."""
     options = config.get("head")
     names = heads_of(config.task.name, options)
@@ -152,7 +152,7 @@ def _balance(config: Config) -> BalanceSpec | None:
     return BalanceSpec(values["rule"], {head: weight for head, weight in values.items() if head != "rule"})
 
 
-def completed(spec: ModelSpec, source: Source) -> ModelSpec:
+def completed(spec: ModelSpec, source: Dataset) -> ModelSpec:
     """`spec` with the options of its heads that are computed from the training data."""
     return spec.replace(heads={name: kit_for(name, head).complete(head, source) for name, head in spec.heads.items()})
 
@@ -182,7 +182,7 @@ def worker_count(workers: int | None, *, cuda: bool) -> int:
     return min(cores, 8) if cuda else min(max(cores // 4, 1), 4)
 
 
-def loader_factory(config: Config, source: Source, model: VisionModel, *, workers: int, cuda: bool) -> LoaderFactory:
+def loader_factory(config: Config, source: Dataset, model: VisionModel, *, workers: int, cuda: bool) -> LoaderFactory:
     """Builds the training loader of one process."""
     train_set = StagedTrainSet(
         source,
@@ -191,7 +191,7 @@ def loader_factory(config: Config, source: Source, model: VisionModel, *, worker
         augment=AugmentSpec(**config.get("augment")),
         seed=config.seed,
         epochs=planned_epochs(config),
-        policy=config.get("data.unreadable", "error"),
+        on_error=config.get("data.unreadable", "error"),
     )
     mixes = train_set.augment.mixup > 0 or train_set.augment.cutmix > 0
     collate_fn = MixCollate(train_set.augment_at, classes=len(source.classes), seed=config.seed) if mixes else collate
@@ -233,7 +233,7 @@ def with_monitor(config: Config) -> Config:
     return config.replacing({"task.monitor": names[0] if len(names) == 1 else list(names)})
 
 
-def evaluated_heads(model: VisionModel | RuntimeModel, source: Source) -> dict[str, Kit]:
+def evaluated_heads(model: VisionModel | RuntimeModel, source: Dataset) -> dict[str, Kit]:
     """The kits of the heads that the data has labels for."""
     return {name: kit for name, kit in kits_of(model).items() if kit.label in source.labelled}
 
@@ -263,18 +263,18 @@ def evaluators(
     if not made:
         raise UserError(
             f"the model has heads {', '.join(model.classes)}, and data={source.name} labels "
-            f"{', '.join(sorted(source.labelled))}: there is nothing to judge"
+            f"{', '.join(sorted(source.labelled))}: there is nothing to evaluate"
         )
     if class_maps is not None:
         writing = next((one for one in made.values() if isinstance(one, SemanticEvaluator)), None)
         if writing is None:
-            raise UserError(f"class_maps=true: the model and data={source.name} must both have class maps")
+            raise UserError(f"class_maps=true: the model and data={source.name} must both have segmentation maps")
         writing.write = ClassMapWriter(class_maps, writing.classes.data, void=source.void_id)
     return made
 
 
 def semantic_inference(config: Config) -> SemanticInference:
-    """How `evaluate` and `predict` find class maps."""
+    """How `evaluate` and `predict` find segmentation maps."""
     values = dict(config.get("semantic"))
     return SemanticInference(window=values.pop("sliding"), **values)
 

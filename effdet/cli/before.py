@@ -8,8 +8,8 @@ import numpy as np
 
 from effdet.cli.config import Config
 from effdet.cli.run import is_first
-from effdet.data import DataError, Source
-from effdet.data.images import Policy
+from effdet.data import DataError, Dataset
+from effdet.data.images import OnError
 from effdet.data.readable import cut_off, report, undecodable, without_undecodable
 from effdet.tasks import kit_for
 
@@ -17,7 +17,7 @@ USUAL = 100
 """Detections of an image, as COCO counts them."""
 
 
-def decoded(config: Config, train: Source | None, val: Source) -> Source:
+def decoded(config: Config, train: Dataset | None, val: Dataset) -> Dataset:
     """`val`, whose every image can be decoded.
 
     Args:
@@ -28,7 +28,7 @@ def decoded(config: Config, train: Source | None, val: Source) -> Source:
     Raises:
         DataError: images of either split cannot be decoded, and ``data.unreadable`` is ``error``; both splits in one.
     """
-    policy = _policy(config)
+    on_error = _on_error(config)
     found = {"val": (val, undecodable(val))}
     if train is not None:
         found = {"train": (train, cut_off(train)), **found}
@@ -37,37 +37,39 @@ def decoded(config: Config, train: Source | None, val: Source) -> Source:
         "val": "they are left out of every evaluation",
     }
     lines = [
-        report(source, broken, policy, becomes=becomes[name]) for name, (source, broken) in found.items() if broken
+        report(source, broken, on_error, becomes=becomes[name]) for name, (source, broken) in found.items() if broken
     ]
-    _say(lines, policy)
+    _say(lines, on_error)
     return without_undecodable(val, found["val"][1])
 
 
-def decoded_split(config: Config, source: Source) -> Source:
+def decoded_split(config: Config, source: Dataset) -> Dataset:
     """`source`, a split to evaluate on, without the images that cannot be decoded.
 
     Raises:
         DataError: there are some, and ``data.unreadable`` is ``error``.
     """
-    policy, found = _policy(config), undecodable(source)
+    on_error, found = _on_error(config), undecodable(source)
     if found:
-        _say([report(source, found, policy, becomes="they are left out, and their objects are not counted")], policy)
+        _say(
+            [report(source, found, on_error, becomes="they are left out, and their objects are not counted")], on_error
+        )
     return without_undecodable(source, found)
 
 
-def _policy(config: Config) -> Policy:
+def _on_error(config: Config) -> OnError:
     return config.get("data.unreadable", "error")
 
 
-def _say(lines: list[str], policy: Policy) -> None:
-    if lines and policy == "error":
+def _say(lines: list[str], on_error: OnError) -> None:
+    if lines and on_error == "error":
         raise DataError("\n".join(lines))
     if is_first():
         for line in lines:
             print(f"warning: {line}")
 
 
-def following(config: Config, val: Source) -> Config:
+def following(config: Config, val: Dataset) -> Config:
     """`config` with ``max_detections`` large enough for the fullest image of `val`, where the user leaves it open."""
     capped = any("max_detections" in kit_for(name).postprocess_keys for name in config.get("head"))
     if config.get("max_detections") is not None or not capped or "boxes" not in val.labelled:

@@ -1,7 +1,7 @@
-"""Combinations of words that make no sense, found before anything is imported.
+"""Combinations of overrides that make no sense, found before anything is imported.
 
 What single keys may be is said in ``conf/`` and checked by :mod:`effdet.cli.compose`. Here: a data set that does not label
-what the task needs (both say so in their own files), and words that contradict each other.
+what the task needs (both say so in their own files), and overrides that contradict each other.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from pathlib import Path
 
 from effdet.cli.config import Config
 from effdet.cli.errors import ConfigError, did_you_mean
-from effdet.cli.overrides import Words
+from effdet.cli.overrides import Overrides
 
 MAX_SIDE = 8192
 """Pixels; a larger input is taken for a typo."""
@@ -20,13 +20,19 @@ MIN_SIDE = 32
 """Pixels; the backbone's last stride."""
 
 
-def check(command: str, config: Config, words: Words) -> None:
+def check(command: str, config: Config, overrides: Overrides) -> None:
     """Refuse what `command` cannot run.
 
     Raises:
         ConfigError: with a line for each contradiction.
     """
-    problems = [*_required(config, command), *_labels(config), *_model(config, words), *_size(config), *_files(config)]
+    problems = [
+        *_required(config, command),
+        *_labels(config),
+        *_model(config, overrides),
+        *_size(config),
+        *_files(config),
+    ]
     if problems:
         raise ConfigError(problems)
 
@@ -41,7 +47,7 @@ REQUIRED = {
     "export": {"model": "runs/x, a checkpoint, or a name of `effdet info`"},
     "predict": {
         "model": "runs/x, a checkpoint, or a name of `effdet info`",
-        "source": "a picture, a folder, a pattern, a list, a video, a camera or a stream",
+        "source": "an image, a folder, a pattern, a list, a video, a camera or a stream",
     },
     "shards": {"out": "the folder to write to"},
     "replay": {"file": "a step_N.pt of the folder nonfinite/ of a run"},
@@ -51,13 +57,13 @@ REQUIRED = {
 
 
 def _required(config: Config, command: str) -> list[str]:
-    wanted = REQUIRED.get(command, {})
+    requested = REQUIRED.get(command, {})
     if command == "compare" and config.first is not None:
         from effdet.cli.job import is_sweep
 
         if is_sweep(Path(config.first)):
             return []  # its jobs are compared with each other
-    return [f"{key}=…: must be given: {what}" for key, what in wanted.items() if config.get(key) is None]
+    return [f"{key}=…: must be given: {what}" for key, what in requested.items() if config.get(key) is None]
 
 
 def _labels(config: Config) -> list[str]:
@@ -75,18 +81,18 @@ def _labels(config: Config) -> list[str]:
     ]
 
 
-def settled(config: Config, words: Words) -> Config:
-    """`config` with the model chosen once: a word for it beats an experiment's other way of choosing."""
-    named = [way for way in (*WAYS, "backbone") if words.get(way) is not None]
+def resolved(config: Config, overrides: Overrides) -> Config:
+    """`config` with the model chosen once: an override for it beats an experiment's other way of choosing."""
+    named = [way for way in (*WAYS, "backbone") if overrides.get(way) is not None]
     if len(named) != 1:
         return config
     return config.replacing({way: None for way in WAYS if way not in named and config.get(way) is not None})
 
 
-def _model(config: Config, words: Words) -> list[str]:
+def _model(config: Config, overrides: Overrides) -> list[str]:
     """The model is chosen once: by its name, by phi, by a model file, or by its backbone."""
     chosen = [f"{key}={config.get(key)}" for key in WAYS if config.get(key) is not None]
-    if chosen and config.get("backbone") is not None and (backbone := words.get("backbone")) is not None:
+    if chosen and config.get("backbone") is not None and (backbone := overrides.get("backbone")) is not None:
         chosen.append(f"backbone={backbone}")
     if len(chosen) > 1:
         return [f"{' '.join(chosen)}: each chooses the model; give one of them"]

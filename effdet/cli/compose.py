@@ -1,8 +1,8 @@
-"""Composes ``conf/`` with the user's words through Hydra, and finds all that is wrong with either before anything runs.
+"""Composes ``conf/`` with the user's overrides through Hydra, and finds all that is wrong with either before anything runs.
 
 Precedence: the command line beats the experiment, which beats the primary file, which beats the task, which beats the other
-groups. Hydra would stop at the first mistake and add a key that a file misspells; here every word and every leaf of the
-composed tree is compared with what our files describe, and all problems are told at once.
+groups. Hydra would stop at the first mistake and add a key that a file misspells; here every override and every leaf of the
+composed tree is compared with what our files describe, and all problems are reported at once.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ from omegaconf.errors import OmegaConfBaseException
 
 from effdet.cli.config import Config, leaves
 from effdet.cli.errors import ConfigError, did_you_mean
-from effdet.cli.overrides import Word, Words, expand, quote, require_dir, shape, split_choices
+from effdet.cli.overrides import Override, Overrides, expand, quote, require_dir, shape, split_choices
 from effdet.cli.schema import Key, Schema, conf_dir, generated, read_keys, unreadable
 from effdet.plugins import TARGET
 from heads.fields import admits, describe, textual, usable
@@ -39,40 +39,40 @@ PATH_KEYS = ("model", "weights", "source", "out", "run_dir", "resume", "first", 
 """Values of these keys, of ``data.*`` and of ``*.path`` are paths, whatever a user's own file leaves unsaid."""
 
 
-def compose(name: str, words: Words) -> Config:
+def compose(name: str, asked: Overrides) -> Config:
     """The checked configuration of the command `name`.
 
     Raises:
-        ConfigError: with every problem of the words and of the files they choose.
+        ConfigError: with every problem of the overrides and of the files they choose.
     """
-    return composed(name, words)[0]
+    return composed(name, asked)[0]
 
 
-def composed(name: str, words: Words) -> tuple[Config, list[str]]:
+def composed(name: str, asked: Overrides) -> tuple[Config, list[str]]:
     """:func:`compose`, and the overrides that Hydra was given."""
-    require_dir(words.config_dir)
-    if words.config_dir is not None and (faulty := unreadable(words.config_dir)):
+    require_dir(asked.config_dir)
+    if asked.config_dir is not None and (faulty := unreadable(asked.config_dir)):
         raise ConfigError(faulty)
-    schema = Schema(name, words.config_dir, words.config_name)
-    problems = list(words.problems)
-    group_words = [word for word in words.words if word.key in schema.groups]
-    value_words = [word for word in words.words if word.key not in schema.groups]
+    schema = Schema(name, asked.config_dir, asked.config_name)
+    problems = list(asked.problems)
+    group_overrides = [item for item in asked.items if item.key in schema.groups]
+    value_overrides = [item for item in asked.items if item.key not in schema.groups]
 
     overrides = []
-    for word in group_words:
-        override, wrong = _group_override(word, schema)
+    for item in group_overrides:
+        override, wrong = _group_override(item, schema)
         problems += wrong
         if not wrong:
             overrides.append(override)
-    found = None if problems else _composed_at_once(schema, overrides, group_words, value_words)
+    found = None if problems else _composed_at_once(schema, overrides, group_overrides, value_overrides)
     if found is None:
-        found = _composed_with_care(schema, overrides, value_words, problems)
-    tree, choices, known, given = found
+        found = _composed_with_care(schema, overrides, value_overrides, problems)
+    tree, choices, known, passed = found
     problems += _unknown_in_files(tree, known, schema, choices)
     problems += [*_wrong_kinds(tree, known), *_wrong_names(tree, schema, choices)]
     if problems:
         raise ConfigError(problems)
-    return Config(tree, choices), given
+    return Config(tree, choices), passed
 
 
 Found = tuple[dict[str, Any], dict[str, Any], dict[str, Key], list[str]]
@@ -80,17 +80,17 @@ Found = tuple[dict[str, Any], dict[str, Any], dict[str, Key], list[str]]
 
 
 def _composed_at_once(
-    schema: Schema, overrides: list[str], group_words: Sequence[Word], value_words: Sequence[Word]
+    schema: Schema, overrides: list[str], group_overrides: Sequence[Override], value_overrides: Sequence[Override]
 ) -> Found | None:
-    """The usual case in half the time: no mistake in the words, and no file that changes what their keys mean.
+    """The usual case in half the time: no mistake in the overrides, and no file that changes what their keys mean.
 
     None where that turns out wrong: :func:`_composed_with_care` then finds out what it is.
     """
-    picked = {**schema.groups, **{word.key: word.value for word in group_words}}
-    values = {word.key: word.value for word in value_words}
+    picked = {**schema.groups, **{item.key: item.value for item in group_overrides}}
+    values = {item.key: item.value for item in value_overrides}
     guess = schema.known(picked, slots := schema.slots(picked, values))
-    for word in value_words:
-        override, wrong = _value_override(word, guess, schema, {})
+    for item in value_overrides:
+        override, wrong = _value_override(item, guess, schema, {})
         if wrong:
             return None
         overrides = [*overrides, override]
@@ -101,60 +101,60 @@ def _composed_at_once(
     except ConfigError:
         return None
     known = schema.known(choices, schema.slots(choices, values))
-    if any(_key_of(word.key, known) != _key_of(word.key, guess) for word in value_words):
+    if any(_key_of(item.key, known) != _key_of(item.key, guess) for item in value_overrides):
         return None
     return tree, choices, known, overrides
 
 
 def _composed_with_care(
-    schema: Schema, overrides: list[str], value_words: Sequence[Word], problems: list[str]
+    schema: Schema, overrides: list[str], value_overrides: Sequence[Override], problems: list[str]
 ) -> Found:
-    """First the groups alone, which say what keys there are; then the words that hold."""
+    """First the groups alone, which say what keys there are; then the overrides that hold."""
     try:
         tree, choices = _run_hydra(schema, overrides)
-        values = {word.key: word.value for word in value_words}
+        values = {item.key: item.value for item in value_overrides}
         known = schema.known(choices, slots := schema.slots(choices, values))
-        sound, nulls = schema.fill(choices, slots, values)
-        for word in value_words:
-            override, wrong = _value_override(word, known, schema, choices)
+        valid, nulls = schema.fill(choices, slots, values)
+        for item in value_overrides:
+            override, wrong = _value_override(item, known, schema, choices)
             problems += wrong
             if not wrong:
-                sound.append(override)
-        if sound:
-            overrides = [*overrides, *sound]
+                valid.append(override)
+        if valid:
+            overrides = [*overrides, *valid]
             tree, choices = _run_hydra(schema, overrides, nulls)
     except ConfigError as error:
         raise ConfigError([*problems, *error.problems]) from error
     return tree, choices, known, overrides
 
 
-def swept_overrides(name: str, words: Words) -> list[str]:
-    """The words of many runs as overrides for Hydra's sweeper: unquoted commas separate choices, also of paths.
+def swept_overrides(name: str, asked: Overrides) -> list[str]:
+    """The overrides of many runs as overrides for Hydra's sweeper: unquoted commas separate choices, also of paths.
 
-    They only say which jobs there are. Each job is composed from its own words; keys that our files lack are added here.
+    They only say which jobs there are. Each job is composed from its own overrides; keys that our files lack are added here.
     """
-    schema = Schema(name, words.config_dir)
-    named = {word.key: swept_values(word.value)[0] for word in words.words if word.key in schema.groups}
+    schema = Schema(name, asked.config_dir)
+    named = {item.key: swept_values(item.value)[0] for item in asked.items if item.key in schema.groups}
     known = schema.known({**schema.groups, **named})
-    return [_swept_override(word, known, schema) for word in words.words]
+    return [_swept_override(item, known, schema) for item in asked.items]
 
 
 def swept_values(value: str) -> list[str]:
-    """The choices of a word under ``-m``; a function of Hydra's grammar, ``range(0,3)``, is one text."""
+    """The choices of an override under ``-m``; a function of Hydra's grammar, ``range(0,3)``, is one text."""
     return [value] if _FUNCTION.fullmatch(value.strip()) else split_choices(value)
 
 
 _FUNCTION = re.compile(r"(choice|range|interval|glob|sort|shuffle|tag|int|float|str|bool|json_str|extend_list)\(.*\)")
 
 
-def _swept_override(word: Word, known: Mapping[str, Key], schema: Schema) -> str:
-    values = swept_values(word.value)
-    if word.key in schema.groups:
-        return f"{word.key}={','.join(values)}"
-    key = _key_of(word.key, known)
+def _swept_override(item: Override, known: Mapping[str, Key], schema: Schema) -> str:
+    values = swept_values(item.value)
+    if item.key in schema.groups:
+        return f"{item.key}={','.join(values)}"
+    key = _key_of(item.key, known)
     if not (len(values) == 1 and _FUNCTION.fullmatch(values[0].strip())):
-        values = [_as_short(_protected(Word(word.key, value), key), value) for value in values]
-    return f"{'' if word.key in known else '++'}{word.key}={','.join(values)}"
+        values = [_as_short(_protected(Override(item.key, value), key), value) for value in values]
+    return f"{'' if item.key in known else '++'}{item.key}={','.join(values)}"
 
 
 def _as_short(protected: str, value: str) -> str:
@@ -162,45 +162,45 @@ def _as_short(protected: str, value: str) -> str:
     return value if protected == f"'{value}'" and re.fullmatch(r"[A-Za-z_./][\w./-]*", value) else protected
 
 
-def _group_override(word: Word, schema: Schema) -> tuple[str, list[str]]:
-    known = schema.choices(word.key)
-    value = word.value.strip()
+def _group_override(item: Override, schema: Schema) -> tuple[str, list[str]]:
+    known = schema.choices(item.key)
+    value = item.value.strip()
     if value in ("", "null"):
-        if schema.groups[word.key] is None:
-            return f"{word.key}=null", []
-        return "", [f"{word}: {word.key} needs a choice: {', '.join(known)}"]
+        if schema.groups[item.key] is None:
+            return f"{item.key}=null", []
+        return "", [f"{item}: {item.key} needs a choice: {', '.join(known)}"]
     is_list = value.startswith("[") and value.endswith("]")
     names = [name.strip() for name in value[1:-1].split(",")] if is_list else [value]
-    if is_list and not isinstance(schema.groups[word.key], list):
-        return "", [f"{word}: {word.key} takes one choice, not a list"]
+    if is_list and not isinstance(schema.groups[item.key], list):
+        return "", [f"{item}: {item.key} takes one choice, not a list"]
     wrong = [
-        f"{word.key}={name}: no such choice{did_you_mean(name, known)} ({word.key}: {', '.join(known)})"
+        f"{item.key}={name}: no such choice{did_you_mean(name, known)} ({item.key}: {', '.join(known)})"
         for name in names
         if name not in known
     ]
-    wants_list = isinstance(schema.groups[word.key], list)
-    return f"{word.key}={'[' + ','.join(names) + ']' if wants_list else value}", wrong
+    wants_list = isinstance(schema.groups[item.key], list)
+    return f"{item.key}={'[' + ','.join(names) + ']' if wants_list else value}", wrong
 
 
 def _value_override(
-    word: Word, known: Mapping[str, Key], schema: Schema, choices: Mapping[str, Any]
+    item: Override, known: Mapping[str, Key], schema: Schema, choices: Mapping[str, Any]
 ) -> tuple[str, list[str]]:
-    key = _key_of(word.key, known)
+    key = _key_of(item.key, known)
     if key is None:
-        line = _no_such_key(word.key, known, schema, choices)
-        return "", [f"+{line}; a key is added only below a {TARGET} or in an open mapping" if word.adds else line]
-    inside = _open_parent(word.key, known) is not None
-    if word.adds and not inside:
-        return "", [f"+{word}: there is such a key already; write {word}"]
-    override = f"{'++' if inside else ''}{word.key}={_protected(word, key)}"
+        line = _no_such_key(item.key, known, schema, choices)
+        return "", [f"+{line}; a key is added only below a {TARGET} or in an open mapping" if item.adds else line]
+    inside = _open_parent(item.key, known) is not None
+    if item.adds and not inside:
+        return "", [f"+{item}: there is such a key already; write {item}"]
+    override = f"{'++' if inside else ''}{item.key}={_protected(item, key)}"
     try:
         parsed = OverridesParser.create().parse_override(override)
     except HydraException:
         return "", [
-            f"{word}: the value could not be read; text with special characters needs quotes: {word.key}='\"…\"'"
+            f"{item}: the value could not be read; text with special characters needs quotes: {item.key}='\"…\"'"
         ]
     if parsed.is_sweep_override():
-        return "", [f"{word}: one value at a time; a list is written [a,b]"]
+        return "", [f"{item}: one value at a time; a list is written [a,b]"]
     return override, []
 
 
@@ -215,14 +215,14 @@ def _open_parent(name: str, known: Mapping[str, Key]) -> Key | None:
     return next((key for key in parents if key and key.kinds and any(kind.base == "{}" for kind in key.kinds)), None)
 
 
-def _protected(word: Word, key: Key | None) -> str:
+def _protected(item: Override, key: Key | None) -> str:
     """The value as Hydra is to see it: text quoted, numbers and lists as they are."""
     kinds = key.kinds if key else None
-    path_like = word.key in PATH_KEYS or word.key.startswith("data.") or word.key.endswith(".path")
-    looks = shape(word.value)
-    if kinds is None or (key is not None and key.name != word.key):
+    path_like = item.key in PATH_KEYS or item.key.startswith("data.") or item.key.endswith(".path")
+    looks = shape(item.value)
+    if kinds is None or (key is not None and key.name != item.key):
         text = looks == "text" and (path_like or key is not None)
-        return quote(expand(word.value)) if text else word.value
+        return quote(expand(item.value)) if text else item.value
     bases = {kind.base for kind in kinds}
     literal = {
         "null": {"null"},
@@ -233,8 +233,8 @@ def _protected(word: Word, key: Key | None) -> str:
         "text": set(),
     }
     if bases & literal[looks] or not textual(kinds):
-        return word.value
-    return quote(expand(word.value) if "path" in bases else word.value)
+        return item.value
+    return quote(expand(item.value) if "path" in bases else item.value)
 
 
 def _no_such_key(name: str, known: Mapping[str, Key], schema: Schema, choices: Mapping[str, Any]) -> str:
@@ -330,7 +330,7 @@ def _wrong_kinds(tree: Mapping[str, Any], known: Mapping[str, Key]) -> list[str]
         key = known.get(name)
         if key is not None and key.kinds is not None and not admits(key.kinds, value):
             shown = "null" if value is None else value
-            hint = _near_word(value, key) or _unusable(value)
+            hint = _near_override(value, key) or _unusable(value)
             problems.append(f"{name}={shown}: must be {describe(key.kinds)}{hint}")
     return problems
 
@@ -360,6 +360,6 @@ def _unusable(value: Any) -> str:
     return "" if all(map(usable, numbers)) else ", a finite number below 2^63"
 
 
-def _near_word(value: Any, key: Key) -> str:
-    words = [kind.literal for kind in key.kinds or () if kind.base == "literal"]
-    return did_you_mean(value, words) if isinstance(value, str) and words else ""
+def _near_override(value: Any, key: Key) -> str:
+    asked = [kind.literal for kind in key.kinds or () if kind.base == "literal"]
+    return did_you_mean(value, asked) if isinstance(value, str) and asked else ""

@@ -87,8 +87,8 @@ class Config:
 
     def restored(self, asked: Config) -> Config:
         """A copy of this saved configuration with the credentials that `asked` has for its addresses."""
-        own, given = self.flat(), asked.flat()
-        pairs = ((key, value, given.get(key)) for key, value in own.items())
+        own, passed = self.flat(), asked.flat()
+        pairs = ((key, value, passed.get(key)) for key, value in own.items())
         return self.replacing(
             {key: new for key, value, new in pairs if isinstance(new, str) and value == without_credentials(new) != new}
         )

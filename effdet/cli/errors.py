@@ -8,10 +8,10 @@ from collections.abc import Iterable, Sequence
 
 
 class ConfigError(ValueError):
-    """Words or configuration files that cannot be run. `problems` holds one line each."""
+    """Overrides or configuration files that cannot be run. `problems` holds one line each."""
 
     def __init__(self, problems: Sequence[str]) -> None:
-        self.problems = tuple(dict.fromkeys(problems))  # the same mistake seen from two sides is told once
+        self.problems = tuple(dict.fromkeys(problems))  # the same mistake seen from two sides is reported once
         super().__init__("\n".join(self.problems))
 
 
@@ -19,18 +19,18 @@ USUAL = {"epochs": "trainer.max_epochs", "batch": "batch_size", "imgsz": "image_
 """What other tools call a key."""
 
 
-def closest(word: str, choices: Iterable[str]) -> str | None:
-    """The one of `choices` that `word` most likely meant, or None.
+def closest(override: str, choices: Iterable[str]) -> str | None:
+    """The one of `choices` that `override` most likely meant, or None.
 
     A dotted key is also compared by its last part alone, so that ``lr`` finds ``optimizer.lr`` and ``epochs`` finds
     ``trainer.max_epochs``.
     """
     names = list(dict.fromkeys(choices))
-    if USUAL.get(word) in names:
-        return USUAL[word]
-    if direct := _nearest(word, names):
+    if USUAL.get(override) in names:
+        return USUAL[override]
+    if direct := _nearest(override, names):
         return direct
-    last = word.rpartition(".")[2].lower()
+    last = override.rpartition(".")[2].lower()
     tails: dict[str, str] = {}
     for name in names:
         tails.setdefault(name.rpartition(".")[2].lower(), name)
@@ -42,9 +42,9 @@ def closest(word: str, choices: Iterable[str]) -> str | None:
     return inside[0] if inside else None
 
 
-def _nearest(word: str, names: Sequence[str], *, cutoff: float = 0.59) -> str | None:
+def _nearest(override: str, names: Sequence[str], *, cutoff: float = 0.59) -> str | None:
     """The most similar name; of equals the first, since files list what is used most first."""
-    matcher = difflib.SequenceMatcher(b=word)
+    matcher = difflib.SequenceMatcher(b=override)
     best, most = None, cutoff
     for name in names:
         matcher.set_seq1(name)
@@ -53,9 +53,9 @@ def _nearest(word: str, names: Sequence[str], *, cutoff: float = 0.59) -> str | 
     return best
 
 
-def did_you_mean(word: str, choices: Iterable[str]) -> str:
+def did_you_mean(override: str, choices: Iterable[str]) -> str:
     """``"; did you mean NAME?"``, or nothing where no choice is near. To be followed by nothing or a bracket."""
-    name = closest(word, choices)
+    name = closest(override, choices)
     return f"; did you mean {name}?" if name else ""
 
 

@@ -22,7 +22,7 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import QuotedString
 from omegaconf import DictConfig
 
-from effdet.cli.overrides import Word, unquote
+from effdet.cli.overrides import Override, unquote
 from effdet.files import read_json, write_text
 from heads.errors import UserError
 
@@ -55,15 +55,15 @@ class JobRecord:
     """The last line that a failed process printed."""
 
     @classmethod
-    def read(cls, folder: Path) -> JobRecord | None:
+    def read(cls, directory: Path) -> JobRecord | None:
         """The record of a job's folder; None where no job was started."""
-        if not (folder / JOB).is_file():
+        if not (directory / JOB).is_file():
             return None
-        values = read_json(folder / JOB)
+        values = read_json(directory / JOB)
         return cls(**{**values, "overrides": tuple(values["overrides"]), "flags": tuple(values["flags"])})
 
-    def write(self, folder: Path) -> JobRecord:
-        write_text(folder / JOB, json.dumps(asdict(self), indent=2, ensure_ascii=False) + "\n")
+    def write(self, directory: Path) -> JobRecord:
+        write_text(directory / JOB, json.dumps(asdict(self), indent=2, ensure_ascii=False) + "\n")
         return self
 
 
@@ -90,71 +90,71 @@ class Job:
     def __call__(self, config: DictConfig) -> float | None:
         """Run the job, or take its result from its folder; returns the metric that sweepers optimise."""
         hydra = HydraConfig.get()
-        folder = Path(hydra.runtime.output_dir)
+        directory = Path(hydra.runtime.output_dir)
         overrides = tuple(str(word_of(override)) for override in hydra.overrides.task)
-        with only_one(folder) as held:
-            record = self.run(folder, overrides, number=int(hydra.job.num), held=held)
+        with only_one(directory) as held:
+            record = self.run(directory, overrides, number=int(hydra.job.num), held=held)
         if record.state != DONE and not self.keep_going:
-            raise UserError(f"{folder}: {record.error}")
-        found = metric(folder)
+            raise UserError(f"{directory}: {record.error}")
+        found = metric(directory)
         return None if found is None else found[1]
 
     def run(
-        self, folder: Path, overrides: tuple[str, ...], *, number: int = 0, held: tuple[int, ...] = ()
+        self, directory: Path, overrides: tuple[str, ...], *, number: int = 0, held: tuple[int, ...] = ()
     ) -> JobRecord:
         """Start the process where the folder holds no result yet, and wait for it. It inherits the file handles `held`.
 
         Raises:
             UserError: the folder holds another job.
         """
-        record = JobRecord.read(folder) or JobRecord(self.command, overrides, self.flags, number)
+        record = JobRecord.read(directory) or JobRecord(self.command, overrides, self.flags, number)
         if (record.command, record.overrides, record.flags) != (self.command, overrides, self.flags):
             other = f"{record.command} {' '.join(record.overrides)}"
-            raise UserError(f"{folder}: holds another job, {other}; name another folder by hydra.sweep.dir=DIR")
+            raise UserError(f"{directory}: holds another job, {other}; name another folder by hydra.sweep.dir=DIR")
         if record.state == DONE:
-            log.info("%s: has its result", folder)
+            log.info("%s: has its result", directory)
             return record
-        record = replace(record, state=STARTED, starts=record.starts + 1, exit_code=None, error=None).write(folder)
+        record = replace(record, state=STARTED, starts=record.starts + 1, exit_code=None, error=None).write(directory)
         began = time.monotonic()
-        command = [*self.program, *self.arguments(folder, overrides)]
-        code, last = _process(command, folder / OUTPUT, held)
+        command = [*self.program, *self.arguments(directory, overrides)]
+        code, last = _process(command, directory / OUTPUT, held)
         seconds = record.seconds + time.monotonic() - began
         record = replace(record, seconds=round(seconds, 1), exit_code=code, state=DONE if code == 0 else FAILED)
         if code != 0:
             record = replace(record, error=last or f"ended with exit code {code}")
-        log.info("%s: %s", folder, "done" if code == 0 else f"failed: {record.error}")
-        return record.write(folder)
+        log.info("%s: %s", directory, "done" if code == 0 else f"failed: {record.error}")
+        return record.write(directory)
 
-    def arguments(self, folder: Path, overrides: tuple[str, ...]) -> list[str]:
+    def arguments(self, directory: Path, overrides: tuple[str, ...]) -> list[str]:
         """Those of the process, behind ``effdet``."""
-        return [self.command, *self.flags, *overrides, f"{self.output}={folder}", *self.resume]
+        return [self.command, *self.flags, *overrides, f"{self.output}={directory}", *self.resume]
 
 
-def is_sweep(folder: Path) -> bool:
-    """Whether `folder` holds jobs of ``-m``, and is none itself."""
-    return folder.is_dir() and not (folder / JOB).is_file() and next(folder.rglob(JOB), None) is not None
+def is_sweep(directory: Path) -> bool:
+    """Whether `directory` holds jobs of ``-m``, and is none itself."""
+    return directory.is_dir() and not (directory / JOB).is_file() and next(directory.rglob(JOB), None) is not None
 
 
-def word_of(override: str) -> Word:
-    """A job's override as Hydra has it, ``data.root='/a b'``, as the word that the shell would give."""
+def word_of(override: str) -> Override:
+    """A job's override as Hydra has it, ``data.root='/a b'``, as the override that the shell would give."""
     parsed = OverridesParser.create().parse_override(override)
     value = parsed._value
     if isinstance(value, QuotedString):
         text = unquote(value.text)
     else:
         text = value if isinstance(value, str) else parsed.get_value_string()
-    return Word(parsed.get_key_element().lstrip("+"), text)
+    return Override(parsed.get_key_element().lstrip("+"), text)
 
 
-def metric(folder: Path) -> tuple[str, float] | None:
+def metric(directory: Path) -> tuple[str, float] | None:
     """(name, value) of what the task is measured by, of a folder with results: ``task.monitor``, else the first there is.
 
     Of a task with several (AP and mIoU of driving) their mean, named ``AP+mIoU``.
     """
-    if not (folder / "metrics.json").is_file():
+    if not (directory / "metrics.json").is_file():
         return None
-    metrics = read_json(folder / "metrics.json")
-    names = _monitored(folder) or [next((name for name in MAIN if name in metrics), "")]
+    metrics = read_json(directory / "metrics.json")
+    names = _monitored(directory) or [next((name for name in MAIN if name in metrics), "")]
     values = [metrics.get(name) for name in names]
     if not all(isinstance(value, int | float) for value in values):
         return None
@@ -164,12 +164,12 @@ def metric(folder: Path) -> tuple[str, float] | None:
 MAIN = ("AP", "mIoU", "top1", "recall@1")
 
 
-def _monitored(folder: Path) -> list[str]:
-    if not (folder / "config.yaml").is_file():
+def _monitored(directory: Path) -> list[str]:
+    if not (directory / "config.yaml").is_file():
         return []
     import yaml
 
-    config = yaml.safe_load((folder / "config.yaml").read_text(encoding="utf-8"))
+    config = yaml.safe_load((directory / "config.yaml").read_text(encoding="utf-8"))
     monitor = (config.get("task") or {}).get("monitor") or []
     return [monitor] if isinstance(monitor, str) else list(monitor)
 
@@ -197,13 +197,13 @@ def _process(command: list[str], output: Path, held: tuple[int, ...]) -> tuple[i
 
 
 @contextlib.contextmanager
-def only_one(folder: Path) -> Iterator[tuple[int, ...]]:
-    """Within the block no other process runs the job of `folder`; waits for one that does.
+def only_one(directory: Path) -> Iterator[tuple[int, ...]]:
+    """Within the block no other process runs the job of `directory`; waits for one that does.
 
     The job's process inherits the lock by the handle that is given: one that outlives its killed launcher is waited for too.
     """
-    folder.mkdir(parents=True, exist_ok=True)
-    path = folder / ".job.lock"
+    directory.mkdir(parents=True, exist_ok=True)
+    path = directory / ".job.lock"
     if sys.platform == "win32":
         from filelock import FileLock
 
@@ -217,7 +217,7 @@ def only_one(folder: Path) -> Iterator[tuple[int, ...]]:
         try:
             fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            log.info("%s: another process runs this job; waiting for it", folder)
+            log.info("%s: another process runs this job; waiting for it", directory)
             fcntl.flock(handle, fcntl.LOCK_EX)
         yield (handle,)
     finally:

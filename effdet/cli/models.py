@@ -76,7 +76,7 @@ def _alias(name: str) -> object:
     return detector_row(name)
 
 
-def open_predictor(config: Config, *, score: float | None) -> Predictor:
+def open_predictor(config: Config, *, score_threshold: float | None) -> Predictor:
     """The predictor of ``model=``, ``weights=``, ``device=`` and the keys of post-processing.
 
     Args:
@@ -84,14 +84,14 @@ def open_predictor(config: Config, *, score: float | None) -> Predictor:
         score: lowest score of a detection; of no consequence to a model that finds none.
     """
     model = open_model(config)
-    score = None if own_postprocess(model) is None else score
+    score_threshold = None if own_postprocess(model) is None else score_threshold
     return Predictor(
         model,
         "cpu" if isinstance(model, RuntimeModel) and config.device == "auto" else torch_device(config.device),
         precision=config.precision,
         image_size=as_size(config.image_size),
         batch_size=config.batch_size,
-        score=score,
+        score_threshold=score_threshold,
         nms_iou=config.nms_iou,
         max_detections=config.max_detections,
         semantic=semantic_inference(config),

@@ -29,7 +29,7 @@ from effdet.cli.compose import swept_overrides, swept_values
 from effdet.cli.errors import ConfigError
 from effdet.cli.hydra_app import hydra_app
 from effdet.cli.job import Job, interrupted_by, word_of
-from effdet.cli.overrides import Words, quote
+from effdet.cli.overrides import Overrides, quote
 
 if TYPE_CHECKING:
     from effdet.cli.registry import Command
@@ -42,59 +42,59 @@ SCALES = ("hydra/sweeper", "hydra.sweeper.")
 """Hydra's overrides that decide which jobs there are; the others only say how they are run."""
 
 
-Check = Callable[["Command", Words], object]
+Check = Callable[["Command", Overrides], object]
 """Composes the configuration of one run, or raises :class:`ConfigError`."""
 
 
-def multirun(command: Command, words: Words, check: Check) -> int:
-    """Run the jobs of `words`, write and print the table over them; 0 where every job has its result.
+def multirun(command: Command, asked: Overrides, check: Check) -> int:
+    """Run the jobs of `asked`, write and print the table over them; 0 where every job has its result.
 
     Args:
         command: of the jobs.
-        words: the overrides with their choices.
+        overrides: the overrides with their choices.
         check: of each job's configuration.
 
     Raises:
         ConfigError: with the problems of all jobs, before the first starts.
     """
-    problems = [*words.problems, *_refused(command, words), *_missing_launchers(words)]
+    problems = [*asked.problems, *_refused(command, asked), *_missing_launchers(asked)]
     if problems:
         raise ConfigError(problems)
     assert command.output is not None
-    primary = words.config_name or command.name
-    swept = swept_overrides(command.name, words)
-    overrides = [*words.hydra, *swept]
-    with hydra_app(command.name, words) as hydra:
-        own_sweeper = any(text.startswith(SCALES) for text in words.hydra)
-        check_jobs(check, command, words, expected_jobs(swept, basic=not own_sweeper))  # our lines come before Hydra's
+    primary = asked.config_name or command.name
+    swept = swept_overrides(command.name, asked)
+    overrides = [*asked.hydra, *swept]
+    with hydra_app(command.name, asked) as hydra:
+        own_sweeper = any(text.startswith(SCALES) for text in asked.hydra)
+        check_jobs(check, command, asked, expected_jobs(swept, basic=not own_sweeper))  # our lines come before Hydra's
         master = hydra.compose_config(primary, [*overrides, "hydra.mode=MULTIRUN"], run_mode=RunMode.MULTIRUN)
         sweep = OmegaConf.to_container(master.hydra.sweep, resolve=False)
         if isinstance(sweep, dict) and sweep["dir"] == HYDRAS_DEFAULT:
-            overrides.append(f"hydra.sweep.dir={quote(str(ROOT / default_name(command.name, words)))}")
+            overrides.append(f"hydra.sweep.dir={quote(str(ROOT / default_name(command.name, asked)))}")
         basic = str(master.hydra.sweeper._target_).endswith(f".{BasicSweeper.__name__}")
         if basic and (own_sweeper or master.hydra.sweeper.params):
-            check_jobs(check, command, words, _jobs(hydra, master))
-        job = Job(command.name, tuple(words.flags()), command.output, command.resume, keep_going=basic, program=PROGRAM)
-        if not any(text.startswith("hydra.job.name=") for text in words.hydra):
+            check_jobs(check, command, asked, _jobs(hydra, master))
+        job = Job(command.name, tuple(asked.flags()), command.output, command.resume, keep_going=basic, program=PROGRAM)
+        if not any(text.startswith("hydra.job.name=") for text in asked.hydra):
             overrides.append(f"hydra.job.name={command.name}")
         overrides.append("hydra.mode=MULTIRUN")
-        folder = Path(hydra.compose_config(primary, overrides, run_mode=RunMode.MULTIRUN).hydra.sweep.dir)
+        directory = Path(hydra.compose_config(primary, overrides, run_mode=RunMode.MULTIRUN).hydra.sweep.dir)
         with _stopped_like_ctrl_c():
             hydra.multirun(primary, job, overrides)
     from effdet.cli.sweep_table import finish
 
-    return finish(folder)
+    return finish(directory)
 
 
-def default_name(command: str, words: Words) -> str:
+def default_name(command: str, asked: Overrides) -> str:
     """Of the sweep's folder: the same for the same command, whatever launcher runs it."""
-    swept = [word.key.rpartition(".")[2] for word in words.words if swept_values(word.value) != [word.value]]
-    decides = [text for text in words.hydra if text.startswith(SCALES)]
-    text = "\0".join([command, *words.flags(), *map(str, words.words), *decides])
+    swept = [item.key.rpartition(".")[2] for item in asked.items if swept_values(item.value) != [item.value]]
+    decides = [text for text in asked.hydra if text.startswith(SCALES)]
+    text = "\0".join([command, *asked.flags(), *map(str, asked.items), *decides])
     return "-".join([command, *swept[:4], hashlib.sha256(text.encode("utf-8", "surrogateescape")).hexdigest()[:6]])
 
 
-def check_jobs(check: Check, command: Command, words: Words, jobs: Sequence[Sequence[str]]) -> None:
+def check_jobs(check: Check, command: Command, asked: Overrides, jobs: Sequence[Sequence[str]]) -> None:
     """Check the configuration of each job, given by its overrides.
 
     Raises:
@@ -102,7 +102,7 @@ def check_jobs(check: Check, command: Command, words: Words, jobs: Sequence[Sequ
     """
     problems: list[str] = []
     for job in jobs:
-        single = replace(words, words=tuple(word_of(override) for override in job), multirun=False, hydra=())
+        single = replace(asked, items=tuple(word_of(override) for override in job), multirun=False, hydra=())
         try:
             check(command, single)
         except ConfigError as error:
@@ -150,8 +150,8 @@ LAUNCHERS = {
 """The package behind ``hydra/launcher=NAME``, and our extra that installs it."""
 
 
-def _missing_launchers(words: Words) -> list[str]:
-    named = (text.partition("=")[2] for text in words.hydra if text.partition("=")[0] == "hydra/launcher")
+def _missing_launchers(asked: Overrides) -> list[str]:
+    named = (text.partition("=")[2] for text in asked.hydra if text.partition("=")[0] == "hydra/launcher")
     return [
         f"hydra/launcher={name}: is not installed; pip install 'effdet-lightning[{LAUNCHERS[name][1]}]'"
         for name in named
@@ -159,20 +159,20 @@ def _missing_launchers(words: Words) -> list[str]:
     ]
 
 
-def _refused(command: Command, words: Words) -> list[str]:
+def _refused(command: Command, asked: Overrides) -> list[str]:
     if command.output is None:
         return [f"effdet {command.name} -m: {command.name} writes no folder of results that jobs could have"]
     own = {command.output, *(text.partition("=")[0] for text in command.resume), "overwrite"}
     problems = [
-        f"{word}: under -m each job has a folder in hydra.sweep.dir, and goes on where it was interrupted; leave it out"
-        for word in words.words
-        if word.key in own
+        f"{item}: under -m each job has a folder in hydra.sweep.dir, and goes on where it was interrupted; leave it out"
+        for item in asked.items
+        if item.key in own
     ]
     return problems + [
-        f"{word.key}={without_credentials(value)}: carries a credential, which Hydra would write into the sweep's files; "
+        f"{item.key}={without_credentials(value)}: carries a credential, which Hydra would write into the sweep's files; "
         "run it without -m"
-        for word in words.words
-        for value in swept_values(word.value)
+        for item in asked.items
+        for value in swept_values(item.value)
         if without_credentials(value) != value
     ]
 

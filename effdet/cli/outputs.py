@@ -41,30 +41,30 @@ def refuse_model_file(config: Config) -> None:
         refuse_json(Path(config.out), "backbone", "image_size", key=f"out={config.out}", what="a model file")
 
 
-def refuse_evaluation(folder: Path, *, key: str) -> None:
+def refuse_evaluation(directory: Path, *, key: str) -> None:
     """The folder of `evaluate`.
 
     Raises:
         UserError: predict's results are there, or another ``metrics.json``.
     """
-    if (folder / PREDICT_JOURNAL).exists():
-        raise UserError(f"{key}: {folder} holds results of predict; name another folder")
-    refuse_json(folder / "metrics.json", "pictures_per_second", key=key, what="metrics of an evaluation")
+    if (directory / PREDICT_JOURNAL).exists():
+        raise UserError(f"{key}: {directory} holds results of predict; name another folder")
+    refuse_json(directory / "metrics.json", "images_per_second", key=key, what="metrics of an evaluation")
 
 
-def refuse_masks(folder: Path, source: Any, *, key: str) -> None:
-    """Class maps in `folder`, named as the images are.
+def refuse_masks(directory: Path, source: Any, *, key: str) -> None:
+    """Segmentation maps in `directory`, named as the images are.
 
     Raises:
         UserError: a mask or an image of `source` lies there.
     """
-    if not folder.is_dir():
+    if not directory.is_dir():
         return
-    theirs = folder.resolve()
+    theirs = directory.resolve()
     for record in source.records:
         for path in (record.image, record.mask):
             if path is not None and Path(path).resolve().parent.is_relative_to(theirs):
-                raise UserError(f"{key}: {folder} holds {Path(path).name} of the data; name another folder")
+                raise UserError(f"{key}: {directory} holds {Path(path).name} of the data; name another folder")
 
 
 def refuse_export(config: Config, target: Path, sources: list[Path]) -> None:

@@ -1,7 +1,7 @@
-"""A command's arguments, split into ``key=value`` words and the few flags that are none, and their values for Hydra.
+"""A command's arguments, split into ``key=value`` overrides and the few flags that are none, and their values for Hydra.
 
-Two readers stand between a shell word and the configuration: Hydra's override grammar (commas, brackets, quotes, equals signs,
-colons, backslashes and spaces mean something to it) and OmegaConf's interpolation (``${x}``). :func:`quote` undoes both.
+Two readers stand between a shell override and the configuration: Hydra's override grammar (commas, brackets, quotes, equals
+signs, colons, backslashes and spaces mean something to it) and OmegaConf's interpolation (``${x}``). :func:`quote` undoes both.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ _REFUSED = {
 
 
 @dataclass(frozen=True)
-class Word:
+class Override:
     """One ``key=value``."""
 
     key: str
@@ -58,10 +58,10 @@ class Word:
 
 
 @dataclass(frozen=True)
-class Words:
+class Overrides:
     """What a command was asked."""
 
-    words: tuple[Word, ...] = ()
+    items: tuple[Override, ...] = ()
     config_dir: Path | None = None
     """The user's own configuration files, laid out as ours (``data/mine.yaml``)."""
     help: bool = False
@@ -84,7 +84,7 @@ class Words:
 
     def get(self, key: str) -> str | None:
         """The value last given to `key`."""
-        return next((word.value for word in reversed(self.words) if word.key == key), None)
+        return next((override.value for override in reversed(self.items) if override.key == key), None)
 
     def flags(self) -> list[str]:
         """The flags that choose files, for a process that runs the same command."""
@@ -92,34 +92,36 @@ class Words:
         return found if self.config_name is None else [*found, "--config-name", self.config_name]
 
     def shown(self) -> list[str]:
-        """The words as they may be printed and kept, without credentials, in the order of the alphabet."""
-        return sorted(f"{word.key}={without_credentials(word.value)}" for word in self.words)
+        """The overrides as they may be printed and kept, without credentials, in the order of the alphabet."""
+        return sorted(f"{override.key}={without_credentials(override.value)}" for override in self.items)
 
-    def adding(self, **values: str) -> Words:
-        """The same words with those of `values` in front whose keys are not named."""
-        extra = tuple(Word(key, value) for key, value in values.items() if self.get(key) is None)
-        return replace(self, words=extra + self.words)
+    def adding(self, **values: str) -> Overrides:
+        """The same overrides with those of `values` in front whose keys are not named."""
+        extra = tuple(Override(key, value) for key, value in values.items() if self.get(key) is None)
+        return replace(self, items=extra + self.items)
 
 
-def split_words(arguments: Sequence[str], *, positional: Sequence[str] = (), switches: Sequence[str] = ()) -> Words:
-    """Splits `arguments`; what cannot be split is told in `problems`.
+def split_overrides(
+    arguments: Sequence[str], *, positional: Sequence[str] = (), switches: Sequence[str] = ()
+) -> Overrides:
+    """Splits `arguments`; what cannot be split is reported in `problems`.
 
     Args:
         arguments: as the shell gave them.
-        positional: keys of words that may be written without ``key=``, in their order (``effdet info b0``).
+        positional: keys of overrides that may be written without ``key=``, in their order (``effdet info b0``).
         switches: keys that may be written as a flag (``--env`` for ``env=true``).
     """
-    words: list[Word] = []
+    overrides: list[Override] = []
     hydra: list[str] = []
     problems: list[str] = []
-    given: set[str] = set()
+    passed: set[str] = set()
     values: dict[str, str] = {}
     free = [key for key in positional if not any(argument.startswith(f"{key}=") for argument in arguments)]
     rest = _Arguments(arguments)
     for argument in rest:
         flag, _, attached = argument.partition("=")
         if argument in _SWITCHES:
-            given.add(_SWITCHES[argument])
+            passed.add(_SWITCHES[argument])
         elif flag in _VALUED:
             name = _VALUED[flag]
             value, problem = _flag_value(flag, name, attached, rest)
@@ -128,9 +130,9 @@ def split_words(arguments: Sequence[str], *, positional: Sequence[str] = (), swi
         elif flag in _REFUSED:
             problems.append(f"{flag}: {_REFUSED[flag]}")
         elif argument.startswith("--") and argument[2:] in switches:
-            words.append(Word(argument[2:], "true"))
+            overrides.append(Override(argument[2:], "true"))
         elif argument.startswith("--") and attached:
-            problems.append(f"{argument}: words take no dashes; write {argument.lstrip('-')}")
+            problems.append(f"{argument}: overrides take no dashes; write {argument.lstrip('-')}")
         elif argument.startswith("--") or (argument.startswith("-") and argument[1:2].isalpha()):
             known = [*_SWITCHES, *_VALUED, *(f"--{switch}" for switch in switches)]
             problems.append(f"{argument}: no such flag{did_you_mean(argument, known)} (options are written key=value)")
@@ -138,34 +140,34 @@ def split_words(arguments: Sequence[str], *, positional: Sequence[str] = (), swi
             hydra.append(argument)
         elif "=" not in argument:
             if free:
-                words.append(Word(free.pop(0), argument))
+                overrides.append(Override(free.pop(0), argument))
             else:
-                problems.append(f"{argument}: not a key=value word; write for example data=coco or seed=1")
+                problems.append(f"{argument}: not a key=value override; write for example data=coco or seed=1")
         else:
-            problems += _take(argument, words)
-    show = [word for word in words if word.key == "cfg"]
+            problems += _take(argument, overrides)
+    show = [override for override in overrides if override.key == "cfg"]
     asked = [flag for flag, name in (("--cfg", "cfg"), ("--info", "info")) if name in values]
-    asked += [f"--{name}" for name in ("multirun", "run") if name in given]
+    asked += [f"--{name}" for name in ("multirun", "run") if name in passed]
     if len(asked) > 1:
         problems.append(f"{' '.join(asked)}: give one of them")
     problems += [
         f"--{name}: goes with --cfg"
         for name in ("resolve", "package")
-        if name in given | set(values) and "cfg" not in values
+        if name in passed | set(values) and "cfg" not in values
     ]
     config_dir = values.get("config_dir")
-    return Words(
-        words=tuple(word for word in words if word.key != "cfg"),
+    return Overrides(
+        items=tuple(override for override in overrides if override.key != "cfg"),
         config_dir=None if not config_dir else Path(config_dir).expanduser().absolute(),
-        help="help" in given,
-        show="show" in given or any(word.value.lower() == "true" for word in show),
+        help="help" in passed,
+        show="show" in passed or any(override.value.lower() == "true" for override in show),
         problems=tuple(problems),
         config_name=values.get("config_name"),
-        multirun="multirun" in given or ("run" not in given and _last(hydra, "hydra.mode").upper() == "MULTIRUN"),
+        multirun="multirun" in passed or ("run" not in passed and _last(hydra, "hydra.mode").upper() == "MULTIRUN"),
         hydra=tuple(hydra),
         cfg=values.get("cfg"),
         package=values.get("package"),
-        resolve="resolve" in given,
+        resolve="resolve" in passed,
         info=values.get("info"),
     )
 
@@ -212,7 +214,7 @@ def _last(overrides: Sequence[str], key: str) -> str:
     return next((text.partition("=")[2] for text in reversed(overrides) if text.startswith(f"{key}=")), "")
 
 
-def _take(argument: str, words: list[Word]) -> list[str]:
+def _take(argument: str, overrides: list[Override]) -> list[str]:
     key, _, value = argument.partition("=")
     adds, key = key.startswith("+"), key.removeprefix("+")
     bare = key.lstrip("+~")
@@ -220,9 +222,11 @@ def _take(argument: str, words: list[Word]) -> list[str]:
         return [f"{argument}: a key is missing before the '='; write for example seed=1"]
     if bare != key:
         return [f"{argument}: keys are neither removed nor forced; write {bare}={value}"]
-    if any(word.key == key for word in words):
-        return [f"{key}: given more than once ({next(w.value for w in words if w.key == key)}, {value}); give it once"]
-    words.append(Word(key, value, adds))
+    if any(override.key == key for override in overrides):
+        return [
+            f"{key}: given more than once ({next(w.value for w in overrides if w.key == key)}, {value}); give it once"
+        ]
+    overrides.append(Override(key, value, adds))
     return []
 
 

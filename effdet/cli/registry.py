@@ -7,17 +7,17 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Command:
-    """One word after ``effdet``."""
+    """One override after ``effdet``."""
 
     name: str
     """Also the name of its file in ``conf/`` and of its module in ``effdet.cli.commands``."""
     summary: str
     positional: tuple[str, ...] = ()
-    """Keys whose words may be written without ``key=``."""
+    """Keys whose overrides may be written without ``key=``."""
     switches: tuple[str, ...] = ()
     """Keys that may be written as a flag."""
     trains: bool = False
-    """Whether it trains models: words that it doesn't know are those of ``train``, which are handed on."""
+    """Whether it trains models: overrides that it doesn't know are those of ``train``, which are handed on."""
     output: str | None = None
     """The key that names the folder of its results; with one, the command runs as the jobs of ``-m``."""
     resume: tuple[str, ...] = ()
@@ -56,7 +56,7 @@ COMMANDS: dict[str, Command] = {
         ),
         Command(
             "predict",
-            "draw a model's predictions on pictures or a video",
+            "draw a model's predictions on images or a video",
             output="out",
             resume=("resume=auto",),
             examples=(
@@ -105,7 +105,7 @@ COMMANDS: dict[str, Command] = {
             "search for an architecture: propose networks, train each briefly and update the controller",
             trains=True,
             examples=(
-                "effdet search trials=48 task=classification data=cifar10 data.root=DIR image_size=48 limit=2000",
+                "effdet search trials=48 task=classification data=cifar10 data.root=DIR image_size=48 max_images=2000",
                 "effdet search algorithm=evolution cost=latency target=10 task=classification data=folder data.root=DIR",
             ),
         ),

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from effdet.data import Source
+from effdet.data import Dataset
 from effdet.evaluation import EvaluationResult, Evaluator
 from effdet.inference.fusion import fusion_shares
 from effdet.inference.runtime_model import RuntimeModel
@@ -24,7 +24,7 @@ STATISTICS = "statistics.npz"
 
 
 def write_report(
-    folder: Path,
+    directory: Path,
     *,
     title: str,
     result: EvaluationResult,
@@ -32,19 +32,19 @@ def write_report(
     gallery: Gallery,
     model: VisionModel | RuntimeModel,
     source: str | None,
-    splits: Sequence[Source],
+    splits: Sequence[Dataset],
     config: str,
     times: Mapping[str, str] | None = None,
     summary: Sequence[str] = (),
     page: bool = True,
 ) -> Path | None:
-    """Write both into `folder`; the last of `splits` is the one that was evaluated.
+    """Write both into `directory`; the last of `splits` is the one that was evaluated.
 
     Args:
         folder: of the results; its ``metrics.csv``, if there is one, becomes curves.
         title: of the page.
         result, evaluators: of the evaluation.
-        gallery: its pictures.
+        gallery: its images.
         model: what was evaluated.
         source: where its weights were read.
         splits: data to describe.
@@ -57,13 +57,13 @@ def write_report(
         The page, if there is one.
     """
     reports = head_reports(kits_of(model), evaluators)
-    judged = splits[-1]
+    evaluated = splits[-1]
     write_statistics(
-        folder / STATISTICS,
+        directory / STATISTICS,
         Recorded(
-            SplitIdentity(judged.name, judged.split, judged.fingerprint()),
+            SplitIdentity(evaluated.name, evaluated.split, evaluated.fingerprint()),
             {head: report.statistic for head, report in reports.items()},
-            {head: report.pictures for head, report in reports.items()},
+            {head: report.images for head, report in reports.items()},
         ),
     )
     if not page:
@@ -74,23 +74,23 @@ def write_report(
         machine=environment(),
         times={
             **(times or {}),
-            "evaluation": f"{result.seconds:.1f} s, {result.pictures_per_second:.1f} pictures a second",
+            "evaluation": f"{result.seconds:.1f} s, {result.images_per_second:.1f} images a second",
         },
         config=config,
         fusion=[] if isinstance(model, RuntimeModel) else fusion_shares(model),
     )
     written = report_page(
         title,
-        f"{result.pictures:,} pictures of {judged.name} {judged.split}",
+        f"{result.images:,} images of {evaluated.name} {evaluated.split}",
         metrics=result.metrics,
         reports=reports,
         intervals=measured(reports),
         facts=facts,
         gallery=gallery,
-        curves=folder / "metrics.csv",
+        curves=directory / "metrics.csv",
         summary=summary,
     )
-    return written.write(folder / PAGE)
+    return written.write(directory / PAGE)
 
 
 def tensors_hash(model: torch.nn.Module) -> str:
@@ -119,7 +119,7 @@ def _model_facts(model: VisionModel | RuntimeModel, source: str | None) -> dict[
     }
 
 
-def _data_facts(source: Source) -> DataFacts:
+def _data_facts(source: Dataset) -> DataFacts:
     boxes: dict[str, int] = {}
     if "boxes" in source.labelled:
         table = source.records

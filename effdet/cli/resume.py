@@ -13,11 +13,11 @@ from enum import Enum
 from pathlib import Path
 from typing import Any
 
-from effdet.cli.check import check, settled
+from effdet.cli.check import check, resolved
 from effdet.cli.compose import compose
 from effdet.cli.config import Config
 from effdet.cli.errors import ConfigError, closest
-from effdet.cli.overrides import Words, expand
+from effdet.cli.overrides import Overrides, expand
 from effdet.cli.registry import COMMANDS
 from effdet.cli.run import (
     CONFIG,
@@ -42,10 +42,10 @@ class Rule(Enum):
 RULES: dict[str, Rule] = {
     # what is trained on what
     **dict.fromkeys(("task", "data", "backbone", "neck", "head", "model", "phi", "architecture"), Rule.FIXED),
-    **dict.fromkeys(("image_size", "preprocess", "limit", "weights", "conventions"), Rule.FIXED),
+    **dict.fromkeys(("image_size", "preprocess", "max_images", "weights", "conventions"), Rule.FIXED),
     "data.unreadable": Rule.COUNTS,  # the way out of a run that an image has stopped
     # how each step is made
-    **dict.fromkeys(("seed", "optimizer", "ema", "augment", "head_epochs", "progressive", "freeze"), Rule.FIXED),
+    **dict.fromkeys(("seed", "optimizer", "ema", "augment", "freeze_epochs", "progressive", "freeze"), Rule.FIXED),
     "trainer.accumulate_grad_batches": Rule.FIXED,
     "trainer.limit_train_batches": Rule.FIXED,
     "trainer.overfit_batches": Rule.FIXED,
@@ -54,7 +54,7 @@ RULES: dict[str, Rule] = {
     # what a run may do otherwise from some step on: callbacks and Lightning take these from the configuration alone
     **dict.fromkeys(("norm_momentum", "sync_bn", "grad_checkpointing", "compile", "channels_last"), Rule.COUNTS),
     **dict.fromkeys(("early_stopping", "checkpoint", "nonfinite", "evaluation", "trainer"), Rule.COUNTS),
-    **dict.fromkeys(("score", "nms_iou", "max_detections"), Rule.COUNTS),
+    **dict.fromkeys(("score_threshold", "nms_iou", "max_detections"), Rule.COUNTS),
     **dict.fromkeys(("workers", "device", "logger", "progress", "report"), Rule.COUNTS),
     # what is over once a run has begun, and what has no effect in any training
     **dict.fromkeys(("run_dir", "resume", "overwrite", "preflight", "strict", "trust"), Rule.IDLE),
@@ -67,7 +67,7 @@ RULES: dict[str, Rule] = {
 }
 """By key or by section; the longest that fits a key holds."""
 CHOICES = ("task", "data", "backbone", "neck", "head", "optimizer", "augment")
-"""Groups whose files differ in their keys: the run's file is taken whole, whichever one the words compose."""
+"""Groups whose files differ in their keys: the run's file is taken whole, whichever one the overrides compose."""
 NOT_INHERITED = ("run_dir", "resume", "overwrite", "experiment")
 
 
@@ -77,27 +77,28 @@ def saved_config(source: Path) -> Config:
     Raises:
         ConfigError: there is none.
     """
-    folder = source if source.is_dir() else source.parent.parent
-    path = folder / CONFIG
+    directory = source if source.is_dir() else source.parent.parent
+    path = directory / CONFIG
     if not path.is_file():
-        raise ConfigError([f"{source}: no {CONFIG} in {folder}; only the folder of a run has one"])
+        raise ConfigError([f"{source}: no {CONFIG} in {directory}; only the folder of a run has one"])
     return Config.from_yaml(path.read_text(encoding="utf-8"), origin=path)
 
 
-def asked(config: Config, default: Config, words: Iterable[str]) -> set[str]:
-    """Leaves of `config` that the user asked for: named by a word, or changed by one (an experiment, a task).
+def asked(config: Config, default: Config, overrides: Iterable[str]) -> set[str]:
+    """Leaves of `config` that the user asked for: named by an override, or changed by one (an experiment, a task).
 
     Args:
-        config: composed with the user's words.
+        config: composed with the user's overrides.
         default: composed without any.
-        words: the keys of the words; a group stands for all that lies in it.
+        overrides: the keys of the overrides; a group stands for all that lies in it.
     """
     plain = default.flat()
-    named = tuple(words)
+    named = tuple(overrides)
     return {
         key
         for key, value in config.flat().items()
-        if any(key == word or key.startswith(f"{word}.") for word in named) or (key in plain and plain[key] != value)
+        if any(key == override or key.startswith(f"{override}.") for override in named)
+        or (key in plain and plain[key] != value)
     }
 
 
@@ -105,7 +106,7 @@ def continued(config: Config, saved: Config, explicit: set[str]) -> Config:
     """The configuration of the run that goes on.
 
     Raises:
-        ConfigError: the words ask for another model or other data than the run has; a line a difference.
+        ConfigError: the overrides ask for another model or other data than the run has; a line a difference.
     """
     old, new = saved.flat(), config.flat()
     differences = [
@@ -173,42 +174,42 @@ def _shown(value: Any) -> str:
 
 MEASURING = ("evaluate", "export")
 """Commands that measure a model on data."""
-FROM_MODEL = ("data", "limit")
+FROM_MODEL = ("data", "max_images")
 """Keys and groups that they take from the run whose model they measure."""
 
 
-def inherit(command: str, words: Words) -> Config:
-    """The composed configuration of `command`, completed from the run that its words name.
+def inherit(command: str, overrides: Overrides) -> Config:
+    """The composed configuration of `command`, completed from the run that its overrides name.
 
     Raises:
         ConfigError: as :func:`compose`; a run to resume is not there, or differs.
     """
     if command == "train":
-        return _train(words)
+        return _train(overrides)
     if COMMANDS[command].trains:
-        return compose_both(command, words)
-    if command in MEASURING and (source := _run_of(words.get("model"))) is not None:
-        return _measuring(command, words, source)
-    return compose(command, words)
+        return compose_both(command, overrides)
+    if command in MEASURING and (source := _run_of(overrides.get("model"))) is not None:
+        return _measuring(command, overrides, source)
+    return compose(command, overrides)
 
 
-def _train(words: Words) -> Config:
+def _train(overrides: Overrides) -> Config:
     started = parent_run()
     if started is not None:
-        # A process that the first one started: the same run, word for word.
+        # A process that the first one started: the same run, override for override.
         saved = saved_config(started.run_dir)
-        return saved.restored(compose("train", words)) if saved.has_addresses else saved
-    config = compose("train", words)
+        return saved.restored(compose("train", overrides)) if saved.has_addresses else saved
+    config = compose("train", overrides)
     if config.resume is None and not is_first():
         return config  # the first process, beside this one, has claimed the folder already
-    folder = resolve_run_dir(config)  # a folder that may not be written to is an error before any work
-    if folder.resume_from is None:
+    directory = resolve_run_dir(config)  # a folder that may not be written to is an error before any work
+    if directory.resume_from is None:
         return config
     # With the user's data, which must be the run's: what follows from it (the default number of epochs) is not asked for.
-    same_data = tuple(word for word in words.words if word.key == "data")
-    default = compose("train", Words(same_data, config_dir=words.config_dir, config_name=words.config_name))
-    explicit = asked(config, default, [word.key for word in words.words])
-    return continued(config, _trusted(folder.resume_from, config).restored(config), explicit)
+    same_data = tuple(override for override in overrides.items if override.key == "data")
+    default = compose("train", Overrides(same_data, config_dir=overrides.config_dir, config_name=overrides.config_name))
+    explicit = asked(config, default, [override.key for override in overrides.items])
+    return continued(config, _trusted(directory.resume_from, config).restored(config), explicit)
 
 
 def _trusted(source: Path, config: Config) -> Config:
@@ -224,8 +225,8 @@ def _trusted(source: Path, config: Config) -> Config:
 
 
 def _check_trust(values: Mapping[str, Any], source: Path, config: Config) -> None:
-    folder = source if source.is_dir() else source.parent.parent
-    check_trust(targets(values), origin=folder / CONFIG, trust=config.get("trust", False))
+    directory = source if source.is_dir() else source.parent.parent
+    check_trust(targets(values), origin=directory / CONFIG, trust=config.get("trust", False))
 
 
 def resolve_run_dir(config: Config) -> RunDir:
@@ -247,24 +248,24 @@ def run_prefix(config: Config) -> str:
 
 
 def _run_of(model: str | None) -> Path | None:
-    """The run that a ``model=`` word names by its folder or by a checkpoint in it, if it does."""
+    """The run that a ``model=`` override names by its folder or by a checkpoint in it, if it does."""
     if model is None:
         return None
     path = Path(expand(model))
-    folder = path if path.is_dir() else path.parent.parent
-    return path if path.exists() and (folder / CONFIG).is_file() else None
+    directory = path if path.is_dir() else path.parent.parent
+    return path if path.exists() and (directory / CONFIG).is_file() else None
 
 
-def _measuring(command: str, words: Words, source: Path) -> Config:
+def _measuring(command: str, overrides: Overrides, source: Path) -> Config:
     saved, key = saved_config(source), f"data.{TARGET}"
-    target, again = saved.get(key), words.get(key)
-    if words.get("data") is not None or again not in (None, target):
-        return compose(command, words)
-    words = words.adding(**({"data": str(saved.get("data.name"))} if target is None else {key: target}))
-    config = compose(command, words)
+    target, again = saved.get(key), overrides.get(key)
+    if overrides.get("data") is not None or again not in (None, target):
+        return compose(command, overrides)
+    overrides = overrides.adding(**({"data": str(saved.get("data.name"))} if target is None else {key: target}))
+    config = compose(command, overrides)
     with naming([] if again is None else [again]):
         _check_trust(saved.get("data"), source, config)
-    explicit = {word.key for word in words.words if word.key not in ("data", key)}
+    explicit = {override.key for override in overrides.items if override.key not in ("data", key)}
     old = {key: value for key, value in saved.flat().items() if key.partition(".")[0] in FROM_MODEL}
     return config.replacing(inherited(old, config.flat(), explicit))
 
@@ -273,10 +274,10 @@ TRAIN = "train"
 """The section of the command's configuration that holds the training's."""
 
 
-def split(command: str, words: Words) -> tuple[Words, Words]:
-    """(the command's own words, those of its trainings). A word of neither goes where it is most likely misspelt."""
-    sections = _first_parts(Schema(command, words.config_dir).primary.keys)
-    train = Schema(TRAIN, words.config_dir)
+def split(command: str, overrides: Overrides) -> tuple[Overrides, Overrides]:
+    """(the command's own overrides, those of its trainings). An override of neither goes where it is most likely misspelt."""
+    sections = _first_parts(Schema(command, overrides.config_dir).primary.keys)
+    train = Schema(TRAIN, overrides.config_dir)
     theirs = {*_first_parts(train.known(train.groups)), *train.groups} - sections
 
     def is_own(section: str) -> bool:
@@ -284,27 +285,27 @@ def split(command: str, words: Words) -> tuple[Words, Words]:
             section not in theirs and closest(section, sorted(sections | theirs)) in sections
         )
 
-    own = tuple(word for word in words.words if is_own(word.key.partition(".")[0]))
-    rest = tuple(word for word in words.words if word not in own)
-    return replace(words, words=own), replace(words, words=rest, problems=(), config_name=None)
+    own = tuple(override for override in overrides.items if is_own(override.key.partition(".")[0]))
+    rest = tuple(override for override in overrides.items if override not in own)
+    return replace(overrides, items=own), replace(overrides, items=rest, problems=(), config_name=None)
 
 
 def _first_parts(keys: Iterable[str]) -> set[str]:
     return {key.partition(".")[0] for key in keys}
 
 
-def compose_both(command: str, words: Words) -> Config:
+def compose_both(command: str, overrides: Overrides) -> Config:
     """The configuration of `command`, with that of its trainings as the section ``train``.
 
     Raises:
         ConfigError: with the problems of both.
     """
-    own, rest = split(command, words)
+    own, rest = split(command, overrides)
     problems: list[str] = []
     found: list[Config] = []
     for name, part in ((command, own), (TRAIN, rest)):
         try:
-            config = settled(compose(name, part), part)
+            config = resolved(compose(name, part), part)
             if name == TRAIN:
                 check(name, config, part)
             found.append(config)
@@ -316,18 +317,18 @@ def compose_both(command: str, words: Words) -> Config:
     return Config({**outer.to_dict(), TRAIN: inner.to_dict()}, inner.choices)
 
 
-def candidate_words(
-    command: str, words: Words, settings: Mapping[str, object], *, unless: Mapping[str, object] | None = None
+def candidate_overrides(
+    command: str, overrides: Overrides, settings: Mapping[str, object], *, unless: Mapping[str, object] | None = None
 ) -> tuple[str, ...]:
-    """The words of a training whose model is chosen by `settings`: the user's, without their choice of a model.
+    """The overrides of a training whose model is chosen by `settings`: the user's, without their choice of a model.
 
     Args:
-        settings: dotted keys and values that replace the user's words.
+        settings: dotted keys and values that replace the user's overrides.
         unless: the same for keys that the user says nothing about.
     """
-    _, rest = split(command, words)
+    _, rest = split(command, overrides)
     replaced = {"model", "phi", "backbone", "image_size", "architecture.path", *settings}
-    kept = [str(word) for word in rest.words if word.key not in replaced]
+    kept = [str(override) for override in rest.items if override.key not in replaced]
     added = {key: value for key, value in (unless or {}).items() if rest.get(key) is None} | dict(settings)
-    flags = [] if words.config_dir is None else ["--config-dir", str(words.config_dir)]
+    flags = [] if overrides.config_dir is None else ["--config-dir", str(overrides.config_dir)]
     return (*flags, *kept, "image_size=null", *(f"{key}={value}" for key, value in added.items()))

@@ -1,6 +1,6 @@
 """A run's identity: which folder it writes to, which of its processes this is, what it gives back.
 
-A folder is fresh, unless the user explicitly says otherwise. Lightning starts its processes with the same words and with
+A folder is fresh, unless the user explicitly says otherwise. Lightning starts its processes with the same overrides and with
 the environment of the first; torchrun starts all at once, and lends them a key-value store.
 """
 
@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import Any
 
 from effdet.cli.errors import ConfigError
-from effdet.cli.overrides import Words
+from effdet.cli.overrides import Overrides
 from heads.errors import UserError
 
 CONFIG = "config.yaml"
@@ -78,7 +78,9 @@ def resolve(
     if path.exists() and not path.is_dir():
         raise ConfigError([f"run_dir={path}: is a file; name a folder"])
     if resume == "auto":
-        return RunDir(path, path if holds_run(path) else None)  # a job that is restarted says the same words each time
+        return RunDir(
+            path, path if holds_run(path) else None
+        )  # a job that is restarted says the same overrides each time
     if holds_run(path) and not overwrite:
         raise ConfigError(
             [f"run_dir={path}: holds a run; go on with it by resume=auto, or replace it by overwrite=true"]
@@ -102,12 +104,12 @@ def _resume_path(source: Path, run_dir: str | None) -> RunDir:
     return RunDir(path, source)
 
 
-def make(folder: RunDir, *, overwrite: bool) -> Path:
+def make(directory: RunDir, *, overwrite: bool) -> Path:
     """Make the folder, empty of an earlier run's files if `overwrite`; returns its absolute path."""
-    if overwrite and folder.resume_from is None and folder.path.is_dir() and holds_run(folder.path):
-        _clear(folder.path)
-    path = folder.path
-    if folder.numbered:
+    if overwrite and directory.resume_from is None and directory.path.is_dir() and holds_run(directory.path):
+        _clear(directory.path)
+    path = directory.path
+    if directory.numbered:
         path = _claim(path.parent, path.name.removesuffix(str(_number(path))), _number(path))
     path.mkdir(parents=True, exist_ok=True)
     return path.absolute()
@@ -158,22 +160,22 @@ _PATIENCE = timedelta(minutes=10)
 
 
 @dataclass(frozen=True)
-class Started:
+class RunInfo:
     """What the first process decided."""
 
     run_dir: Path
     checkpoint: Path | None = None
     """Where to go on from."""
-    over: bool = False
+    finished: bool = False
     """The run has reached its end before: there is nothing to do."""
 
     def to_json(self) -> str:
-        return json.dumps([str(self.run_dir), None if self.checkpoint is None else str(self.checkpoint), self.over])
+        return json.dumps([str(self.run_dir), None if self.checkpoint is None else str(self.checkpoint), self.finished])
 
     @classmethod
-    def from_json(cls, text: str) -> Started:
-        run_dir, checkpoint, over = json.loads(text)
-        return cls(Path(run_dir), None if checkpoint is None else Path(checkpoint), over)
+    def from_json(cls, text: str) -> RunInfo:
+        run_dir, checkpoint, finished = json.loads(text)
+        return cls(Path(run_dir), None if checkpoint is None else Path(checkpoint), finished)
 
 
 def rank() -> int:
@@ -193,28 +195,28 @@ def under_torchrun() -> bool:
     return "TORCHELASTIC_RUN_ID" in os.environ and int(os.environ.get("WORLD_SIZE", 1)) > 1
 
 
-def tell(started: Started) -> None:
+def broadcast(started: RunInfo) -> None:
     """To be called by the first process, when the folder is there. Its ``config.yaml`` follows before it starts others."""
     os.environ[_VARIABLE] = started.to_json()
     if under_torchrun():
         _store().set(_VARIABLE, started.to_json())
 
 
-def forget() -> None:
+def clear() -> None:
     """The run is over: a next one in this process decides anew."""
     os.environ.pop(_VARIABLE, None)
 
 
-def parent_run() -> Started | None:
+def parent_run() -> RunInfo | None:
     """What a process that started this one decided; None in the first process, and under torchrun."""
     text = os.environ.get(_VARIABLE)
-    return Started.from_json(text) if text and not is_first() and not under_torchrun() else None
+    return RunInfo.from_json(text) if text and not is_first() and not under_torchrun() else None
 
 
-def hear() -> Started | None:
+def receive() -> RunInfo | None:
     """What the first process decided, in another one; None where there is no way to know."""
     if under_torchrun():
-        return Started.from_json(_store().get(_VARIABLE).decode())
+        return RunInfo.from_json(_store().get(_VARIABLE).decode())
     return parent_run()
 
 
@@ -238,13 +240,20 @@ class RunResult:
     """``AP``, ``AP50``, … of the last evaluation."""
 
 
-def run_command(name: str, words: Words) -> RunResult:
+def run_command(name: str, overrides: Overrides) -> RunResult:
     """Run ``python -m effdet NAME WORDS``, hand its lines on, and read what it wrote.
 
     Raises:
         UserError: it failed; its last line says why.
     """
-    command = [sys.executable, "-m", "effdet", name, *words.flags(), *(str(word) for word in words.words)]
+    command = [
+        sys.executable,
+        "-m",
+        "effdet",
+        name,
+        *overrides.flags(),
+        *(str(override) for override in overrides.items),
+    ]
     last = ""
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) as process:
         assert process.stdout is not None
@@ -253,9 +262,9 @@ def run_command(name: str, words: Words) -> RunResult:
             last = line.strip() or last
     if process.returncode:
         raise UserError(last.removeprefix("error: ") or f"effdet {name} ended with exit code {process.returncode}")
-    folder = Path(last)  # a command ends with the path of what it wrote
-    found = folder / "metrics.json"
-    return RunResult(folder, json.loads(found.read_text(encoding="utf-8")) if found.is_file() else {})
+    directory = Path(last)  # a command ends with the path of what it wrote
+    found = directory / "metrics.json"
+    return RunResult(directory, json.loads(found.read_text(encoding="utf-8")) if found.is_file() else {})
 
 
 _TRIM_THRESHOLD, _TOP_PAD, _MMAP_MAX = -1, -2, -4

@@ -1,7 +1,7 @@
 """The configuration files: which groups, choices and keys a command has, with the user's own files beside ours.
 
 What a key may be and means is declared by dataclasses (:mod:`effdet.cli.declared`), values stand in the files. Both together
-serve ``--help``, the check of words and values, and the quoting (text is quoted, numbers are not).
+serve ``--help``, the check of overrides and values, and the quoting (text is quoted, numbers are not).
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ SLOTS = re.compile(r"data|optimizer|backbone|head\.\w+(\.\w+)?")
 """Sections that a ``_target_`` may fill; below one, all keys are the user's own but for those of :data:`SHARED`."""
 SHARED = {
     "data": "name labels val_fraction unreadable resize default_epochs repeat_threshold",
-    "optimizer": "name lr lr_per weight_decay backbone_lr_scale layer_decay "
+    "optimizer": "name lr base_batch_size weight_decay backbone_lr_scale layer_decay "
     "schedule warmup_epochs warmup_steps warmup_from final milestones gamma",
     "backbone": "name",
 }
@@ -100,14 +100,14 @@ class Schema:
             known[slot] = Key(slot, (Kind("{}"),), "", "arguments of its _target_", self.primary.path)
         return known
 
-    def slots(self, picked: Mapping[str, Any], words: Iterable[str]) -> list[str]:
-        """Sections with a ``_target_``, by the chosen files and by the keys `words`."""
-        named = [*words, *(key for file in self.chosen(picked) for key in file.keys)]
+    def slots(self, picked: Mapping[str, Any], overrides: Iterable[str]) -> list[str]:
+        """Sections with a ``_target_``, by the chosen files and by the keys `overrides`."""
+        named = [*overrides, *(key for file in self.chosen(picked) for key in file.keys)]
         sections = [name.removesuffix(f".{TARGET}") for name in named if name.endswith(f".{TARGET}")]
         return [section for section in dict.fromkeys(sections) if SLOTS.fullmatch(section)]
 
     def fill(
-        self, picked: Mapping[str, Any], slots: Collection[str], words: Mapping[str, str]
+        self, picked: Mapping[str, Any], slots: Collection[str], overrides: Mapping[str, str]
     ) -> tuple[list[str], list[str]]:
         """For groups that a ``_target_`` fills: what our chosen file says of something else goes (unless the user sets it too),
         and a name is given where the user gives none.
@@ -115,7 +115,7 @@ class Schema:
         Args:
             picked: the choices made.
             slots: of :meth:`slots`.
-            words: the user's values by key.
+            overrides: the user's values by key.
 
         Returns:
             Hydra's overrides, and keys to take out of the composed tree: Hydra deletes none that is null.
@@ -126,7 +126,7 @@ class Schema:
                 continue
             name, ours = str(picked.get(group)), choices(group, conf_dir()).get(str(picked.get(group)))
             files = [file for file in self.chosen(picked) if file.path != ours]
-            theirs = {key: entry.default for file in files for key, entry in file.keys.items()} | dict(words)
+            theirs = {key: entry.default for file in files for key, entry in file.keys.items()} | dict(overrides)
             if ours is not None:
                 kept = shared(group) - ({"data.labels", "data.default_epochs"} if group == "data" else set())
                 for key, entry in read_keys(ours, group).keys.items():
@@ -207,16 +207,16 @@ def text_of(path: Path) -> str:
     return path.read_text(encoding="utf-8-sig")
 
 
-def choices(group: str, *folders: Path | None) -> dict[str, Path]:
+def choices(group: str, *directories: Path | None) -> dict[str, Path]:
     """``{choice: file}`` of a group, in natural order (b2 before b10); see :func:`text_of`."""
     found = {
         path.stem: path
-        for folder in folders
-        if folder is not None
-        for path in (folder / group).glob("*.yaml")
+        for directory in directories
+        if directory is not None
+        for path in (directory / group).glob("*.yaml")
         if not path.name.startswith(("_", "."))
     }
-    if conf_dir() in folders:
+    if conf_dir() in directories:
         found |= {name: conf_dir() / group / f"{name}.yaml" for name in generated(group)}
     return dict(sorted(found.items(), key=lambda item: _natural(item[0])))
 
@@ -262,10 +262,10 @@ class KeyFile:
     keys: dict[str, Key]
 
 
-def unreadable(folder: Path) -> list[str]:
-    """One line for each configuration file below `folder` that Hydra cannot read: it takes plain UTF-8."""
+def unreadable(directory: Path) -> list[str]:
+    """One line for each configuration file below `directory` that Hydra cannot read: it takes plain UTF-8."""
     problems = []
-    for path in sorted(folder.rglob("*.yaml")):
+    for path in sorted(directory.rglob("*.yaml")):
         if not path.is_file():
             continue
         content = path.read_bytes()

@@ -57,7 +57,7 @@ class Semantic(SemanticInference):
     """How segmentation maps are found; the defaults are one pass over the whole image."""
 
     sliding: tuple[int, int] | None
-    """Height and width in pixels of windows that slide over the input (with image_size= as large as the pictures);
+    """Height and width in pixels of windows that slide over the input (with image_size= as large as the images);
     sides in multiples of 32."""
 
 
@@ -215,7 +215,7 @@ class Data(DataSpec):
     labels: tuple[str, ...]
     """What the set labels; of shards, what it may label: the index has the rest."""
     repeat_threshold: Annotated[float, "0..1"] | None
-    """Pictures with a class rarer than this share of pictures come more often (LVIS's rule); null shows each once an
+    """Images with a class rarer than this share of images come more often (LVIS's rule); null shows each once an
     epoch."""
     default_epochs: Annotated[int, "-1.."]
     """Passes over the training set where trainer.max_epochs says nothing."""
@@ -297,9 +297,9 @@ class Trainer:
     strategy: str
     """auto, ddp, …."""
     sync_batchnorm: bool
-    """Statistics over all GPUs' pictures: worth it below 16 pictures a GPU."""
+    """Statistics over all GPUs' images: worth it below 16 images a GPU."""
     use_distributed_sampler: bool
-    """Has no effect: the loader deals out the pictures itself."""
+    """Has no effect: the loader deals out the images itself."""
     logger: bool | Sequence[Mapping[str, Any]]
     """false writes no metrics at all; a list adds loggers of your own, [{_target_: package.Logger}], to those of the key
     `logger`."""
@@ -358,7 +358,7 @@ class Train:
     overwrite: bool
     """true deletes the run that run_dir holds."""
     batch_size: Annotated[int, "1.."] | Literal["auto"]
-    """Pictures a step on each device; auto takes what fits (on a CPU, what keeps it busy)."""
+    """Images a step on each device; auto takes what fits (on a CPU, what keeps it busy)."""
     workers: Annotated[int, "0.."] | None
     """Loader processes on each device; null goes by the CPU cores. The result doesn't depend on it."""
     cpu_processes: Annotated[int, "1.."]
@@ -368,14 +368,14 @@ class Train:
     """Where to compute; auto takes the best there is."""
     seed: Annotated[int, "0.."]
     """Every random choice follows from it: same seed, same run."""
-    limit: Annotated[int, "1.."] | None
-    """Only the first N pictures of each split, for a quick try."""
+    max_images: Annotated[int, "1.."] | None
+    """Only the first N images of each split, for a quick try."""
     ema: Annotated[float, "0..0.99999"] | bool | None
     """Decay of the moving average of the weights, which is what is evaluated and saved; false turns it off."""
     norm_momentum: Annotated[float, "0..1"] | None
     """Share of the newest batch in BatchNorm's running statistics; null is the model's own, or 10 / batches of an
     epoch (up to .1) where that is faster: short runs need it."""
-    head_epochs: Annotated[int, "0.."]
+    freeze_epochs: Annotated[int, "0.."]
     """The first N epochs train only the heads, the rest is frozen as by freeze=[backbone,neck] and trains from
     then on: a new head then does no harm to good weights."""
     freeze: str | tuple[str, ...] | None
@@ -386,9 +386,9 @@ class Train:
     compile: bool
     """true runs the model through torch.compile: minutes of waiting first, faster steps after, on a GPU above all."""
     channels_last: bool
-    """false lays pictures out with channels first; slower on most devices."""
+    """false lays images out with channels first; slower on most devices."""
     sync_bn: bool
-    """true shares BatchNorm statistics between GPUs; worth it below about 8 pictures a device."""
+    """true shares BatchNorm statistics between GPUs; worth it below about 8 images a device."""
     preflight: bool
     """false skips the checks of seconds before training: do the annotations score as perfect predictions, do loaded
     weights detect and compute the same in training mode, is the first loss the prior's, does a step lower it, do
@@ -397,14 +397,14 @@ class Train:
     """Besides metrics.csv, which is always written; wandb and mlflow need effdet-lightning[log]."""
     progress: bool
     """false draws no progress bar."""
-    score: Annotated[float, "0..1"] | None
+    score_threshold: Annotated[float, "0..1"] | None
     """Detections below are dropped; null is .001, as COCO results are reported."""
     nms_iou: Annotated[float, "0..1"] | None
     """Of two boxes of a class that overlap by more the better stays; null is .5."""
     max_detections: Annotated[int, "1.."] | None
-    """Detections of a picture; null is 100, as COCO counts."""
+    """Detections of an image; null is 100, as COCO counts."""
     report: bool
-    """false writes no report.html (curves, intervals, mistakes, pictures) at the end, which takes seconds."""
+    """false writes no report.html (curves, intervals, mistakes, images) at the end, which takes seconds."""
     architecture: ModelPath
     preprocess: Scaled[Preprocess]
     progressive: Progression
@@ -428,31 +428,31 @@ class Evaluate(OpenModel):
 
     split: Literal["train", "val", "test"]
     """What to measure on."""
-    limit: Annotated[int, "1.."] | None
-    """Only the first N pictures; null is all, or as many as the run was limited to."""
+    max_images: Annotated[int, "1.."] | None
+    """Only the first N images; null is all, or as many as the run was limited to."""
     image_size: int | tuple[int, int] | None
     """Input in pixels, a side or [height, width]; null is the model's own."""
     batch_size: Annotated[int, "1.."]
-    """Pictures at once; the numbers do not depend on it."""
+    """Images at once; the numbers do not depend on it."""
     workers: Annotated[int, "0.."] | None
     """Loader processes; null goes by the CPU cores."""
     device: Literal["auto", "cpu", "cuda", "mps"]
     """Where to compute; auto takes the best there is."""
     precision: Literal["fp32", "bf16", "fp16"] | None
     """Arithmetic of the network; null is fp32."""
-    score: Annotated[float, "0..1"] | None
+    score_threshold: Annotated[float, "0..1"] | None
     """Detections below are dropped; null is the model's own (.001, as COCO results are reported)."""
     nms_iou: Annotated[float, "0..1"] | None
     """Of two boxes of a class that overlap by more the better stays; null is the model's own."""
     max_detections: Annotated[int, "1.."] | None
-    """Detections of a picture; null is the model's own."""
+    """Detections of an image; null is the model's own."""
     class_maps: bool
-    """true also writes each picture's class map as PNG, in the set's own ids as Cityscapes takes submissions, to
+    """true also writes each image's segmentation map as PNG, in the set's own ids as Cityscapes takes submissions, to
     class_maps/ in the folder of the results."""
     out: Path | None
     """Folder for the results; null is evaluation/SPLIT in the run, or evaluations/MODEL-DATA-SPLIT."""
     report: bool
-    """false writes no report.html (curves, intervals, mistakes, pictures), which takes seconds."""
+    """false writes no report.html (curves, intervals, mistakes, images), which takes seconds."""
     semantic: Semantic
     evaluation: EvaluationBackend
     data: Data
@@ -463,14 +463,14 @@ class PredictKeys:
     """What is made of predictions."""
 
     draw: bool
-    """false writes no annotated pictures or video, only the tables."""
+    """false writes no annotated images or video, only the tables."""
     alpha: Annotated[float, "0..1"]
-    """How much of a class map's colour covers the picture."""
+    """How much of a segmentation map's colour covers the image."""
     ids: Literal["running", "name"]
-    """Image ids count from 1, and predictions.json lists the pictures; or they are the numbers in the file names
+    """Image ids count from 1, and predictions.json lists the images; or they are the numbers in the file names
     (COCO's sets), and predictions.json is the bare list that pycocotools' loadRes takes."""
     tiles: bool
-    """true looks at overlapping tiles too: finds smaller things in large pictures, for the time of one pass a tile."""
+    """true looks at overlapping tiles too: finds smaller things in large images, for the time of one pass a tile."""
     tile_size: Annotated[int, "32.."] | None
     """Pixels of a tile's side; null is the network's input, so that nothing is reduced."""
     tile_overlap: Annotated[float, "0..0.9"]
@@ -482,7 +482,7 @@ class PredictKeys:
     """Weak detections from here on may continue a track, though not start one."""
     track_patience: Annotated[float, "0.."]
     """Seconds that an object may be out of sight and keep its number; by the frames' own times, 25 a second for a
-    folder of pictures."""
+    folder of images."""
     every: Annotated[int, "1.."]
     """Only every n-th frame of a video; the drawn video has those, at their times."""
     reconnect: Annotated[float, "0.."]
@@ -495,7 +495,7 @@ class Predict(OpenModel):
     """Keys of `effdet predict`."""
 
     source: Path | None
-    """A picture or a video, a folder of them, a pattern such as FOLDER/*.jpg, a list (.txt, one path a line), a camera
+    """An image or a video, a folder of them, a pattern such as FOLDER/*.jpg, a list (.txt, one path a line), a camera
     (0, 1, …) or a stream (rtsp://…, https://…); must be given."""
     out: Path
     """Folder for what is written; results of other sources with the same settings stay, and the tables hold all."""
@@ -505,23 +505,23 @@ class Predict(OpenModel):
     overwrite: bool
     """true replaces results of other settings that out holds."""
     unreadable: Literal["warn", "error"]
-    """A picture, video or frame that cannot be read is named, counted and left out, or ends the run."""
-    limit: Annotated[int, "1.."] | None
-    """Only the first N pictures, and frames of each video."""
+    """An image, video or frame that cannot be read is named, counted and left out, or ends the run."""
+    max_images: Annotated[int, "1.."] | None
+    """Only the first N images, and frames of each video."""
     image_size: int | tuple[int, int] | None
     """Input in pixels, a side or [height, width]; null is the model's own."""
     batch_size: Annotated[int, "1.."]
-    """Pictures at once."""
+    """Images at once."""
     device: Literal["auto", "cpu", "cuda", "mps"]
     """Where to compute; auto takes the best there is."""
     precision: Literal["fp32", "bf16", "fp16"] | None
     """Arithmetic of the network; null is fp32."""
-    score: Annotated[float, "0..1"]
+    score_threshold: Annotated[float, "0..1"]
     """Detections below are not shown; lower finds more, and more that is wrong."""
     nms_iou: Annotated[float, "0..1"] | None
     """Of two boxes of a class that overlap by more the better stays; null is the model's own."""
     max_detections: Annotated[int, "1.."] | None
-    """Detections of a picture, with tiles too; null is the model's own."""
+    """Detections of an image, with tiles too; null is the model's own."""
     semantic: Semantic
     predict: PredictKeys
 
@@ -530,16 +530,16 @@ class Predict(OpenModel):
 class Calibration:
     """How int8 measures its ranges."""
 
-    pictures: Annotated[int, "1.."]
-    """Pictures that int8 measures its ranges on: of the train split of data, or of source."""
+    images: Annotated[int, "1.."]
+    """Images that int8 measures its ranges on: of the train split of data, or of source."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Gate:
     """How file and model are compared."""
 
-    pictures: Annotated[int, "1.."]
-    """Pictures that model and file are compared on, output by output."""
+    images: Annotated[int, "1.."]
+    """Images that model and file are compared on, output by output."""
     metrics: bool
     """false leaves out the comparison of AP on data."""
 
@@ -569,18 +569,18 @@ class Export(OpenModel, ExportSettings):
     """The file, or a folder that is there; null is export/NAME.SUFFIX in the run, or exports/NAME.SUFFIX."""
     image_size: int | tuple[int, int] | None
     """Input in pixels, a side or [height, width]; null is the model's own."""
-    score: Annotated[float, "0..1"] | None
+    score_threshold: Annotated[float, "0..1"] | None
     """Detections below are dropped; null is the model's own (.001, as COCO results are reported)."""
     nms_iou: Annotated[float, "0..1"] | None
     """Of two boxes of a class that overlap by more the better stays; null is the model's own."""
     max_detections: Annotated[int, "1.."] | None
-    """Detections of a picture; null is the model's own."""
+    """Detections of an image; null is the model's own."""
     source: Path | None
-    """Pictures without labels to compare and calibrate on, as predict takes them."""
+    """Images without labels to compare and calibrate on, as predict takes them."""
     split: Literal["train", "val", "test"]
     """Of data, what AP is measured on."""
-    limit: Annotated[int, "1.."] | None
-    """Measure AP on the first N pictures; null is all, or as many as the run was limited to."""
+    max_images: Annotated[int, "1.."] | None
+    """Measure AP on the first N images; null is all, or as many as the run was limited to."""
     threads: Annotated[int, "1.."] | None
     """Of the file's runtime in the comparison; null takes as many as torch."""
     calibration: Calibration
@@ -598,7 +598,7 @@ class ServeKeys:
     max_megabytes: Annotated[float, "0.."]
     """Of a request's body; larger ones are refused (413)."""
     max_megapixels: Annotated[float, "0.."]
-    """Of a picture, judged by its header before it is decoded (413)."""
+    """Of an image, evaluated by its header before it is decoded (413)."""
     timeout: Annotated[float, "0.."]
     """Seconds for a body to arrive (408), and for an answer (504)."""
     queue: Annotated[int, "1.."]
@@ -618,17 +618,17 @@ class Serve(OpenModel):
     image_size: int | tuple[int, int] | None
     """Input in pixels, a side or [height, width]; null is the model's own."""
     batch_size: Annotated[int, "1.."]
-    """Pictures of several requests that go through the model together."""
+    """Images of several requests that go through the model together."""
     device: Literal["auto", "cpu", "cuda", "mps"]
     """Where to compute; auto takes the best there is."""
     precision: Literal["fp32", "bf16", "fp16"] | None
     """Arithmetic of the network; null is fp32."""
-    score: Annotated[float, "0..1"]
+    score_threshold: Annotated[float, "0..1"]
     """Boxes below are left out where a request does not say."""
     nms_iou: Annotated[float, "0..1"] | None
     """Of two boxes of a class that overlap by more the better stays; null is the model's own."""
     max_detections: Annotated[int, "1.."] | None
-    """Detections of a picture; null is the model's own."""
+    """Detections of an image; null is the model's own."""
     semantic: Semantic
     serve: ServeKeys
 
@@ -638,11 +638,11 @@ class Explain(OpenModel):
     """Keys of `effdet explain`."""
 
     source: Path | None
-    """A picture, a folder of pictures, or a pattern such as FOLDER/*.jpg; null explains the neck alone."""
+    """An image, a folder of images, or a pattern such as FOLDER/*.jpg; null explains the neck alone."""
     out: Path
     """Folder for what is written."""
-    limit: Annotated[int, "1.."] | None
-    """Only the first N pictures."""
+    max_images: Annotated[int, "1.."] | None
+    """Only the first N images."""
     head: str | None
     """Explain this head; null takes each that the model has."""
     layer: str | None
@@ -650,8 +650,8 @@ class Explain(OpenModel):
     method: Literal["grad", "hires"] | None
     """Grad-CAM, or HiResCAM, which keeps the gradient where it is; null is hires for boxes, grad for all else."""
     most: Annotated[int, "1.."]
-    """Things to explain in a picture: its best boxes, its largest or likeliest classes."""
-    score: Annotated[float, "0..1"]
+    """Things to explain in an image: its best boxes, its largest or likeliest classes."""
+    score_threshold: Annotated[float, "0..1"]
     """Boxes below are not explained."""
     device: Literal["auto", "cpu", "cuda", "mps"]
     """Where to compute; auto takes the best there is."""
@@ -664,7 +664,7 @@ class DoctorKeys:
     fail_on: Literal["error", "warning", "none"]
     """The lowest level of finding that makes the exit code 1."""
     fix: bool
-    """true writes a repaired copy of the annotations, with links to the sound pictures, into out/repaired."""
+    """true writes a repaired copy of the annotations, with links to the valid images, into out/repaired."""
     anchors: bool
     """false leaves out whether the anchors of the model fit the boxes."""
 
@@ -674,11 +674,11 @@ class Doctor:
     """Keys of `effdet doctor`."""
 
     split: Literal["train", "val", "test"] | None
-    """Only this split; null is all that there are, which finds pictures that are in two."""
-    limit: Annotated[int, "1.."] | None
-    """Only the first N pictures of each split."""
+    """Only this split; null is all that there are, which finds images that are in two."""
+    max_images: Annotated[int, "1.."] | None
+    """Only the first N images of each split."""
     workers: Annotated[int, "0.."] | None
-    """Processes that read pictures; null goes by the CPU cores."""
+    """Processes that read images; null goes by the CPU cores."""
     out: Path
     """Folder for doctor.html and doctor.json."""
     progress: bool
@@ -709,10 +709,10 @@ class Shards:
     megabytes: Annotated[float, "0.."]
     """10^6 bytes from which a shard is full."""
     shuffle: Annotated[int, "0.."] | None
-    """Seed by which pictures are mixed before they are written, since training mixes those of a few shards only; null
+    """Seed by which images are mixed before they are written, since training mixes those of a few shards only; null
     keeps their order."""
-    limit: Annotated[int, "1.."] | None
-    """Only the first N pictures."""
+    max_images: Annotated[int, "1.."] | None
+    """Only the first N images."""
     overwrite: bool
     """true replaces the split that out holds."""
     data: Data
@@ -737,11 +737,11 @@ class Scale:
     """Keys of `effdet scale`."""
 
     fit_latency_ms: Annotated[float, "0.001.."] | None
-    """Milliseconds of one picture, measured here: the largest phi within it is found by bisection."""
+    """Milliseconds of one image, measured here: the largest phi within it is found by bisection."""
     fit_memory_mb: Annotated[float, "0.001.."] | None
-    """10^6 bytes that one picture takes, weights included, measured here."""
+    """10^6 bytes that one image takes, weights included, measured here."""
     fit_gmacs: Annotated[float, "0.000001.."] | None
-    """10^9 multiply-adds of one picture, counted."""
+    """10^9 multiply-adds of one image, counted."""
     phi: Annotated[float, "-4..6"] | None
     """Without coefficients the published scaling (0 is D0); with them so many steps from the base."""
     alpha: Annotated[float, "1.."] | None
@@ -816,7 +816,7 @@ class Search:
     reward: Literal["soft", "hard"]
     """Accuracy · (cost / target)^w; soft: w = -0.07. hard: w = 0 up to the target, -1 above it."""
     cost: Literal["gmacs", "latency"]
-    """Multiply-adds of the whole model, counted, or milliseconds of a picture, measured here between the trainings."""
+    """Multiply-adds of the whole model, counted, or milliseconds of an image, measured here between the trainings."""
     target: Annotated[float, "0.000001.."] | None
     """Cost that is asked for, in 10^9 multiply-adds or milliseconds; null is that of the base."""
     base_phi: Annotated[float, "-4..6"] | None
@@ -876,7 +876,7 @@ class Replay:
     trust: bool
     """Import heads and other classes of your own that the file names, which runs their code."""
     out: Path | None
-    """Where to draw the step's pictures with their targets; null is beside the file."""
+    """Where to draw the step's images with their targets; null is beside the file."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -29,7 +29,7 @@ SEED = "seed"
 class SweepJob:
     """One job and what came of it."""
 
-    folder: Path
+    directory: Path
     record: JobRecord
     metric: str | None
     value: float | None
@@ -83,22 +83,22 @@ class SweepTable:
         return tuple(job for job in self.jobs if job.record.state != DONE)
 
 
-def read_jobs(folder: Path) -> list[SweepJob]:
-    """The jobs below `folder`, by their number."""
+def read_jobs(directory: Path) -> list[SweepJob]:
+    """The jobs below `directory`, by their number."""
     jobs = []
-    for path in folder.rglob(JOB):
+    for path in directory.rglob(JOB):
         record = JobRecord.read(path.parent)
         if record is not None:
             found = metric(path.parent) if record.state == DONE else None
             jobs.append(SweepJob(path.parent, record, *(found or (None, None))))
-    return sorted(jobs, key=lambda job: (job.record.number, str(job.folder)))
+    return sorted(jobs, key=lambda job: (job.record.number, str(job.directory)))
 
 
-def sweep_table(folder: Path, *, level: float = 0.95) -> SweepTable:
-    """Group, rank and pair the jobs below `folder`. Settings measured by another metric than the first job are left out."""
+def sweep_table(directory: Path, *, level: float = 0.95) -> SweepTable:
+    """Group, rank and pair the jobs below `directory`. Settings measured by another metric than the first job are left out."""
     from effdet.report.statistics.seeds import spread
 
-    jobs = read_jobs(folder)
+    jobs = read_jobs(directory)
     name = next((job.metric for job in jobs if job.metric is not None), None)
     groups: dict[tuple[str, ...], list[SweepJob]] = {}
     for job in jobs:
@@ -136,8 +136,8 @@ def _by_image(first: SweepJob, second: SweepJob, level: float) -> Difference | N
     from heads.errors import UserError
 
     try:
-        one, two = (read_statistics(find_statistics(job.folder)) for job in (first, second))
-        heads = shared_heads(one, two, (str(first.folder), str(second.folder)))
+        one, two = (read_statistics(find_statistics(job.directory)) for job in (first, second))
+        heads = shared_heads(one, two, (str(first.directory), str(second.directory)))
     except UserError:  # measured on different splits, or without statistics: nothing to pair
         return None
     for head in heads:
@@ -147,22 +147,22 @@ def _by_image(first: SweepJob, second: SweepJob, level: float) -> Difference | N
     return None
 
 
-def finish(folder: Path) -> int:
-    """Write and print the table of `folder`; 0 where every job has its result."""
-    table = sweep_table(folder)
-    write_table(table, folder)
+def finish(directory: Path) -> int:
+    """Write and print the table of `directory`; 0 where every job has its result."""
+    table = sweep_table(directory)
+    write_table(table, directory)
     print(to_markdown(table), end="")
-    print(folder)
+    print(directory)
     return 1 if table.unfinished or not table.jobs else 0
 
 
-def write_table(table: SweepTable, folder: Path) -> None:
+def write_table(table: SweepTable, directory: Path) -> None:
     """``sweep.md``, ``sweep.csv`` and ``sweep.json``."""
     from effdet.files import write_text
 
-    write_text(folder / "sweep.md", to_markdown(table))
-    write_text(folder / "sweep.csv", to_csv(table))
-    write_text(folder / "sweep.json", json.dumps(to_record(table), indent=2, ensure_ascii=False) + "\n")
+    write_text(directory / "sweep.md", to_markdown(table))
+    write_text(directory / "sweep.csv", to_csv(table))
+    write_text(directory / "sweep.json", json.dumps(to_record(table), indent=2, ensure_ascii=False) + "\n")
 
 
 def to_markdown(table: SweepTable) -> str:
@@ -176,11 +176,11 @@ def to_markdown(table: SweepTable) -> str:
         error = job.record.error or "stopped before its end; the same command goes on"
         lines += ["", f"{job.record.state}: job {job.record.number}, {' '.join(job.record.overrides)}: {error}"]
         if job.record.state == FAILED:
-            lines.append(f"    {job.folder / OUTPUT}")
+            lines.append(f"    {job.directory / OUTPUT}")
     if table.best is not None:
         lines += [
             "",
-            f"best: {table.best.metric} {table.best.value:.4f}, {table.best.folder}",
+            f"best: {table.best.metric} {table.best.value:.4f}, {table.best.directory}",
             f"    {table.best.command}",
         ]
     elif not table.unfinished:
@@ -219,7 +219,7 @@ def to_csv(table: SweepTable) -> str:
         record = job.record
         writer.writerow(
             [record.number, record.state, *own, job.metric or "", "" if job.value is None else job.value, record.seconds,
-             record.starts, job.folder]
+             record.starts, job.directory]
         )  # fmt: skip
     return text.getvalue()
 
@@ -246,7 +246,7 @@ def to_record(table: SweepTable) -> dict[str, Any]:
         for setting in table.settings
     ]
     jobs = [
-        {**asdict(job.record), "folder": str(job.folder), "metric": job.metric, "value": job.value}
+        {**asdict(job.record), "folder": str(job.directory), "metric": job.metric, "value": job.value}
         for job in table.jobs
     ]
     return {

@@ -29,7 +29,7 @@ from effdet.cli.assemble import (
 )
 from effdet.cli.config import Config
 from effdet.cli.run import is_first
-from effdet.data import EvalSet, Progression, Source
+from effdet.data import Dataset, EvalSet, Progression
 from effdet.data.checks import DataError
 from effdet.evaluation import Evaluator, ModelPredictFn, evaluate, same_classes
 from effdet.model import ModelSpec, VisionModel, build
@@ -38,7 +38,7 @@ from effdet.plugins import check_trust, targets
 from effdet.tasks import chief_metrics, truth_predict_fn
 from effdet.tasks.detection import DetectionKit
 from effdet.training import FitResult, FitSettings, read_checkpoint
-from effdet.training.callbacks.course import DropoutCourse, HeadsFirst
+from effdet.training.callbacks.schedules import DropoutSchedule, FreezeAllButHeads
 from effdet.training.loader import LoaderFactory
 from effdet.training.monitor import monitor_mode
 from effdet.training.preflight import preflight
@@ -52,7 +52,7 @@ Record = dict[str, Any]
 """What checkpoints remember of the first weights: where from, sha256, the load's report."""
 
 
-def first_model(config: Config, train: Source, checkpoint: Path | None) -> tuple[VisionModel, Record, Start]:
+def first_model(config: Config, train: Dataset, checkpoint: Path | None) -> tuple[VisionModel, Record, Start]:
     """The model to train, on the CPU, what it starts from, and what that brought.
 
     A run that goes on builds the model that its checkpoint describes: the weights that it began with may have brought
@@ -71,7 +71,7 @@ def first_model(config: Config, train: Source, checkpoint: Path | None) -> tuple
     return model, *first_weights(model, config, train)
 
 
-def first_weights(model: VisionModel, config: Config, train: Source) -> tuple[Record, Start]:
+def first_weights(model: VisionModel, config: Config, train: Dataset) -> tuple[Record, Start]:
     """Load what ``weights=`` says into `model`, and say so. What the user says of preprocessing goes before the weights'."""
     chosen = {key: value for key, value in (config.get("preprocess") or {}).items() if value is not None}
     resolved = resolve(model.spec, config.weights, cached_only=config.weights != "auto")
@@ -102,7 +102,7 @@ MOST, LEAST = 128, 32
 PIXELS = 128 * 320 * 320
 
 
-def training_images(train: Source, size: tuple[int, int], *, seed: int) -> Callable[[], Iterator[np.ndarray]]:
+def training_images(train: Dataset, size: tuple[int, int], *, seed: int) -> Callable[[], Iterator[np.ndarray]]:
     """A fixed sample of the set, drawn by `seed`, as stored: no augmentation.
 
     Args:
@@ -120,7 +120,7 @@ def training_images(train: Source, size: tuple[int, int], *, seed: int) -> Calla
             try:
                 with warnings.catch_warnings():
                     warnings.simplefilter("ignore")
-                    image = train.read_image(train.records[int(index)], policy="warn")
+                    image = train.read_image(train.records[int(index)], on_error="warn")
             except DataError:
                 continue
             yield image
@@ -128,16 +128,16 @@ def training_images(train: Source, size: tuple[int, int], *, seed: int) -> Calla
     return images
 
 
-def course(config: Config, model: VisionModel) -> list[Callback]:
-    """Callbacks for ``head_epochs`` and ``progressive``; none where both are off."""
+def schedule(config: Config, model: VisionModel) -> list[Callback]:
+    """Callbacks for ``freeze_epochs`` and ``progressive``; none where both are off."""
     found: list[Callback] = []
-    if config.head_epochs:
-        found.append(HeadsFirst(config.head_epochs))
+    if config.freeze_epochs:
+        found.append(FreezeAllButHeads(config.freeze_epochs))
     growth, epochs = progression(config), planned_epochs(config)
     for name, head in model.heads.items():
         if growth.stages > 1 and isinstance(head, ClassificationHead):
             rate = partial(_dropout, growth, epochs, head.dropout.p)
-            found.append(DropoutCourse(name, rate))
+            found.append(DropoutSchedule(name, rate))
     return found
 
 
@@ -145,11 +145,11 @@ def _dropout(growth: Progression, epochs: int | None, final: float, epoch: int) 
     return growth.dropout_at(final, growth.stage(epoch, epochs))
 
 
-def course_facts(config: Config) -> dict[str, Any]:
+def schedule_facts(config: Config) -> dict[str, Any]:
     """What of it changes the steps of a run, for its resume."""
     facts: dict[str, Any] = {}
-    if config.head_epochs:
-        facts["head_epochs"] = config.head_epochs
+    if config.freeze_epochs:
+        facts["freeze_epochs"] = config.freeze_epochs
     if config.progressive.stages > 1:
         facts["progressive"] = {**config.get("progressive"), "epochs": planned_epochs(config)}
     return facts
@@ -191,8 +191,8 @@ def made_worse(result: FitResult, settings: FitSettings, weights: str | Path | N
     )
 
 
-ORACLE_PICTURES = 200
-"""As many pictures of val are scored against themselves; a fault in the annotations is rarely a single one."""
+ORACLE_IMAGES = 200
+"""As many images of val are scored against themselves; a fault in the annotations is rarely a single one."""
 PREFLIGHT_BATCH = 4
 PREFLIGHT_BATCHES = 8
 """So many batches are looked through for one that every head can learn from."""
@@ -232,7 +232,7 @@ def check_flight(
             dataset,
             evaluators=made,
             batch_size=EVAL_BATCH,
-            limit=min(len(dataset), ORACLE_PICTURES),
+            max_images=min(len(dataset), ORACLE_IMAGES),
             progress=False,
         )
         # Where an image holds more than COCO's 100 objects of a class, AP with a cap that fits stands beside COCO's.

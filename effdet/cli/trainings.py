@@ -9,10 +9,10 @@ from typing import Any
 from backbones.scaling import backbone_spec, phi_spec
 from backbones.spec import ExternalSpec
 from effdet.cli.assemble import model_spec, torch_device, with_monitor
-from effdet.cli.choice import chosen_model
 from effdet.cli.config import Config
-from effdet.cli.overrides import Words
-from effdet.cli.resume import candidate_words, split
+from effdet.cli.model_choice import chosen_model
+from effdet.cli.overrides import Overrides
+from effdet.cli.resume import candidate_overrides, split
 from effdet.model import Architecture, ModelSpec
 from effdet.scaling import detector_phi, row_for_backbone
 from effdet.search.trainings import Trainings
@@ -32,15 +32,15 @@ def train(overrides: tuple[str, ...]) -> Mapping[str, Any]:
     return api.train(list(overrides)).metrics
 
 
-def trainings(command: str, config: Config, words: Words) -> Trainings:
+def trainings(command: str, config: Config, overrides: Overrides) -> Trainings:
     """Those of `command` (``scale`` or ``search``), whose configuration holds theirs as the section ``train``."""
     training = training_of(config)
-    _, rest = split(command, words)
+    _, rest = split(command, overrides)
     return Trainings(
         base=lambda: _base(config, training),
         published=lambda phi: _published(training, phi),
         spec=lambda architecture: model_spec(training, architecture=architecture, num_classes=config.num_classes),
-        overrides=lambda chosen: candidate_words(command, words, chosen, unless=QUIET),
+        overrides=lambda chosen: candidate_overrides(command, overrides, chosen, unless=QUIET),
         described=rest.shown(),
         run=train,
         task=training.task.name,

@@ -1,6 +1,6 @@
 """Data: sources of records, the training set with its augmentation, the evaluation set, and loaders."""
 
-from effdet.data.array_source import ArraySource
+from effdet.data.array_dataset import ArrayDataset
 from effdet.data.augment import AugmentSpec
 from effdet.data.checks import DataError, Finding, Findings
 from effdet.data.collate import collate
@@ -8,10 +8,10 @@ from effdet.data.eval_set import EvalSample, EvalSet
 from effdet.data.images import read_image
 from effdet.data.loader import TrainLoader
 from effdet.data.mixing import MixCollate
-from effdet.data.open import OPENERS, open_source
+from effdet.data.open import OPENERS, open_dataset
 from effdet.data.own_split import Example, Examples
 from effdet.data.progressive import Progression, StagedTrainSet
-from effdet.data.records import Record, RecordTable, Source
+from effdet.data.records import Dataset, Record, RecordTable
 from effdet.data.rng import generator
 from effdet.data.sampling import repeat_factors
 from effdet.data.spec import DataSpec
@@ -19,10 +19,11 @@ from effdet.data.train_set import Sample, TrainSet
 
 __all__ = [
     "OPENERS",
-    "ArraySource",
+    "ArrayDataset",
     "AugmentSpec",
     "DataError",
     "DataSpec",
+    "Dataset",
     "EvalSample",
     "EvalSet",
     "Example",
@@ -34,13 +35,12 @@ __all__ = [
     "Record",
     "RecordTable",
     "Sample",
-    "Source",
     "StagedTrainSet",
     "TrainLoader",
     "TrainSet",
     "collate",
     "generator",
-    "open_source",
+    "open_dataset",
     "read_image",
     "repeat_factors",
 ]

@@ -19,7 +19,7 @@ from heads.fields import check_fields
 class AugmentSpec:
     """Every random change that a training sample may undergo. The defaults change nothing.
 
-    "Canvas" is the network's input; scales count from the size that evaluation would give the picture on it.
+    "Canvas" is the network's input; scales count from the size that evaluation would give the image on it.
     """
 
     name: str = "none"
@@ -27,16 +27,16 @@ class AugmentSpec:
     hflip: Annotated[float, "0..1"] = 0.0
     """Probability of a mirror image."""
     scale: tuple[Annotated[float, "0.001..1000"], Annotated[float, "0.001..1000"]] | None = None
-    """Range of the random size; above 1 a random crop of the canvas's size is kept, below 1 the picture lies at a
+    """Range of the random size; above 1 a random crop of the canvas's size is kept, below 1 the image lies at a
     random place on the canvas. Null: exactly evaluation's geometry."""
     aspect: tuple[Annotated[float, "0.01..100"], Annotated[float, "0.01..100"]] = (1.0, 1.0)
     """Range of a random stretch of width against height; needs `scale` or `area`."""
     area: tuple[Annotated[float, "0.001..1"], Annotated[float, "0.001..1"]] | None = None
-    """Classification: range of the share of the picture that a random crop keeps, stretched over the whole canvas
+    """Classification: range of the share of the image that a random crop keeps, stretched over the whole canvas
     (Szegedy et al. 2015). Excludes `scale`."""
     class_crop: Annotated[float, "0..1"] = 0.0
     """Masks: probability that the crop of `scale` or `area` is laid around a pixel of a class that is drawn among the
-    picture's classes, the rarer in the set the likelier (as 1 / √ of its share of pixels)."""
+    image's classes, the rarer in the set the likelier (as 1 / √ of its share of pixels)."""
     colour: Annotated[float, "0..1"] = 0.0
     """Probability of a colour jitter by the next four strengths."""
     brightness: Annotated[float, "0..1"] = 0.0
@@ -48,7 +48,7 @@ class AugmentSpec:
     hue: Annotated[float, "0..0.5"] = 0.0
     """Turn of the colour circle drawn from -x … x, at most 0.5, half a circle."""
     grayscale: Annotated[float, "0..1"] = 0.0
-    """Probability of a grey picture."""
+    """Probability of a grey image."""
     blur: Annotated[float, "0..1"] = 0.0
     """Probability of a Gaussian blur, sigma up to `blur_sigma` pixels."""
     blur_sigma: Annotated[float, "0..100"] = 1.5
@@ -62,23 +62,23 @@ class AugmentSpec:
     erase_area: tuple[Annotated[float, "0.0001..1"], Annotated[float, "0.0001..1"]] = (0.02, 0.1)
     """Range of the share of the canvas that is erased."""
     mosaic: Annotated[float, "0..1"] = 0.0
-    """Probability that four pictures share the canvas (Bochkovskiy et al. 2020); each costs a picture's decoding."""
+    """Probability that four images share the canvas (Bochkovskiy et al. 2020); each costs an image's decoding."""
     mosaic_scale: tuple[Annotated[float, "0.001..1000"], Annotated[float, "0.001..1000"]] = (0.4, 1.0)
     """Range of the size of each of the four, counted as `scale`."""
     mosaic_off_epochs: Annotated[int, "0.."] = 0
-    """The last epochs see no mosaic, so that training ends on pictures as they are."""
+    """The last epochs see no mosaic, so that training ends on images as they are."""
     min_visibility: Annotated[float, "0..1"] = 0.1
     """A box of which a smaller share is left on the canvas is dropped."""
     min_box_size: Annotated[float, "0.."] = 1.0
     """A box with a side below so many input pixels is dropped after a random crop or mosaic."""
 
     shift: Annotated[float, "0..0.5"] = 0.0
-    """Classification: the picture is moved by up to this share of the canvas along each axis, which is a random crop
+    """Classification: the image is moved by up to this share of the canvas along each axis, which is a random crop
     after padding (0.125 is CIFAR's 4 of 32 pixels). Excludes `scale` and `area`."""
     policy: Literal["randaugment", "autoaugment", "autoaugment_cifar10", "trivialaugment"] | None = None
     """Classification: a policy of the literature (:mod:`effdet.data.policies`)."""
     policy_ops: Annotated[int, "1..16"] = 2
-    """randaugment: operations on one picture."""
+    """randaugment: operations on one image."""
     policy_magnitude: Annotated[float, "0..30"] = 9
     """randaugment: strength of each, 0…30."""
     mixup: Annotated[float, "0..1000"] = 0.0
@@ -124,7 +124,7 @@ class AugmentSpec:
         return self.scale is not None or self.area is not None
 
     @property
-    def whole_pictures_only(self) -> str | None:
-        """The first setting that is on and that boxes and class maps could not follow."""
+    def whole_images_only(self) -> str | None:
+        """The first setting that is on and that boxes and segmentation maps could not follow."""
         chosen = {"policy": self.policy, "shift": self.shift, "mixup": self.mixup, "cutmix": self.cutmix}
         return next((name for name, value in chosen.items() if value), None)

@@ -1,10 +1,10 @@
-"""BDD100K in its published layout: boxes of the 100k pictures, masks of the 10k pictures.
+"""BDD100K in its published layout: boxes of the 100k images, masks of the 10k images.
 
 Boxes: ``images/100k/SPLIT`` with ``labels/det_20/det_SPLIT.json`` (or the first release's
 ``labels/bdd100k_labels_images_SPLIT.json``). Masks: ``images/10k/SPLIT`` with ``labels/sem_seg/masks/SPLIT`` (or the first
 release's ``seg/images/SPLIT`` with ``seg/labels/SPLIT/*_train_id.png``), whose values are Cityscapes' trainIds.
 
-The 10k pictures are no part of the 100k ones, so that both together are a mixed set: each picture adds the loss of what it
+The 10k images are no part of the 100k ones, so that both together are a mixed set: each image adds the loss of what it
 labels.
 """
 
@@ -19,22 +19,22 @@ from effdet.data.boxes import HEADERS_CHECKED, Parsed, assemble
 from effdet.data.checks import DataError, Findings, MissingSplit
 from effdet.data.cityscapes_labels import TRAINED
 from effdet.data.image_mask_folders import paired
-from effdet.data.mask_index import Pictures, build_table
-from effdet.data.mask_io import NO_BOXES, MaskedSource, MaskValues
-from effdet.data.mixed import MixedSource
-from effdet.data.records import Source
+from effdet.data.mask_index import Images, build_table
+from effdet.data.mask_io import NO_BOXES, MaskDataset, MaskValues
+from effdet.data.mixed import MixedDataset
+from effdet.data.records import Dataset
 from effdet.data.spec import DataSpec
 from heads.structures import ClassTable
 
 SEMANTIC_CLASSES = ClassTable(tuple(label.name for label in TRAINED), tuple(range(len(TRAINED))))
 VALUES = MaskValues.of({value: value for value in range(len(TRAINED))})
 SIZE = (720, 1280)
-"""(height, width) of all pictures."""
+"""(height, width) of all images."""
 
 
-def open_bdd100k(spec: DataSpec, findings: Findings) -> Source:
+def open_bdd100k(spec: DataSpec, findings: Findings) -> Dataset:
     """The split of BDD100K that `spec` names: its boxes, its masks, or both."""
-    parts: list[Source] = []
+    parts: list[Dataset] = []
     lacking: list[DataError] = []
     for label, opener in (("boxes", _open_boxes), ("semantic", _open_masks)):
         if spec.wants(label):
@@ -42,10 +42,10 @@ def open_bdd100k(spec: DataSpec, findings: Findings) -> Source:
                 parts.append(opener(spec, findings))
             except DataError as error:
                 lacking.append(error)
-    if lacking and (spec.wanted is not None or not parts):
+    if lacking and (spec.requested is not None or not parts):
         missing = all(isinstance(error, MissingSplit) for error in lacking)
         raise (MissingSplit if missing else DataError)("\n".join(map(str, lacking)))
-    return parts[0] if len(parts) == 1 else MixedSource(parts, name=spec.name, split=spec.split)
+    return parts[0] if len(parts) == 1 else MixedDataset(parts, name=spec.name, split=spec.split)
 
 
 def _bases(spec: DataSpec) -> list[Path]:
@@ -62,13 +62,13 @@ def _named(spec: DataSpec, label: str) -> tuple[Path | None, Path | None]:
             raise DataError(f"{spec.title}: {spec.key('annotations')}={annotations} is not there")
         meant = "semantic" if annotations.is_dir() else "boxes"
     else:
-        meant = label if spec.wanted is not None else "boxes"
+        meant = label if spec.requested is not None else "boxes"
     if images is not None and not images.is_dir():
         raise DataError(f"{spec.title}: {spec.key('images')}={images} is not a folder")
     return (images, annotations) if meant == label else (None, None)
 
 
-def _open_boxes(spec: DataSpec, findings: Findings) -> Source:
+def _open_boxes(spec: DataSpec, findings: Findings) -> Dataset:
     split = spec.file_split
     images, listing = _named(spec, "boxes")
     listing = listing or next(
@@ -101,10 +101,10 @@ def _open_boxes(spec: DataSpec, findings: Findings) -> Source:
         crowd=frames.crowd,
     )
     table = assemble(parsed, lambda row: (str(listing), f"{frames.names[frames.owner[row]]}, box {row}"), findings)
-    return Source(table, CLASSES, name=spec.name, split=spec.split)
+    return Dataset(table, CLASSES, name=spec.name, split=spec.split)
 
 
-def _open_masks(spec: DataSpec, findings: Findings) -> Source:
+def _open_masks(spec: DataSpec, findings: Findings) -> Dataset:
     split = spec.file_split
     own_images, own_masks = _named(spec, "semantic")
     for base in _bases(spec) if own_images is None or own_masks is None else [Path()]:
@@ -117,8 +117,8 @@ def _open_masks(spec: DataSpec, findings: Findings) -> Source:
                 suffix = "_train_id" if next(masks.glob("*_train_id.png"), None) else ""
             if images.is_dir() and (masks.is_dir() or spec.split == "test"):
                 names, files = paired(images, masks, findings, mask_suffix=suffix)
-                listed = Pictures(images, names, files, unmasked=spec.split == "test")
-                return MaskedSource(
+                listed = Images(images, names, files, unmasked=spec.split == "test")
+                return MaskDataset(
                     build_table(listed, VALUES, len(SEMANTIC_CLASSES), findings),
                     NO_BOXES,
                     name=spec.name,

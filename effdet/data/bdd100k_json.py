@@ -38,7 +38,7 @@ CORNERS = ("x1", "y1", "x2", "y2")
 
 @dataclass(frozen=True, eq=False)
 class Frames:
-    """P pictures with N boxes."""
+    """P images with N boxes."""
 
     names: Sequence[str]
     """Sorted."""

@@ -1,4 +1,4 @@
-"""The checks that every reader's boxes and pictures go through."""
+"""The checks that every reader's boxes and images go through."""
 
 from __future__ import annotations
 
@@ -13,34 +13,34 @@ from effdet.data.images import image_sizes
 from effdet.data.records import RecordTable, encode_names
 
 HEADERS_CHECKED = 20_000
-"""Sets of up to so many pictures have every header read when they are opened (0.1 ms each)."""
+"""Sets of up to so many images have every header read when they are opened (0.1 ms each)."""
 
 
 SMALLEST = 0.01
 """Pixels: a thinner box has no area to speak of (and none at all after rounding to float32)."""
 LARGEST = 1e9
-"""Pixels: a coordinate beyond is no place in any picture."""
+"""Pixels: a coordinate beyond is no place in any image."""
 Where = Callable[[int], tuple[str, str]]
 """Row of a box -> (the file that holds it, what it is called there)."""
 
 
 @dataclass(frozen=True, eq=False)
 class Parsed:
-    """The pictures and boxes of a split as a reader found them, not yet checked against each other."""
+    """The images and boxes of a split as a reader found them, not yet checked against each other."""
 
     root: Path
     names: Sequence[str]
-    """(P,) pictures, relative to `root`, sorted by `image_ids`."""
+    """(P,) images, relative to `root`, sorted by `image_ids`."""
     image_ids: np.ndarray
     """(P,) int64."""
     sizes: np.ndarray
     """(P, 2) height, width; zeros where the set states none."""
     owner: np.ndarray
-    """(N,) int64 position of each box's picture, or -1 for a box to be left out (its reader has noted why)."""
+    """(N,) int64 position of each box's image, or -1 for a box to be left out (its reader has noted why)."""
     labels: np.ndarray
     """(N,) int64 in 0…K-1, or -1 likewise."""
     bbox: np.ndarray
-    """(N, 4) float64 xywh, original pixels; or shares of the picture where `shares` says so."""
+    """(N, 4) float64 xywh, original pixels; or shares of the image where `shares` says so."""
     crowd: np.ndarray
     """(N,) bool."""
     area: np.ndarray | None = None
@@ -55,26 +55,26 @@ class Parsed:
 
 
 def assemble(parsed: Parsed, where: Where, findings: Findings) -> RecordTable:
-    """Checks pictures and boxes, and keeps the sound ones, ordered by picture."""
+    """Checks images and boxes, and keeps the valid ones, ordered by image."""
     relative = parsed.names if parsed.paths is None else parsed.paths
     paths = [parsed.root / path for path in relative]
     if parsed.in_memory:
         usable, sizes = np.ones(len(paths), np.bool_), parsed.sizes
     else:
-        usable, sizes = check_pictures(paths, parsed.sizes, findings=findings)
+        usable, sizes = check_images(paths, parsed.sizes, findings=findings)
     known = np.flatnonzero((parsed.owner >= 0) & (parsed.labels >= 0))
     known = known[usable[parsed.owner[known]]]
     bbox = parsed.bbox
     if parsed.shares:
         bbox = bbox * sizes[parsed.owner][:, [1, 0, 1, 0]]
-    sound = sound_boxes(
+    valid = valid_boxes(
         bbox[known],
         sizes[parsed.owner[known]],
         lambda row: where(int(known[row])),
         findings,
-        picture=lambda row: paths[int(parsed.owner[known[row]])],
+        image=lambda row: paths[int(parsed.owner[known[row]])],
     )
-    rows = known[sound]
+    rows = known[valid]
     rows = rows[np.argsort(parsed.owner[rows], kind="stable")]
     findings.where = lambda row: where(int(rows[row]))
     own_area = bbox[rows, 2] * bbox[rows, 3]
@@ -96,22 +96,22 @@ def assemble(parsed: Parsed, where: Where, findings: Findings) -> RecordTable:
     return table if usable.all() else table.subset(np.flatnonzero(usable))
 
 
-def sound_boxes(
+def valid_boxes(
     bbox: np.ndarray,
     sizes: np.ndarray,
     where: Where,
     findings: Findings,
     *,
-    picture: Callable[[int], Path] | None = None,
+    image: Callable[[int], Path] | None = None,
 ) -> np.ndarray:
-    """Which boxes have any area inside their picture; the others are noted, and so are those that must be clipped.
+    """Which boxes have any area inside their image; the others are noted, and so are those that must be clipped.
 
     Args:
         bbox: (N, 4) float64 xywh, original pixels.
-        sizes: (N, 2) height and width of each box's picture.
+        sizes: (N, 2) height and width of each box's image.
         where: names a box by its row, and
         findings: takes what is wrong with it.
-        picture: the picture of a box, for those who draw it.
+        image: the image of a box, for those who draw it.
 
     Returns:
         (N,) bool.
@@ -128,39 +128,39 @@ def sound_boxes(
     for row in np.flatnonzero(~finite | flat | outside | hanging).tolist():
         file, item = where(int(row))
         shown = "[" + ", ".join(f"{value:.6g}" for value in bbox[row]) + "]"
-        drawn = {"box": tuple(bbox[row].tolist()), "picture": "" if picture is None else str(picture(int(row)))}
-        size = f"{limit_x[row]}×{limit_y[row]} picture"
+        drawn = {"box": tuple(bbox[row].tolist()), "image": "" if image is None else str(image(int(row)))}
+        size = f"{limit_x[row]}×{limit_y[row]} image"
         if not finite[row]:
             text = f"box {shown} has a number that is not finite, or absurd"
-            findings.error("bad-number", file, text, item=item, picture=drawn["picture"])
+            findings.error("bad-number", file, text, item=item, image=drawn["image"])
         elif flat[row]:
             negative = width[row] < 0 or height[row] < 0
             kind, what = ("negative-area", "negative") if negative else ("zero-area", "no")
             findings.warning(kind, file, f"box {shown} (x y w h) has {what} area: left out", item=item, **drawn)
         elif outside[row]:
             text = f"box {shown} (x y w h) lies outside its {size}: left out"
-            findings.warning("outside-picture", file, text, item=item, **drawn)
+            findings.warning("outside-image", file, text, item=item, **drawn)
         else:
             text = f"box {shown} (x y w h) leaves its {size}: clipped"
             findings.warning("out-of-range", file, text, item=item, **drawn)
     return finite & ~flat & ~outside
 
 
-def check_pictures(paths: Sequence[Path], sizes: np.ndarray, *, findings: Findings) -> tuple[np.ndarray, np.ndarray]:
-    """Looks for every picture, and compares its header with the size that the set states.
+def check_images(paths: Sequence[Path], sizes: np.ndarray, *, findings: Findings) -> tuple[np.ndarray, np.ndarray]:
+    """Looks for every image, and compares its header with the size that the set states.
 
     Args:
-        paths: (P,) pictures.
+        paths: (P,) images.
         sizes: (P, 2) stated height and width; zeros where the set states none, which the header then fills in.
 
     Returns:
-        (P,) bool, the usable pictures, and (P, 2) int64 their sizes in the record's frame.
+        (P,) bool, the usable images, and (P, 2) int64 their sizes in the record's frame.
     """
     sizes = np.array(sizes, np.int64).reshape(-1, 2)
     usable = np.ones(len(paths), bool)
     for position in missing(paths):
         usable[position] = False
-        findings.error("missing-picture", paths[position], "no such picture")
+        findings.error("missing-image", paths[position], "no such image")
     unstated: np.ndarray = np.any(sizes <= 0, axis=1)
     for position in np.flatnonzero(usable & (unstated | (len(paths) <= HEADERS_CHECKED))).tolist():
         path = paths[position]
@@ -168,7 +168,7 @@ def check_pictures(paths: Sequence[Path], sizes: np.ndarray, *, findings: Findin
             upright, stored = image_sizes(path)
         except DataError as error:
             usable[position] = False
-            findings.error("unreadable-picture", path, str(error).removeprefix(f"{path}: "))
+            findings.error("unreadable-image", path, str(error).removeprefix(f"{path}: "))
             continue
         if unstated[position]:
             sizes[position] = upright

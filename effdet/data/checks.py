@@ -1,7 +1,7 @@
-"""What is wrong with a data set, collected while it is read and told at once.
+"""What is wrong with a data set, collected while it is read and reported at once.
 
 Readers never stop at the first fault: they note it in a :class:`Findings`, leave the faulty item out and read on.
-:func:`effdet.data.open_source` raises one :class:`DataError` if any finding is an error; ``doctor`` reads the findings
+:func:`effdet.data.open_dataset` raises one :class:`DataError` if any finding is an error; ``doctor`` reads the findings
 themselves.
 """
 
@@ -46,17 +46,17 @@ class Finding:
     level: str
     """``error`` (stops the work) or ``warning`` (the item is mended or left out, and counted)."""
     kind: str
-    """A short stable name, such as ``zero-area`` or ``missing-picture``."""
+    """A short stable name, such as ``zero-area`` or ``missing-image``."""
     file: str
     """The file that holds the fault, as the set names it."""
     item: str
     """The object inside the file, such as ``annotation 7``; empty when the file itself is meant."""
     text: str
     """What is wrong with it, in words, with the offending value."""
-    picture: str = ""
-    """The picture that it concerns, where that is another file."""
+    image: str = ""
+    """The image that it concerns, where that is another file."""
     box: tuple[float, ...] | None = None
-    """x, y, width, height in pixels of the picture, for a fault that can be drawn."""
+    """x, y, width, height in pixels of the image, for a fault that can be drawn."""
 
     def __str__(self) -> str:
         return f"{self.file}: {self.item + ': ' if self.item else ''}{self.text}"
@@ -125,22 +125,22 @@ def check_names(names: Sequence[str], file: str | Path, findings: Findings) -> N
 
 
 def missing(paths: Iterable[Path]) -> list[int]:
-    """Positions of the `paths` that are no files. Lists each folder once: 118,000 pictures take a second, not
+    """Positions of the `paths` that are no files. Lists each folder once: 118,000 images take a second, not
     minutes."""
-    folders: dict[Path, set[str]] = {}
+    directories: dict[Path, set[str]] = {}
     lacking = []
     for position, path in enumerate(paths):
         parent = path.parent
-        if parent not in folders:
-            folders[parent] = _files_in(parent)
-        if path.name not in folders[parent]:
+        if parent not in directories:
+            directories[parent] = _files_in(parent)
+        if path.name not in directories[parent]:
             lacking.append(position)
     return lacking
 
 
-def _files_in(folder: Path) -> set[str]:
+def _files_in(directory: Path) -> set[str]:
     try:
-        with os.scandir(folder) as entries:
+        with os.scandir(directory) as entries:
             return {entry.name for entry in entries if entry.is_file()}
     except OSError:
         return set()

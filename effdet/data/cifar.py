@@ -1,10 +1,10 @@
 """CIFAR-10 and CIFAR-100 (Krizhevsky 2009) in the binary form that their owner publishes.
 
 ``cifar-10-batches-bin`` / ``cifar-100-binary``: records of a label byte (CIFAR-100: coarse, then fine), then 3,072 bytes, the
-red, the green and the blue plane of a 32 × 32 picture. https://www.cs.toronto.edu/~kriz/cifar.html. The pickled form of
-the same pictures is not read: a pickle runs code.
+red, the green and the blue plane of a 32 × 32 image. https://www.cs.toronto.edu/~kriz/cifar.html. The pickled form of
+the same images is not read: a pickle runs code.
 
-There is no val split: ``data.val_fraction`` holds out a part of train, by the picture's place in it.
+There is no val split: ``data.val_fraction`` holds out a part of train, by the image's place in it.
 """
 
 from __future__ import annotations
@@ -14,10 +14,10 @@ from pathlib import Path
 
 import numpy as np
 
-from effdet.data.array_source import ArraySource
+from effdet.data.array_dataset import ArrayDataset
 from effdet.data.checks import DataError, Findings, MissingSplit
 from effdet.data.listing import lines_of
-from effdet.data.records import Source
+from effdet.data.records import Dataset
 from effdet.data.spec import DataSpec
 from heads.structures import ClassTable
 
@@ -29,7 +29,7 @@ COARSE, FINE = "coarse", "fine"
 class Form:
     """The published form of one set."""
 
-    folders: tuple[str, ...]
+    directories: tuple[str, ...]
     """Its name, and others that it goes by."""
     files: dict[str, tuple[str, ...]]
     """Split -> its files, in order."""
@@ -57,41 +57,41 @@ CIFAR100 = Form(
 )
 
 
-def open_cifar10(spec: DataSpec, findings: Findings) -> Source:
+def open_cifar10(spec: DataSpec, findings: Findings) -> Dataset:
     """CIFAR-10: ``data.root`` is ``cifar-10-batches-bin``, or the folder that holds it."""
     return _open(spec, CIFAR10, FINE, findings)
 
 
-def open_cifar100(spec: DataSpec, findings: Findings) -> Source:
+def open_cifar100(spec: DataSpec, findings: Findings) -> Dataset:
     """CIFAR-100 with its 100 fine classes, or the 20 coarse ones with ``data.level=coarse``."""
     return _open(spec, CIFAR100, spec.level, findings)
 
 
-def _open(spec: DataSpec, form: Form, level: str, findings: Findings) -> Source:
-    folder = _found(spec, form)
+def _open(spec: DataSpec, form: Form, level: str, findings: Findings) -> Dataset:
+    directory = _found(spec, form)
     split = spec.file_split
     if split not in form.files:
         raise MissingSplit(
             f"{spec.title}: this set has train and test alone; hold out a part of train with data.val_fraction=0.1"
         )
-    classes = ClassTable.of(_class_names(folder / form.names[level]), first_id=0)
-    pixels, labels = zip(*(_read(folder / name, form, level) for name in form.files[split]), strict=True)
+    classes = ClassTable.of(_class_names(directory / form.names[level]), first_id=0)
+    pixels, labels = zip(*(_read(directory / name, form, level) for name in form.files[split]), strict=True)
     rows, numbers = np.concatenate(pixels), np.concatenate(labels)
     for row in np.flatnonzero((numbers < 0) | (numbers >= len(classes)))[:100].tolist():
         text = f"class {numbers[row]} must be a whole number from 0 to {len(classes) - 1}"
-        findings.error("unknown-category", folder, text, item=f"{split} picture {row}")
-    pictures = rows.reshape(-1, 3, SIDE, SIDE).transpose(0, 2, 3, 1)  # (P, 32, 32, 3), a view of planes
-    names = [f"{split}/{row:05}" for row in range(len(pictures))]
-    return ArraySource(pictures, numbers, classes, names=names, name=spec.name, split=spec.split)
+        findings.error("unknown-category", directory, text, item=f"{split} image {row}")
+    images = rows.reshape(-1, 3, SIDE, SIDE).transpose(0, 2, 3, 1)  # (P, 32, 32, 3), a view of planes
+    names = [f"{split}/{row:05}" for row in range(len(images))]
+    return ArrayDataset(images, numbers, classes, names=names, name=spec.name, split=spec.split)
 
 
 def _found(spec: DataSpec, form: Form) -> Path:
     """The folder of the files, below ``data.root`` or that itself."""
     root = spec.need_root()
-    for folder in (root, *(root / name for name in form.folders)):
-        if all((folder / name).is_file() for names in form.files.values() for name in names):
-            return folder
-    name = form.folders[0]
+    for directory in (root, *(root / name for name in form.directories)):
+        if all((directory / name).is_file() for names in form.files.values() for name in names):
+            return directory
+    name = form.directories[0]
     for pickled in form.pickled:
         if root.name == pickled or (root / pickled).is_dir():
             raise DataError(

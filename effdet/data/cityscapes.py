@@ -2,10 +2,10 @@
 
 Masks come from ``*_gtFine_labelIds.png`` by the official table, so that no trainId files need exist. Boxes come from
 ``*_gtFine_instanceIds.png``: one for each object of the eight thing classes. A group (a row of parked bicycles that nobody
-took apart) bears its class's bare id; all groups of a class in a picture are one region, which becomes one crowd box, as in
+took apart) bears its class's bare id; all groups of a class in an image are one region, which becomes one crowd box, as in
 the usual conversions to COCO's form. Caravans and trailers are left out.
 
-A test split has no truth, or void truth: its pictures are read all the same, for predictions to submit.
+A test split has no truth, or void truth: its images are read all the same, for predictions to submit.
 """
 
 from __future__ import annotations
@@ -17,12 +17,12 @@ import numpy as np
 from effdet.data import cityscapes_labels as table
 from effdet.data.checks import DataError, Findings
 from effdet.data.listing import listed as files_listed
-from effdet.data.mask_index import Boxes, Pictures, build_table, noted, scan_instances
-from effdet.data.mask_io import NO_BOXES, InstanceValues, MaskedSource, MaskValues
-from effdet.data.records import Source
+from effdet.data.mask_index import Boxes, Images, build_table, noted, scan_instances
+from effdet.data.mask_io import NO_BOXES, InstanceValues, MaskDataset, MaskValues
+from effdet.data.records import Dataset
 from effdet.data.spec import DataSpec
 
-PICTURE, LABELS, INSTANCES = "_leftImg8bit.png", "_gtFine_labelIds.png", "_gtFine_instanceIds.png"
+IMAGE, LABELS, INSTANCES = "_leftImg8bit.png", "_gtFine_labelIds.png", "_gtFine_instanceIds.png"
 UNLABELED = 0
 
 VALUES = MaskValues.of(
@@ -48,27 +48,27 @@ INSTANCE_VALUES = InstanceValues(
 )
 
 
-def open_cityscapes(spec: DataSpec, findings: Findings) -> Source:
+def open_cityscapes(spec: DataSpec, findings: Findings) -> Dataset:
     """The split of Cityscapes, or of a set in its form, that `spec` names."""
-    pictures, truth = _folders(spec)
+    images, truth = _directories(spec)
     hidden = spec.split == "test"
-    found = files_listed(pictures, lambda name: name.endswith(PICTURE), findings, what=f"NAME{PICTURE}")
-    names = sorted(path.relative_to(pictures).as_posix() for path in found)
-    stems = [name.removesuffix(PICTURE) for name in names]
+    found = files_listed(images, lambda name: name.endswith(IMAGE), findings, what=f"NAME{IMAGE}")
+    names = sorted(path.relative_to(images).as_posix() for path in found)
+    stems = [name.removesuffix(IMAGE) for name in names]
     if not hidden:
-        _unpaired(truth, set(stems), pictures, findings)
+        _unpaired(truth, set(stems), images, findings)
     maps = [truth / f"{stem}{INSTANCES}" for stem in stems]
-    boxes = _boxes(pictures, names, maps, findings, hidden=hidden) if spec.wants("boxes") else None
+    boxes = _boxes(images, names, maps, findings, hidden=hidden) if spec.wants("boxes") else None
     masked = spec.wants("semantic")
-    listed = Pictures(
-        root=pictures,
+    listed = Images(
+        root=images,
         names=names,
         masks=[truth / f"{stem}{LABELS}" for stem in stems] if masked else (),
         instances=maps if masked else (),
         unmasked=hidden,
     )
     records = build_table(listed, VALUES, len(table.CLASSES), findings, boxes=boxes)
-    return MaskedSource(
+    return MaskDataset(
         records,
         NO_BOXES if boxes is None else table.BOX_CLASSES,
         name=spec.name,
@@ -80,38 +80,38 @@ def open_cityscapes(spec: DataSpec, findings: Findings) -> Source:
     )
 
 
-def _folders(spec: DataSpec) -> tuple[Path, Path]:
-    """The folders of pictures and of truth of the split; that of a test split's truth need not exist."""
-    pictures, truth = spec.images, spec.annotations
-    if pictures is None or truth is None:
+def _directories(spec: DataSpec) -> tuple[Path, Path]:
+    """The folders of images and of truth of the split; that of a test split's truth need not exist."""
+    images, truth = spec.images, spec.annotations
+    if images is None or truth is None:
         root = spec.need_root()
-        pictures = pictures or root / "leftImg8bit" / spec.file_split
+        images = images or root / "leftImg8bit" / spec.file_split
         truth = truth or root / "gtFine" / spec.file_split
-    for part, given in (("images", spec.images), ("annotations", spec.annotations)):
-        if given is not None and not given.is_dir():
-            raise DataError(f"{spec.title}: {spec.key(part)}={given} is not a folder")
-    if not pictures.is_dir():
+    for part, passed in (("images", spec.images), ("annotations", spec.annotations)):
+        if passed is not None and not passed.is_dir():
+            raise DataError(f"{spec.title}: {spec.key(part)}={passed} is not a folder")
+    if not images.is_dir():
         raise spec.lacks_split(f"folder leftImg8bit/{spec.file_split}", images="DIR")
     if not truth.is_dir() and spec.split != "test":
         raise spec.lacks_split(f"folder gtFine/{spec.file_split}", annotations="DIR")
-    return pictures, truth
+    return images, truth
 
 
-def _unpaired(truth: Path, stems: set[str], pictures: Path, findings: Findings) -> None:
+def _unpaired(truth: Path, stems: set[str], images: Path, findings: Findings) -> None:
     for path in files_listed(truth, lambda name: name.endswith(LABELS), Findings()):
         name = path.relative_to(truth).as_posix()
         if name.removesuffix(LABELS) not in stems:
-            text = f"no picture {pictures / name.removesuffix(LABELS)}{PICTURE}"
-            findings.error("missing-picture", truth / name, text)
+            text = f"no image {images / name.removesuffix(LABELS)}{IMAGE}"
+            findings.error("missing-image", truth / name, text)
 
 
-def _boxes(pictures: Path, names: list[str], maps: list[Path], findings: Findings, *, hidden: bool) -> Boxes:
+def _boxes(images: Path, names: list[str], maps: list[Path], findings: Findings, *, hidden: bool) -> Boxes:
     """The objects of the instance maps."""
     there = np.array([path.is_file() for path in maps], bool)
     rows = np.flatnonzero(there)
     if not hidden:
         for row in np.flatnonzero(~there).tolist():
-            findings.error("missing-instances", pictures / names[row], f"no instance map {maps[row]}")
+            findings.error("missing-instances", images / names[row], f"no instance map {maps[row]}")
     present = [maps[row] for row in rows.tolist()]
     found = noted(scan_instances(present, smallest=min(label.id for label in table.THINGS)), present, findings)
     grouped = found.values < table.INSTANCE_BASE

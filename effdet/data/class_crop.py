@@ -1,21 +1,21 @@
-"""Class-balanced crops: where to look in a picture, so that rare classes are seen more often than they are wide."""
+"""Class-balanced crops: where to look in an image, so that rare classes are seen more often than they are wide."""
 
 from __future__ import annotations
 
 import numpy as np
 
-from effdet.data.records import Source
+from effdet.data.records import Dataset
 from heads.structures import UserError
 
 
 class ClassCrop:
-    """Draws a pixel of a picture's mask: first a class, the rarer in the set the likelier, then one of its pixels.
+    """Draws a pixel of an image's mask: first a class, the rarer in the set the likelier, then one of its pixels.
 
-    A class with the share f of the set's labelled pixels has the weight 1 / √f among the classes of a picture. (With 1 / f
-    the rarest class of a picture would take nearly all crops, and the common ones would never lie in their middle.)
+    A class with the share f of the set's labelled pixels has the weight 1 / √f among the classes of an image. (With 1 / f
+    the rarest class of an image would take nearly all crops, and the common ones would never lie in their middle.)
     """
 
-    def __init__(self, source: Source) -> None:
+    def __init__(self, source: Dataset) -> None:
         pixels = source.records.class_pixels
         if pixels is None:
             raise UserError(
@@ -29,13 +29,13 @@ class ClassCrop:
         """(K,) float64."""
 
     def __call__(self, index: int, rng: np.random.Generator) -> tuple[float, float] | None:
-        """(y, x) of the drawn pixel's centre, original pixels; None for a picture without a mask."""
+        """(y, x) of the drawn pixel's centre, original pixels; None for an image without a mask."""
         weights = np.where(self.present[index], self.weights, 0)
         if not weights.any():
             return None
         chosen = int(rng.choice(len(weights), p=weights / weights.sum()))
         mask = self.source.read_mask(self.source.records[index])
-        assert mask is not None, "a picture with class pixels has a mask"
+        assert mask is not None, "an image with class pixels has a mask"
         pixels = np.flatnonzero(mask == chosen)
         if len(pixels) == 0:
             return None  # the file has changed since it was checked

@@ -16,12 +16,12 @@ from effdet.data.boxes import Parsed, assemble
 from effdet.data.checks import DataError, Findings
 from effdet.data.coco_json import parse_file
 from effdet.data.coco_layout import annotation_files, find_annotations, find_images
-from effdet.data.records import RecordTable, Source
+from effdet.data.records import Dataset, RecordTable
 from effdet.data.spec import DataSpec
 from heads.structures import ClassTable
 
 
-def open_coco(spec: DataSpec, findings: Findings) -> Source:
+def open_coco(spec: DataSpec, findings: Findings) -> Dataset:
     """The split of a set in COCO form that `spec` names."""
     annotations, images = spec.annotations, spec.images
     if annotations is None:
@@ -31,7 +31,7 @@ def open_coco(spec: DataSpec, findings: Findings) -> Source:
     if images is not None and not images.is_dir():
         raise DataError(f"{spec.title}: {spec.key('images')}={images} is not a folder")
     table, classes = read_coco(annotations, spec, findings)
-    return Source(table, classes, name=spec.name, split=spec.split)
+    return Dataset(table, classes, name=spec.name, split=spec.split)
 
 
 def read_coco(path: Path, spec: DataSpec, findings: Findings) -> tuple[RecordTable, ClassTable]:
@@ -40,14 +40,14 @@ def read_coco(path: Path, spec: DataSpec, findings: Findings) -> tuple[RecordTab
     Args:
         path: the JSON.
         spec: the set, by which its images and the files of its other splits are looked for.
-        findings: takes what is wrong; faulty pictures and annotations are left out of the result.
+        findings: takes what is wrong; faulty images and annotations are left out of the result.
 
     Returns:
         The records, sorted by image id, and the classes, sorted by category id.
     """
-    classes, pictures, boxes = parse_file(path, findings, siblings=lambda: annotation_files(spec))
-    root, paths = find_images(spec, path, pictures.names)
-    owner = _positions(boxes.image_ids, pictures.ids)
+    classes, images, boxes = parse_file(path, findings, siblings=lambda: annotation_files(spec))
+    root, paths = find_images(spec, path, images.names)
+    owner = _positions(boxes.image_ids, images.ids)
     label = _positions(boxes.category_ids, np.array(classes.ids, np.int64))
 
     def where(row: int) -> tuple[str, str]:
@@ -61,10 +61,10 @@ def read_coco(path: Path, spec: DataSpec, findings: Findings) -> tuple[RecordTab
         findings.error("unknown-category", path, text, item=where(row)[1])
     parsed = Parsed(
         root=root,
-        names=pictures.names,
+        names=images.names,
         paths=paths,
-        image_ids=pictures.ids,
-        sizes=pictures.sizes,
+        image_ids=images.ids,
+        sizes=images.sizes,
         owner=owner,
         labels=label,
         bbox=boxes.bbox,

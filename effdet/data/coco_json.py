@@ -21,7 +21,7 @@ from heads.structures import ClassTable
 
 
 @dataclass(frozen=True)
-class Pictures:
+class Images:
     """The list ``images``, sorted by id."""
 
     ids: np.ndarray
@@ -52,7 +52,7 @@ class Boxes:
 
 def parse_file(
     path: Path, findings: Findings, *, siblings: Callable[[], Collection[Path]] = tuple
-) -> tuple[ClassTable, Pictures, Boxes]:
+) -> tuple[ClassTable, Images, Boxes]:
     """The three lists of a file; a large one without faults is parsed once and cached as arrays.
 
     Args:
@@ -66,21 +66,21 @@ def parse_file(
         content = load_json(path)
         categories = without_placeholders(content, path, siblings, findings)
         classes = parse_classes(categories, path, findings)
-        pictures = parse_pictures(content["images"], path, findings)
+        images = parse_images(content["images"], path, findings)
         boxes = parse_annotations(content["annotations"], path, findings)
         arrays = {f"boxes_{name}": values for name, values in vars(boxes).items()}
-        arrays |= {"picture_ids": pictures.ids, "picture_names": encode_names(pictures.names), "sizes": pictures.sizes}
+        arrays |= {"image_ids": images.ids, "image_names": encode_names(images.names), "sizes": images.sizes}
         names = [str(name) for name in classes.names]
         arrays |= {"class_ids": np.array(classes.ids, np.int64), "class_names": encode_names(names)}
         return arrays, len(findings.items) == before
 
     arrays = cached_arrays(path, parse)
-    names = {key: [decode_name(name) for name in arrays[key].tolist()] for key in ("class_names", "picture_names")}
+    names = {key: [decode_name(name) for name in arrays[key].tolist()] for key in ("class_names", "image_names")}
     classes = ClassTable(tuple(names["class_names"]), tuple(arrays["class_ids"].tolist()))
-    pictures = Pictures(arrays["picture_ids"], names["picture_names"], arrays["sizes"])
+    images = Images(arrays["image_ids"], names["image_names"], arrays["sizes"])
     prefix = "boxes_"
     boxes = Boxes(**{key.removeprefix(prefix): arrays[key] for key in arrays if key.startswith(prefix)})
-    return classes, pictures, boxes
+    return classes, images, boxes
 
 
 def load_json(path: Path) -> dict[str, list[Any]]:
@@ -141,8 +141,8 @@ def category_name(category: dict[str, Any]) -> str:
     return name.strip() if _is_text(name) else ""
 
 
-def parse_pictures(images: list[Any], path: Path, findings: Findings) -> Pictures:
-    """The pictures sorted by id; faulty ones are noted and left out."""
+def parse_images(images: list[Any], path: Path, findings: Findings) -> Images:
+    """The images sorted by id; faulty ones are noted and left out."""
     rows: dict[int, tuple[str, int, int]] = {}
     files: set[str] = set()
     for position, image in enumerate(images):
@@ -154,15 +154,15 @@ def parse_pictures(images: list[Any], path: Path, findings: Findings) -> Picture
             continue
         name = name.replace("\\", "/")
         if identity in rows:
-            findings.error("duplicate-image", path, f"id {identity} is taken by {rows[identity][0]!r}", item=item)
+            findings.error("duplicate-image-id", path, f"id {identity} is taken by {rows[identity][0]!r}", item=item)
             continue
         if name in files:
-            findings.warning("duplicate-image", path, f"{name!r} is listed twice, with different ids", item=item)
+            findings.warning("duplicate-image-id", path, f"{name!r} is listed twice, with different ids", item=item)
         files.add(name)
         rows[identity] = (name, *stated_size(image))
     ids = sorted(rows)
     sizes = np.array([rows[identity][1:] for identity in ids], np.int64).reshape(-1, 2)
-    return Pictures(np.array(ids, np.int64), [rows[identity][0] for identity in ids], sizes)
+    return Images(np.array(ids, np.int64), [rows[identity][0] for identity in ids], sizes)
 
 
 def stated_size(image: dict[str, Any]) -> tuple[int, int]:
@@ -176,14 +176,14 @@ def stated_size(image: dict[str, Any]) -> tuple[int, int]:
 def box_of(annotation: dict[str, Any]) -> tuple[list[float] | None, bool]:
     """The x, y, width, height of an annotation, and whether they are its segmentation's: that stands in where ``bbox`` is
     missing, empty or all zeros. (None, False) where there is no box."""
-    given = annotation.get("bbox")
-    if isinstance(given, list) and len(given) == 4:
-        box = [value for entry in given if (value := number(entry)) is not None]
+    passed = annotation.get("bbox")
+    if isinstance(passed, list) and len(passed) == 4:
+        box = [value for entry in passed if (value := number(entry)) is not None]
         if len(box) == 4:
             if any(box) or (around := hull(annotation.get("segmentation"))) is None:
                 return box, False
             return list(around), True
-    if given is None or given == [] or given == [None] * 4:
+    if passed is None or passed == [] or passed == [None] * 4:
         around = hull(annotation.get("segmentation"))
         return (None, False) if around is None else (list(around), True)
     return None, False
@@ -200,11 +200,11 @@ def parse_annotations(annotations: list[Any], path: Path, findings: Findings) ->
         image_id, category_id = whole(annotation.get("image_id")), whole(annotation.get("category_id"))
         if box is None or image_id is None or category_id is None:
             key = "bbox" if box is None else "image_id" if image_id is None else "category_id"
-            wanted = "4 numbers [x, y, width, height]" if key == "bbox" else "a whole number"
-            text = f"{key} must be {wanted}, got {annotation.get(key)!r:.60}"
+            requested = "4 numbers [x, y, width, height]" if key == "bbox" else "a whole number"
+            text = f"{key} must be {requested}, got {annotation.get(key)!r:.60}"
             findings.error("bad-annotation", path, text, item=called(annotation, position))
             continue
-        identity, area_given, group = (
+        identity, area_stated, group = (
             whole(annotation.get("id")),
             number(annotation.get("area")),
             annotation.get("iscrowd"),
@@ -220,7 +220,7 @@ def parse_annotations(annotations: list[Any], path: Path, findings: Findings) ->
         image_ids.append(image_id)
         category_ids.append(category_id)
         bbox.append(box)
-        area.append(area_given or 0.0)
+        area.append(area_stated or 0.0)
         crowd.append(flag(group))
         places.append(position)
     identities = np.array(ids, np.int64)
@@ -248,7 +248,7 @@ def _is_text(value: Any) -> TypeGuard[str]:
 
 
 def _identified(ids: np.ndarray, places: list[int], path: Path, findings: Findings) -> None:
-    """Notes ids that evaluation could not tell apart, the first of them by name: all are then given new ones."""
+    """Notes ids that evaluation could not distinguish, the first of them by name: all are then given new ones."""
     without = np.flatnonzero(ids == 0)
     if len(without):
         more = f" ({len(without):,} such annotations)" if len(without) > 1 else ""

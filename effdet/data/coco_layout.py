@@ -14,7 +14,7 @@ from fnmatch import fnmatch
 from pathlib import Path
 
 from effdet.data.checks import DataError
-from effdet.data.spec import SPLIT_FOLDERS, SPLITS, DataSpec, inside
+from effdet.data.spec import SPLIT_DIRS, SPLITS, DataSpec, inside
 from effdet.files import is_hidden
 
 OF_SPLIT = (
@@ -41,7 +41,7 @@ def find_annotations(spec: DataSpec) -> Path:
         DataError: several fit.
     """
     root = spec.need_root()
-    for split in SPLIT_FOLDERS[spec.file_split]:
+    for split in SPLIT_DIRS[spec.file_split]:
         for pattern in OF_SPLIT:
             found = _matching(root, pattern.format(split))
             if len(found) > 1:
@@ -86,7 +86,7 @@ def find_images(spec: DataSpec, annotations: Path, names: Sequence[str]) -> tupl
     """
     if spec.images is not None:
         return spec.images, _below(spec.images, names)
-    folders = [folder for folder in dict.fromkeys(_folders(spec, annotations)) if folder.is_dir()]
+    directories = [directory for directory in dict.fromkeys(_directories(spec, annotations)) if directory.is_dir()]
     base = spec.root if spec.root is not None else annotations.parent.parent
     # What lies inside data.root goes before what a path leads to elsewhere (``../other``, an absolute path).
     for within in (True, False):
@@ -94,43 +94,43 @@ def find_images(spec: DataSpec, annotations: Path, names: Sequence[str]) -> tupl
             paths = [_cut(name, cut) for name in names]
             if cut and len(set(paths)) < len(set(names)):
                 break
-            counts = [_found(folder, paths, base if within else None) for folder in folders]
+            counts = [_found(directory, paths, base if within else None) for directory in directories]
             if counts and max(counts):
-                folder = folders[counts.index(max(counts))]
-                return folder, [_without_dots(folder, path) for path in paths]
+                directory = directories[counts.index(max(counts))]
+                return directory, [_without_dots(directory, path) for path in paths]
     if not names:
         return annotations.parent, []
-    tried = ", ".join(str(folder) for folder in folders)
+    tried = ", ".join(str(directory) for directory in directories)
     raise DataError(
         f"{spec.title}: no image of {annotations} found, such as {names[0]!r}; looked in {tried}: "
         f"name the folder with {spec.key('images')}=DIR",
-        kind="missing-pictures",
+        kind="missing-images",
         file=annotations,
     )
 
 
-def _below(folder: Path, names: Sequence[str]) -> list[str]:
+def _below(directory: Path, names: Sequence[str]) -> list[str]:
     """The paths of images below a folder that the user named, without the leading folders that it lacks."""
     for cut in range(_depth(names) + 1):
         paths = [_cut(name, cut) for name in names]
         if cut and len(set(paths)) < len(set(names)):
             break
-        if _found(folder, paths, folder):
+        if _found(directory, paths, directory):
             return paths
     return list(names)  # each missing image is noted by name
 
 
-def _found(folder: Path, paths: Sequence[str], base: Path | None) -> int:
-    """How many of the first `paths` are files below `folder`, and inside `base`."""
-    whole = (folder / path for path in paths[:SAMPLE])
+def _found(directory: Path, paths: Sequence[str], base: Path | None) -> int:
+    """How many of the first `paths` are files below `directory`, and inside `base`."""
+    whole = (directory / path for path in paths[:SAMPLE])
     return sum(path.is_file() and (base is None or inside(path, base)) for path in whole)
 
 
-def _folders(spec: DataSpec, annotations: Path) -> Iterator[Path]:
+def _directories(spec: DataSpec, annotations: Path) -> Iterator[Path]:
     """Where the images may lie, the most likely first."""
     root = spec.root if spec.root is not None else annotations.parent
     year = annotations.stem.rpartition("_")[2]
-    splits = SPLIT_FOLDERS[spec.file_split]
+    splits = SPLIT_DIRS[spec.file_split]
     yield from (root / year, root / "images" / year)
     for split in splits:
         yield from _child(root, split)
@@ -151,28 +151,28 @@ def _matching(root: Path, pattern: str) -> list[Path]:
     return [place for place in places if place.is_file()]
 
 
-def _child(folder: Path, name: str) -> list[Path]:
-    return [entry for entry in _entries(folder) if entry.name.lower() == name and entry.is_dir()]
+def _child(directory: Path, name: str) -> list[Path]:
+    return [entry for entry in _entries(directory) if entry.name.lower() == name and entry.is_dir()]
 
 
-def _entries(folder: Path) -> list[Path]:
+def _entries(directory: Path) -> list[Path]:
     try:
-        return sorted(entry for entry in folder.iterdir() if not is_hidden(entry.name))
+        return sorted(entry for entry in directory.iterdir() if not is_hidden(entry.name))
     except OSError:
         return []
 
 
-def _without_dots(folder: Path, path: str) -> str:
+def _without_dots(directory: Path, path: str) -> str:
     """``b/../a.jpg`` as ``a.jpg``: the identity of a file is its path."""
     if "." not in path.split("/") and ".." not in path.split("/"):
         return path
-    whole = Path(os.path.normpath(folder / path))
-    return (whole.relative_to(folder) if whole.is_relative_to(folder) else whole).as_posix()
+    whole = Path(os.path.normpath(directory / path))
+    return (whole.relative_to(directory) if whole.is_relative_to(directory) else whole).as_posix()
 
 
 def _depth(names: Sequence[str]) -> int:
     return min((name.count("/") for name in names), default=0)
 
 
-def _cut(name: str, folders: int) -> str:
-    return name.split("/", folders)[-1] if folders else name
+def _cut(name: str, directories: int) -> str:
+    return name.split("/", directories)[-1] if directories else name

@@ -1,4 +1,4 @@
-"""Samples -> a batch: uint8 throughout, boxes padded to the fullest picture."""
+"""Samples -> a batch: uint8 throughout, boxes padded to the fullest image."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ def collate(samples: Sequence[Sample]) -> Batch:
 
     Returns:
         A batch whose images are (B, 3, H, W) uint8 in ``channels_last`` memory, and whose targets have (B, M) rows, M
-        being the most boxes of a picture (it may be 0). `has_boxes` is always set; `semantic` and `category` if all
+        being the most boxes of an image (it may be 0). `has_boxes` is always set; `semantic` and `category` if all
         samples have them.
     """
     most = max(len(sample.labels) for sample in samples)
@@ -40,5 +40,5 @@ def collate(samples: Sequence[Sample]) -> Batch:
 
 
 def stack_images(images: Sequence[np.ndarray]) -> Tensor:
-    """(H, W, 3) uint8 pictures -> (B, 3, H, W) uint8 that lies in memory as (B, H, W, 3)."""
+    """(H, W, 3) uint8 images -> (B, 3, H, W) uint8 that lies in memory as (B, H, W, 3)."""
     return torch.from_numpy(np.stack(images)).permute(0, 3, 1, 2)

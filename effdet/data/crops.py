@@ -1,25 +1,25 @@
-"""The things of a detection set as pictures of their own: each box cut out, with its class."""
+"""The things of a detection set as images of their own: each box cut out, with its class."""
 
 from __future__ import annotations
 
 import numpy as np
 
-from effdet.data.array_source import category_table
+from effdet.data.array_dataset import category_table
 from effdet.data.checks import DataError
-from effdet.data.images import Policy
-from effdet.data.records import Record, Source, xyxy
+from effdet.data.images import OnError
+from effdet.data.records import Dataset, Record, xyxy
 from effdet.files import decode_name
 
 MARGIN = 0.1
-"""Share of the box's longer side that is left around it on each side, as far as the picture goes."""
+"""Share of the box's longer side that is left around it on each side, as far as the image goes."""
 MIN_SIDE = 12.0
 """Pixels: the longer side of the smallest thing that is cut out."""
 
 
-class CropSource(Source):
+class CropDataset(Dataset):
     """Cut-out things; made by :meth:`of`. Record k + 1 is window k of the scenes."""
 
-    _scenes: Source
+    _scenes: Dataset
     _owners: np.ndarray
     """(N,) position of each window's scene."""
     _windows: np.ndarray
@@ -28,7 +28,7 @@ class CropSource(Source):
     """(N,) int64 the set's own id of each window's thing."""
 
     @classmethod
-    def of(cls, scenes: Source) -> CropSource:
+    def of(cls, scenes: Dataset) -> CropDataset:
         """Every box of `scenes` of `MIN_SIDE` and more that is no crowd.
 
         Raises:
@@ -57,9 +57,9 @@ class CropSource(Source):
         return source
 
     def read_image(
-        self, record: Record, *, policy: Policy = "error", at_least: tuple[int, int] | None = None
+        self, record: Record, *, on_error: OnError = "error", at_least: tuple[int, int] | None = None
     ) -> np.ndarray:
         window = record.image_id - 1
         scene = self._scenes.records[int(self._owners[window])]
         x1, y1, x2, y2 = self._windows[window].tolist()
-        return np.ascontiguousarray(self._scenes.read_image(scene, policy=policy)[y1:y2, x1:x2])
+        return np.ascontiguousarray(self._scenes.read_image(scene, on_error=on_error)[y1:y2, x1:x2])

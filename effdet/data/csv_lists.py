@@ -1,7 +1,7 @@
-"""CSV lists: ``train.csv``, ``val.csv`` and ``test.csv`` under ``data.root``, a line ``path,label`` for each picture.
+"""CSV lists: ``train.csv``, ``val.csv`` and ``test.csv`` under ``data.root``, a line ``path,label`` for each image.
 
 Paths count from the list's folder (or from ``data.SPLIT_images``); those of another machine, and names without the image's
-suffix, are looked for as :mod:`effdet.data.places` says. A first line ``path,label`` (or ``image``, ``file``,
+suffix, are looked for as :mod:`effdet.data.path_search` says. A first line ``path,label`` (or ``image``, ``file``,
 ``filename``; ``class``) is a header, under which the columns may stand in any order; commas, semicolons and tabs separate.
 Classes are ``data.classes``, else the labels of train: numbers in their order, words by the alphabet.
 """
@@ -15,10 +15,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from effdet.data.checks import DataError, Findings, check_names
-from effdet.data.folders import picture_table
+from effdet.data.image_folders import image_table
 from effdet.data.listing import text_of
-from effdet.data.places import ImageFinder
-from effdet.data.records import Source
+from effdet.data.path_search import ImageFinder
+from effdet.data.records import Dataset
 from effdet.data.spec import DataSpec
 from effdet.files import text_lines
 from heads.structures import ClassTable
@@ -33,14 +33,14 @@ _FLOAT = re.compile(r"[0-9]+\.0+")
 
 @dataclass(frozen=True)
 class Row:
-    """One picture of a list."""
+    """One image of a list."""
 
     line: int
     path: str
     label: str
 
 
-def open_csv(spec: DataSpec, findings: Findings) -> Source:
+def open_csv(spec: DataSpec, findings: Findings) -> Dataset:
     """The split of a CSV set that `spec` names."""
     file = _list_file(spec, spec.file_split)
     if file is None:
@@ -49,8 +49,8 @@ def open_csv(spec: DataSpec, findings: Findings) -> Source:
     names = list(spec.classes) if spec.classes else _labels(_train_rows(spec, rows))
     check_names(names, "data.classes", findings)
     known = {name: label for label, name in enumerate(names)}
-    folder = spec.images or file.parent
-    find_image = ImageFinder(spec.root or folder, [folder])
+    directory = spec.images or file.parent
+    find_image = ImageFinder(spec.root or directory, [directory])
     seen: dict[Path, int] = {}
     kept = []
     for row in rows:
@@ -58,21 +58,23 @@ def open_csv(spec: DataSpec, findings: Findings) -> Source:
             findings.error("unknown-category", file, f"{row.label!r} is no class of train", item=f"line {row.line}")
         elif (image := Path(os.path.normpath(find_image(row.path)))) in seen:
             text = f"{row.path} stands in line {seen[image]} already: left out"
-            findings.warning("duplicate-picture", file, text, item=f"line {row.line}")
+            findings.warning("duplicate-images", file, text, item=f"line {row.line}")
         else:
             seen[image] = row.line
             kept.append(known[row.label])
-    paths = [path.relative_to(folder).as_posix() if path.is_relative_to(folder) else path.as_posix() for path in seen]
-    table = picture_table(folder, paths, kept, findings)
-    return Source(table, ClassTable.of(names, first_id=0), name=spec.name, split=spec.split, labelled=("category",))
+    paths = [
+        path.relative_to(directory).as_posix() if path.is_relative_to(directory) else path.as_posix() for path in seen
+    ]
+    table = image_table(directory, paths, kept, findings)
+    return Dataset(table, ClassTable.of(names, first_id=0), name=spec.name, split=spec.split, labelled=("category",))
 
 
 def _list_file(spec: DataSpec, split: str) -> Path | None:
-    given = getattr(spec, f"{split}_annotations")
-    if given is not None:
-        if not given.is_file():
-            raise DataError(f"{spec.title}: {spec.keys}{split}_annotations={given} is not a file")
-        return given
+    passed = getattr(spec, f"{split}_annotations")
+    if passed is not None:
+        if not passed.is_file():
+            raise DataError(f"{spec.title}: {spec.keys}{split}_annotations={passed} is not a file")
+        return passed
     if spec.root is None and split != spec.file_split:
         return None
     root = spec.need_root()
@@ -82,7 +84,7 @@ def _list_file(spec: DataSpec, split: str) -> Path | None:
 
 def _train_rows(spec: DataSpec, rows: list[Row]) -> list[Row]:
     """The rows of train; the split's own where there is no list of train, or where its identities are meant to be new."""
-    if spec.file_split == "train" or "identity" in (spec.wanted or ()):
+    if spec.file_split == "train" or "identity" in (spec.requested or ()):
         return rows
     file = _list_file(spec, "train")
     return rows if file is None else _read(file, Findings())
@@ -96,7 +98,7 @@ def _labels(rows: list[Row]) -> list[str]:
 
 
 def _read(file: Path, findings: Findings) -> list[Row]:
-    """The sound lines of a list; the others are noted."""
+    """The valid lines of a list; the others are noted."""
     text = text_of(file)
     first = text.partition("\n")[0]
     delimiter = max(",;\t", key=first.count)
@@ -128,7 +130,7 @@ def plain_label(cell: str) -> str:
 
 
 def _columns(header: list[str]) -> tuple[int, int, int]:
-    """(column of the path, of the label, the first line with a picture)."""
+    """(column of the path, of the label, the first line with an image)."""
     names = [cell.strip().lower() for cell in header]
     path = next((names.index(name) for name in PATH_COLUMNS if name in names), None)
     label = next((names.index(name) for name in LABEL_COLUMNS if name in names), None)

@@ -1,4 +1,4 @@
-"""The evaluation set: every picture of a split, once, laid on the canvas by the model's own geometry."""
+"""The evaluation set: every image of a split, once, laid on the canvas by the model's own geometry."""
 
 from __future__ import annotations
 
@@ -6,14 +6,14 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from effdet.data.records import Record, Source
+from effdet.data.records import Dataset, Record
 from effdet.preprocess import Preprocess
 from heads.structures import Geometry
 
 
 @dataclass(frozen=True, eq=False)
 class EvalSample:
-    """One picture on the canvas, and the way back."""
+    """One image on the canvas, and the way back."""
 
     image: np.ndarray
     """(3, H, W) uint8 RGB, a view of (H, W, 3) memory."""
@@ -21,15 +21,15 @@ class EvalSample:
     record: Record
     index: int
     mask: np.ndarray | None = None
-    """(h, w) uint8 true class map in original pixels, 255 where ignored; None where the picture has none."""
+    """(h, w) uint8 true segmentation map in original pixels, 255 where ignored; None where the image has none."""
     instances: np.ndarray | None = None
-    """(h, w) int32 true objects in original pixels, as :meth:`Source.read_instances` gives them, or None."""
+    """(h, w) int32 true objects in original pixels, as :meth:`Dataset.read_instances` gives them, or None."""
 
 
 class EvalSet:
-    """A source as samples by index; an undecodable picture is an error, since all pictures of a split count."""
+    """A source as samples by index; an undecodable image is an error, since all images of a split count."""
 
-    def __init__(self, source: Source, preprocess: Preprocess) -> None:
+    def __init__(self, source: Dataset, preprocess: Preprocess) -> None:
         self.source = source
         self.preprocess = preprocess
 

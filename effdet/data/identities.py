@@ -1,4 +1,4 @@
-"""Sets for embeddings: what is held out is identities, not pictures, so that evaluation meets none that training saw."""
+"""Sets for embeddings: what is held out is identities, not images, so that evaluation meets none that training saw."""
 
 from __future__ import annotations
 
@@ -8,17 +8,17 @@ from pathlib import Path
 import numpy as np
 
 from effdet.data.checks import DataError
-from effdet.data.crops import CropSource
+from effdet.data.crops import CropDataset
 from effdet.data.listing import json_of
-from effdet.data.records import Source
+from effdet.data.records import Dataset
 from effdet.data.split import held_out
 from heads.structures import ClassTable
 
 
-def split_identities(source: Source, *, split: str, fraction: float) -> Source:
+def split_identities(source: Dataset, *, split: str, fraction: float) -> Dataset:
     """The classes of a train `source` that are train's or val's under ``data.val_fraction``, numbered from 0.
 
-    A class's side depends on its own name alone, as a picture's does elsewhere (:mod:`effdet.data.split`).
+    A class's side depends on its own name alone, as an image's does elsewhere (:mod:`effdet.data.split`).
     """
     names = [str(name) for name in source.classes.names]
     held = held_out(names, fraction)
@@ -33,11 +33,11 @@ def split_identities(source: Source, *, split: str, fraction: float) -> Source:
     return smaller
 
 
-def as_identities(source: Source) -> Source:
-    """`source` as a set of identities: the classes that have pictures, numbered from 0.
+def as_identities(source: Dataset) -> Dataset:
+    """`source` as a set of identities: the classes that have images, numbered from 0.
 
     Raises:
-        DataError: it labels no whole pictures.
+        DataError: it labels no whole images.
     """
     categories = source.records.categories
     if categories is None or "category" not in source.labelled:
@@ -47,10 +47,10 @@ def as_identities(source: Source) -> Source:
     return smaller
 
 
-def relabelled(source: Source, chosen: np.ndarray) -> Source:
-    """The pictures of the classes `chosen` (numbers), which become 0, 1, 2, …"""
+def relabelled(source: Dataset, chosen: np.ndarray) -> Dataset:
+    """The images of the classes `chosen` (numbers), which become 0, 1, 2, …"""
     categories = source.records.categories
-    assert categories is not None, "a set of whole pictures"
+    assert categories is not None, "a set of whole images"
     smaller = source.subset(np.flatnonzero(np.isin(categories, chosen)))
     kept = smaller.records.categories
     assert kept is not None
@@ -62,7 +62,7 @@ def relabelled(source: Source, chosen: np.ndarray) -> Source:
     return smaller
 
 
-def street_identities(scenes: Source, annotations: Path) -> Source:
+def street_identities(scenes: Dataset, annotations: Path) -> Dataset:
     """The things of generated scenes, each labelled by who it is (``identity`` of its annotation), not by its class.
 
     Args:
@@ -72,7 +72,7 @@ def street_identities(scenes: Source, annotations: Path) -> Source:
     Raises:
         DataError: the file names no identities.
     """
-    crops = CropSource.of(scenes)
+    crops = CropDataset.of(scenes)
     content = json_of(annotations)
     owners = {row["id"]: row.get("identity") for row in content["annotations"]}
     who = [owners.get(number) for number in crops.annotation_ids.tolist()]

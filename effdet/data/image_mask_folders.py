@@ -1,8 +1,8 @@
-"""Any pair of folders of pictures and masks: ``data=masks data.root=DIR data.classes=[road,car]``.
+"""Any pair of folders of images and masks: ``data=masks data.root=DIR data.classes=[road,car]``.
 
 Below the root lie ``images/{train,val,test}`` and ``masks/{train,val,test}`` (also ``labels``, ``annotations``), or
 ``{train,val,test}/images`` and ``{train,val,test}/masks``; other folders are named with ``data.train_images`` and
-``data.train_annotations``. A mask has its picture's name, but for the suffix and ``data.mask_suffix``.
+``data.train_annotations``. A mask has its image's name, but for the suffix and ``data.mask_suffix``.
 
 CamVid is one in SegNet's split: ``{train,val,test}/`` beside ``{train,val,test}annot/``, 480×360, 11 classes and void.
 """
@@ -14,20 +14,20 @@ from pathlib import Path
 
 from effdet.data.checks import DataError, Findings
 from effdet.data.listing import files_below, images_below, lines_of
-from effdet.data.mask_index import Pictures, build_table
-from effdet.data.mask_io import NO_BOXES, MaskedSource, MaskValues, values_of
+from effdet.data.mask_index import Images, build_table
+from effdet.data.mask_io import NO_BOXES, MaskDataset, MaskValues, values_of
 from effdet.data.mask_io import SUFFIXES as MASK_SUFFIXES
-from effdet.data.records import Source
-from effdet.data.spec import SPLIT_FOLDERS, DataSpec
+from effdet.data.records import Dataset
+from effdet.data.spec import SPLIT_DIRS, DataSpec
 from heads.structures import ClassTable
 
-PICTURE_FOLDERS = ("images", "imgs", "pictures")
-MASK_FOLDERS = ("masks", "labels", "annotations")
+IMAGE_DIRS = ("images", "imgs", "images")
+MASK_DIRS = ("masks", "labels", "annotations")
 
 
-def open_masks(spec: DataSpec, findings: Findings) -> Source:
+def open_masks(spec: DataSpec, findings: Findings) -> Dataset:
     """The split of a pair of folders that `spec` names."""
-    pictures, masks = _folders(spec)
+    images, masks = _directories(spec)
     names, numbers = values_of(_class_names(spec), spec.values)
     ids = {label: value for value, label in reversed(numbers.items())}
     table = ClassTable(tuple(names), tuple(ids[label] for label in range(len(names))))
@@ -35,17 +35,17 @@ def open_masks(spec: DataSpec, findings: Findings) -> Source:
         if spec.values is not None or tuple(spec.ignored) != (255,):
             raise DataError(f"{spec.title}: data.ignored and data.values both name {both[0]}: a value has one meaning")
     values = MaskValues.of(numbers, ignored=spec.ignored, void=spec.ignored[0] if spec.ignored else 255)
-    return open_pairs(spec, pictures, masks, values, table, findings)
+    return open_pairs(spec, images, masks, values, table, findings)
 
 
 def open_pairs(
-    spec: DataSpec, pictures: Path, masks: Path, values: MaskValues, classes: ClassTable, findings: Findings
-) -> Source:
-    """A source of pictures with the masks of the same names."""
-    names, files = paired(pictures, masks, findings, mask_suffix=spec.mask_suffix)
-    listed = Pictures(pictures, names, files)
+    spec: DataSpec, images: Path, masks: Path, values: MaskValues, classes: ClassTable, findings: Findings
+) -> Dataset:
+    """A source of images with the masks of the same names."""
+    names, files = paired(images, masks, findings, mask_suffix=spec.mask_suffix)
+    listed = Images(images, names, files)
     table = build_table(listed, values, len(classes), findings)
-    return MaskedSource(
+    return MaskDataset(
         table,
         NO_BOXES,
         name=spec.name,
@@ -56,49 +56,49 @@ def open_pairs(
     )
 
 
-def folders(spec: DataSpec, images: str, masks: str) -> tuple[Path, Path]:
+def directories(spec: DataSpec, images: str, masks: str) -> tuple[Path, Path]:
     """The folders of images and masks of a split: those that the user names, else those of these names in ``data.root``.
 
     Raises:
         MissingSplit: a folder in the root is not there; it says with which key to name that one.
     """
-    given = {"images": spec.images, "annotations": spec.annotations}
-    for part, folder in given.items():
-        if folder is not None and not folder.is_dir():
-            raise DataError(f"{spec.title}: {spec.key(part)}={folder} is not a folder")
-    root = spec.need_root() if None in given.values() else Path()
-    own = {part: given[part] or root / name for part, name in (("images", images), ("annotations", masks))}
-    if lacking := {part: "DIR" for part, folder in own.items() if not folder.is_dir()}:
+    passed = {"images": spec.images, "annotations": spec.annotations}
+    for part, directory in passed.items():
+        if directory is not None and not directory.is_dir():
+            raise DataError(f"{spec.title}: {spec.key(part)}={directory} is not a folder")
+    root = spec.need_root() if None in passed.values() else Path()
+    own = {part: passed[part] or root / name for part, name in (("images", images), ("annotations", masks))}
+    if lacking := {part: "DIR" for part, directory in own.items() if not directory.is_dir()}:
         names = " and ".join(own[part].relative_to(root).as_posix() for part in lacking)
         raise spec.lacks_split(f"folder{'s' if len(lacking) > 1 else ''} {names}", **lacking)
     return own["images"], own["annotations"]
 
 
-def _folders(spec: DataSpec) -> tuple[Path, Path]:
-    """The folders of pictures and masks of the split."""
+def _directories(spec: DataSpec) -> tuple[Path, Path]:
+    """The folders of images and masks of the split."""
     if spec.images is not None and spec.annotations is not None:
-        return folders(spec, "", "")
+        return directories(spec, "", "")
     root = spec.need_root()
-    for split in SPLIT_FOLDERS[spec.file_split]:
-        for pictures in PICTURE_FOLDERS:
-            for masks in MASK_FOLDERS:
+    for split in SPLIT_DIRS[spec.file_split]:
+        for images in IMAGE_DIRS:
+            for masks in MASK_DIRS:
                 for pair in (
-                    (root / pictures / split, root / masks / split),
-                    (root / split / pictures, root / split / masks),
+                    (root / images / split, root / masks / split),
+                    (root / split / images, root / split / masks),
                 ):
                     if (spec.images or pair[0]).is_dir() and (spec.annotations or pair[1]).is_dir():
                         return spec.images or pair[0], spec.annotations or pair[1]
-    names = [name for split in SPLIT_FOLDERS.values() for name in split]
+    names = [name for split in SPLIT_DIRS.values() for name in split]
     divided = any(
-        (root / part / name).is_dir() or (root / name / part).is_dir() for part in PICTURE_FOLDERS for name in names
+        (root / part / name).is_dir() or (root / name / part).is_dir() for part in IMAGE_DIRS for name in names
     )
     if spec.file_split == "train" and (spec.val_fraction is not None or not divided):
-        for pictures in PICTURE_FOLDERS:
-            for masks in MASK_FOLDERS:
-                pair = spec.images or root / pictures, spec.annotations or root / masks
+        for images in IMAGE_DIRS:
+            for masks in MASK_DIRS:
+                pair = spec.images or root / images, spec.annotations or root / masks
                 if pair[0].is_dir() and pair[1].is_dir():
                     return pair
-    return folders(spec, f"images/{spec.file_split}", f"masks/{spec.file_split}")
+    return directories(spec, f"images/{spec.file_split}", f"masks/{spec.file_split}")
 
 
 def _class_names(spec: DataSpec) -> list[str]:
@@ -111,50 +111,48 @@ def _class_names(spec: DataSpec) -> list[str]:
 
 
 def paired(
-    pictures: Path, masks: Path, findings: Findings, *, mask_suffix: str = ""
+    images: Path, masks: Path, findings: Findings, *, mask_suffix: str = ""
 ) -> tuple[list[str], list[Path | None]]:
-    """Pairs the pictures below one folder with the masks below another, by path without suffix.
+    """Pairs the images below one folder with the masks below another, by path without suffix.
 
     Args:
-        pictures: folder of pictures.
+        images: folder of images.
         masks: folder of masks; it may be the same one where `mask_suffix` tells them apart.
-        findings: takes masks without a picture, and names that fit twice. (Pictures without a mask are told when the
+        findings: takes masks without an image, and names that fit twice. (Images without a mask are reported when the
             table is built.)
-        mask_suffix: what a mask's name has after its picture's.
+        mask_suffix: what a mask's name has after its image's.
 
     Returns:
-        Pictures relative to their folder, sorted, and each one's mask or None.
+        Images relative to their folder, sorted, and each one's mask or None.
     """
-    found = _names(images_below(pictures, findings), pictures)
+    found = _names(images_below(images, findings), images)
     names: dict[str, str] = {}
     for name in found:
         stem = name.rpartition(".")[0]
-        if masks == pictures and mask_suffix and stem.endswith(mask_suffix):
+        if masks == images and mask_suffix and stem.endswith(mask_suffix):
             continue
         if stem in names:
-            findings.error(
-                "same-name", pictures / name, f"{names[stem]} has the same name: which is the mask's picture?"
-            )
+            findings.error("same-name", images / name, f"{names[stem]} has the same name: which is the mask's image?")
         names.setdefault(stem, name)
     by_stem: dict[str, Path] = {}
-    for name in _names(files_below(masks, MASK_SUFFIXES, findings if masks != pictures else Findings()), masks):
+    for name in _names(files_below(masks, MASK_SUFFIXES, findings if masks != images else Findings()), masks):
         stem = name.rpartition(".")[0]
         if not stem.endswith(mask_suffix):
             continue
         stem = stem.removesuffix(mask_suffix)
-        if masks == pictures and not mask_suffix:
+        if masks == images and not mask_suffix:
             continue
         if stem not in names:
-            findings.error("missing-picture", masks / name, f"no picture of that name in {pictures}")
+            findings.error("missing-image", masks / name, f"no image of that name in {images}")
         elif stem in by_stem:
             findings.error("same-name", masks / name, f"{by_stem[stem].name} is a mask of the same name")
         by_stem.setdefault(stem, masks / name)
     return list(names.values()), [by_stem.get(stem) for stem in names]
 
 
-def _names(paths: Sequence[Path], folder: Path) -> list[str]:
-    """Relative to `folder` with forward slashes, sorted."""
-    return sorted(path.relative_to(folder).as_posix() for path in paths)
+def _names(paths: Sequence[Path], directory: Path) -> list[str]:
+    """Relative to `directory` with forward slashes, sorted."""
+    return sorted(path.relative_to(directory).as_posix() for path in paths)
 
 
 NAMES = (*("Sky", "Building", "Pole", "Road", "Pavement", "Tree", "Sign", "Fence", "Car", "Pedestrian", "Bicyclist"),)
@@ -162,9 +160,9 @@ NAMES = (*("Sky", "Building", "Pole", "Road", "Pavement", "Tree", "Sign", "Fence
 VOID = 11
 
 
-def open_camvid(spec: DataSpec, findings: Findings) -> Source:
+def open_camvid(spec: DataSpec, findings: Findings) -> Dataset:
     """The split of CamVid that `spec` names."""
     classes = ClassTable.of(NAMES, first_id=0)
     values = MaskValues.of({label: label for label in range(len(NAMES))}, ignored=(VOID, 255), void=VOID)
-    pictures, masks = folders(spec, spec.file_split, f"{spec.file_split}annot")
-    return open_pairs(spec, pictures, masks, values, classes, findings)
+    images, masks = directories(spec, spec.file_split, f"{spec.file_split}annot")
+    return open_pairs(spec, images, masks, values, classes, findings)

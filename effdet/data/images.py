@@ -1,10 +1,10 @@
-"""Reading pictures: whatever the file holds, (h, w, 3) uint8 RGB comes out, or one line that names the file.
+"""Reading images: whatever the file holds, (h, w, 3) uint8 RGB comes out, or one line that names the file.
 
-Frames. A camera may store a picture lying down, with an EXIF note to turn it. The record frame is the turned picture,
+Frames. A camera may store an image lying down, with an EXIF note to turn it. The record frame is the turned image,
 as people (and labelling tools) see it, with one exception: a set whose stated width and height are those of the file
 *as stored*, and not of the turned one, was labelled without the note, so it is left as stored.
 
-Pixels. Grey and palette pictures are widened to RGB; 16-bit ones are scaled to 8, floats in 0…1 to 255; an alpha channel is
+Pixels. Grey and palette images are widened to RGB; 16-bit ones are scaled to 8, floats in 0…1 to 255; an alpha channel is
 dropped, not composited, as Pillow's ``convert("RGB")``, OpenCV and torchvision do; CMYK is converted by Pillow; of several
 frames the first is taken.
 """
@@ -26,9 +26,9 @@ from PIL import Image, ImageFile, ImageOps, UnidentifiedImageError
 from effdet.data.checks import DataError
 from effdet.pixels import rgb
 
-Policy = Literal["error", "warn"]
+OnError = Literal["error", "warn"]
 MAX_PIXELS = 178_956_970
-"""Bound on decoded pixels (about 0.5 GB of RGB; Pillow's own bound): larger pictures are refused by their header."""
+"""Bound on decoded pixels (about 0.5 GB of RGB; Pillow's own bound): larger images are refused by their header."""
 DECODE_ERRORS = (
     *(OSError, ValueError, SyntaxError, EOFError, LookupError, TypeError, ArithmeticError, MemoryError),
     *(NotImplementedError, RuntimeError, AttributeError, struct.error, zlib.error, Image.DecompressionBombError),
@@ -44,16 +44,16 @@ def read_image(
     path: Path | str,
     *,
     size: tuple[int, int] | None = None,
-    policy: Policy = "error",
+    on_error: OnError = "error",
     at_least: tuple[int, int] | None = None,
     content: bytes | None = None,
 ) -> np.ndarray:
-    """A picture, decoded.
+    """An image, decoded.
 
     Args:
         path: the file.
         content: its bytes, where they are at hand; `path` is then only its name.
-        size: (height, width) that the set states; decides the frame (see above), and a picture of another size is
+        size: (height, width) that the set states; decides the frame (see above), and an image of another size is
             refused.
         policy: what a cut-off file gives: ``error`` a :class:`DataError`, ``warn`` a warning and the part that is
             there.
@@ -64,38 +64,38 @@ def read_image(
         (h, w, 3) uint8 RGB, contiguous.
 
     Raises:
-        DataError: no such picture, or none that can be read.
+        DataError: no such image, or none that can be read.
     """
     try:
         with Image.open(path if content is None else io.BytesIO(content)) as image:
             _bound(image, path)
             if image.format in ("JPEG", "MPO") and zero_filled(image):
-                if policy == "error":
+                if on_error == "error":
                     raise DataError(f"{path}: cannot be decoded (cut off: the rest of the file is zeros)")
                 _warn_cut_off(path, stacklevel=3)
             stored = image.size
             orientation = int(image.getexif().get(_ORIENTATION, 1))
-            turned = orientation in _QUARTER_TURNS
-            upright, exact = _frame(stored, turned, size)
+            rotated = orientation in _QUARTER_TURNS
+            upright, exact = _frame(stored, rotated, size)
             if not exact and size is not None:
                 raise DataError(
                     f"{path}: the set says {size[1]}×{size[0]} (width × height), the file has {stored[0]}×{stored[1]}: "
-                    "correct the size, or the picture"
+                    "correct the size, or the image"
                 )
             turn = upright and orientation != 1
             if at_least is not None:
                 if not turn and (pixels := _quickly(image, at_least, content)) is not None:
                     return pixels
-                goal = at_least if turn and turned else (at_least[1], at_least[0])
+                goal = at_least if turn and rotated else (at_least[1], at_least[0])
                 image.draft("RGB", goal)
-            picture = _load(image, path, policy)
-            return np.array(rgb(ImageOps.exif_transpose(picture) if turn else picture))
+            loaded = _load(image, path, on_error)
+            return np.array(rgb(ImageOps.exif_transpose(loaded) if turn else loaded))
     except DataError:
         raise
     except FileNotFoundError:
-        raise DataError(f"{path}: no such picture") from None
+        raise DataError(f"{path}: no such image") from None
     except UnidentifiedImageError:
-        raise DataError(f"{path}: not a picture that can be read") from None
+        raise DataError(f"{path}: not an image that can be read") from None
     except DECODE_ERRORS as error:
         raise DataError(f"{path}: cannot be decoded ({decode_reason(error)})") from None
 
@@ -111,30 +111,30 @@ def decode_reason(error: BaseException) -> str:
 
 
 def image_sizes(path: Path | str) -> tuple[tuple[int, int], tuple[int, int]]:
-    """((height, width) upright, (height, width) as stored) of a picture, from its header alone.
+    """((height, width) upright, (height, width) as stored) of an image, from its header alone.
 
     Raises:
-        DataError: the file is missing, no picture, or larger than :data:`MAX_PIXELS`.
+        DataError: the file is missing, no image, or larger than :data:`MAX_PIXELS`.
     """
     try:
         with Image.open(path) as image:
             _bound(image, path)
             width, height = image.size
-            turned = int(image.getexif().get(_ORIENTATION, 1)) in _QUARTER_TURNS
+            rotated = int(image.getexif().get(_ORIENTATION, 1)) in _QUARTER_TURNS
     except DataError:
         raise
     except FileNotFoundError:
-        raise DataError(f"{path}: no such picture") from None
+        raise DataError(f"{path}: no such image") from None
     except Image.DecompressionBombError as error:
         raise DataError(f"{path}: cannot be decoded ({decode_reason(error)})") from None
     except DECODE_ERRORS as error:
-        raise DataError(f"{path}: not a picture that can be read ({type(error).__name__})") from None
-    return ((width, height) if turned else (height, width)), (height, width)
+        raise DataError(f"{path}: not an image that can be read ({type(error).__name__})") from None
+    return ((width, height) if rotated else (height, width)), (height, width)
 
 
-def _frame(stored: tuple[int, int], turned: bool, size: tuple[int, int] | None) -> tuple[bool, bool]:
+def _frame(stored: tuple[int, int], rotated: bool, size: tuple[int, int] | None) -> tuple[bool, bool]:
     """(whether the EXIF turn is applied, whether the result has the stated size); `stored` is (width, height)."""
-    seen = stored[::-1] if turned else stored
+    seen = stored[::-1] if rotated else stored
     if size is None or size[::-1] == seen:
         return True, True
     return (False, True) if size[::-1] == stored else (True, False)
@@ -160,11 +160,11 @@ def _quickly(image: Image.Image, at_least: tuple[int, int], content: bytes | Non
     return None if content is None else decode_jpeg(content, (image.height, image.width), at_least)
 
 
-def _load(image: Image.Image, path: Path | str, policy: Policy) -> Image.Image:
+def _load(image: Image.Image, path: Path | str, on_error: OnError) -> Image.Image:
     try:
         image.load()
     except (OSError, SyntaxError, EOFError):
-        if policy == "error":
+        if on_error == "error":
             raise
         _load_partly(path, image)
     return image

@@ -10,21 +10,21 @@ from effdet.data.checks import DataError, Findings
 from effdet.files import FileError, is_image, read_json, read_lines, read_text, walk
 
 
-def images_below(folder: Path, findings: Findings, *, deep: bool = True) -> list[Path]:
-    """The images below `folder`, sorted by path; see :func:`listed`."""
-    return listed(folder, is_image, findings, deep=deep)
+def images_below(directory: Path, findings: Findings, *, deep: bool = True) -> list[Path]:
+    """The images below `directory`, sorted by path; see :func:`listed`."""
+    return listed(directory, is_image, findings, deep=deep)
 
 
-def files_below(folder: Path, suffixes: Collection[str], findings: Findings, *, deep: bool = True) -> list[Path]:
-    """The files below `folder` whose suffix, in lower case, is one of `suffixes`, sorted by path; see :func:`listed`."""
-    wanted = lambda name: Path(name).suffix.lower() in suffixes
-    return listed(folder, wanted, findings, what=f"of {', '.join(sorted(suffixes))}", deep=deep)
+def files_below(directory: Path, suffixes: Collection[str], findings: Findings, *, deep: bool = True) -> list[Path]:
+    """The files below `directory` whose suffix, in lower case, is one of `suffixes`, sorted by path; see :func:`listed`."""
+    requested = lambda name: Path(name).suffix.lower() in suffixes
+    return listed(directory, requested, findings, what=f"of {', '.join(sorted(suffixes))}", deep=deep)
 
 
 def listed(
-    folder: Path, wanted: Callable[[str], bool], findings: Findings, *, what: str = "images", deep: bool = True
+    directory: Path, requested: Callable[[str], bool], findings: Findings, *, what: str = "images", deep: bool = True
 ) -> list[Path]:
-    """The files below `folder` whose names are `wanted`, sorted by path.
+    """The files below `directory` whose names are `requested`, sorted by path.
 
     Args:
         folder: where to look.
@@ -34,11 +34,11 @@ def listed(
         deep: look into folders too.
     """
     try:
-        found = walk(folder, wanted, deep=deep)
+        found = walk(directory, requested, deep=deep)
     except OSError as error:
-        raise DataError(f"{folder}: cannot be listed ({error.strerror})", file=folder) from None
+        raise DataError(f"{directory}: cannot be listed ({error.strerror})", file=directory) from None
     if said := found.said(what):
-        findings.warning("skipped-file", folder, said)
+        findings.warning("skipped-file", directory, said)
     for link in found.loops:
         findings.warning("link-loop", link, "leads back to a folder around it: not followed")
     return found.paths

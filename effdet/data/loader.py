@@ -12,14 +12,14 @@ from torch.utils.data import DataLoader
 from backbones.torch_internals import end_workers
 from effdet.data.checks import DataError
 from effdet.data.collate import collate
-from effdet.data.parcels import Packing, Parcel, Places
 from effdet.data.sampling import EpochSampler
+from effdet.data.shared_memory import SharedBatch, SharedBuffers, SharedCollate
 from effdet.data.train_set import Sample, TrainSet
 from effdet.workers import deaf_children, quiet_worker
 from heads.structures import Batch, UserError
 
 ROOM = 1 << 14
-"""Bytes of a picture's boxes and labels: 800 objects."""
+"""Bytes of an image's boxes and labels: 800 objects."""
 
 
 class TrainLoader:
@@ -46,12 +46,12 @@ class TrainLoader:
         """
         Args:
             train_set: the samples.
-            batch_size: pictures a step on this rank.
+            batch_size: images a step on this rank.
             workers: processes that load; 0 loads in this one.
             seed: of the order; the set's own if None.
             rank: of this process, among
             world: processes, which all see the same order and take disjoint parts of it.
-            factors: from :func:`effdet.data.sampling.repeat_factors`, to repeat pictures of rare classes.
+            factors: from :func:`effdet.data.sampling.repeat_factors`, to repeat images of rare classes.
             pin_memory: for faster copies to a GPU.
             prefetch: batches that each worker makes ahead.
             collate: makes a batch of samples, as a function of them alone.
@@ -69,12 +69,12 @@ class TrainLoader:
             groups=train_set.source.groups,
             window=train_set.source.window,
         )
-        self._places = _places(train_set, self.sampler.batch_size, workers, prefetch)
+        self._buffers = _buffers(train_set, self.sampler.batch_size, workers, prefetch)
         self._loader = DataLoader(
             train_set,  # type: ignore[arg-type]  # its keys are tuples, which Dataset's type leaves open
             batch_sampler=self.sampler,  # type: ignore[arg-type]
             num_workers=workers,
-            collate_fn=collate if self._places is None else Packing(collate, self._places),
+            collate_fn=collate if self._buffers is None else SharedCollate(collate, self._buffers),
             persistent_workers=workers > 0,
             prefetch_factor=prefetch if workers > 0 else None,
             pin_memory=pin_memory,
@@ -85,7 +85,7 @@ class TrainLoader:
 
     @property
     def batch_size(self) -> int:
-        """Pictures in each batch of this rank; the set's size where that is smaller than what was asked for."""
+        """Images in each batch of this rank; the set's size where that is smaller than what was asked for."""
         return self.sampler.batch_size
 
     @property
@@ -112,9 +112,9 @@ class TrainLoader:
             with deaf_children():
                 batches = iter(self._loader)
             for batch in batches:
-                yield batch.open() if isinstance(batch, Parcel) else batch
+                yield batch.open() if isinstance(batch, SharedBatch) else batch
         except DataError as error:
-            raise DataError(own_words(error)) from None
+            raise DataError(own_text(error)) from None
 
     def close(self) -> None:
         """Ends the workers; iterating again starts new ones.
@@ -124,13 +124,14 @@ class TrainLoader:
         end_workers(self._loader)
 
 
-def _places(train_set: TrainSet, batch_size: int, workers: int, prefetch: int) -> Places | None:
-    """Room for batches of the set's pictures, with a class map each; None where workers can't share it, or it can't be had."""
-    if workers == 0 or not Places.possible():
+def _buffers(train_set: TrainSet, batch_size: int, workers: int, prefetch: int) -> SharedBuffers | None:
+    """Room for batches of the set's images, with a segmentation map each; None where workers can't share it, or it can't be
+    had."""
+    if workers == 0 or not SharedBuffers.possible():
         return None
     height, width = train_set.preprocess.size
     try:
-        return Places(workers, prefetch, batch_size * (4 * height * width + ROOM))
+        return SharedBuffers(workers, prefetch, batch_size * (4 * height * width + ROOM))
     except OSError:  # a machine that promises no more memory than it has; PyTorch's way asks for it bit by bit
         return None
 
@@ -144,7 +145,7 @@ def one_thread(worker: int) -> None:
     cv2.setNumThreads(0)
 
 
-def own_words(error: Exception) -> str:
+def own_text(error: Exception) -> str:
     """The message of an error that crossed from a worker, without the traceback that PyTorch puts before it."""
     text = str(error)
     return text.rsplit("DataError: ", 1)[-1].strip() if "Original Traceback" in text else text

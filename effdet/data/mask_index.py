@@ -27,7 +27,7 @@ from effdet.data.mask_io import UNKNOWN, MaskValues, read_instances, read_values
 from effdet.data.parsed_cache import Arrays, load_arrays, store_arrays
 from effdet.data.records import RecordTable, encode_names
 from effdet.files import decode_name, encode_name
-from effdet.hub import cache_folder
+from effdet.hub import cache_dir
 
 VERSION = 1
 """Of what the cached arrays mean."""
@@ -146,7 +146,7 @@ def _cached(what: str, paths: Sequence[Path], scan: Callable[[], Arrays]) -> Arr
     """What `scan` gives, from the cache where the files are known there. One process scans, others wait for it."""
     if len(paths) < WORTH_CACHING:
         return scan()
-    target = cache_folder("annotations", f"{_key(what, paths)}.npz")
+    target = cache_dir("annotations", f"{_key(what, paths)}.npz")
     lock = FileLock(target.with_suffix(".lock"))
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
@@ -175,18 +175,18 @@ def _key(what: str, paths: Sequence[Path]) -> str:
 
 
 @dataclass(frozen=True, eq=False)
-class Pictures:
-    """The pictures of a split with their mask files, as a reader found them."""
+class Images:
+    """The images of a split with their mask files, as a reader found them."""
 
     root: Path
     names: Sequence[str]
-    """(P,) pictures, relative to `root`, sorted."""
+    """(P,) images, relative to `root`, sorted."""
     masks: Sequence[Path | None] = ()
     """(P,) mask files; () where masks are not wanted. None, or a file that isn't there, is one of `unmasked`."""
     instances: Sequence[Path] = ()
     """(P,) instance maps, likewise; those that aren't there are passed over."""
     unmasked: bool = False
-    """Whether pictures may lack a mask (a test split whose truth is kept back)."""
+    """Whether images may lack a mask (a test split whose truth is kept back)."""
 
     def __len__(self) -> int:
         return len(self.names)
@@ -197,32 +197,32 @@ class Pictures:
 
 
 def build_table(
-    pictures: Pictures, values: MaskValues, classes: int, findings: Findings, *, boxes: Boxes | None = None
+    images: Images, values: MaskValues, classes: int, findings: Findings, *, boxes: Boxes | None = None
 ) -> RecordTable:
-    """Checks pictures, masks and boxes against each other; each fault becomes a finding.
+    """Checks images, masks and boxes against each other; each fault becomes a finding.
 
     Args:
-        pictures: files.
+        images: files.
         values: what the masks' values mean.
         classes: number K of semantic classes.
-        findings: takes what is wrong; a picture with a faulty mask is kept without it.
+        findings: takes what is wrong; an image with a faulty mask is kept without it.
         boxes: the objects; None for a set that labels no boxes.
     """
-    masks = list(pictures.masks) or [None] * len(pictures)
-    present = _present(pictures, masks, findings)
+    masks = list(images.masks) or [None] * len(images)
+    present = _present(images, masks, findings)
     scan = _scattered(scan_masks([mask for mask in present if mask is not None]), present)
-    sound = _sound_masks(scan, present, values, findings)
-    lacking = set(missing(pictures.instances))
-    instances = ["" if row in lacking else str(path.absolute()) for row, path in enumerate(pictures.instances)]
+    valid = _valid_masks(scan, present, values, findings)
+    lacking = set(missing(images.instances))
+    instances = ["" if row in lacking else str(path.absolute()) for row, path in enumerate(images.instances)]
     stated = scan.sizes if boxes is None else np.where(scan.sizes > 0, scan.sizes, boxes.sizes)
-    sizes, fitting = _frames(pictures.paths, stated, present, findings)
-    sound &= fitting
-    ids = np.arange(1, len(pictures) + 1)
-    objects = boxes or Boxes.none(len(pictures))
+    sizes, fitting = _frames(images.paths, stated, present, findings)
+    valid &= fitting
+    ids = np.arange(1, len(images) + 1)
+    objects = boxes or Boxes.none(len(images))
     table = assemble(
         Parsed(
-            root=pictures.root,
-            names=pictures.names,
+            root=images.root,
+            names=images.names,
             image_ids=ids,
             sizes=sizes,
             owner=objects.owner,
@@ -235,23 +235,23 @@ def build_table(
         findings,
     )
     kept = table.image_ids - 1
-    shown = [str(mask.absolute()) if mask is not None and sound[row] else "" for row, mask in enumerate(present)]
-    pixels = values.class_pixels(np.where(sound[:, None], scan.counts, 0), classes)
+    shown = [str(mask.absolute()) if mask is not None and valid[row] else "" for row, mask in enumerate(present)]
+    pixels = values.class_pixels(np.where(valid[:, None], scan.counts, 0), classes)
     return replace(
         table,
         masks=encode_names(shown)[kept],
         instances=encode_names(instances)[kept] if instances else None,
-        class_pixels=pixels[kept] if pictures.masks else None,
+        class_pixels=pixels[kept] if images.masks else None,
         has_boxes=objects.labelled[kept],
     )
 
 
 @dataclass(frozen=True, eq=False)
 class Boxes:
-    """The objects of P pictures, N in all, found in instance maps or elsewhere."""
+    """The objects of P images, N in all, found in instance maps or elsewhere."""
 
     owner: np.ndarray
-    """(N,) int64 position of each box's picture."""
+    """(N,) int64 position of each box's image."""
     labels: np.ndarray
     """(N,) int64."""
     bbox: np.ndarray
@@ -263,14 +263,14 @@ class Boxes:
     sizes: np.ndarray
     """(P, 2) int64 height, width of the maps; zeros where unknown."""
     labelled: np.ndarray
-    """(P,) bool: pictures whose boxes are known."""
+    """(P,) bool: images whose boxes are known."""
     files: Sequence[str] = ()
     """(P,) where messages say that the boxes stand."""
 
     @classmethod
-    def none(cls, pictures: int) -> Boxes:
+    def none(cls, images: int) -> Boxes:
         empty = np.zeros(0, np.int64)
-        sizes, labelled = np.zeros((pictures, 2), np.int64), np.zeros(pictures, bool)
+        sizes, labelled = np.zeros((images, 2), np.int64), np.zeros(images, bool)
         return cls(empty, empty, np.zeros((0, 4)), np.zeros(0, bool), np.zeros(0), sizes, labelled)
 
     def where(self, row: int) -> tuple[str, str]:
@@ -278,22 +278,22 @@ class Boxes:
         return self.files[int(self.owner[row])], f"object {row}"
 
 
-def _present(pictures: Pictures, masks: Sequence[Path | None], findings: Findings) -> list[Path | None]:
+def _present(images: Images, masks: Sequence[Path | None], findings: Findings) -> list[Path | None]:
     """The masks that are there; the others are noted."""
-    if not pictures.masks:
-        return [None] * len(pictures)
+    if not images.masks:
+        return [None] * len(images)
     listed = [row for row, mask in enumerate(masks) if mask is not None]
     lacking = {listed[place] for place in missing(path for path in masks if path is not None)}
     lacking |= set(range(len(masks))) - set(listed)
-    if not pictures.unmasked:
+    if not images.unmasked:
         for row in sorted(lacking):
             name = masks[row]
-            findings.error("missing-mask", pictures.root / pictures.names[row], f"no mask{f' {name}' if name else ''}")
+            findings.error("missing-mask", images.root / images.names[row], f"no mask{f' {name}' if name else ''}")
     return [None if row in lacking else mask for row, mask in enumerate(masks)]
 
 
 def _scattered(scan: MaskScan, present: Sequence[Path | None]) -> MaskScan:
-    """The scan of the masks that are there, in rows of the pictures."""
+    """The scan of the masks that are there, in rows of the images."""
     rows = np.array([row for row, mask in enumerate(present) if mask is not None], np.int64)
     sizes, counts = np.zeros((len(present), 2), np.int64), np.zeros((len(present), 256), np.int64)
     faults = np.zeros(len(present), scan.faults.dtype)
@@ -301,9 +301,9 @@ def _scattered(scan: MaskScan, present: Sequence[Path | None]) -> MaskScan:
     return MaskScan(sizes, counts, faults)
 
 
-def _sound_masks(scan: MaskScan, present: Sequence[Path | None], values: MaskValues, findings: Findings) -> np.ndarray:
+def _valid_masks(scan: MaskScan, present: Sequence[Path | None], values: MaskValues, findings: Findings) -> np.ndarray:
     """(P,) bool: masks that can be read and hold known ids alone."""
-    sound = np.zeros(len(present), bool)
+    valid = np.zeros(len(present), bool)
     for row, mask in enumerate(present):
         if mask is None:
             continue
@@ -317,8 +317,8 @@ def _sound_masks(scan: MaskScan, present: Sequence[Path | None], values: MaskVal
             text = f"unknown id {shown} on {pixels:,} pixels; known are {_ranges(values)}"
             findings.error("unknown-id", mask, text)
             continue
-        sound[row] = True
-    return sound
+        valid[row] = True
+    return valid
 
 
 def _ranges(values: MaskValues) -> str:
@@ -331,10 +331,10 @@ def _ranges(values: MaskValues) -> str:
 def _frames(
     paths: Sequence[Path], stated: np.ndarray, masks: Sequence[Path | None], findings: Findings
 ) -> tuple[np.ndarray, np.ndarray]:
-    """The frame of each picture: its mask's, upright or as stored.
+    """The frame of each image: its mask's, upright or as stored.
 
     Returns:
-        (P, 2) int64 sizes for :func:`effdet.data.boxes.check_pictures`, zeros where the header says it, and (P,) bool
+        (P, 2) int64 sizes for :func:`effdet.data.boxes.check_images`, zeros where the header says it, and (P,) bool
         False for a mask of another size.
     """
     sizes, fitting = np.zeros((len(paths), 2), np.int64), np.ones(len(paths), bool)
@@ -346,13 +346,13 @@ def _frames(
         try:
             upright, stored = image_sizes(path)
         except DataError:
-            continue  # noted with all pictures
+            continue  # noted with all images
         if size in (upright, stored):
             sizes[row] = size
             continue
         fitting[row] = False
         shown = f"{size[1]}×{size[0]} (width × height)"
-        text = f"is {shown}, its picture {path} is {upright[1]}×{upright[0]}"
+        text = f"is {shown}, its image {path} is {upright[1]}×{upright[0]}"
         findings.error("wrong-size", masks[row] or path, text if masks[row] else f"its instance map is {shown}")
     return sizes, fitting
 

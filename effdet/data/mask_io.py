@@ -1,9 +1,9 @@
 """Mask files: one value a pixel, and what the values mean.
 
-A mask is an 8-bit picture with one channel, grey or with a palette (whose colours mean nothing). Colours and 16 bits are
+A mask is an 8-bit image with one channel, grey or with a palette (whose colours mean nothing). Colours and 16 bits are
 refused: what they mean is not in the file.
 
-:class:`MaskedSource` is a split whose masks are such files.
+:class:`MaskDataset` is a split whose masks are such files.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from PIL import Image
 
 from effdet.data.checks import DataError
 from effdet.data.images import DECODE_ERRORS, decode_reason
-from effdet.data.records import IGNORED, Record, Source
+from effdet.data.records import IGNORED, Dataset, Record
 from heads.structures import ClassTable
 
 SUFFIXES = (".png", ".bmp", ".tif", ".tiff", ".pgm")
@@ -45,7 +45,7 @@ class MaskValues:
         """
         Args:
             classes: value in the file -> class.
-            ignored: values that are neither taught nor counted.
+            ignored: values that are neither trained on nor counted.
             void: see the attribute.
         """
         table = np.full(256, UNKNOWN, np.uint8)
@@ -146,7 +146,7 @@ NO_BOXES = ClassTable((), ())
 """The box classes of a set that labels masks alone."""
 
 
-class MaskedSource(Source):
+class MaskDataset(Dataset):
     """A source whose masks are files.
 
     Args:
@@ -201,5 +201,5 @@ class InstanceValues:
 
 def _same_size(pixels: np.ndarray, path: Path, record: Record) -> None:
     if pixels.shape != record.size:
-        shown, wanted = f"{pixels.shape[1]}×{pixels.shape[0]}", f"{record.width}×{record.height}"
-        raise DataError(f"{path}: is {shown} (width × height), its picture {record.file_name} is {wanted}")
+        shown, requested = f"{pixels.shape[1]}×{pixels.shape[0]}", f"{record.width}×{record.height}"
+        raise DataError(f"{path}: is {shown} (width × height), its image {record.file_name} is {requested}")

@@ -1,7 +1,7 @@
 """Two sets as one: the boxes of the first, the masks of the second.
 
-A picture of the first has no mask (it is ignored throughout), one of the second labels no boxes: each adds the losses of
-what it labels. The pictures of the two alternate in proportion to their numbers, so that any first part holds both.
+An image of the first has no mask (it is ignored throughout), one of the second labels no boxes: each adds the losses of
+what it labels. The images of the two alternate in proportion to their numbers, so that any first part holds both.
 """
 
 from __future__ import annotations
@@ -11,15 +11,15 @@ from dataclasses import replace
 
 import numpy as np
 
-from effdet.data.images import Policy
-from effdet.data.records import Record, RecordTable, Source, encode_names
+from effdet.data.images import OnError
+from effdet.data.records import Dataset, Record, RecordTable, encode_names
 from effdet.files import decode_name
 
 
-class MixedSource(Source):
-    """The pictures of several sources, of which each labels other things."""
+class MixedDataset(Dataset):
+    """The images of several sources, of which each labels other things."""
 
-    def __init__(self, parts: Sequence[Source], *, name: str, split: str) -> None:
+    def __init__(self, parts: Sequence[Dataset], *, name: str, split: str) -> None:
         """
         Args:
             parts: of which one labels boxes and another one masks.
@@ -45,13 +45,13 @@ class MixedSource(Source):
     def void_id(self) -> int:
         return self._masked.void_id
 
-    def _part(self, record: Record) -> Source:
+    def _part(self, record: Record) -> Dataset:
         return self.parts[self._part_of[record.image_id]]
 
     def read_image(
-        self, record: Record, *, policy: Policy = "error", at_least: tuple[int, int] | None = None
+        self, record: Record, *, on_error: OnError = "error", at_least: tuple[int, int] | None = None
     ) -> np.ndarray:
-        return self._part(record).read_image(record, policy=policy, at_least=at_least)
+        return self._part(record).read_image(record, on_error=on_error, at_least=at_least)
 
     def read_mask(self, record: Record) -> np.ndarray | None:
         part = self._part(record)
@@ -63,13 +63,13 @@ class MixedSource(Source):
 
 
 def interleaved(tables: Sequence[RecordTable], *, boxed: Sequence[bool]) -> tuple[RecordTable, np.ndarray]:
-    """The pictures of several tables in one, alternating in proportion.
+    """The images of several tables in one, alternating in proportion.
 
     Args:
         tables: of which only those in `boxed` label boxes.
 
     Returns:
-        The table, its pictures with image ids from 1 on, and (P + 1,) int64 the table that each image id comes from.
+        The table, its images with image ids from 1 on, and (P + 1,) int64 the table that each image id comes from.
     """
     counts = [len(table) for table in tables]
     part = np.repeat(np.arange(len(tables)), counts)

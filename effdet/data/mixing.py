@@ -1,4 +1,4 @@
-"""Mixup (Zhang et al. 2017) and cutmix (Yun et al. 2019): two pictures of a batch become one, and so do their classes.
+"""Mixup (Zhang et al. 2017) and cutmix (Yun et al. 2019): two images of a batch become one, and so do their classes.
 
 A batch is mixed with itself turned by one place; one share (or one rectangle) holds for the whole batch, as in the papers'
 code. What is drawn is a function of (seed, epoch, the batch's first sample), so workers and interruptions change nothing.
@@ -35,10 +35,10 @@ class MixCollate:
         self.augment, self.classes, self.seed = augment, classes, seed
 
     def __call__(self, samples: Sequence[Sample]) -> Batch:
-        """A batch whose targets' `category` is (B, K) float32 in every epoch; rows of unread pictures are zero."""
+        """A batch whose targets' `category` is (B, K) float32 in every epoch; rows of unread images are zero."""
         batch = collate(samples)
         category = batch.targets.category
-        assert category is not None, "TrainSet admits mixing for sets of whole pictures alone"
+        assert category is not None, "TrainSet admits mixing for sets of whole images alone"
         epoch, *rest = samples[0].key
         images, weights = mixed(
             batch.images,
@@ -91,11 +91,11 @@ def mixed(images: Tensor, weights: Tensor, augment: AugmentSpec, rng: np.random.
 
 
 def rectangle(height: int, width: int, area: float, rng: np.random.Generator) -> tuple[int, int, int, int]:
-    """top, left, bottom, right of a rectangle of the picture's aspect around a random pixel, cut off at the border.
+    """top, left, bottom, right of a rectangle of the image's aspect around a random pixel, cut off at the border.
 
     Args:
-        height, width: of the picture, pixels.
-        area: share of the picture, before it is cut off.
+        height, width: of the image, pixels.
+        area: share of the image, before it is cut off.
         rng: draws the centre.
     """
     half_y, half_x = height * math.sqrt(area) / 2, width * math.sqrt(area) / 2

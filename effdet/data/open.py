@@ -13,24 +13,24 @@ from effdet.data.checks import DataError, Findings
 from effdet.data.cifar import open_cifar10, open_cifar100
 from effdet.data.cityscapes import open_cityscapes
 from effdet.data.coco import find_annotations, open_coco
-from effdet.data.crops import CropSource
+from effdet.data.crops import CropDataset
 from effdet.data.csv_lists import open_csv
-from effdet.data.folders import open_folder
 from effdet.data.identities import as_identities, split_identities, street_identities
+from effdet.data.image_folders import open_folder
 from effdet.data.image_mask_folders import open_camvid, open_masks
-from effdet.data.mixed import MixedSource
+from effdet.data.mixed import MixedDataset
 from effdet.data.own_split import open_own
-from effdet.data.records import Source
+from effdet.data.records import Dataset
 from effdet.data.shards import open_shards
 from effdet.data.spec import DataSpec
 from effdet.data.split import split_train
 from effdet.data.voc import open_voc
 from effdet.data.yolo import open_yolo
 
-Opener = Callable[[DataSpec, Findings], Source]
+Opener = Callable[[DataSpec, Findings], Dataset]
 
 
-def open_streets(spec: DataSpec, findings: Findings) -> Source:
+def open_streets(spec: DataSpec, findings: Findings) -> Dataset:
     """The generated set, drawn on first use into the cache, or read from ``data.root``.
 
     It is COCO from there on where boxes are wanted, and Cityscapes where masks are.
@@ -43,28 +43,28 @@ def open_streets(spec: DataSpec, findings: Findings) -> Source:
         if size is not None:
             settings["size"] = size
         spec = replace(spec, root=streets.ensure(**settings))
-    if spec.wanted is not None and "semantic" in spec.wanted:
+    if spec.requested is not None and "semantic" in spec.requested:
         return open_cityscapes(spec, findings)
     source = open_coco(spec, findings)
-    wanted = spec.wanted or ()
-    if "identity" in wanted:
+    requested = spec.requested or ()
+    if "identity" in requested:
         return street_identities(source, spec.annotations or find_annotations(spec))
-    return CropSource.of(source) if "category" in wanted else source
+    return CropDataset.of(source) if "category" in requested else source
 
 
-def open_mixed(spec: DataSpec, findings: Findings) -> Source:
+def open_mixed(spec: DataSpec, findings: Findings) -> Dataset:
     """The split of both sets that ``data.boxes`` and ``data.masks`` name."""
     parts = []
     for key, label in (("boxes", "boxes"), ("masks", "semantic")):
         if spec.wants(label):
             parts.append(_opened(spec, key, label, findings))
-    return parts[0] if len(parts) == 1 else MixedSource(parts, name=spec.name, split=spec.split)
+    return parts[0] if len(parts) == 1 else MixedDataset(parts, name=spec.name, split=spec.split)
 
 
-def _opened(spec: DataSpec, key: str, label: str, findings: Findings) -> Source:
-    given: dict[str, Any] = dict(getattr(spec, key) or {})
-    settings = {name: value for name, value in given.items() if value is not None}
-    outer = {"split", "limit", "wanted", "boxes", "masks", "keys", "target"}
+def _opened(spec: DataSpec, key: str, label: str, findings: Findings) -> Dataset:
+    passed: dict[str, Any] = dict(getattr(spec, key) or {})
+    settings = {name: value for name, value in passed.items() if value is not None}
+    outer = {"split", "max_images", "requested", "boxes", "masks", "keys", "target"}
     known = [field.name for field in fields(DataSpec) if field.name not in outer]
     name = settings.get("name")
     if name not in OPENERS or name == spec.name:
@@ -72,7 +72,7 @@ def _opened(spec: DataSpec, key: str, label: str, findings: Findings) -> Source:
         raise DataError(f"{spec.title}: data.{key}.name={name} must be a set that labels {key}: {others}")
     check_keys(settings, known, what=f"{spec.title}: data.{key}", error=DataError)
     own = Findings()
-    source = open_source(DataSpec(split=spec.split, wanted=(label,), keys=f"data.{key}.", **settings), findings=own)
+    source = open_dataset(DataSpec(split=spec.split, requested=(label,), keys=f"data.{key}.", **settings), findings=own)
     findings.items.extend(own.errors)  # its warnings are the source's
     if label not in source.labelled:
         raise DataError(f"{spec.title}: data.{key}.name={name} labels no {key}")
@@ -113,16 +113,16 @@ def opener_of(spec: DataSpec) -> Opener:
     raise DataError(f"data={spec.name!r} is not a known set: {hint}There are {', '.join(sorted(OPENERS))}")
 
 
-UNREADABLE = frozenset({"unreadable-picture", "unreadable-mask", "unreadable-instances"})
+UNREADABLE = frozenset({"unreadable-image", "unreadable-mask", "unreadable-instances"})
 """Faults of single files that ``data.unreadable=warn`` passes over: their images are left out."""
 
 
-def open_source(spec: DataSpec, *, findings: Findings | None = None) -> Source:
+def open_dataset(spec: DataSpec, *, findings: Findings | None = None) -> Dataset:
     """Opens the split of a set that `spec` names.
 
     Args:
         spec: name, place and split.
-        findings: where to note what is wrong, errors too, instead of raising; the result then holds the sound items
+        findings: where to note what is wrong, errors too, instead of raising; the result then holds the valid items
             only (``doctor`` wants that). A set that cannot be found at all is an error either way.
 
     Returns:
@@ -135,30 +135,30 @@ def open_source(spec: DataSpec, *, findings: Findings | None = None) -> Source:
     collected = Findings() if findings is None else findings
     source = opener(spec, collected)
     if len(source) == 0 and not collected.errors:
-        collected.error("no-pictures", spec.title, "lists no picture at all")
+        collected.error("no-images", spec.title, "lists no image at all")
     if findings is None:
         if spec.unreadable == "warn" and len(source) > 0:
             collected.pass_over(UNREADABLE)
         collected.raise_errors(spec.title)
     source.warnings.extend(collected.summaries())
-    identities = "identity" in (spec.wanted or ())
+    identities = "identity" in (spec.requested or ())
     if spec.val_fraction is not None and spec.split in ("train", "val") and len(source) > 0:
         split = split_identities if identities else split_train
         source = split(source, split=spec.split, fraction=spec.val_fraction)
     if identities and len(source) > 0:
         source = as_identities(source)
-    if spec.limit is not None:
-        source = source.subset(range(min(spec.limit, len(source))))
+    if spec.max_images is not None:
+        source = source.subset(range(min(spec.max_images, len(source))))
     if spec.split == "train" and not collected.errors:
         for kind, what in nothing_of(source):
-            collected.error(kind, spec.title, f"{len(source)} pictures, but no {what} to learn from")
+            collected.error(kind, spec.title, f"{len(source)} images, but no {what} to learn from")
         if findings is None:
             collected.raise_errors(spec.title)
     return source
 
 
-def nothing_of(source: Source) -> list[tuple[str, str]]:
-    """What the set labels, but none of its pictures has."""
+def nothing_of(source: Dataset) -> list[tuple[str, str]]:
+    """What the set labels, but none of its images has."""
     table = source.records
     none = []
     if "boxes" in source.labelled and table.crowd.all():

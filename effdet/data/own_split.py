@@ -17,10 +17,10 @@ import numpy as np
 
 from effdet.data.boxes import Parsed, assemble
 from effdet.data.checks import DataError, Findings, MissingSplit, check_names
-from effdet.data.images import Policy
+from effdet.data.images import OnError
 from effdet.data.mask_index import scan_masks
 from effdet.data.mask_io import read_values
-from effdet.data.records import IGNORED, Record, Source, encode_names
+from effdet.data.records import IGNORED, Dataset, Record, encode_names
 from effdet.data.spec import DataSpec
 from effdet.plugins import TARGET, instantiate
 from heads.structures import ClassTable, UserError
@@ -57,13 +57,13 @@ class Examples:
     """Names of the masks' classes."""
 
 
-class OwnSource(Source):
+class OwnSource(Dataset):
     """The split of :class:`Examples`; arrays stay in memory, shared by all subsets."""
 
     def __init__(self, *args: Any, pixels: Sequence[np.ndarray], masks: Sequence[np.ndarray], **options: Any) -> None:
         """
         Args:
-            args, options: as for :class:`effdet.data.records.Source`, with image ids from 1.
+            args, options: as for :class:`effdet.data.records.Dataset`, with image ids from 1.
             pixels: (h, w, 3) uint8 RGB by image id - 1; empty where the images are files.
             masks: (h, w) uint8 likewise; empty where the masks are files.
         """
@@ -71,10 +71,10 @@ class OwnSource(Source):
         self._pixels, self._masks = pixels, masks
 
     def read_image(
-        self, record: Record, *, policy: Policy = "error", at_least: tuple[int, int] | None = None
+        self, record: Record, *, on_error: OnError = "error", at_least: tuple[int, int] | None = None
     ) -> np.ndarray:
         if not self._pixels:
-            return super().read_image(record, policy=policy, at_least=at_least)
+            return super().read_image(record, on_error=on_error, at_least=at_least)
         return np.array(self._pixels[record.image_id - 1], order="C")
 
     def read_mask(self, record: Record) -> np.ndarray | None:
@@ -88,7 +88,7 @@ class OwnSource(Source):
         return values
 
 
-def open_own(spec: DataSpec, findings: Findings) -> Source:
+def open_own(spec: DataSpec, findings: Findings) -> Dataset:
     """The split of the data set that ``data._target_`` names."""
     assert spec.target is not None
     try:
@@ -96,7 +96,7 @@ def open_own(spec: DataSpec, findings: Findings) -> Source:
     except UserError as error:
         kind = MissingSplit if isinstance(error.__cause__, FileNotFoundError) else DataError
         raise kind(f"{spec.title}: {error}") from error
-    if isinstance(found, Source):
+    if isinstance(found, Dataset):
         return found
     if not isinstance(found, Examples):
         kind = type(found).__name__
@@ -107,7 +107,7 @@ def open_own(spec: DataSpec, findings: Findings) -> Source:
     return _source(spec, items, found, findings)
 
 
-def _source(spec: DataSpec, items: list[Example], found: Examples, findings: Findings) -> Source:
+def _source(spec: DataSpec, items: list[Example], found: Examples, findings: Findings) -> Dataset:
     classes = ClassTable.of([str(name) for name in found.classes], first_id=0)
     check_names([str(name) for name in found.classes], spec.title, findings)
     pixels = _arrays(spec, [item.image for item in items], "image", channels=3)
@@ -178,8 +178,8 @@ def _arrays(spec: DataSpec, values: Sequence[Any], what: str, *, channels: int) 
         if array.ndim != (3 if channels else 2) or (
             channels and (array.dtype != np.uint8 or array.shape[2] != channels)
         ):
-            wanted = "(h, w, 3) uint8" if channels else "(h, w) integers"
-            raise DataError(f"{spec.title}: an {what} is {array.shape} {array.dtype}, and must be {wanted}")
+            requested = "(h, w, 3) uint8" if channels else "(h, w) integers"
+            raise DataError(f"{spec.title}: an {what} is {array.shape} {array.dtype}, and must be {requested}")
     return arrays if channels else [array.astype(np.uint8) for array in arrays]
 
 

@@ -15,7 +15,7 @@ from pathlib import Path
 import numpy as np
 
 from effdet.files import encode_name, replacing
-from effdet.hub import cache_folder
+from effdet.hub import cache_dir
 
 SMALLEST = 32 * 2**20
 """Bytes from which a file is worth caching."""
@@ -36,17 +36,17 @@ def cached_arrays(path: Path, parse: Callable[[], tuple[Arrays, bool]]) -> Array
     if state.st_size < SMALLEST:
         return parse()[0]
     key = f"{VERSION} {path.resolve()} {state.st_size} {state.st_mtime_ns}"
-    target = cache_folder("annotations", f"{hashlib.sha256(encode_name(key)).hexdigest()[:32]}.npz")
+    target = cache_dir("annotations", f"{hashlib.sha256(encode_name(key)).hexdigest()[:32]}.npz")
     if (stored := load_arrays(target)) is not None:
         return stored
-    arrays, sound = parse()
-    if sound:
+    arrays, valid = parse()
+    if valid:
         store_arrays(target, arrays)
     return arrays
 
 
 def load_arrays(target: Path) -> Arrays | None:
-    """The arrays that `target` holds, or None where it isn't there, or is torn and must be written anew."""
+    """The arrays that `target` holds, or None where it isn't there, or is corrupt and must be written anew."""
     try:
         with np.load(target, allow_pickle=False) as stored:
             return dict(stored)

@@ -1,7 +1,7 @@
 """Changes of colour and sharpness, by albumentations; nothing moves.
 
-The library takes four seconds to import, and asks its host for news at import unless told not to, so it is imported on
-first use, and told.
+The library takes four seconds to import, and asks its host for news at import unless reported not to, so it is imported on
+first use, and reported.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from effdet.data.transforms import import_albumentations
 
 
 class Photometric:
-    """Applies a spec's colour jitter, grey, blur and noise to a picture."""
+    """Applies a spec's colour jitter, grey, blur and noise to an image."""
 
     def __init__(self, spec: AugmentSpec) -> None:
         self._steps: list[tuple[float, Any]] = []

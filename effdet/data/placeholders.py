@@ -106,7 +106,7 @@ def _used(content: dict[str, Any]) -> set[tuple[int, str] | None]:
 
 
 def _content(path: Path) -> dict[str, Any]:
-    """A sibling's content; nothing where it cannot be read (whoever opens that split is told)."""
+    """A sibling's content; nothing where it cannot be read (whoever opens that split is reported)."""
     try:
         content = read_json(path)
     except FileError:

@@ -16,8 +16,8 @@ from PIL import Image
 from effdet.data.augment import AugmentSpec
 
 
-class Policy:
-    """A policy on whole pictures; some of its operations move pixels, so boxes would not fit any more."""
+class AutoAugmentation:
+    """A policy on whole images; some of its operations move pixels, so boxes would not fit any more."""
 
     def __init__(self, transform: Callable[[Image.Image], Image.Image]) -> None:
         self._transform = transform

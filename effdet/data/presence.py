@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 
-from effdet.data.records import Source
+from effdet.data.records import Dataset
 from heads.structures import ClassTable
 
 NAMED = 10
@@ -14,7 +14,7 @@ NAMED = 10
 _UNITS = {"boxes": "box", "semantic": "pixel", "category": "image"}
 
 
-def without_trace(train: Source, val: Source) -> list[str]:
+def without_trace(train: Dataset, val: Dataset) -> list[str]:
     """A line for each kind of label of which classes are missing: in train they cannot be learnt, in val not measured.
 
     Crowds and ignored pixels show no class. Classes of val are compared by name with those of train.
@@ -22,7 +22,7 @@ def without_trace(train: Source, val: Source) -> list[str]:
     return [*_of(train, val)]
 
 
-def _of(train: Source, val: Source) -> Iterator[str]:
+def _of(train: Dataset, val: Dataset) -> Iterator[str]:
     for label, unit in _UNITS.items():
         if label not in train.labelled:
             continue
@@ -46,11 +46,11 @@ def _of(train: Source, val: Source) -> Iterator[str]:
             yield f"val: no {unit} of {_listed(unseen, len(own))}: it is not measured"
 
 
-def _table(source: Source, label: str) -> ClassTable:
+def _table(source: Dataset, label: str) -> ClassTable:
     return (source.semantic_classes or source.classes) if label == "semantic" else source.classes
 
 
-def _counts(source: Source, label: str) -> np.ndarray | None:
+def _counts(source: Dataset, label: str) -> np.ndarray | None:
     """(K,) int64: boxes, pixels or images of each class; None where the split does not say."""
     records, count = source.records, len(_table(source, label))
     if label == "semantic":
@@ -62,7 +62,7 @@ def _counts(source: Source, label: str) -> np.ndarray | None:
 
 
 def _names(table: ClassTable, chosen: np.ndarray) -> list[str]:
-    return [str(name) for name, wanted in zip(table.names, chosen, strict=True) if wanted and name]
+    return [str(name) for name, requested in zip(table.names, chosen, strict=True) if requested and name]
 
 
 def _listed(names: Sequence[str], total: int) -> str:

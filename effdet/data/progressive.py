@@ -1,4 +1,4 @@
-"""Progressive learning (EfficientNetV2, Tan and Le 2021, section 4): small pictures first, regularised little; then larger
+"""Progressive learning (EfficientNetV2, Tan and Le 2021, section 4): small images first, regularised little; then larger
 ones, regularised more.
 
 The run is cut into stages of equal length. Everything grows in equal steps from what is written here to what the run is set
@@ -18,8 +18,8 @@ import numpy as np
 from backbones.fields import build
 from effdet.data.augment import AugmentSpec
 from effdet.data.checks import DataError
-from effdet.data.images import Policy
-from effdet.data.records import Source
+from effdet.data.images import OnError
+from effdet.data.records import Dataset
 from effdet.data.train_set import Sample, TrainSet
 from effdet.preprocess import Preprocess
 from heads.fields import check_fields
@@ -104,16 +104,16 @@ class StagedTrainSet(TrainSet):
 
     def __init__(
         self,
-        source: Source,
+        source: Dataset,
         preprocess: Preprocess,
         *,
         progression: Progression,
         augment: AugmentSpec,
         epochs: int | None,
         seed: int = 0,
-        policy: Policy = "error",
+        on_error: OnError = "error",
     ) -> None:
-        super().__init__(source, preprocess, augment=augment, seed=seed, epochs=epochs, policy=policy)
+        super().__init__(source, preprocess, augment=augment, seed=seed, epochs=epochs, on_error=on_error)
         self.progression = progression
         self._stages = [
             TrainSet(
@@ -122,7 +122,7 @@ class StagedTrainSet(TrainSet):
                 augment=progression.augment(augment, stage),
                 seed=seed,
                 epochs=epochs,
-                policy=policy,
+                on_error=on_error,
             )
             for stage in range(progression.stages)
         ]

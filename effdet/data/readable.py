@@ -17,11 +17,11 @@ from pathlib import Path
 import numpy as np
 
 from effdet.data.checks import DataError
-from effdet.data.images import Policy
+from effdet.data.images import OnError
 from effdet.data.parsed_cache import load_arrays, store_arrays
-from effdet.data.records import Source
+from effdet.data.records import Dataset
 from effdet.files import decode_name
-from effdet.hub import cache_folder
+from effdet.hub import cache_dir
 
 TAIL = 64
 """Bytes at the end of a file in which the marker of its end must stand."""
@@ -32,13 +32,13 @@ NAMED = 10
 VERSION = 1
 
 
-def undecodable(source: Source) -> dict[int, str]:
+def undecodable(source: Dataset) -> dict[int, str]:
     """What is wrong, by the index of each image of `source` that cannot be decoded whole, masks of objects included.
 
     Every file is read, unless all of them were before and none has changed.
     """
     state = _state(source)
-    known = None if state is None else cache_folder("decoded", f"{state}.npz")
+    known = None if state is None else cache_dir("decoded", f"{state}.npz")
     if known is not None and load_arrays(known) is not None:
         return {}
     found = _decode(source, range(len(source)))
@@ -47,7 +47,7 @@ def undecodable(source: Source) -> dict[int, str]:
     return found
 
 
-def cut_off(source: Source) -> dict[int, str]:
+def cut_off(source: Dataset) -> dict[int, str]:
     """The same of a training set, of files whose end is missing alone."""
     paths = _paths(source)
     if paths is None:
@@ -57,7 +57,7 @@ def cut_off(source: Source) -> dict[int, str]:
     return _decode(source, [index for index, ends in enumerate(whole) if not ends])
 
 
-def without_undecodable(source: Source, found: dict[int, str]) -> Source:
+def without_undecodable(source: Dataset, found: dict[int, str]) -> Dataset:
     """`source` without the images that `found` names.
 
     Raises:
@@ -69,20 +69,20 @@ def without_undecodable(source: Source, found: dict[int, str]) -> Source:
     return source.subset(kept) if found else source
 
 
-def report(source: Source, found: dict[int, str], policy: Policy, *, becomes: str) -> str:
+def report(source: Dataset, found: dict[int, str], on_error: OnError, *, becomes: str) -> str:
     """One line about the images `found`: an error's text, or a warning's that says what `becomes` of them."""
     lines = list(found.values())
     more = f"; and {len(lines) - NAMED} more" if len(lines) > NAMED else ""
     what = f"{len(found)} of {len(source)} images cannot be decoded"
     tail = (
         "mend or remove them (effdet doctor names all), or set data.unreadable=warn"
-        if policy == "error"
+        if on_error == "error"
         else f"data.unreadable=warn: {becomes}"
     )
     return f"{source.split}: {what}: {'; '.join(lines[:NAMED])}{more}; {tail}"
 
 
-def _decode(source: Source, indices: Sequence[int]) -> dict[int, str]:
+def _decode(source: Dataset, indices: Sequence[int]) -> dict[int, str]:
     """Decodes the images at `indices`, each file once."""
     records = source.records
 
@@ -103,14 +103,14 @@ def _decode(source: Source, indices: Sequence[int]) -> dict[int, str]:
     return {index: text for index in indices if (text := answers[owner[index]]) is not None}
 
 
-def _paths(source: Source) -> list[Path] | None:
+def _paths(source: Dataset) -> list[Path] | None:
     """The files of the images; None where an image is not a file of its own (arrays in memory, shards)."""
     table = source.records
     paths = [table.root / decode_name(name) for name in table.paths]  # records would take seconds to make
     return paths if paths and paths[0].is_file() else None
 
 
-def _state(source: Source) -> str | None:
+def _state(source: Dataset) -> str | None:
     """What the files of `source` are known by; None where they are not files."""
     paths = _paths(source)
     if paths is None:

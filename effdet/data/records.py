@@ -1,4 +1,4 @@
-"""What a set labels, picture by picture, held in flat arrays.
+"""What a set labels, image by image, held in flat arrays.
 
 Worker processes are forked; a Python list of a million boxes would be copied page by page as its reference counts are
 touched. :class:`RecordTable` therefore keeps numpy arrays with offsets and makes each :class:`Record` when it is
@@ -15,17 +15,17 @@ from typing import Any, Self, overload
 
 import numpy as np
 
-from effdet.data.images import Policy, read_image
+from effdet.data.images import OnError, read_image
 from effdet.files import decode_name, encode_name
 from heads.structures import ClassTable, UserError
 
 IGNORED = 255
-"""The value of a semantic mask where nothing is taught or counted."""
+"""The value of a semantic mask where nothing is trained on or counted."""
 
 
 @dataclass(frozen=True, eq=False)
 class Record:
-    """One picture and what is known of it. Boxes are in original pixels, those that :meth:`Source.read_image` gives."""
+    """One image and what is known of it. Boxes are in original pixels, those that :meth:`Dataset.read_image` gives."""
 
     image: Path
     image_id: int
@@ -34,11 +34,11 @@ class Record:
     width: int
     height: int
     boxes: np.ndarray
-    """(N, 4) float32 xyxy, clipped to the picture, each with a positive area."""
+    """(N, 4) float32 xyxy, clipped to the image, each with a positive area."""
     labels: np.ndarray
     """(N,) int64 in 0…K-1."""
     crowd: np.ndarray
-    """(N,) bool: a group, or a difficult object: neither taught nor counted."""
+    """(N,) bool: a group, or a difficult object: neither trained on nor counted."""
     area: np.ndarray
     """(N,) float32 area by which evaluation calls a box small, medium or large (COCO: that of the object's mask)."""
     annotation_ids: np.ndarray
@@ -47,9 +47,9 @@ class Record:
     instances: Path | None = None
     """The map of single objects beside the mask, where the set has one (Cityscapes' iIoU needs it)."""
     label: int | None = None
-    """Class of the whole picture."""
+    """Class of the whole image."""
     has_boxes: bool = True
-    """False for a picture of a set that labels no boxes: it adds no detection loss."""
+    """False for an image of a set that labels no boxes: it adds no detection loss."""
 
     @property
     def size(self) -> tuple[int, int]:
@@ -59,7 +59,7 @@ class Record:
 
 @dataclass(frozen=True, eq=False)
 class RecordTable(Sequence[Record]):
-    """Records as arrays: P pictures, N boxes in all; picture i owns the rows ``starts[i]:starts[i + 1]``."""
+    """Records as arrays: P images, N boxes in all; image i owns the rows ``starts[i]:starts[i + 1]``."""
 
     root: Path
     """Folder to which `paths` and `masks` are relative (absolute ones stand for themselves)."""
@@ -68,7 +68,7 @@ class RecordTable(Sequence[Record]):
     file_names: np.ndarray
     """(P,) bytes, UTF-8: names as the set writes them, with forward slashes."""
     paths: np.ndarray
-    """(P,) bytes, UTF-8: where the pictures lie."""
+    """(P,) bytes, UTF-8: where the images lie."""
     sizes: np.ndarray
     """(P, 2) int64 height, width."""
     starts: np.ndarray
@@ -84,13 +84,13 @@ class RecordTable(Sequence[Record]):
     annotation_ids: np.ndarray
     """(N,) int64."""
     masks: np.ndarray | None = None
-    """(P,) bytes, UTF-8; empty where a picture has none."""
+    """(P,) bytes, UTF-8; empty where an image has none."""
     instances: np.ndarray | None = None
-    """(P,) bytes, UTF-8; empty where a picture has none."""
+    """(P,) bytes, UTF-8; empty where an image has none."""
     class_pixels: np.ndarray | None = None
-    """(P, K) int64 pixels of each semantic class in the picture's mask; zeros where it has none."""
+    """(P, K) int64 pixels of each semantic class in the image's mask; zeros where it has none."""
     categories: np.ndarray | None = None
-    """(P,) int64 class of the picture, -1 where it has none."""
+    """(P,) int64 class of the image, -1 where it has none."""
     has_boxes: np.ndarray | None = None
     """(P,) bool; None means all True."""
 
@@ -153,7 +153,7 @@ class RecordTable(Sequence[Record]):
         )
 
     def subset(self, indices: Sequence[int] | np.ndarray) -> Self:
-        """The pictures at `indices`, in that order."""
+        """The images at `indices`, in that order."""
         chosen = np.asarray(indices, np.int64).reshape(-1)
         counts = np.diff(self.starts)[chosen]
         rows = _rows_of(self.starts[:-1][chosen], counts)
@@ -172,10 +172,10 @@ class RecordTable(Sequence[Record]):
         return {name: values for name, values in columns.items() if isinstance(values, np.ndarray)}
 
 
-class Source:
-    """A set's split: its records, its classes, and how its pictures are read.
+class Dataset:
+    """A set's split: its records, its classes, and how its images are read.
 
-    Subclasses may override :meth:`read_image` (pictures that are not files), :meth:`read_mask` and :meth:`read_instances`.
+    Subclasses may override :meth:`read_image` (images that are not files), :meth:`read_mask` and :meth:`read_instances`.
     """
 
     def __init__(
@@ -192,7 +192,7 @@ class Source:
         """
         Args:
             records: a :class:`RecordTable`, or records to be packed into one.
-            classes: of the boxes, or of whole pictures in a classification set.
+            classes: of the boxes, or of whole images in a classification set.
             name: of the set, as in ``data=NAME``.
             split: ``train``, ``val`` or ``test``.
             labelled: what this set labels: any of ``boxes``, ``semantic``, ``category``.
@@ -214,25 +214,25 @@ class Source:
         return len(self.records)
 
     def __repr__(self) -> str:
-        return f"{type(self).__name__}({self.name} {self.split}: {len(self)} pictures, {len(self.classes)} classes)"
+        return f"{type(self).__name__}({self.name} {self.split}: {len(self)} images, {len(self.classes)} classes)"
 
     groups: np.ndarray | None = None
-    """(P,) int64: pictures of one number lie in one file, and are best read together; None where each is a file."""
+    """(P,) int64: images of one number lie in one file, and are best read together; None where each is a file."""
     window: int = 1
-    """Groups whose pictures an epoch mixes with each other."""
+    """Groups whose images an epoch mixes with each other."""
 
     def beside(self, index: int) -> tuple[int, int]:
-        """The range of positions from which a mosaic takes the partners of the picture at `index`."""
+        """The range of positions from which a mosaic takes the partners of the image at `index`."""
         return 0, len(self)
 
     def read_image(
-        self, record: Record, *, policy: Policy = "error", at_least: tuple[int, int] | None = None
+        self, record: Record, *, on_error: OnError = "error", at_least: tuple[int, int] | None = None
     ) -> np.ndarray:
         """(h, w, 3) uint8 RGB in the record's frame, contiguous; see :func:`effdet.data.images.read_image`."""
-        return read_image(record.image, size=record.size, policy=policy, at_least=at_least)
+        return read_image(record.image, size=record.size, on_error=on_error, at_least=at_least)
 
     def read_mask(self, record: Record) -> np.ndarray | None:
-        """(h, w) uint8 class map in 0…K-1 and 255, or None where the picture has none."""
+        """(h, w) uint8 segmentation map in 0…K-1 and 255, or None where the image has none."""
         if record.mask is None:
             return None
         raise NotImplementedError(f"data={self.name} says no way to read masks")
@@ -243,11 +243,11 @@ class Source:
 
     @property
     def void_id(self) -> int:
-        """The value of a written class map where none of the semantic classes was found."""
+        """The value of a written segmentation map where none of the semantic classes was found."""
         return IGNORED
 
-    def subset(self, indices: Sequence[int] | np.ndarray) -> Source:
-        """The same set with only the pictures at `indices`, in that order."""
+    def subset(self, indices: Sequence[int] | np.ndarray) -> Dataset:
+        """The same set with only the images at `indices`, in that order."""
         smaller = object.__new__(type(self))
         smaller.__dict__.update(self.__dict__)
         smaller.records = self.records.subset(indices)
@@ -261,14 +261,14 @@ class Source:
         these are clipped.
         Boxes without any area are left out (and were warned of). Annotation ids are the set's own, unless one of them
         is 0, which pycocotools takes for "unmatched" (perfect boxes then score 0), or occurs twice: then they count
-        up from 1. Pictures of a mixed set that label no boxes are left out.
+        up from 1. Images of a mixed set that label no boxes are left out.
         """
         table = self.records
         if table.has_boxes is not None and not table.has_boxes.all():
             table = table.subset(np.flatnonzero(table.has_boxes))
         ids = table.annotation_ids
-        sound = len(ids) == 0 or (int(ids.min()) > 0 and len(np.unique(ids)) == len(ids))
-        ids = ids if sound else np.arange(1, len(ids) + 1)
+        valid = len(ids) == 0 or (int(ids.min()) > 0 and len(np.unique(ids)) == len(ids))
+        ids = ids if valid else np.arange(1, len(ids) + 1)
         owners = np.repeat(table.image_ids, np.diff(table.starts))
         own_ids = np.array([-1 if own is None else own for own in self.classes.ids], np.int64)
         columns = (ids, owners, own_ids[table.labels], table.area, table.crowd, counted_boxes(table))
@@ -332,7 +332,7 @@ def xyxy(bbox: np.ndarray) -> np.ndarray:
 
 
 def clip_boxes(boxes: np.ndarray, height: float, width: float) -> np.ndarray:
-    """(N, 4) xyxy clipped to a picture of `height` × `width`, as float32."""
+    """(N, 4) xyxy clipped to an image of `height` × `width`, as float32."""
     return np.clip(boxes, 0, np.array([width, height, width, height])).astype(np.float32)
 
 

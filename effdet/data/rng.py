@@ -12,7 +12,7 @@ import numpy as np
 
 from heads.structures import UserError
 
-WORD = 2**32
+UINT32 = 2**32
 
 
 def generator(seed: int, *keys: int | str) -> np.random.Generator:
@@ -24,8 +24,8 @@ def generator(seed: int, *keys: int | str) -> np.random.Generator:
     """
     if not 0 <= seed < 2**64:
         raise UserError(f"seed={seed} must lie between 0 and 2^64 - 1")
-    words = [zlib.crc32(key.encode()) if isinstance(key, str) else int(key) for key in keys]
+    numbers = [zlib.crc32(key.encode()) if isinstance(key, str) else int(key) for key in keys]
     # SeedSequence pads its entropy with zeros, so (1, 2) and (1, 2, 0) would give the same stream: the count tells
     # them apart.
-    entropy = [len(words), seed % WORD, seed // WORD, *words]
+    entropy = [len(numbers), seed % UINT32, seed // UINT32, *numbers]
     return np.random.Generator(np.random.Philox(np.random.SeedSequence(entropy)))

@@ -1,4 +1,4 @@
-"""Which pictures an epoch shows, in which order, as a function of (seed, epoch)."""
+"""Which images an epoch shows, in which order, as a function of (seed, epoch)."""
 
 from __future__ import annotations
 
@@ -12,20 +12,20 @@ from heads.structures import UserError
 
 
 def repeat_factors(table: RecordTable, *, threshold: float) -> np.ndarray:
-    """How often each picture should come, by its rarest class (Gupta et al. 2019, LVIS, section A.2).
+    """How often each image should come, by its rarest class (Gupta et al. 2019, LVIS, section A.2).
 
-    A class found in a share f of the pictures has the factor max(1, √(threshold / f)); a picture has the largest
+    A class found in a share f of the images has the factor max(1, √(threshold / f)); an image has the largest
     factor of its classes, and 1 without any.
 
     Args:
         table: the records; crowds don't count.
-        threshold: the share of pictures below which a class is rare.
+        threshold: the share of images below which a class is rare.
 
     Returns:
         (P,) float64, at least 1.
     """
     if not 0 < threshold <= 1:
-        raise UserError(f"the repeat threshold {threshold} must lie above 0 and at most 1: it is a share of pictures")
+        raise UserError(f"the repeat threshold {threshold} must lie above 0 and at most 1: it is a share of images")
     factors = np.ones(len(table))
     owner = np.repeat(np.arange(len(table)), np.diff(table.starts))[~table.crowd]
     labels = table.labels[~table.crowd]
@@ -41,7 +41,7 @@ def repeat_factors(table: RecordTable, *, threshold: float) -> np.ndarray:
 def epoch_order(count: int, *, seed: int, epoch: int, factors: np.ndarray | None = None) -> np.ndarray:
     """The (index, copy) pairs of an epoch, shuffled, the same on every rank.
 
-    With `factors` each picture comes as often as its factor on average: the fractions are rounded by systematic
+    With `factors` each image comes as often as its factor on average: the fractions are rounded by systematic
     sampling with a random start, which keeps the length of every epoch the same, round(Σ factors).
 
     Returns:
@@ -54,14 +54,14 @@ def epoch_order(count: int, *, seed: int, epoch: int, factors: np.ndarray | None
 def streamed_order(
     groups: np.ndarray, *, seed: int, epoch: int, rank: int, world: int, window: int, factors: np.ndarray | None = None
 ) -> np.ndarray:
-    """The (index, copy) pairs of an epoch on one rank, for pictures that lie together in files.
+    """The (index, copy) pairs of an epoch on one rank, for images that lie together in files.
 
-    The files are shuffled and laid end to end, and the line of pictures is cut into `world` equal parts: a rank reads its
-    own files alone (but for those that a cut falls into). Within a part, the pictures of `window` files after one another
+    The files are shuffled and laid end to end, and the line of images is cut into `world` equal parts: a rank reads its
+    own files alone (but for those that a cut falls into). Within a part, the images of `window` files after one another
     are mixed. Less random than :func:`epoch_order`, and never more than `window` files are needed at a time.
 
     Args:
-        groups: (P,) int64 file of each picture.
+        groups: (P,) int64 file of each image.
         seed, epoch: what the order is a function of, with
         rank, world: which part of how many.
         window: files that are mixed.
@@ -83,7 +83,7 @@ def streamed_order(
 
 
 def _shown(count: int, rng: np.random.Generator, factors: np.ndarray | None) -> np.ndarray:
-    """(L, 2) int64 (index, copy) of the pictures that an epoch shows, by rising index."""
+    """(L, 2) int64 (index, copy) of the images that an epoch shows, by rising index."""
     if factors is None:
         chosen = np.arange(count)
     else:
@@ -97,8 +97,8 @@ def _shown(count: int, rng: np.random.Generator, factors: np.ndarray | None) -> 
 class EpochSampler:
     """Batches of (epoch, index, copy) for one rank of `world`.
 
-    Step k of the run takes the k-th `batch_size` × `world` pictures of the epoch's order, of which each rank has an
-    equal run; a last incomplete step is dropped, unless it is the only one. Of pictures that lie together in files
+    Step k of the run takes the k-th `batch_size` × `world` images of the epoch's order, of which each rank has an
+    equal run; a last incomplete step is dropped, unless it is the only one. Of images that lie together in files
     (`groups`), each rank takes those of its own files (:func:`streamed_order`).
     """
 
@@ -122,9 +122,9 @@ class EpochSampler:
         self.groups, self.window = groups, window
         length = count if factors is None else round(float(factors.sum()))
         if length < world:
-            raise UserError(f"{length} train pictures are too few for {world} processes: use fewer devices")
+            raise UserError(f"{length} train images are too few for {world} processes: use fewer devices")
         self.batch_size = min(batch_size, length // world)
-        """Pictures in each batch of this rank: smaller than asked for where the set is smaller than one step."""
+        """Images in each batch of this rank: smaller than asked for where the set is smaller than one step."""
         self.steps = length // (self.batch_size * world)
         self.epoch, self.start_batch = 0, 0
 

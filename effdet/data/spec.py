@@ -12,7 +12,7 @@ from effdet.data.checks import DataError, MissingSplit
 from heads.fields import check_fields
 
 SPLITS = ("train", "val", "test")
-SPLIT_FOLDERS = {
+SPLIT_DIRS = {
     "train": ("train", "training"),
     "val": ("val", "valid", "validation"),
     "test": ("test", "testing"),
@@ -28,9 +28,9 @@ WITHOUT_FRACTION = frozenset({"mixed", "streets"})
 """Sets without ``data.val_fraction``."""
 
 
-def inside(path: Path, folder: Path) -> bool:
-    """Whether `path` lies below `folder` as it is written: ``..`` counts, links are not followed."""
-    return Path(os.path.normpath(path.absolute())).is_relative_to(os.path.normpath(folder.absolute()))
+def inside(path: Path, directory: Path) -> bool:
+    """Whether `path` lies below `directory` as it is written: ``..`` counts, links are not followed."""
+    return Path(os.path.normpath(path.absolute())).is_relative_to(os.path.normpath(directory.absolute()))
 
 
 @dataclass(frozen=True)
@@ -55,37 +55,37 @@ class DataSpec:
     test_annotations: Path | None = None
     """As train_annotations, for the split test."""
     val_fraction: Annotated[float, "0<..<1"] | None = None
-    """Share of train that becomes val, by a hash of each picture's name, so that it stays the same; the set's own val split is
+    """Share of train that becomes val, by a hash of each image's name, so that it stays the same; the set's own val split is
     then left alone. null takes that."""
     classes: Sequence[str] | None = None
     """Names in the order of their labels, for sets that do not list them; null finds them out."""
     difficult: Literal["ignore", "keep"] = "ignore"
-    """Pascal VOC's difficult objects: ``ignore`` (not taught, not counted) or ``keep`` (as any other)."""
+    """Pascal VOC's difficult objects: ``ignore`` (not trained on, not counted) or ``keep`` (as any other)."""
     train_list: str = "train"
     """Pascal VOC: the list in ImageSets/Main of the training images, such as trainval, or car_train of a class."""
-    limit: Annotated[int, "1.."] | None = None
-    """Only the first so many pictures, by image id."""
+    max_images: Annotated[int, "1.."] | None = None
+    """Only the first so many images, by image id."""
     size: Annotated[int, "64..2048"] | Sequence[Annotated[int, "64..2048"]] | None = None
-    """``streets``: side of its pictures in pixels, or [height, width]; null for its default."""
+    """``streets``: side of its images in pixels, or [height, width]; null for its default."""
     seed: Annotated[int, "0.."] = 0
     """``streets``: the seed of everything in it; another seed is another set, whose results do not compare."""
     resize: Literal["letterbox", "stretch", "center_crop"] | None = None
-    """Resize rule that suits the set (``stretch`` for pictures that are all of one small size); null is the model's."""
+    """Resize rule that suits the set (``resize_window`` for images that are all of one small size); null is the model's."""
     level: Literal["fine", "coarse"] = "fine"
     """``cifar100``: ``fine`` (100 classes) or ``coarse`` (20)."""
     counts: Mapping[str, int] | None = None
-    """``streets``: pictures in each split, such as {train: 3000}; null for its defaults."""
+    """``streets``: images in each split, such as {train: 3000}; null for its defaults."""
     unreadable: Literal["error", "warn"] = "error"
     """Images that cannot be decoded are named before the first step and stop the run; warn takes what is there of them
     in train, and leaves them out of val and test."""
-    wanted: Sequence[str] | None = None
+    requested: Sequence[str] | None = None
     """What to read of that which the set labels: any of ``boxes``, ``semantic``, ``category``; null reads all."""
     values: Sequence[int] | None = None
     """``masks``: the value of each class in the masks, in the order of classes; null counts 0, 1, 2, …"""
     ignored: Sequence[int] = (255,)
-    """``masks``: values that are neither taught nor counted; the first stands where a written map has no class."""
+    """``masks``: values that are neither trained on nor counted; the first stands where a written map has no class."""
     mask_suffix: str = ""
-    """``masks``: what a mask's name has after its picture's, such as ``_mask``."""
+    """``masks``: what a mask's name has after its image's, such as ``_mask``."""
     boxes: Mapping[str, Any] | None = None
     """``mixed``: the set that labels boxes, by the keys of its own file: {name: coco, root: …}."""
     masks: Mapping[str, Any] | None = None
@@ -109,8 +109,8 @@ class DataSpec:
             object.__setattr__(self, field, None if value is None else Path(value).expanduser())
         if self.classes is not None:
             object.__setattr__(self, "classes", tuple(str(name) for name in self.classes))
-        if self.wanted is not None:
-            object.__setattr__(self, "wanted", tuple(self.wanted))
+        if self.requested is not None:
+            object.__setattr__(self, "requested", tuple(self.requested))
         if self.counts is not None and not set(self.counts) <= set(SPLITS):
             raise DataError(f"data.counts={dict(self.counts)} must name only {', '.join(SPLITS)}")
         if self.split not in SPLITS:
@@ -129,7 +129,7 @@ class DataSpec:
 
     @property
     def images(self) -> Path | None:
-        """Picture folder that the user names for these files."""
+        """Image folder that the user names for these files."""
         return getattr(self, f"{self.file_split}_images")
 
     @property
@@ -139,7 +139,7 @@ class DataSpec:
 
     def wants(self, label: str) -> bool:
         """Whether `label` (``boxes``, ``semantic``, ``category``) is to be read where the set has it."""
-        return self.wanted is None or label in self.wanted
+        return self.requested is None or label in self.requested
 
     @property
     def title(self) -> str:

@@ -10,24 +10,24 @@ import numpy as np
 from effdet.data.augment import AugmentSpec
 from effdet.data.checks import DataError
 from effdet.data.class_crop import ClassCrop
-from effdet.data.images import Policy
+from effdet.data.crop import Window, as_evaluated, mirror, random_area, random_scale, random_shift
+from effdet.data.images import OnError
 from effdet.data.photometric import Photometric, erase
-from effdet.data.placing import Window, as_evaluated, mirror, random_area, random_scale, random_shift
-from effdet.data.policies import Policy as AugmentPolicy
-from effdet.data.records import IGNORED, Record, Source
+from effdet.data.policies import AutoAugmentation
+from effdet.data.records import IGNORED, Dataset, Record
+from effdet.data.resize import flipped, resize_mask, resize_window, snap_to_pixels
 from effdet.data.rng import generator
-from effdet.data.stretching import on_pixels, stretch, stretch_mask, turned
 from effdet.data.transforms import Transforms
 from effdet.preprocess import Preprocess
 from heads.structures import UserError
 
 WHOLE = frozenset({"category", "identity"})
-"""Labels of whole pictures, which nothing in the picture ties to a place."""
+"""Labels of whole images, which nothing in the image ties to a place."""
 
 
 @dataclass(frozen=True, eq=False)
 class Sample:
-    """One picture on the canvas with what it teaches."""
+    """One image on the canvas with what it teaches."""
 
     image: np.ndarray
     """(H, W, 3) uint8 RGB, contiguous."""
@@ -39,7 +39,7 @@ class Sample:
     semantic: np.ndarray | None = None
     """(H, W) uint8, 255 where ignored; set for every sample of a source that labels masks."""
     category: int | None = None
-    """Class of the picture, -1 where it could not be read."""
+    """Class of the image, -1 where it could not be read."""
     has_boxes: bool = True
     key: tuple[int, int, int] = (0, 0, 0)
     """(epoch, index, copy) by which it was asked for."""
@@ -53,13 +53,13 @@ class TrainSet:
 
     def __init__(
         self,
-        source: Source,
+        source: Dataset,
         preprocess: Preprocess,
         *,
         augment: AugmentSpec | None = None,
         seed: int = 0,
         epochs: int | None = None,
-        policy: Policy = "error",
+        on_error: OnError = "error",
     ) -> None:
         """
         Args:
@@ -69,36 +69,36 @@ class TrainSet:
             augment: what changes at random; None changes nothing.
             seed: of all choices.
             epochs: of the whole run, from which ``mosaic_off_epochs`` counts back; None never ends the mosaic.
-            policy: ``error`` stops at an undecodable picture; ``warn`` gives what of it can be read, or a blank
+            policy: ``error`` stops at an undecodable image; ``warn`` gives what of it can be read, or a blank
                 sample that adds no loss.
         """
         if len(source) == 0:
-            raise DataError(f"data={source.name}: the train split holds no pictures")
+            raise DataError(f"data={source.name}: the train split holds no images")
         self.source = source
         self.preprocess = preprocess
         self.augment = augment or AugmentSpec()
-        if (name := self.augment.whole_pictures_only) is not None and not source.labelled <= WHOLE:
+        if (name := self.augment.whole_images_only) is not None and not source.labelled <= WHOLE:
             raise DataError(
-                f"augment.{name} is for classification: boxes and class maps can't follow it, and data={source.name} "
+                f"augment.{name} is for classification: boxes and segmentation maps can't follow it, and data={source.name} "
                 f"labels {', '.join(sorted(source.labelled))}"
             )
         if self.augment.mosaic > 0 and source.labelled <= WHOLE:
             raise DataError(
-                f"augment.mosaic={self.augment.mosaic} lays four pictures on one canvas, which then have no one class: "
+                f"augment.mosaic={self.augment.mosaic} lays four images on one canvas, which then have no one class: "
                 "set it to 0, and mix classes with augment.cutmix"
             )
         self.seed = seed
         self.epochs = epochs
-        self.policy: Policy = policy
+        self.on_error: OnError = on_error
         self._photometric: Photometric | None = None
         boxed = source.records.has_boxes
         boxed = np.ones(len(source), np.bool_) if boxed is None else boxed
         self._boxed, self._unboxed = np.flatnonzero(boxed), np.flatnonzero(~boxed)
         self._class_crop = ClassCrop(source) if self.augment.class_crop > 0 else None
-        self._policy: AugmentPolicy | None = None
+        self._auto_augment: AutoAugmentation | None = None
         self._transforms: Transforms | None = None
         self._canvas = np.empty((*preprocess.size, 3), np.uint8)
-        # Copied for each sample: filling three bytes at a time would take as long as decoding a picture.
+        # Copied for each sample: filling three bytes at a time would take as long as decoding an image.
         self._canvas[...] = preprocess.fill
 
     def __len__(self) -> int:
@@ -113,7 +113,7 @@ class TrainSet:
         """Builds what is slow to build; called before worker processes are forked, so that they share it."""
         if self._photometric is None:
             self._photometric = Photometric(self.augment)
-            self._policy = AugmentPolicy.of(self.augment, fill=self.preprocess.fill)
+            self._auto_augment = AutoAugmentation.of(self.augment, fill=self.preprocess.fill)
             if self.augment.transforms:
                 self._transforms = Transforms(
                     self.augment.transforms,
@@ -122,7 +122,7 @@ class TrainSet:
                 )
 
     def __getitem__(self, key: tuple[int, int] | tuple[int, int, int]) -> Sample:
-        """The sample of (epoch, index) or, where a rare picture comes more than once an epoch, (epoch, index, copy)."""
+        """The sample of (epoch, index) or, where a rare image comes more than once an epoch, (epoch, index, copy)."""
         if not isinstance(key, tuple):
             raise UserError(f"a training sample is asked for by (epoch, index), got {key!r}")
         epoch, index, copy = (*key, 0)[:3]
@@ -170,7 +170,7 @@ class TrainSet:
         try:
             return self._class_crop(index, rng)
         except DataError:
-            return None  # the mask is read once more with its picture, where this is told
+            return None  # the mask is read once more with its image, where this is reported
 
     def _window(self, record: Record, rng: np.random.Generator, centre: tuple[float, float] | None) -> Window:
         spec, canvas = self.augment, self.preprocess
@@ -182,7 +182,7 @@ class TrainSet:
         return random_shift(rng, window, canvas.size, spec.shift) if spec.shift else window
 
     def _mosaic(self, index: int, rng: np.random.Generator) -> Sample:
-        """Four pictures around a random cross; the sample's own picture lies in a random quarter."""
+        """Four images around a random cross; the sample's own image lies in a random quarter."""
         height, width = self.preprocess.size
         across, down = (round(side * rng.uniform(0.3, 0.7)) for side in (width, height))
         quarters = [
@@ -218,12 +218,12 @@ class TrainSet:
         boxed = self.source.records.has_boxes
         if boxed is None or (boxed[low:high] == boxed[index]).all():
             return rng.integers(low, high, 3)
-        alike = self._boxed if boxed[index] else self._unboxed
-        first, last = np.searchsorted(alike, [low, high])
-        return alike[rng.integers(first, last, 3)]
+        equal = self._boxed if boxed[index] else self._unboxed
+        first, last = np.searchsorted(equal, [low, high])
+        return equal[rng.integers(first, last, 3)]
 
     def _blank(self, index: int, record: Record) -> Sample:
-        """An empty canvas for the picture at `index`, which is `record`."""
+        """An empty canvas for the image at `index`, which is `record`."""
         height, width = self.preprocess.size
         canvas = self._canvas.copy()
         masked = "semantic" in self.source.labelled
@@ -237,43 +237,43 @@ class TrainSet:
         )
 
     def _laid(self, sample: Sample, record: Record, window: Window, *, exact: bool = False) -> Sample | None:
-        """`sample` with the picture of `record` painted into its window, and its boxes added; None where it can't be read.
+        """`sample` with the image of `record` painted into its window, and its boxes added; None where it can't be read.
 
         `exact` takes evaluation's own pixels, which resize before they crop.
         """
         scale_y, scale_x = window.scale
         reduced = None if exact else (int(np.ceil(record.height * scale_y)), int(np.ceil(record.width * scale_x)))
         try:
-            picture = self.source.read_image(record, policy=self.policy, at_least=reduced)
+            image = self.source.read_image(record, on_error=self.on_error, at_least=reduced)
             mask = self.source.read_mask(record) if sample.semantic is not None else None
         except DataError as error:
-            if self.policy == "error":
+            if self.on_error == "error":
                 raise
             warnings.warn(f"{error}: left blank", stacklevel=2)
             return None
         rows, columns = window.rows, window.columns
         if exact:
-            patch = turned(self.preprocess.geometry(picture)[0][rows, columns], window)
+            patch = flipped(self.preprocess.geometry(image)[0][rows, columns], window)
         else:
-            window = on_pixels(window, picture.shape[:2], record.size)
-            patch = stretch(picture, window, record.size, self.preprocess.interpolation)
+            window = snap_to_pixels(window, image.shape[:2], record.size)
+            patch = resize_window(image, window, record.size, self.preprocess.interpolation)
         sample.image[rows, columns] = patch
         if mask is not None and sample.semantic is not None:
             sample.semantic[rows, columns] = self._mask(mask, window, exact=exact)
-        taught = ~record.crowd
-        boxes, visible = window.boxes(record.boxes[taught])
+        trained_on = ~record.crowd
+        boxes, visible = window.boxes(record.boxes[trained_on])
         kept = self._kept(boxes, visible, moved=not exact)
         return replace(
             sample,
             boxes=np.concatenate([sample.boxes, boxes[kept]]),
-            labels=np.concatenate([sample.labels, record.labels[taught][kept]]),
+            labels=np.concatenate([sample.labels, record.labels[trained_on][kept]]),
             has_boxes=sample.has_boxes and record.has_boxes,
         )
 
     def _mask(self, mask: np.ndarray, window: Window, *, exact: bool) -> np.ndarray:
         if not exact:
-            return stretch_mask(mask, window)
-        return turned(self.preprocess.geometry_mask(mask, ignore=IGNORED)[window.rows, window.columns], window)
+            return resize_mask(mask, window)
+        return flipped(self.preprocess.geometry_mask(mask, ignore=IGNORED)[window.rows, window.columns], window)
 
     def _kept(self, boxes: np.ndarray, visible: np.ndarray, *, moved: bool) -> np.ndarray:
         """(N,) bool: boxes of which enough is left. Where evaluation's geometry is used, all that have an area stay."""
@@ -286,7 +286,7 @@ class TrainSet:
     def _tint(self, pixels: np.ndarray, rng: np.random.Generator) -> np.ndarray:
         assert self._photometric is not None, "warm_up() comes first"
         pixels = self._photometric(pixels, rng)
-        return pixels if self._policy is None else self._policy(pixels, rng)
+        return pixels if self._auto_augment is None else self._auto_augment(pixels, rng)
 
     def _erased(self, sample: Sample, rng: np.random.Generator) -> Sample:
         """Random erasing; a box that it covers but for `min_visibility` goes, and a mask is ignored there."""

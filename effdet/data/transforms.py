@@ -63,13 +63,13 @@ class Transforms:
         Returns:
             The image and the boxes, likewise; (M,) int64 the row in `boxes` that each box had; and the mask.
         """
-        given: dict[str, Any] = {"image": np.ascontiguousarray(image)}
+        passed: dict[str, Any] = {"image": np.ascontiguousarray(image)}
         if self.moves:
-            given |= {"bboxes": boxes, "rows": np.arange(len(boxes))}
-            given |= {} if mask is None else {"mask": np.ascontiguousarray(mask)}
+            passed |= {"bboxes": boxes, "rows": np.arange(len(boxes))}
+            passed |= {} if mask is None else {"mask": np.ascontiguousarray(mask)}
         with seeded(rng):
             self._compose.set_random_state(rng, random.Random(int(rng.integers(2**62))))
-            found = self._compose(**given)
+            found = self._compose(**passed)
         if found["image"].shape != image.shape or found["image"].dtype != image.dtype:
             shapes = f"{found['image'].shape} {found['image'].dtype} of {image.shape} {image.dtype}"
             raise DataError(
@@ -89,7 +89,7 @@ def check_transforms(configs: Sequence[Mapping[str, Any]] | None) -> None:
 
 
 def import_albumentations() -> None:
-    """It asks its host for news at import unless told not to."""
+    """It asks its host for news at import unless reported not to."""
     os.environ.setdefault("NO_ALBUMENTATIONS_UPDATE", "1")
 
 

@@ -3,7 +3,7 @@
 Other layouts stand in :mod:`effdet.data.voc_layout`.
 
 Coordinates. VOC counts pixels from 1 and both corners belong to the object (VOC2012 devkit, section 4), so a box covers
-``xmin - 1 … xmax`` in the continuous frame where 0 is the left edge of the picture: width = xmax - xmin + 1. A box
+``xmin - 1 … xmax`` in the continuous frame where 0 is the left edge of the image: width = xmax - xmin + 1. A box
 whose corners coincide would by that rule cover one pixel; in practice it is a slip of the mouse, so it counts as
 having no area.
 """
@@ -21,9 +21,9 @@ import numpy as np
 from effdet.data.boxes import Parsed, assemble
 from effdet.data.checks import Findings, check_names
 from effdet.data.listing import images_below
-from effdet.data.records import RecordTable, Source
+from effdet.data.records import Dataset, RecordTable
 from effdet.data.spec import DataSpec
-from effdet.data.voc_layout import Layout, annotation_folders, layout, xml_files
+from effdet.data.voc_layout import Layout, annotation_dirs, layout, xml_files
 from effdet.files import FileError, decode_text
 from effdet.files.scalars import flag, number, truth, whole
 from heads.structures import ClassTable
@@ -31,7 +31,7 @@ from heads.structures import ClassTable
 CORNERS = ("xmin", "ymin", "xmax", "ymax")
 
 
-def open_voc(spec: DataSpec, findings: Findings) -> Source:
+def open_voc(spec: DataSpec, findings: Findings) -> Dataset:
     """The split of a VOC set that `spec` names."""
     found = layout(spec)
     files = xml_files(found.annotations)
@@ -46,13 +46,13 @@ def open_voc(spec: DataSpec, findings: Findings) -> Source:
     check_names(names, "data.classes", findings)
     classes = ClassTable.of(names)
     table = _table(list(parsed.values()), found.images, classes, spec, findings)
-    return Source(table, classes, name=spec.name, split=spec.split)
+    return Dataset(table, classes, name=spec.name, split=spec.split)
 
 
 def _all_names(spec: DataSpec, found: Layout, parsed: Mapping[str, _Objects]) -> list[str]:
     """The names of all objects of the set, in all splits, by the alphabet."""
     own = {objects.path: objects for objects in parsed.values()}
-    paths = [path for folder in annotation_folders(spec, found.annotations) for path in xml_files(folder).values()]
+    paths = [path for directory in annotation_dirs(spec, found.annotations) for path in xml_files(directory).values()]
     every = (own.get(path) or _parse(path, path.stem, Findings()) for path in paths)
     return sorted({name for objects in every for name in objects.names})
 
@@ -121,33 +121,33 @@ def _parse(path: Path, stem: str, findings: Findings) -> _Objects:
 
 
 def _table(
-    pictures: Sequence[_Objects], images: Path, classes: ClassTable, spec: DataSpec, findings: Findings
+    entries: Sequence[_Objects], images: Path, classes: ClassTable, spec: DataSpec, findings: Findings
 ) -> RecordTable:
     labels_of = {name: label for label, name in enumerate(classes.names)}
-    counts = [len(objects.names) for objects in pictures]
-    owner = np.repeat(np.arange(len(pictures)), counts)
-    names = [name for objects in pictures for name in objects.names]
-    numbers = [number for objects in pictures for number in objects.numbers]
+    counts = [len(objects.names) for objects in entries]
+    owner = np.repeat(np.arange(len(entries)), counts)
+    names = [name for objects in entries for name in objects.names]
+    numbers = [number for objects in entries for number in objects.numbers]
     labels = np.array([labels_of.get(name, -1) for name in names], np.int64)
 
     def where(row: int) -> tuple[str, str]:
-        return str(pictures[owner[row]].path), f"object {numbers[row]} ({names[row]})"
+        return str(entries[owner[row]].path), f"object {numbers[row]} ({names[row]})"
 
     for row in np.flatnonzero(labels < 0).tolist():
         file, item = where(row)
         text = f"class {names[row]!r} is not among data.classes ({', '.join(map(str, classes.names))})"
         findings.error("unknown-category", file, text, item=item)
-    corners = np.concatenate([np.zeros((0, 4)), *(objects.corners for objects in pictures)])
+    corners = np.concatenate([np.zeros((0, 4)), *(objects.corners for objects in entries)])
     bbox = np.concatenate([corners[:, :2] - 1, corners[:, 2:] - corners[:, :2] + 1], axis=1)
     # Coinciding corners: see the module's text. Reversed ones stay negative, or become as flat.
     bbox[:, 2:] -= corners[:, 2:] <= corners[:, :2]
-    difficult = np.array([flag for objects in pictures for flag in objects.difficult], np.bool_)
+    difficult = np.array([flag for objects in entries for flag in objects.difficult], np.bool_)
     there = ImageNames(images, findings)
     parsed = Parsed(
         root=images,
-        names=[there.of(objects.stem, objects.file_name) for objects in pictures],
-        image_ids=np.arange(1, len(pictures) + 1),
-        sizes=np.array([objects.size for objects in pictures], np.int64).reshape(-1, 2),
+        names=[there.of(objects.stem, objects.file_name) for objects in entries],
+        image_ids=np.arange(1, len(entries) + 1),
+        sizes=np.array([objects.size for objects in entries], np.int64).reshape(-1, 2),
         owner=owner,
         labels=labels,
         bbox=bbox,
@@ -159,9 +159,9 @@ def _table(
 class ImageNames:
     """The images below a folder, by their paths there without the suffix."""
 
-    def __init__(self, folder: Path, findings: Findings) -> None:
-        found = images_below(folder, findings) if folder.is_dir() else []
-        self.names = {path.relative_to(folder).as_posix() for path in found}
+    def __init__(self, directory: Path, findings: Findings) -> None:
+        found = images_below(directory, findings) if directory.is_dir() else []
+        self.names = {path.relative_to(directory).as_posix() for path in found}
         self._by_stem: dict[str, list[str]] = {}
         for name in sorted(self.names):
             self._by_stem.setdefault(PurePosixPath(name).with_suffix("").as_posix(), []).append(name)

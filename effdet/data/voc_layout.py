@@ -16,8 +16,8 @@ from pathlib import Path
 
 from effdet.data.checks import DataError, Findings
 from effdet.data.listing import files_below, images_below, lines_of
-from effdet.data.places import readings
-from effdet.data.spec import SPLIT_FOLDERS, SPLITS, DataSpec
+from effdet.data.path_search import readings
+from effdet.data.spec import SPLIT_DIRS, SPLITS, DataSpec
 from effdet.files import is_image
 
 ANNOTATIONS = ("Annotations", "annotations/xmls", "annotations", "xmls")
@@ -47,57 +47,59 @@ def layout(spec: DataSpec) -> Layout:
         MissingSplit: the set has none.
         DataError: a folder that the user names is not there.
     """
-    given = spec.annotations
-    if given is not None and given.suffix.lower() != ".txt":
-        if not given.is_dir():
+    passed = spec.annotations
+    if passed is not None and passed.suffix.lower() != ".txt":
+        if not passed.is_dir():
             key = spec.key("annotations")
-            raise DataError(f"{spec.title}: {key}={given} is not a folder of XML files, nor a .txt list of their names")
-        return Layout(given, spec.images or images_of(given, given.parent), _stems(given))
+            raise DataError(
+                f"{spec.title}: {key}={passed} is not a folder of XML files, nor a .txt list of their names"
+            )
+        return Layout(passed, spec.images or images_of(passed, passed.parent), _stems(passed))
     root = spec.need_root()
     bases = [
         root,
         *sorted(root.glob("VOC[0-9]*"), reverse=True),
         *sorted(root.glob("VOCdevkit/VOC[0-9]*"), reverse=True),
     ]
-    base, folder = next(
+    base, directory = next(
         ((base, base / name) for base in bases for name in ANNOTATIONS if _stems(base / name)), (None, root)
     )
     if base is not None:
-        return _listed(spec, base, folder)
-    for name in SPLIT_FOLDERS[spec.file_split]:
-        for folder in (*(root / name / part for part in ANNOTATIONS), root / name):
-            if stems := _stems(folder, deep=folder != root / name):
-                return Layout(folder, spec.images or images_of(folder, root / name), stems)
-    apart = any((root / name).is_dir() for names in SPLIT_FOLDERS.values() for name in names)
+        return _listed(spec, base, directory)
+    for name in SPLIT_DIRS[spec.file_split]:
+        for directory in (*(root / name / part for part in ANNOTATIONS), root / name):
+            if stems := _stems(directory, deep=directory != root / name):
+                return Layout(directory, spec.images or images_of(directory, root / name), stems)
+    apart = any((root / name).is_dir() for names in SPLIT_DIRS.values() for name in names)
     if spec.file_split == "train" and not apart and (stems := _stems(root, deep=False)):
         return Layout(root, spec.images or images_of(root, root), stems)
     raise spec.lacks_split("folder Annotations", annotations="DIR")
 
 
-def _listed(spec: DataSpec, base: Path, folder: Path) -> Layout:
+def _listed(spec: DataSpec, base: Path, directory: Path) -> Layout:
     """A split that a list names; all of a set without lists is train."""
-    stems = _stems(folder)
-    images = spec.images or images_of(folder, base)
+    stems = _stems(directory)
+    images = spec.images or images_of(directory, base)
     listing = spec.annotations or _list_of(base, spec)
     if listing is not None:
         if not listing.is_file():
             raise DataError(f"{spec.title}: {spec.key('annotations')}={listing} is not a file")
         known = frozenset(stems)
         lines = tuple(named(line, known) for line in lines_of(listing))
-        return Layout(folder, images, tuple(sorted(set(lines))), listing, lines)
+        return Layout(directory, images, tuple(sorted(set(lines))), listing, lines)
     others = [split for split in SPLITS if _list_of(base, replace(spec, split=split, val_fraction=None)) is not None]
     if spec.file_split == "train" and spec.train_list == "train" and (spec.val_fraction is not None or not others):
-        return Layout(folder, images, stems)
+        return Layout(directory, images, stems)
     raise spec.lacks_split(f"ImageSets/Main/{spec.list_name}.txt", annotations="FILE")
 
 
 def _list_of(base: Path, spec: DataSpec) -> Path | None:
     """The file that lists the split."""
-    names = SPLIT_FOLDERS[spec.file_split] if spec.list_name in SPLITS else (spec.list_name,)
+    names = SPLIT_DIRS[spec.file_split] if spec.list_name in SPLITS else (spec.list_name,)
     if spec.list_name == "train":
         names = (*names, "default")
-    folders = (base / "ImageSets" / "Main", base / "ImageSets", base)
-    paths = (folder / f"{name}.txt" for folder in folders for name in names)
+    directories = (base / "ImageSets" / "Main", base / "ImageSets", base)
+    paths = (directory / f"{name}.txt" for directory in directories for name in names)
     return next((path for path in paths if path.is_file()), None)
 
 
@@ -126,24 +128,24 @@ def _second_of_pair(line: str) -> str:
     return line
 
 
-def _stems(folder: Path, *, deep: bool = True) -> tuple[str, ...]:
-    return tuple(xml_files(folder, deep=deep))
+def _stems(directory: Path, *, deep: bool = True) -> tuple[str, ...]:
+    return tuple(xml_files(directory, deep=deep))
 
 
-def xml_files(folder: Path, *, deep: bool = True) -> dict[str, Path]:
+def xml_files(directory: Path, *, deep: bool = True) -> dict[str, Path]:
     """The annotation files below a folder by their paths there without the suffix (``a``, ``sub/a``), sorted."""
-    if not folder.is_dir():
+    if not directory.is_dir():
         return {}
-    found = files_below(folder, (".xml",), Findings(), deep=deep)
-    return {path.relative_to(folder).with_suffix("").as_posix(): path for path in found}
+    found = files_below(directory, (".xml",), Findings(), deep=deep)
+    return {path.relative_to(directory).with_suffix("").as_posix(): path for path in found}
 
 
-def annotation_folders(spec: DataSpec, own: Path) -> Sequence[Path]:
+def annotation_dirs(spec: DataSpec, own: Path) -> Sequence[Path]:
     """The folders of annotations of all splits, `own` first: the classes are those of the whole set."""
-    return list(dict.fromkeys((own, *_folders(spec))))
+    return list(dict.fromkeys((own, *_directories(spec))))
 
 
-def _folders(spec: DataSpec) -> Iterator[Path]:
+def _directories(spec: DataSpec) -> Iterator[Path]:
     for split in SPLITS:
         try:
             yield layout(replace(spec, split=split, val_fraction=None)).annotations
@@ -153,7 +155,7 @@ def _folders(spec: DataSpec) -> Iterator[Path]:
 
 def images_of(annotations: Path, base: Path) -> Path:
     """The folder of the images beside a folder of annotations."""
-    for folder in (*(base / name for name in IMAGES), annotations, base):
-        if folder.is_dir() and images_below(folder, Findings(), deep=folder.name in IMAGES):
-            return folder
+    for directory in (*(base / name for name in IMAGES), annotations, base):
+        if directory.is_dir() and images_below(directory, Findings(), deep=directory.name in IMAGES):
+            return directory
     return base / IMAGES[0]

@@ -1,7 +1,7 @@
 """YOLO txt: one ``labels/…/NAME.txt`` for each ``images/…/NAME.jpg``, with a line ``class cx cy w h`` for each box.
 
-Numbers are shares of the picture's width and height; classes count from 0. Lines may also be polygons, rotated boxes, or
-boxes with keypoints (:mod:`effdet.data.yolo_lines`). A picture without a label file holds nothing.
+Numbers are shares of the image's width and height; classes count from 0. Lines may also be polygons, rotated boxes, or
+boxes with keypoints (:mod:`effdet.data.yolo_lines`). An image without a label file holds nothing.
 
 The splits come from ``data.yaml`` (``path``, ``train``, ``val``, ``test``, ``names``), darknet's ``obj.data`` (CVAT's export),
 else from the folders ``images/{train,val,test}`` or ``{train,valid,test}/images``; without any of them, all of ``images`` or
@@ -18,7 +18,7 @@ import numpy as np
 from effdet.data.boxes import Parsed, assemble
 from effdet.data.checks import DataError, Findings
 from effdet.data.listing import files_below
-from effdet.data.records import RecordTable, Source
+from effdet.data.records import Dataset, RecordTable
 from effdet.data.spec import DataSpec
 from effdet.data.yolo_layout import class_names, keypoint_numbers, label_file, read_settings, split_images
 from effdet.data.yolo_lines import parse_line
@@ -29,22 +29,22 @@ FILES = (".yaml", ".yml", ".data", ".txt")
 """Files that ``data.SPLIT_annotations`` may name: the set's settings, or a list of images."""
 
 
-def open_yolo(spec: DataSpec, findings: Findings) -> Source:
+def open_yolo(spec: DataSpec, findings: Findings) -> Dataset:
     """The split of a YOLO set that `spec` names."""
-    given = spec.annotations
-    if given is not None and not given.is_dir() and not (given.is_file() and given.suffix.lower() in FILES):
+    passed = spec.annotations
+    if passed is not None and not passed.is_dir() and not (passed.is_file() and passed.suffix.lower() in FILES):
         key = spec.key("annotations")
         raise DataError(
-            f"{spec.title}: {key}={given} must be a folder of label files, a data.yaml, or a .txt list of images"
+            f"{spec.title}: {key}={passed} must be a folder of label files, a data.yaml, or a .txt list of images"
         )
     settings = read_settings(spec)
     names = class_names(spec, settings, findings)
     keypoints = keypoint_numbers(spec, settings)
-    pictures = split_images(spec, settings, findings)
-    if not pictures:
+    images = split_images(spec, settings, findings)
+    if not images:
         raise spec.lacks_split(f"image of split {spec.file_split}", images="DIR")
-    common = _common_folder(pictures)
-    labels = [label_file(path, spec) for path in pictures]
+    common = _common_dir(images)
+    labels = [label_file(path, spec) for path in images]
     if not any(path.is_file() for path in labels):
         text = (
             f"none of {len(labels)} images has a label file, such as {labels[0].name}: "
@@ -53,36 +53,36 @@ def open_yolo(spec: DataSpec, findings: Findings) -> Source:
         findings.error("no-labels", labels[0].parent, text)
     _unpaired(labels, findings)
     classes = ClassTable.of(names, first_id=0)
-    table = _table(pictures, labels, common, classes, keypoints, findings)
-    return Source(table, classes, name=spec.name, split=spec.split)
+    table = _table(images, labels, common, classes, keypoints, findings)
+    return Dataset(table, classes, name=spec.name, split=spec.split)
 
 
 def _unpaired(labels: Sequence[Path], findings: Findings) -> None:
     expected = set(labels)
-    for folder in sorted({path.parent for path in labels}):
-        for path in _texts(folder):
+    for directory in sorted({path.parent for path in labels}):
+        for path in _texts(directory):
             if path not in expected and path.name not in ("classes.txt", "train.txt", "val.txt", "test.txt"):
-                findings.warning("label-without-picture", path, "no picture of that name: left out")
+                findings.warning("label-without-image", path, "no image of that name: left out")
 
 
-def _texts(folder: Path) -> list[Path]:
+def _texts(directory: Path) -> list[Path]:
     """Label files of a folder; none where it does not exist."""
-    if not folder.is_dir():
+    if not directory.is_dir():
         return []
-    return files_below(folder, (".txt",), Findings(), deep=False)
+    return files_below(directory, (".txt",), Findings(), deep=False)
 
 
-def _common_folder(pictures: Sequence[Path]) -> Path:
-    first, last = pictures[0].parent.parts, pictures[-1].parent.parts
+def _common_dir(images: Sequence[Path]) -> Path:
+    first, last = images[0].parent.parts, images[-1].parent.parts
     length = next(
         (index for index, (a, b) in enumerate(zip(first, last, strict=False)) if a != b), min(len(first), len(last))
     )
     common = Path(*first[:length]) if length else Path()
-    return common if all(path.is_relative_to(common) for path in pictures) else Path()
+    return common if all(path.is_relative_to(common) for path in images) else Path()
 
 
 def _table(
-    pictures: Sequence[Path],
+    images: Sequence[Path],
     labels: Sequence[Path],
     common: Path,
     classes: ClassTable,
@@ -90,7 +90,7 @@ def _table(
     findings: Findings,
 ) -> RecordTable:
     parsed = [_parse(path, len(classes), keypoints, findings) for path in labels]
-    owner = np.repeat(np.arange(len(pictures)), [len(rows) for rows, _ in parsed])
+    owner = np.repeat(np.arange(len(images)), [len(rows) for rows, _ in parsed])
     values = np.concatenate([np.zeros((0, 5)), *(rows for rows, _ in parsed)])
     lines = [number for _, numbers in parsed for number in numbers]
 
@@ -101,9 +101,9 @@ def _table(
     return assemble(
         Parsed(
             root=common,
-            names=[(path.relative_to(common) if path.is_relative_to(common) else path).as_posix() for path in pictures],
-            image_ids=np.arange(1, len(pictures) + 1),
-            sizes=np.zeros((len(pictures), 2), np.int64),
+            names=[(path.relative_to(common) if path.is_relative_to(common) else path).as_posix() for path in images],
+            image_ids=np.arange(1, len(images) + 1),
+            sizes=np.zeros((len(images), 2), np.int64),
             owner=owner,
             labels=values[:, 0].astype(np.int64),
             bbox=np.concatenate([centre - extent / 2, extent], axis=1),

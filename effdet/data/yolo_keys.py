@@ -8,10 +8,10 @@ from pathlib import Path
 from typing import Any
 
 from effdet.data.checks import Findings
-from effdet.data.spec import SPLIT_FOLDERS
+from effdet.data.spec import SPLIT_DIRS
 from effdet.files.scalars import whole
 
-KNOWN = ("names", "path", "kpt_shape", *(key for keys in SPLIT_FOLDERS.values() for key in keys))
+KNOWN = ("names", "path", "kpt_shape", *(key for keys in SPLIT_DIRS.values() for key in keys))
 
 
 def misspelt(keys: Iterable[Any]) -> dict[str, str]:

@@ -1,7 +1,7 @@
 """What a YOLO set says of itself: ``data.yaml`` (or darknet's ``obj.data``), its splits, its names, its label files.
 
 Scalars of the YAML are read as text, so that a class may be called ``no`` or ``007``. Paths follow
-:mod:`effdet.data.places`.
+:mod:`effdet.data.path_search`.
 """
 
 from __future__ import annotations
@@ -15,8 +15,8 @@ import yaml
 
 from effdet.data.checks import DataError, Findings, MissingSplit, check_names
 from effdet.data.listing import images_below, lines_of, text_of
-from effdet.data.places import ImageFinder, find
-from effdet.data.spec import SPLIT_FOLDERS, DataSpec, inside
+from effdet.data.path_search import ImageFinder, find
+from effdet.data.spec import SPLIT_DIRS, DataSpec, inside
 from effdet.data.yolo_keys import check_keys, misspelt
 from effdet.files.scalars import whole
 
@@ -43,12 +43,12 @@ class Settings:
     @property
     def bases(self) -> list[Path]:
         """Folders from which paths count: the YAML's key ``path``, its folder, ``data.root``."""
-        folders = [self.root] if self.file is None else [self.file.parent, self.root]
+        directories = [self.root] if self.file is None else [self.file.parent, self.root]
         stated = self.values.get("path")
         if isinstance(stated, str) and stated.lower() not in NOTHING:
-            within, outside = find(stated, self.root, folders, Path.is_dir)
-            folders = [*([within] if within else []), *folders, *([outside] if outside else [])]
-        return list(dict.fromkeys(folders))
+            within, outside = find(stated, self.root, directories, Path.is_dir)
+            directories = [*([within] if within else []), *directories, *([outside] if outside else [])]
+        return list(dict.fromkeys(directories))
 
     @property
     def where(self) -> str:
@@ -58,8 +58,8 @@ class Settings:
 
 def read_settings(spec: DataSpec) -> Settings:
     """The settings of a set; those without values where it has no file of them."""
-    given = spec.annotations
-    path = given if given is not None and given.suffix.lower() in (".yaml", ".yml", ".data") else None
+    passed = spec.annotations
+    path = passed if passed is not None and passed.suffix.lower() in (".yaml", ".yml", ".data") else None
     if path is None and spec.root is not None:
         root = spec.need_root()
         path = next((root / name for name in (*YAMLS, "obj.data") if (root / name).is_file()), None)
@@ -70,7 +70,7 @@ def read_settings(spec: DataSpec) -> Settings:
             others = [entry for entry in others if "names" in _content(entry, spec)]
             path = others[0] if len(others) == 1 else None
     if path is None:
-        named = [folder.parent for folder in (given, spec.images) if folder is not None]
+        named = [directory.parent for directory in (passed, spec.images) if directory is not None]
         return Settings({}, spec.root or (named[0] if named else Path()))
     content = _darknet(path) if path.suffix.lower() == ".data" else _content(path, spec)
     return Settings(content, spec.root or path.parent, path)
@@ -169,7 +169,7 @@ def split_images(spec: DataSpec, settings: Settings, findings: Findings) -> list
         return images_below(spec.images, findings)
     if spec.annotations is not None and spec.annotations.suffix.lower() == ".txt":
         return _in_list(spec.annotations, settings)
-    for key in SPLIT_FOLDERS[spec.file_split]:
+    for key in SPLIT_DIRS[spec.file_split]:
         entries = settings.values.get(key)
         entries = [
             text_at(settings, key, entry, spec) for entry in (entries if isinstance(entries, list) else [entries or ""])
@@ -177,7 +177,7 @@ def split_images(spec: DataSpec, settings: Settings, findings: Findings) -> list
         entries = [entry for entry in entries if entry.lower() not in NOTHING]
         if entries:
             return _in_entries(entries, key, spec, settings, findings)
-    return _in_folders(spec, settings, findings)
+    return _in_dirs(spec, settings, findings)
 
 
 def _in_entries(entries: Sequence[str], key: str, spec: DataSpec, settings: Settings, findings: Findings) -> list[Path]:
@@ -195,7 +195,7 @@ def _in_entries(entries: Sequence[str], key: str, spec: DataSpec, settings: Sett
             text = f"{spec.title}: {said}, which is neither a folder nor a .txt list under {bases}"
             if spec.file_split == "test":
                 raise MissingSplit(text, kind="missing-split", file=settings.file or settings.root)
-            raise DataError(text, kind="missing-pictures", file=settings.file or settings.root)
+            raise DataError(text, kind="missing-images", file=settings.file or settings.root)
         if place == outside:
             findings.warning(
                 "outside-root", settings.file or settings.root, f"{key}: {entry} leads out of data.root, to {place}"
@@ -216,24 +216,24 @@ def _in_list(path: Path, settings: Settings) -> list[Path]:
     return sorted({*map(from_list, own), *(from_set(line) for line in lines if not line.startswith("./"))})
 
 
-def _in_folders(spec: DataSpec, settings: Settings, findings: Findings) -> list[Path]:
+def _in_dirs(spec: DataSpec, settings: Settings, findings: Findings) -> list[Path]:
     """The images of the split's folder; a set without any split's folder is train."""
     if spec.root is None:
         spec.need_root()
     bases = settings.bases
-    for key in SPLIT_FOLDERS[spec.file_split]:
+    for key in SPLIT_DIRS[spec.file_split]:
         for base in bases:
-            for folder in (base / "images" / key, base / key / "images"):
-                if folder.is_dir():
-                    return images_below(folder, findings)
-    names = [name for split in SPLIT_FOLDERS.values() for name in split]
+            for directory in (base / "images" / key, base / key / "images"):
+                if directory.is_dir():
+                    return images_below(directory, findings)
+    names = [name for split in SPLIT_DIRS.values() for name in split]
     divided = any(
         (base / "images" / name).is_dir() or (base / name / "images").is_dir() for base in bases for name in names
     )
     if spec.file_split == "train" and not divided:
         for base in bases:
-            for folder in (base / "images", base / "obj_train_data", base):
-                if folder.is_dir() and (images := images_below(folder, findings, deep=folder != base)):
+            for directory in (base / "images", base / "obj_train_data", base):
+                if directory.is_dir() and (images := images_below(directory, findings, deep=directory != base)):
                     return images
     raise spec.lacks_split(f"data.yaml, images/{spec.file_split} or {spec.file_split}/images", images="DIR")
 
@@ -247,12 +247,12 @@ def label_file(image: Path, spec: DataSpec) -> Path:
     """
     parts = list(image.parts)
     at = next((place for place in reversed(range(len(parts) - 1)) if parts[place] == "images"), None)
-    given = spec.annotations
-    if given is not None and given.is_dir():
+    passed = spec.annotations
+    if passed is not None and passed.is_dir():
         if spec.images is not None and inside(image, spec.images):
-            return _text(given / image.relative_to(spec.images))
+            return _text(passed / image.relative_to(spec.images))
         start = len(parts) - 1 if at is None else at + 1
-        below = [_text(given.joinpath(*parts[cut:])) for cut in range(start, min(start + 2, len(parts)))]
+        below = [_text(passed.joinpath(*parts[cut:])) for cut in range(start, min(start + 2, len(parts)))]
         return next((path for path in below if path.is_file()), below[0])
     if at is None:
         return _text(image)

@@ -16,7 +16,7 @@ from pathlib import Path
 from effdet.data.checks import Findings
 
 OVERHANG = 2.0
-"""A share beyond this is no box that leaves its picture but a number in pixels."""
+"""A share beyond this is no box that leaves its image but a number in pixels."""
 
 
 def holds_box(count: int, keypoints: int) -> bool:
@@ -38,7 +38,7 @@ def parse_line(
         keypoints: numbers that keypoints take after the box; 0 in a set without them.
     """
     try:
-        label, *numbers = (float(word) for word in line.split())
+        label, *numbers = (float(text) for text in line.split())
     except ValueError:
         findings.error("bad-annotation", path, f"{line.strip()!r:.60} must be numbers: class cx cy w h", item=item)
         return None
@@ -54,7 +54,7 @@ def parse_line(
         return None
     shares = numbers[:4] if box else numbers
     if any(not math.isfinite(value) or abs(value) > OVERHANG for value in shares):
-        text = f"{line.strip()!r:.60} must hold shares of the picture from 0 to 1, not pixels"
+        text = f"{line.strip()!r:.60} must hold shares of the image from 0 to 1, not pixels"
         findings.error("not-normalised", path, text, item=item)
         return None
     if confidence is not None:

@@ -41,7 +41,7 @@ class Group:
 class Option:
     """Another setting, and the share of boxes for which an anchor of it would reach the threshold."""
 
-    words: str
+    overrides: str
     """As it is written on the command line."""
     fitted: float
     small: float
@@ -95,7 +95,7 @@ def coverage_of(
     ]
     groups = [group for group in groups if group.boxes]
     options = _options(bbox, owner, records.sizes, sized["small"], settings)
-    _judge(groups, options, split, settings, issues)
+    _evaluate(groups, options, split, settings, issues)
     _lost(split, found, counted, settings, issues)
     return Coverage(settings.title, settings.levels, tuple(groups), tuple(options))
 
@@ -109,7 +109,7 @@ def _group(name: str, size: str, chosen: np.ndarray, found: Matched, settings: C
     return Group(name, size, count, fitted, forced, lost, tuple(levels), positives)
 
 
-def _judge(
+def _evaluate(
     groups: Sequence[Group], options: Sequence[Option], split: Split, settings: CoverageSettings, issues: Issues
 ) -> None:
     """A warning for each size that is short, and for each class that is short in a size that is not: there its shape is
@@ -118,7 +118,9 @@ def _judge(
     best = max(options[1:], key=lambda option: option.small if "small" in short else option.fitted, default=None)
     # A word about what helps, but only if it does.
     help_ = (
-        f"; {best.words} would fit {best.fitted:.0%} of all" if best and best.fitted > options[0].fitted + 0.01 else ""
+        f"; {best.overrides} would fit {best.fitted:.0%} of all"
+        if best and best.fitted > options[0].fitted + 0.01
+        else ""
     )
     for group in groups:
         by_size = not group.name and bool(group.size)
@@ -139,11 +141,11 @@ def _lost(split: Split, found: Matched, counted: np.ndarray, settings: CoverageS
     records = split.source.records
     rows = np.flatnonzero(counted)[found.state == LOST]
     for row in rows.tolist():
-        picture = int(np.searchsorted(records.starts, row, side="right")) - 1
+        image = int(np.searchsorted(records.starts, row, side="right")) - 1
         file, item = split.called(row)
         box = tuple(records.bbox[row].tolist())
         text = f"no anchor learns it ({settings.title})"
-        issues.note("lost-box", file, text, item=item, split=split.name, picture=str(split.path(picture)), box=box)
+        issues.note("lost-box", file, text, item=item, split=split.name, image=str(split.path(image)), box=box)
 
 
 def _options(
@@ -157,8 +159,8 @@ def _options(
     for factor in (1.5, 2.0):
         larger = with_size(settings, factor)
         height, width = larger.preprocess.size
-        words = f"image_size={height}" if height == width else f"image_size=[{height},{width}]"
-        tries.append((words, larger))
+        overrides = f"image_size={height}" if height == width else f"image_size=[{height},{width}]"
+        tries.append((overrides, larger))
     if not isinstance(spec.scale, tuple):
         for scale in (2.0, 3.0, 4.0):
             if scale < spec.scale:
@@ -167,8 +169,8 @@ def _options(
                 )
         smaller = replace(with_size(settings, 1.5), anchors=replace(spec, scale=max(spec.scale / 2, 1.0)))
         height, _ = smaller.preprocess.size
-        words = f"image_size={height} head.detection.anchors.scale={smaller.anchors.scale:g}"
-        tries.append((words, smaller))
+        overrides = f"image_size={height} head.detection.anchors.scale={smaller.anchors.scale:g}"
+        tries.append((overrides, smaller))
     flat = (1.0, 2.0, 0.5, 4.0, 0.25)
     tries.append(
         (
@@ -177,18 +179,18 @@ def _options(
         )
     )
     found, known = [], set()
-    for words, option in tries:
-        if words in known:
+    for overrides, option in tries:
+        if overrides in known:
             continue
-        known.add(words)
+        known.add(overrides)
         best, _ = best_overlaps(_on_canvas(bbox, owner, sizes, option), option)
         fits = best >= option.threshold
-        found.append(Option(words, float(fits.mean()), float(fits[small].mean()) if small.any() else float("nan")))
+        found.append(Option(overrides, float(fits.mean()), float(fits[small].mean()) if small.any() else float("nan")))
     return found
 
 
 def _on_canvas(bbox: np.ndarray, owner: np.ndarray, sizes: np.ndarray, settings: CoverageSettings) -> np.ndarray:
-    """(N, 4) xywh in original pixels -> (N, 4) float32 xyxy in pixels of the canvas, picture by picture size."""
+    """(N, 4) xywh in original pixels -> (N, 4) float32 xyxy in pixels of the canvas, image by image size."""
     boxes = np.concatenate([bbox[:, :2], bbox[:, :2] + bbox[:, 2:]], axis=1)
     limits = sizes[owner][:, [1, 0, 1, 0]]
     boxes = np.clip(boxes, 0, limits)

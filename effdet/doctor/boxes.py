@@ -1,4 +1,4 @@
-"""Boxes that are sound by themselves and yet odd: tiny, thin, as large as the picture, or there twice."""
+"""Boxes that are valid by themselves and yet odd: tiny, thin, as large as the image, or there twice."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ from effdet.doctor.issues import Issues
 from effdet.doctor.reading import Split
 
 TINY = 2.0
-"""Pixels of the original picture."""
+"""Pixels of the original image."""
 WHOLE = 0.995
-"""Share of the picture."""
+"""Share of the image."""
 THIN = 20.0
 """Long side to short side."""
 
@@ -28,21 +28,21 @@ def check_boxes(split: Split, issues: Issues) -> None:
 
     def note(kind: str, row: int, text: str) -> None:
         file, item = split.called(row)
-        picture, box = str(split.path(int(owner[row]))), tuple(records.bbox[row].tolist())
-        issues.note(kind, file, text, item=item, split=split.name, picture=picture, box=box)
+        image, box = str(split.path(int(owner[row]))), tuple(records.bbox[row].tolist())
+        issues.note(kind, file, text, item=item, split=split.name, image=image, box=box)
 
     for row in np.flatnonzero(solid & (shortest < TINY)).tolist():
         note("tiny-box", row, f"{width[row]:.3g}×{height[row]:.3g} pixels")
     for row in np.flatnonzero(solid & (share >= WHOLE)).tolist():
-        note("whole-picture-box", row, f"covers {share[row]:.1%} of its picture")
+        note("whole-image-box", row, f"covers {share[row]:.1%} of its image")
     for row in np.flatnonzero(solid & (longest > THIN * shortest) & (shortest >= TINY)).tolist():
         note("thin-box", row, f"{width[row]:.4g}×{height[row]:.4g} pixels")
     keys = np.concatenate([owner[:, None], np.round(records.bbox, 2), records.labels[:, None]], axis=1)
     for row, first in _repeats(keys):
         note("duplicate-box", row, f"the same box and class as {split.called(first)[1]}")
-    told = {row for row, _ in _repeats(keys)}
+    shown = {row for row, _ in _repeats(keys)}
     for row, first in _repeats(keys[:, :5]):
-        if row not in told:
+        if row not in shown:
             names = split.source.classes.names
             both = f"{names[records.labels[row]]} and {names[records.labels[first]]}"
             text = f"the same box as {split.called(first)[1]}, as {both}"

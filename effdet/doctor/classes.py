@@ -16,7 +16,7 @@ IMBALANCE = 100
 
 @dataclass(frozen=True)
 class Balance:
-    """Objects of each class in each split (pictures in a classification set, pixels in masks)."""
+    """Objects of each class in each split (images in a classification set, pixels in masks)."""
 
     unit: str
     names: tuple[str, ...]
@@ -39,7 +39,7 @@ def check_classes(splits: Sequence[Split], issues: Issues) -> Balance | None:
             before = counts.get(side, (0,) * len(names))
             counts[side] = tuple(old + known.get(name, 0) for name, old in zip(names, before, strict=True))
     found = Balance(balances[0].unit, names, counts)
-    _judge(found, splits, issues)
+    _evaluate(found, splits, issues)
     return found
 
 
@@ -55,7 +55,7 @@ def _count(split: Split) -> Balance | None:
         of_side = {side: records.labels[(split.sides[owner] == side) & ~records.crowd] for side in sides}
         counts = {side: np.bincount(labels, minlength=len(names)) for side, labels in of_side.items()}
     elif "category" in source.labelled and records.categories is not None:
-        names, unit = tuple(map(str, source.classes.names)), "pictures"
+        names, unit = tuple(map(str, source.classes.names)), "images"
         of_side = {side: records.categories[split.sides == side] for side in sides}
         counts = {side: np.bincount(labels[labels >= 0], minlength=len(names)) for side, labels in of_side.items()}
     elif source.semantic_classes is not None and (pixels := records.class_pixels) is not None:
@@ -66,7 +66,7 @@ def _count(split: Split) -> Balance | None:
     return Balance(unit, names, {side: tuple(values.tolist()) for side, values in counts.items()})
 
 
-def _judge(found: Balance, splits: Sequence[Split], issues: Issues) -> None:
+def _evaluate(found: Balance, splits: Sequence[Split], issues: Issues) -> None:
     title = next((split for split in splits if split.name == "train"), splits[0]).spec.title
     total = [sum(values[index] for values in found.counts.values()) for index in range(len(found.names))]
     train, val = found.counts.get("train"), found.counts.get("val")
@@ -99,7 +99,7 @@ def _similar(names: Sequence[str], split: Split, issues: Issues) -> None:
 
 
 def check_unlabelled(split: Split, issues: Issues) -> None:
-    """Notes masks without any class, and counts the pictures without any object."""
+    """Notes masks without any class, and counts the images without any object."""
     source = split.source
     pixels, masks = source.records.class_pixels, source.records.masks
     if pixels is not None and masks is not None and "semantic" in source.labelled:
@@ -111,5 +111,5 @@ def check_unlabelled(split: Split, issues: Issues) -> None:
     empty = np.flatnonzero(np.diff(source.records.starts) == 0)
     if len(empty):
         path = split.path(int(empty[0]))
-        text = f"{len(empty):,} of {len(source):,} pictures have no object, such as {path.name}"
-        issues.note("unlabelled-picture", split.spec.title, text, item=path.name, split=split.name, picture=str(path))
+        text = f"{len(empty):,} of {len(source):,} images have no object, such as {path.name}"
+        issues.note("unlabelled-image", split.spec.title, text, item=path.name, split=split.name, image=str(path))

@@ -1,4 +1,4 @@
-"""Do the anchors reach the boxes? By the matcher that training uses, picture by picture, at the chosen input size.
+"""Do the anchors reach the boxes? By the matcher that training uses, image by image, at the chosen input size.
 
 A box is *fitted* if one of the anchors that the matcher gives it overlaps it by the threshold at least; *forced* if it has
 only the anchor that the paper's rule gives every box, however badly it fits; *lost* if all anchors that it could have had
@@ -29,7 +29,7 @@ class CoverageSettings:
     """The part of a detector that decides which anchor learns which box."""
 
     preprocess: Preprocess
-    """Lays pictures on the input canvas."""
+    """Lays images on the input canvas."""
     levels: tuple[int, ...] = (3, 4, 5, 6, 7)
     """Pyramid levels; level l has stride 2**l."""
     anchors: AnchorSpec = field(default_factory=AnchorSpec)
@@ -53,7 +53,7 @@ class CoverageSettings:
 
 @dataclass(frozen=True, eq=False)
 class Matched:
-    """The boxes of one picture, or of many in a row."""
+    """The boxes of one image, or of many in a row."""
 
     state: np.ndarray
     """(N,) int8 of FITTED, FORCED, LOST."""
@@ -75,11 +75,11 @@ class Matched:
 
 
 def match_boxes(boxes: np.ndarray, size: tuple[int, int], settings: CoverageSettings) -> Matched:
-    """Which of a picture's boxes get anchors, by the real matcher.
+    """Which of an image's boxes get anchors, by the real matcher.
 
     Args:
         boxes: (N, 4) float32 xyxy, original pixels.
-        size: (height, width) of the picture.
+        size: (height, width) of the image.
     """
     if len(boxes) == 0:
         return Matched.none()
@@ -134,9 +134,9 @@ def best_overlaps(boxes: np.ndarray, settings: CoverageSettings) -> tuple[np.nda
         cell = np.clip(np.floor(centre / stride), 0, np.array([columns, rows]) - 1)
         middle = (cell + 0.5) * stride
         scale = spec.scale_of(position, len(settings.levels))
-        for octave in range(spec.octaves):
+        for octave in range(spec.scales_per_octave):
             for factor in spec.factors:
-                shape = scale * stride * 2 ** (octave / spec.octaves) * np.array(factor)
+                shape = scale * stride * 2 ** (octave / spec.scales_per_octave) * np.array(factor)
                 anchor = np.concatenate([middle - shape / 2, middle + shape / 2], axis=1)
                 overlap = over_union(shared_area(boxes, anchor), areas, shape.prod())
                 better = overlap > best

@@ -16,12 +16,12 @@ from effdet.doctor.anchors_report import Coverage, coverage_of
 from effdet.doctor.boxes import check_boxes
 from effdet.doctor.classes import Balance, check_classes, check_unlabelled
 from effdet.doctor.coverage import CoverageSettings
-from effdet.doctor.forms import CHECKS
+from effdet.doctor.formats import CHECKS
+from effdet.doctor.images import check_images, check_repeats, check_unlisted
+from effdet.doctor.issue_types import LEVELS
 from effdet.doctor.issues import Issues
-from effdet.doctor.kinds import LEVELS
-from effdet.doctor.passing import Seen, look_at_all, worker_count
-from effdet.doctor.pictures import check_pictures, check_repeats, check_unlisted
 from effdet.doctor.reading import Split, all_splits, open_splits
+from effdet.doctor.scan import Seen, look_at_all, worker_count
 from effdet.files import write_text
 
 FAIL_ON = {"error": ("error",), "warning": ("error", "warning"), "none": ()}
@@ -34,14 +34,14 @@ class Diagnosis:
     spec: DataSpec
     issues: Issues
     splits: tuple[Split, ...]
-    """The sound parts."""
+    """The valid parts."""
     seen: tuple[Seen, ...]
     balance: Balance | None
     coverage: Coverage | None
     seconds: float
 
     @property
-    def pictures(self) -> int:
+    def images(self) -> int:
         return sum(len(split.source) for split in self.splits)
 
     @property
@@ -59,12 +59,12 @@ class Diagnosis:
             "data": self.spec.name,
             "root": None if self.spec.root is None else str(self.spec.root),
             "splits": {
-                split.name: {"pictures": len(split.source), "boxes": len(split.source.records.labels)}
+                split.name: {"images": len(split.source), "boxes": len(split.source.records.labels)}
                 for split in self.splits
             },
             "totals": {level: issues.total(level) for level in LEVELS},
-            "kinds": {name: issues.counts[name] for name in issues.kinds()},
-            "findings": [issue.to_dict() for name in issues.kinds() for issue in issues.of(name)],
+            "kinds": {name: issues.counts[name] for name in issues.issue_types()},
+            "findings": [issue.to_dict() for name in issues.issue_types() for issue in issues.of(name)],
             "classes": None if self.balance is None else vars(self.balance),
             "anchors": None if self.coverage is None else self.coverage.to_dict(),
             "forms": dict(Counter(facts.mode for part in self.seen for facts in part.facts if facts.mode)),
@@ -90,7 +90,7 @@ def examine(
         spec: the set; its `split` is not heeded.
         split: only this one; None takes all that there are.
         coverage: the detector whose anchors are tried on the boxes; None leaves that out.
-        workers: processes that decode pictures; None goes by the cores, 0 decodes in this one.
+        workers: processes that decode images; None goes by the cores, 0 decodes in this one.
         progress: draw a bar on a terminal.
 
     Raises:
@@ -108,7 +108,7 @@ def examine(
     processes = worker_count(workers)
     seen = look_at_all(splits, workers=processes, coverage=coverage, covered=covered, progress=progress)
     for part, found in zip(splits, seen, strict=True):
-        check_pictures(part, found, issues)
+        check_images(part, found, issues)
     check_repeats(splits, seen, issues)
     check_unlisted(splits, issues)
     balance = check_classes(splits, issues) if splits else None

@@ -1,4 +1,4 @@
-"""What one look at a picture file tells: its form, its faults, and a fingerprint of what it shows."""
+"""What one look at an image file tells: its form, its faults, and a fingerprint of what it shows."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from PIL import Image, UnidentifiedImageError
 from effdet.data.images import DECODE_ERRORS, MAX_PIXELS, decode_reason
 
 THUMB = 16
-"""Side of the grey thumbnail by which pictures are compared."""
+"""Side of the grey thumbnail by which images are compared."""
 _ORIENTATION = 0x0112
 _SUFFIXES = {"JPEG": (".jpg", ".jpeg", ".jpe", ".jfif"), "PNG": (".png",), "BMP": (".bmp",), "WEBP": (".webp",)}
 _SUFFIXES |= {"TIFF": (".tif", ".tiff"), "GIF": (".gif",), "MPO": (".mpo", ".jpg", ".jpeg")}
@@ -21,7 +21,7 @@ _SUFFIXES |= {"TIFF": (".tif", ".tiff"), "GIF": (".gif",), "MPO": (".mpo", ".jpg
 
 @dataclass(frozen=True, eq=False)
 class Facts:
-    """One picture."""
+    """One image."""
 
     fault: str = ""
     """Kind of what makes it unusable, or nothing."""
@@ -38,10 +38,10 @@ class Facts:
     pixels: bytes = b""
     """16 bytes of a hash of size and pixels."""
     thumb: bytes = b""
-    """THUMB × THUMB grey bytes of the upright picture."""
+    """THUMB × THUMB grey bytes of the upright image."""
 
     @property
-    def turned(self) -> bool:
+    def rotated(self) -> bool:
         """Whether the EXIF note exchanges width and height."""
         return self.orientation in (5, 6, 7, 8)
 
@@ -56,23 +56,23 @@ class Facts:
 
 
 def look(path: Path) -> Facts:
-    """Reads and decodes a picture; whatever is wrong with it is in the result."""
+    """Reads and decodes an image; whatever is wrong with it is in the result."""
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # Pillow warns of what is told here
+            warnings.simplefilter("ignore")  # Pillow warns of what is reported here
             return _look(path)
     except FileNotFoundError:
-        return Facts("missing-picture", "no such picture")
+        return Facts("missing-image", "no such image")
     except UnidentifiedImageError:
-        return Facts("unreadable-picture", "empty file" if _empty(path) else "not a picture that can be read")
+        return Facts("unreadable-image", "empty file" if _empty(path) else "not an image that can be read")
     except Image.DecompressionBombError as error:
         return Facts("decompression-bomb", decode_reason(error))
     except DECODE_ERRORS as error:
         reason = decode_reason(error)
         cut = any(
-            word in reason.lower() for word in ("truncated", "end of", "not processed", "incomplete", "unexpected eof")
+            text in reason.lower() for text in ("truncated", "end of", "not processed", "incomplete", "unexpected eof")
         )
-        return Facts("truncated-picture" if cut else "corrupt-picture", f"cannot be decoded ({reason})")
+        return Facts("truncated-image" if cut else "corrupt-image", f"cannot be decoded ({reason})")
 
 
 def _look(path: Path) -> Facts:
@@ -96,7 +96,7 @@ def _look(path: Path) -> Facts:
 
 
 def look_at_pixels(pixels: np.ndarray) -> Facts:
-    """The fingerprints of a picture that is no file of its own: (h, w, 3) uint8."""
+    """The fingerprints of an image that is no file of its own: (h, w, 3) uint8."""
     digest, thumb = _prints(Image.fromarray(pixels))
     return Facts(mode="RGB", stored=(pixels.shape[0], pixels.shape[1]), pixels=digest, thumb=thumb)
 

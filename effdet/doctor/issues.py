@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from effdet.data.checks import Finding
-from effdet.doctor.kinds import LEVELS, Kind, kind_of
+from effdet.doctor.issue_types import LEVELS, IssueType, kind_of
 
 KEPT = 10_000
 """Findings of one kind that are kept; more of them are only counted."""
@@ -27,12 +27,12 @@ class Issue:
     item: str = ""
     """The object in the file: ``annotation 7``, ``object 3 (car)``, ``line 2``; empty for the file itself."""
     split: str = ""
-    picture: str = ""
-    """The picture that it concerns."""
+    image: str = ""
+    """The image that it concerns."""
     box: tuple[float, ...] | None = None
-    """x, y, width, height in pixels of the picture."""
+    """x, y, width, height in pixels of the image."""
     other: str = ""
-    """A second picture, for those that are alike."""
+    """A second image, for those that are alike."""
     level: str = ""
     """Filled in from the kind."""
 
@@ -45,7 +45,7 @@ class Issue:
             finding.text,
             finding.item,
             split,
-            finding.picture,
+            finding.image,
             finding.box,
             level=finding.level,
         )
@@ -57,7 +57,7 @@ class Issue:
         values |= {
             "text": self.text,
             "advice": known.advice,
-            "picture": self.picture,
+            "image": self.image,
             "box": self.box,
             "other": self.other,
         }
@@ -76,7 +76,7 @@ class Issues:
         self.counts: Counter[str] = Counter()
 
     def add(self, issue: Issue) -> None:
-        """Adds one; the same fault of the same object is not told twice."""
+        """Adds one; the same fault of the same object is not reported twice."""
         key = (issue.kind, issue.file, issue.item, issue.text)
         if key in self._seen:
             return
@@ -97,10 +97,10 @@ class Issues:
     def of(self, kind: str) -> list[Issue]:
         return list(self._kept.get(kind, ()))
 
-    def kind(self, name: str) -> Kind:
+    def kind(self, name: str) -> IssueType:
         return kind_of(name, self._kept[name][0].level if self._kept.get(name) else "")
 
-    def kinds(self) -> list[str]:
+    def issue_types(self) -> list[str]:
         """Names of the kinds found, the grave and the frequent ones first."""
         return sorted(self.counts, key=lambda name: (LEVELS.index(self.kind(name).level), -self.counts[name], name))
 

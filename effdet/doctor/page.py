@@ -13,8 +13,8 @@ from effdet.data.mask_io import read_values
 from effdet.doctor.anchors_report import Coverage
 from effdet.doctor.classes import Balance
 from effdet.doctor.examine import Diagnosis
+from effdet.doctor.issue_types import LEVELS
 from effdet.doctor.issues import Issue
-from effdet.doctor.kinds import LEVELS
 from effdet.drawing import draw
 from effdet.files import is_image
 from effdet.html import (
@@ -42,13 +42,13 @@ from effdet.html import (
 )
 
 EXAMPLES = 4
-"""Pictures drawn for a kind."""
+"""Images drawn for a kind."""
 ROWS, MOST_ROWS = 8, 200
 """Findings of a kind that show at once, and that are in the page at all; all are in doctor.json."""
 _LARGEST = 4096 * 4096
-"""Pixels; larger pictures are not drawn."""
+"""Pixels; larger images are not drawn."""
 _SIDE = 560
-"""Pixels of the longer side of a picture in the page."""
+"""Pixels of the longer side of an image in the page."""
 _VIVID = (255, 0, 90)
 _TONES: dict[str, Tone] = {"error": "error", "warning": "warning", "note": "note"}
 
@@ -56,10 +56,10 @@ _TONES: dict[str, Tone] = {"error": "error", "warning": "warning", "note": "note
 def page_of(found: Diagnosis) -> Page:
     """The page of a diagnosis."""
     root = "" if found.spec.root is None else f" in {found.spec.root}"
-    sizes = ", ".join(f"{split.name} {len(split.source):,} pictures" for split in found.splits)
+    sizes = ", ".join(f"{split.name} {len(split.source):,} images" for split in found.splits)
     page = Page(f"Doctor: {found.spec.name}", f"{sizes or 'nothing could be read'}{root}")
     page.add(_summary(found))
-    for name in found.issues.kinds():
+    for name in found.issues.issue_types():
         page.add(_kind(found, name))
     if found.coverage is not None:
         page.add(_anchors(found.coverage))
@@ -75,11 +75,11 @@ def _summary(found: Diagnosis) -> Section:
     totals: list[tuple[str, int, Tone | None]] = [
         (f"{level}s", issues.total(level), _TONES[level] if issues.total(level) else "good") for level in LEVELS
     ]
-    figures = cards(*totals, ("pictures", found.pictures), ("boxes", found.boxes), ("seconds", round(found.seconds, 1)))
+    figures = cards(*totals, ("images", found.images), ("boxes", found.boxes), ("seconds", round(found.seconds, 1)))
     if not issues.counts:
         return section("Summary", figures, callout("Nothing is wrong with this set.", tone="good"))
     rows = []
-    for name in issues.kinds():
+    for name in issues.issue_types():
         kind = issues.kind(name)
         rows.append([badge(kind.level, _TONES[kind.level]), kind.title, code(name), issues.counts[name], kind.advice])
     return section("Summary", figures, table(["level", "what", "kind", "count", "what to do"], rows))
@@ -108,25 +108,25 @@ def _kind(found: Diagnosis, name: str) -> Section:
 
 
 def _examples(kept: Sequence[Issue]) -> list[Html]:
-    """The first few findings of different pictures that can be drawn."""
+    """The first few findings of different images that can be drawn."""
     drawn: list[Html] = []
     shown: set[str] = set()
     for issue in kept[: 20 * EXAMPLES]:
         if len(drawn) >= EXAMPLES:
             break
-        path = issue.picture or issue.file
+        path = issue.image or issue.file
         if path in shown or not is_image(path):
             continue
         shown.add(path)
-        pictures = [_drawn(Path(path), issue) for path in (path, issue.other) if path]
-        if all(picture is not None for picture in pictures):
+        images = [_drawn(Path(path), issue) for path in (path, issue.other) if path]
+        if all(image is not None for image in images):
             caption = f"{_short(path)}{f', {issue.item}' if issue.item else ''}"
-            drawn.append(figure(join(pictures), caption))
+            drawn.append(figure(join(images), caption))
     return drawn
 
 
 def _drawn(path: Path, issue: Issue) -> Html | None:
-    """The picture with the finding's box; None where it cannot be read. The page shows what it can."""
+    """The image with the finding's box; None where it cannot be read. The page shows what it can."""
     if "mask" in issue.kind or issue.kind == "unknown-id":
         return _drawn_mask(path, issue)
     try:
@@ -137,7 +137,7 @@ def _drawn(path: Path, issue: Issue) -> Html | None:
     except DataError:
         return None
     boxes = None
-    if issue.box is not None and str(path) == issue.picture and np.isfinite(issue.box).all():
+    if issue.box is not None and str(path) == issue.image and np.isfinite(issue.box).all():
         x, y, box_width, box_height = issue.box
         low, high = sorted((x, x + box_width)), sorted((y, y + box_height))
         # A box without area would not be seen; one outside shows at the edge.
@@ -145,7 +145,7 @@ def _drawn(path: Path, issue: Issue) -> Html | None:
         x1, x2 = _shown(low[0], low[1], width, grown)
         y1, y2 = _shown(high[0], high[1], height, grown)
         boxes = np.array([[x1, y1, x2, y2]])
-    # Lines on a picture of a few pixels would cover what they show.
+    # Lines on an image of a few pixels would cover what they show.
     factor = max(1, _SIDE // max(height, width))
     pixels = pixels.repeat(factor, axis=0).repeat(factor, axis=1)
     boxes = None if boxes is None else boxes * factor
@@ -184,9 +184,9 @@ def _anchors(coverage: Coverage) -> Section:
             ]
         )
     columns = ["boxes", "count", "an anchor fits", "only the forced one", "lost", "anchors each"]
-    told = text(
+    shown = text(
         f"{coverage.title}. A box is fitted if an anchor that learns it overlaps it enough; forced if only its best anchor "
-        "does, however badly; lost if all its anchors went to others. Small is under 32² pixels of the picture, large from "
+        "does, however badly; lost if all its anchors went to others. Small is under 32² pixels of the image, large from "
         "96² on."
     )
     levels = [f"P{level}" for level in coverage.levels]
@@ -197,14 +197,14 @@ def _anchors(coverage: Coverage) -> Section:
     if coverage.options:
         tries = [
             [
-                code(option.words),
+                code(option.overrides),
                 meter(option.fitted, tone=_tone(option.fitted)),
                 meter(option.small, tone=_tone(option.small)),
             ]
             for option in coverage.options
         ]
         helped = join([heading("What would help"), table(["setting", "all boxes fitted", "small boxes fitted"], tries)])
-    return section("Anchors", told, table(columns, rows), helped, figure(by_level), by_class)
+    return section("Anchors", shown, table(columns, rows), helped, figure(by_level), by_class)
 
 
 def _class_heat(coverage: Coverage, names: list[str]) -> Html | None:
@@ -245,7 +245,7 @@ def _boxes(found: Diagnosis) -> Section:
     sides = np.concatenate([table.bbox[:, 2:] for table in records])
     counts = np.concatenate([np.diff(table.starts) for table in records])
     size = histogram(
-        np.sqrt(sides.prod(axis=1)), log=True, title="Size of boxes", x_label="root of the area, pixels of the picture",
+        np.sqrt(sides.prod(axis=1)), log=True, title="Size of boxes", x_label="root of the area, pixels of the image",
         levels={"small": 32.0, "large": 96.0},
     )  # fmt: skip
     shape = histogram(
@@ -256,9 +256,7 @@ def _boxes(found: Diagnosis) -> Section:
         levels={"square": 1.0},
     )
     most = int(counts.max(initial=0))
-    number = histogram(
-        counts, bins=min(max(most, 1), 40), title="Boxes in a picture", x_label="boxes", y_label="pictures"
-    )
+    number = histogram(counts, bins=min(max(most, 1), 40), title="Boxes in an image", x_label="boxes", y_label="images")
     return section("Boxes", figure(size), figure(shape), figure(number))
 
 

@@ -11,7 +11,7 @@ import numpy as np
 from effdet.data.checks import DataError, Findings, MissingSplit
 from effdet.data.images import image_sizes
 from effdet.data.open import nothing_of, opener_of
-from effdet.data.records import Source
+from effdet.data.records import Dataset
 from effdet.data.spec import SPLITS, DataSpec
 from effdet.data.split import held_out
 from effdet.doctor.facts import look
@@ -23,29 +23,29 @@ _SWAPPED = "the set says"
 
 @dataclass(frozen=True, eq=False)
 class Split:
-    """One split's sound part."""
+    """One split's valid part."""
 
     name: str
-    """Of the files; where ``data.val_fraction`` divides them, `sides` says which picture is whose."""
-    source: Source
+    """Of the files; where ``data.val_fraction`` divides them, `sides` says which image is whose."""
+    source: Dataset
     spec: DataSpec
     where: Callable[[int], tuple[str, str]] | None
     """Names a box by its row: file and object."""
     sides: np.ndarray
-    """(P,) str: the split that each picture falls into."""
+    """(P,) str: the split that each image falls into."""
 
     def called(self, row: int) -> tuple[str, str]:
         """The file and the name of the box in `row` of the records."""
         if self.where is not None:
             return self.where(row)
         records = self.source.records
-        picture = int(np.searchsorted(records.starts, row, side="right")) - 1
-        return str(self.path(picture)), f"box {row - int(records.starts[picture]) + 1}"
+        image = int(np.searchsorted(records.starts, row, side="right")) - 1
+        return str(self.path(image)), f"box {row - int(records.starts[image]) + 1}"
 
-    def path(self, picture: int) -> Path:
-        """Where a picture lies."""
+    def path(self, image: int) -> Path:
+        """Where an image lies."""
         records = self.source.records
-        return records.root / decode_name(records.paths[picture])
+        return records.root / decode_name(records.paths[image])
 
 
 def open_splits(spec: DataSpec, splits: Sequence[str], issues: Issues) -> list[Split]:
@@ -78,18 +78,18 @@ def open_splits(spec: DataSpec, splits: Sequence[str], issues: Issues) -> list[S
 def _open(spec: DataSpec, issues: Issues) -> Split:
     findings = Findings()
     try:
-        # Not through open_source: it would hold a part out, and rows would lose their names.
+        # Not through open_dataset: it would hold a part out, and rows would lose their names.
         source = opener_of(spec)(spec, findings)
         if len(source) == 0 and not findings.errors:
-            findings.error("no-pictures", spec.title, "lists no picture at all")
+            findings.error("no-images", spec.title, "lists no image at all")
         elif spec.split == "train":
             for kind, what in nothing_of(source):
-                findings.error(kind, spec.title, f"{len(source)} pictures, but no {what} to learn from")
+                findings.error(kind, spec.title, f"{len(source)} images, but no {what} to learn from")
     finally:
         for finding in findings.items:
             issues.add(_refined(Issue.of(finding, spec.split)))
-    if spec.limit is not None:
-        source = source.subset(range(min(spec.limit, len(source))))
+    if spec.max_images is not None:
+        source = source.subset(range(min(spec.max_images, len(source))))
     sides = np.full(len(source), spec.split)
     if spec.val_fraction is not None and spec.split == "train":
         held = held_out((decode_name(name) for name in source.records.file_names), spec.val_fraction)
@@ -99,20 +99,20 @@ def _open(spec: DataSpec, issues: Issues) -> Split:
 
 def _refined(issue: Issue) -> Issue:
     """Faults that the readers tell in one kind and doctor in several."""
-    if issue.kind == "unreadable-picture":
+    if issue.kind == "unreadable-image":
         facts = look(Path(issue.file))
         return replace(issue, kind=facts.fault or issue.kind, text=facts.text or issue.text)
-    if issue.kind == "duplicate-image" and issue.level == "warning":
+    if issue.kind == "duplicate-image-id" and issue.level == "warning":
         return replace(issue, kind="listed-twice")
     if issue.kind == "wrong-size" and issue.text.startswith(_SWAPPED) and _exchanged(issue):
         return replace(issue, kind="swapped-size")
-    if issue.kind == "missing-picture" and (near := _near(Path(issue.file))):
+    if issue.kind == "missing-image" and (near := _near(Path(issue.file))):
         return replace(issue, text=f"{issue.text}; there is {near}")
     return issue
 
 
 def _exchanged(issue: Issue) -> bool:
-    """Whether the stated size of a picture is its own with the sides exchanged."""
+    """Whether the stated size of an image is its own with the sides exchanged."""
     try:
         upright, _ = image_sizes(issue.file)
     except DataError:

@@ -1,4 +1,4 @@
-"""Boxes, labels and class maps on a picture."""
+"""Boxes, labels and segmentation maps on an image."""
 
 from __future__ import annotations
 
@@ -15,15 +15,15 @@ from effdet.drawing.style import Style, font
 from effdet.pixels import rgb
 from heads.structures import UserError
 
-Picture = Image.Image | np.ndarray
-"""A PIL picture of any mode, or (H, W, 3) uint8 RGB."""
+ImageLike = Image.Image | np.ndarray
+"""A PIL image of any mode, or (H, W, 3) uint8 RGB."""
 
 _SMOOTH_BELOW = 1400
-"""Pictures whose longer side is under this are drawn at twice the size and reduced: smooth corners where lines are thin."""
+"""Images whose longer side is under this are drawn at twice the size and reduced: smooth corners where lines are thin."""
 
 
 def draw(
-    image: Picture,
+    image: ImageLike,
     boxes: Any = None,
     labels: Any = None,
     scores: Any = None,
@@ -36,25 +36,25 @@ def draw(
     alpha: float = 0.5,
     legend: bool = False,
 ) -> Image.Image:
-    """A copy of `image` with boxes, their labels and a class map drawn on it.
+    """A copy of `image` with boxes, their labels and a segmentation map drawn on it.
 
     Args:
-        image: PIL picture, or (H, W, 3) uint8 RGB.
-        boxes: (N, 4) xyxy, pixels of `image`. Array, tensor or list; parts outside the picture are cut off.
+        image: PIL image, or (H, W, 3) uint8 RGB.
+        boxes: (N, 4) xyxy, pixels of `image`. Array, tensor or list; parts outside the image are cut off.
         labels: (N,) class of each box; rows of -1 are padding and left out. None draws all boxes as class 0, unlabelled.
         scores: (N,) 0…1, written beside the name and drawn highest on top. None writes names alone.
         names: class names by class. None writes class numbers.
-        semantic: (H, W) class map of the picture's size; 255 is left clear.
+        semantic: (H, W) segmentation map of the image's size; 255 is left clear.
         semantic_names: names of the map's classes, where they are not `names`.
         palette: RGB of the boxes by class; None takes `class_colours` of the names.
         semantic_palette: the same for the map.
-        alpha: 0…1, how much of the map's colour covers the picture.
-        legend: add a strip below with the classes that are in the picture (the result is taller then).
+        alpha: 0…1, how much of the map's colour covers the image.
+        legend: add a strip below with the classes that are in the image (the result is taller then).
 
     Returns:
-        An RGB picture of the same size (without the legend).
+        An RGB image of the same size (without the legend).
     """
-    canvas = as_picture(image)
+    canvas = as_image(image)
     rectangles, classes, values = _checked(boxes, labels, scores)
     colours = _palette(palette, names, classes)
     entries: list[tuple[str, Colour]] = []
@@ -68,13 +68,13 @@ def draw(
     return with_legend(canvas, list(dict(entries).items())) if legend and entries else canvas
 
 
-def as_picture(image: Picture) -> Image.Image:
-    """An RGB copy of a PIL picture or of an (H, W, 3) uint8 array (grey (H, W) will do)."""
+def as_image(image: ImageLike) -> Image.Image:
+    """An RGB copy of a PIL image or of an (H, W, 3) uint8 array (grey (H, W) will do)."""
     if isinstance(image, Image.Image):
         return rgb(image) if image.mode != "RGB" else image.copy()
     array = np.asarray(image)
     if array.dtype != np.uint8 or array.ndim not in (2, 3) or (array.ndim == 3 and array.shape[2] != 3):
-        raise UserError(f"image must be a PIL picture or (H, W, 3) uint8 RGB, got {array.dtype} {array.shape}")
+        raise UserError(f"image must be a PIL image or (H, W, 3) uint8 RGB, got {array.dtype} {array.shape}")
     return Image.fromarray(array).convert("RGB")
 
 
@@ -110,7 +110,7 @@ def _palette(palette: Sequence[Colour] | None, names: Sequence[str | None] | Non
 def class_entries(
     classes: np.ndarray, names: Sequence[str | None] | None, palette: Sequence[Colour] | None = None
 ) -> list[tuple[str, Colour]]:
-    """(name, colour) of the classes that occur in class maps of any shape, by class."""
+    """(name, colour) of the classes that occur in segmentation maps of any shape, by class."""
     present = np.flatnonzero(np.bincount(classes.ravel(), minlength=256)[:255])
     colours = _palette(palette, names, present)
     return [(_name(names, int(label)), colours[label]) for label in present]
@@ -132,7 +132,7 @@ def _with_boxes(
 ) -> Image.Image:
     width, height = canvas.size
     style = Style.fitting(width, height)
-    # The line's outer edge stays inside the picture.
+    # The line's outer edge stays inside the image.
     margin = style.line / 2
     limits = np.array([width - margin, height - margin] * 2)
     frames: list[Rectangle] = [tuple(row) for row in np.clip(boxes, margin, np.maximum(limits, margin)).tolist()]
@@ -203,9 +203,9 @@ def _blended(
     names: Sequence[str | None] | None,
     alpha: float,
 ) -> tuple[Image.Image, list[tuple[str, Colour]]]:
-    """The picture under a class map's colours, with a fine line where classes meet; and the classes found."""
+    """The image under a segmentation map's colours, with a fine line where classes meet; and the classes found."""
     if classes.shape != (canvas.height, canvas.width):
-        raise UserError(f"semantic must be ({canvas.height}, {canvas.width}) like the picture, got {classes.shape}")
+        raise UserError(f"semantic must be ({canvas.height}, {canvas.width}) like the image, got {classes.shape}")
     if not 0 <= alpha <= 1:
         raise UserError(f"alpha={alpha} must lie in 0…1")
     present = np.flatnonzero(np.bincount(classes.ravel(), minlength=256)[:255])
@@ -218,8 +218,8 @@ def _blended(
     mixed = np.asarray(canvas, np.float32) * (1 - share) + lookup[classes] * share
     edge = _edges(classes, max(1, Style.fitting(*canvas.size).line // 3))
     mixed[edge] = mixed[edge] * 0.45 + 255 * 0.55 * alpha + mixed[edge] * 0.55 * (1 - alpha)
-    picture = Image.fromarray(np.clip(mixed + 0.5, 0, 255).astype(np.uint8))
-    return picture, class_entries(classes, names, palette)
+    image = Image.fromarray(np.clip(mixed + 0.5, 0, 255).astype(np.uint8))
+    return image, class_entries(classes, names, palette)
 
 
 def _edges(classes: np.ndarray, width: int) -> np.ndarray:

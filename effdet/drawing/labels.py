@@ -1,4 +1,4 @@
-"""Where labels go: beside their box, inside the picture, not on top of each other."""
+"""Where labels go: beside their box, inside the image, not on top of each other."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ from dataclasses import dataclass
 from effdet.drawing.style import Style, font
 
 Rectangle = tuple[float, float, float, float]
-"""x1, y1, x2, y2 in pixels of the picture."""
+"""x1, y1, x2, y2 in pixels of the image."""
 
 
 _SHARE = 0.15
-"""Labels cover at most this share of a picture, so that it stays visible (the first one is always drawn)."""
+"""Labels cover at most this share of an image, so that it stays visible (the first one is always drawn)."""
 
 
 @dataclass(frozen=True)
@@ -38,12 +38,12 @@ def place(
         boxes: of the objects.
         texts: for each box its texts, longest first; shorter ones are tried where the longer find no free place.
         order: indices of the boxes, most important first.
-        size: (width, height) of the picture.
+        size: (width, height) of the image.
         style: letter size and padding.
 
     Returns:
-        Labels wholly inside the picture, none on another. A label without a free place is left out, as are the last ones
-        where labels would cover more than `_SHARE` of the picture: their boxes show the class by colour.
+        Labels wholly inside the image, none on another. A label without a free place is left out, as are the last ones
+        where labels would cover more than `_SHARE` of the image: their boxes show the class by colour.
     """
     placed: list[Label] = []
     room = _SHARE * size[0] * size[1]
@@ -86,7 +86,7 @@ def _metrics(size: int) -> tuple[int, int]:
 
 
 def _places(box: Rectangle, extent: tuple[float, float], size: tuple[int, int], style: Style) -> Iterator[Rectangle]:
-    """Above, inside and below, left before right; each pushed into the picture."""
+    """Above, inside and below, left before right; each pushed into the image."""
     x1, y1, x2, y2 = box
     width, height = extent
     half = style.line / 2

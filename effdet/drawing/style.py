@@ -1,4 +1,4 @@
-"""Sizes of lines and letters from a picture's size, so that a drawing looks the same at 200 px and at 4K."""
+"""Sizes of lines and letters from an image's size, so that a drawing looks the same at 200 px and at 4K."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from PIL import ImageFont
 
 @dataclass(frozen=True)
 class Style:
-    """All lengths in pixels of the picture that is drawn on."""
+    """All lengths in pixels of the image that is drawn on."""
 
     line: int
     font: int
@@ -22,7 +22,7 @@ class Style:
 
     @classmethod
     def fitting(cls, width: int, height: int) -> Style:
-        """Sizes for a picture: 1 px lines and 10 px letters at 200 px, 7 px and 40 px at 4K."""
+        """Sizes for an image: 1 px lines and 10 px letters at 200 px, 7 px and 40 px at 4K."""
         side = math.sqrt(width * height)
         font = max(10, round(6.5 + 0.0118 * side))
         return cls(

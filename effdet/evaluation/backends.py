@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from effdet.evaluation.coco_format import Evaluand
+from effdet.evaluation.coco_format import CocoInputs
 from heads.structures import UserError
 
 
@@ -23,9 +23,9 @@ class Pairs:
     """Which true box each detection was matched with, over all areas; N detections in any order."""
 
     result: np.ndarray
-    """(N,) int64 index into ``Evaluand.results``."""
+    """(N,) int64 index into ``CocoInputs.results``."""
     truth: np.ndarray
-    """(10, N) int64 index into ``Evaluand.truth`` at each IoU threshold, -1 for none."""
+    """(10, N) int64 index into ``CocoInputs.truth`` at each IoU threshold, -1 for none."""
     ignored: np.ndarray
     """(10, N) bool: matched with a crowd; counts nowhere."""
 
@@ -41,7 +41,7 @@ class Counted(NamedTuple):
     """Of the reference alone."""
 
 
-def accumulate(data: Evaluand, *, backend: str = "pycocotools", caps: tuple[int, ...] | None = None) -> Counted:
+def accumulate(data: CocoInputs, *, backend: str = "pycocotools", caps: tuple[int, ...] | None = None) -> Counted:
     """Match and accumulate `data` with one of `BACKENDS`; nothing is printed.
 
     Args:
@@ -61,7 +61,7 @@ def accumulate(data: Evaluand, *, backend: str = "pycocotools", caps: tuple[int,
         ) from error
 
 
-def _pycocotools(data: Evaluand, caps: tuple[int, ...] | None = None) -> Counted:
+def _pycocotools(data: CocoInputs, caps: tuple[int, ...] | None = None) -> Counted:
     from pycocotools.coco import COCO
     from pycocotools.cocoeval import COCOeval
 
@@ -95,7 +95,7 @@ def _pairs(evaluator: Any) -> Pairs:
     return Pairs(np.concatenate(ids) - 1, matched - 1, ignored)  # ids count from 1, and 0 is no match
 
 
-def _hotcoco(data: Evaluand) -> Counted:
+def _hotcoco(data: CocoInputs) -> Counted:
     from hotcoco import COCO, COCOeval
 
     tables = {"images": data.images, "categories": data.categories}
@@ -107,7 +107,7 @@ def _hotcoco(data: Evaluand) -> Counted:
     return _arrays(evaluator.eval)
 
 
-def _faster_coco_eval(data: Evaluand) -> Counted:
+def _faster_coco_eval(data: CocoInputs) -> Counted:
     from faster_coco_eval import COCO, COCOeval_faster
 
     tables = {"images": data.images, "categories": data.categories}
@@ -123,7 +123,7 @@ def _arrays(found: Any) -> Counted:
     return Counted(np.asarray(found["precision"]), np.asarray(found["recall"]))
 
 
-BACKENDS: dict[str, Callable[[Evaluand], Counted]] = {
+BACKENDS: dict[str, Callable[[CocoInputs], Counted]] = {
     "pycocotools": _pycocotools,
     "hotcoco": _hotcoco,
     "faster-coco-eval": _faster_coco_eval,

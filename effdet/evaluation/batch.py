@@ -15,20 +15,20 @@ from heads.structures import Geometry
 
 @dataclass(frozen=True)
 class EvalBatch:
-    """Pictures on the network's canvas, with what brings predictions back and what they are judged by."""
+    """Images on the network's canvas, with what brings predictions back and what they are evaluated by."""
 
     images: Tensor
     """(B, 3, H, W) uint8 RGB, the input canvas."""
     geometries: tuple[Geometry, ...]
-    """How each picture lies on the canvas."""
+    """How each image lies on the canvas."""
     records: tuple[Any, ...]
-    """The set's record of each picture: `image_id`, `file_name`, `label`."""
+    """The set's record of each image: `image_id`, `file_name`, `label`."""
     indices: tuple[int, ...]
-    """Position of each picture in its set."""
+    """Position of each image in its set."""
     masks: tuple[np.ndarray | None, ...] = ()
-    """(height, width) uint8 true class map of each picture in its own pixels, or None."""
+    """(height, width) uint8 true segmentation map of each image in its own pixels, or None."""
     instances: tuple[np.ndarray | None, ...] = ()
-    """(height, width) int32 true objects of each picture, ``1000 · (class + 1) + number`` and 0 elsewhere, or None."""
+    """(height, width) int32 true objects of each image, ``1000 · (class + 1) + number`` and 0 elsewhere, or None."""
 
     def __len__(self) -> int:
         return self.images.shape[0]
@@ -41,10 +41,10 @@ class EvalBatch:
     def of(cls, samples: Sequence[tuple[int, Any]]) -> Self:
         """Collate ``(index in the set, sample)`` pairs.
 
-        A sample has `image` (3, H, W) uint8, `geometry`, `record` and, where class maps are judged, `mask` and perhaps
-        `instances`.
+        A sample has `image` (3, H, W) uint8, `geometry`, `record` and, where segmentation maps are evaluated, `mask` and
+        perhaps `instances`.
         """
-        # Pictures are (3, H, W) views of (H, W, 3) memory: stacked in the order of the memory, they stay channels last.
+        # Images are (3, H, W) views of (H, W, 3) memory: stacked in the order of the memory, they stay channels last.
         canvases = np.stack([np.asarray(sample.image).transpose(1, 2, 0) for _, sample in samples])
         return cls(
             images=torch.from_numpy(canvases).permute(0, 3, 1, 2),  # (B, H, W, 3) -> (B, 3, H, W), a view

@@ -24,7 +24,7 @@ def log_softmax(logits: np.ndarray) -> np.ndarray:
 
 
 def expected_calibration_error(confidence: np.ndarray, correct: np.ndarray, *, bins: int = BINS) -> float:
-    """Σ over bins of (share of pictures) · |mean confidence - accuracy|; NaN for no pictures.
+    """Σ over bins of (share of images) · |mean confidence - accuracy|; NaN for no images.
 
     Args:
         confidence: (N,) probability of the predicted class, 0…1.
@@ -64,10 +64,10 @@ def fit_temperature(logits: np.ndarray, labels: np.ndarray) -> float:
 
 
 def calibration_metrics(log_probabilities: np.ndarray, labels: np.ndarray) -> dict[str, Any]:
-    """``ECE`` on all pictures, and what temperature scaling makes of it.
+    """``ECE`` on all images, and what temperature scaling makes of it.
 
-    The temperature is fitted on every other picture (by place in the set), and both errors under ``calibration`` are those
-    of the others, which it has not seen. Keys there: ``temperature``, ``ECE_before``, ``ECE_after``, ``pictures``.
+    The temperature is fitted on every other image (by place in the set), and both errors under ``calibration`` are those
+    of the others, which it has not seen. Keys there: ``temperature``, ``ECE_before``, ``ECE_after``, ``images``.
 
     Args:
         log_probabilities: (N, K), the set's classes.
@@ -82,7 +82,7 @@ def calibration_metrics(log_probabilities: np.ndarray, labels: np.ndarray) -> di
             "temperature": temperature,
             "ECE_before": _error(scores[held], labels[held]),
             "ECE_after": _error(log_softmax(scores[held] / temperature), labels[held]),
-            "pictures": len(labels[held]),
+            "images": len(labels[held]),
         }
     return found
 

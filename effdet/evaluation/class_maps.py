@@ -1,4 +1,4 @@
-"""Predicted class maps as files, in the ids that the data's owners use."""
+"""Predicted segmentation maps as files, in the ids that the data's owners use."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from heads.structures import ClassTable, UserError
 
 
 class ClassMapWriter:
-    """Writes one 8-bit grey PNG a picture, named as the picture and in the picture's own size.
+    """Writes one 8-bit grey PNG an image, named as the image and in the image's own size.
 
     For Cityscapes that is the form of a submission: ids, not trainIds, in files that begin with city, sequence and frame.
 
@@ -23,25 +23,27 @@ class ClassMapWriter:
         void: what stands where none of the classes was found.
     """
 
-    def __init__(self, folder: Path, classes: ClassTable, *, void: int) -> None:
+    def __init__(self, directory: Path, classes: ClassTable, *, void: int) -> None:
         ids = [void if own is None else own for own in (*classes.ids, void)]
         if min(ids) < 0 or max(ids) > 255:
-            raise UserError(f"class maps have 8 bits a pixel, and the data's ids go from {min(ids)} to {max(ids)}")
-        self.folder = folder
+            raise UserError(
+                f"segmentation maps have 8 bits a pixel, and the data's ids go from {min(ids)} to {max(ids)}"
+            )
+        self.directory = directory
         self._ids = np.array(ids, np.uint8)
         self._names: dict[str, str] = {}
 
     def __call__(self, record: Any, labels: np.ndarray) -> None:
         """
         Args:
-            record: the picture's; its `file_name` names the file.
+            record: the image's; its `file_name` names the file.
             labels: (H, W) integers in 0…K, K for none of the classes.
         """
-        with replacing(self.folder / self._name(record.file_name)) as partial:
+        with replacing(self.directory / self._name(record.file_name)) as partial:
             Image.fromarray(self._ids[labels]).save(partial, format="PNG")
 
     def _name(self, file_name: str) -> str:
-        """Below the folder, whatever the set calls the picture, and another one for each: ``a.jpg`` and ``a.png`` are two."""
+        """Below the folder, whatever the set calls the image, and another one for each: ``a.jpg`` and ``a.png`` are two."""
         parts = [part for part in PurePosixPath(file_name).parts if part not in ("..", "/") and not part.endswith(":")]
         path = PurePosixPath(*parts)
         name, number = path.with_suffix(".png"), 1

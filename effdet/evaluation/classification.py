@@ -9,7 +9,7 @@ import numpy as np
 
 
 def ranks(scores: np.ndarray, labels: np.ndarray) -> np.ndarray:
-    """Place of the true class in each picture's order of scores, 0 = first.
+    """Place of the true class in each image's order of scores, 0 = first.
 
     Args:
         scores: (N, K) float; logits or probabilities.
@@ -33,7 +33,7 @@ def first_class(scores: np.ndarray) -> np.ndarray:
 
 
 def classification_metrics(places: np.ndarray, labels: np.ndarray, class_names: Sequence[str]) -> dict[str, Any]:
-    """``top1``, ``top5`` (NaN for no pictures) and ``accuracy`` by class name over the classes that occur.
+    """``top1``, ``top5`` (NaN for no images) and ``accuracy`` by class name over the classes that occur.
 
     Args:
         places: (N,) int64 from `ranks`.

@@ -1,7 +1,7 @@
 """COCO's box metrics: the 12 numbers and the per-class table.
 
 The protocol is that of pycocotools (the reference backend): IoU .50:.05:.95, 101 recall points, at most 100 detections per
-picture *and class*, truth areas split at 32² and 96² pixels by the annotation's `area`. Every picture of the annotations
+image *and class*, truth areas split at 32² and 96² pixels by the annotation's `area`. Every image of the annotations
 counts, whether it has detections or not.
 
 Decisions where the protocol leaves room:
@@ -9,7 +9,7 @@ Decisions where the protocol leaves room:
 - no predictions at all gives 0 wherever there is truth (pycocotools' own `loadRes` stops there);
 - a number without any truth to measure it on (no small boxes, say) is -1, as in pycocotools;
 - a missing `area` is width times height; annotation ids are renumbered, so that id 0 is a box like any other;
-- predictions of a picture that the annotations lack are an error, not finite or negative boxes too.
+- predictions of an image that the annotations lack are an error, not finite or negative boxes too.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from typing import Any
 import numpy as np
 
 from effdet.evaluation.backends import Pairs, accumulate
-from effdet.evaluation.coco_format import Evaluand, Json, evaluand
+from effdet.evaluation.coco_format import CocoInputs, Json, coco_inputs
 
 COCO_KEYS = ("AP", "AP50", "AP75", "APs", "APm", "APl", "AR1", "AR10", "AR100", "ARs", "ARm", "ARl")
 """The 12 numbers in pycocotools' order of printing."""
@@ -46,11 +46,11 @@ def coco_metrics(annotations: Json, predictions: Json, *, backend: str = "pycoco
         The 12 numbers by the names in `COCO_KEYS`, in 0…1 or -1 where there is no truth to measure them on, and
         ``per_class``: ``{name: {"AP", "AP50", "AR100", "boxes"}}``, where ``boxes`` counts the truth without crowds.
     """
-    return measure(evaluand(annotations, predictions), backend=backend)[0]
+    return measure(coco_inputs(annotations, predictions), backend=backend)[0]
 
 
 def measure(
-    data: Evaluand, *, backend: str = "pycocotools", cap: int | None = None
+    data: CocoInputs, *, backend: str = "pycocotools", cap: int | None = None
 ) -> tuple[dict[str, Any], Pairs | None]:
     """:func:`coco_metrics` of the checked form, and who was matched with whom where the backend says so.
 
@@ -98,7 +98,7 @@ def summary(precision: np.ndarray, recall: np.ndarray) -> dict[str, float]:
     return {key: _mean(cells) for key, cells in zip(COCO_KEYS, values, strict=True)}
 
 
-def _per_class(data: Evaluand, precision: np.ndarray | None, recall: np.ndarray | None) -> dict[str, dict[str, Any]]:
+def _per_class(data: CocoInputs, precision: np.ndarray | None, recall: np.ndarray | None) -> dict[str, dict[str, Any]]:
     rows: dict[str, dict[str, Any]] = {}
     for index, (name, boxes) in enumerate(zip(data.names, data.counts, strict=True)):
         if precision is None or recall is None:

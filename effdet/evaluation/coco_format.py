@@ -1,9 +1,9 @@
 """COCO ground truth and results: read, checked and copied into one plain form that every backend takes alike.
 
-What real files hold and what evaluators silently make of it is settled here, once: annotation id 0 (pycocotools counts a box
+What real files hold and what evaluators silently make of it is resolved here, once: annotation id 0 (pycocotools counts a box
 matched to it as unmatched), repeated annotation ids, a missing `area` or `iscrowd`, numbers and truth values as text
-(``"iscrowd": "0"``; ids ``"7"`` in one file and ``7`` in the other), text or gappy picture and category ids, boxes that are
-not finite. Ids are renumbered from 1 in sorted order, the order in which pycocotools walks pictures and
+(``"iscrowd": "0"``; ids ``"7"`` in one file and ``7`` in the other), text or gappy image and category ids, boxes that are
+not finite. Ids are renumbered from 1 in sorted order, the order in which pycocotools walks images and
 categories, so that ties in score fall the same way.
 """
 
@@ -27,7 +27,7 @@ Json = str | os.PathLike[str] | Mapping[str, Any] | Sequence[Mapping[str, Any]]
 
 
 @dataclass(frozen=True)
-class Evaluand:
+class CocoInputs:
     """Ground truth and results in the plain form: ids 1…N, boxes ``[x, y, w, h]`` in floats of original pixels."""
 
     images: list[dict[str, Any]]
@@ -56,7 +56,7 @@ def read_json(value: Json, *, what: str) -> Any:
         raise UserError(f"{what}: {error}") from None
 
 
-def evaluand(annotations: Json, predictions: Json) -> Evaluand:
+def coco_inputs(annotations: Json, predictions: Json) -> CocoInputs:
     """Check `annotations` and `predictions` (paths or loaded JSON) and copy what counts; the arguments are not changed."""
     dataset = read_json(annotations, what="annotations")
     if not isinstance(dataset, Mapping):
@@ -78,7 +78,7 @@ def evaluand(annotations: Json, predictions: Json) -> Evaluand:
     counts = [0] * len(categories.own)
     for annotation in truth:
         counts[annotation["category_id"] - 1] += not annotation["iscrowd"]
-    return Evaluand(
+    return CocoInputs(
         images=[{"id": place} for place in range(1, len(images.own) + 1)],
         categories=[{"id": place, "name": name} for place, name in enumerate(names, start=1)],
         truth=truth,
@@ -104,7 +104,7 @@ def _truth(annotations: Sequence[Mapping[str, Any]], images: Numbering, categori
         crowd = int(crowd if isinstance(crowd, np.generic) else flag(crowd))
         rows.append(_row(len(rows) + 1, image, category, box, area) | {"iscrowd": crowd})
     if strays:
-        warnings.warn(f"{strays} annotations name a picture or category that the file lacks: left out", stacklevel=4)
+        warnings.warn(f"{strays} annotations name an image or category that the file lacks: left out", stacklevel=4)
     return rows
 
 
@@ -117,7 +117,7 @@ def _results(results: Sequence[Mapping[str, Any]], images: Numbering, categories
         image = images.get(result.get("image_id"))
         if image is None:
             raise UserError(
-                f"{where} has image_id {result.get('image_id')!r}, which is not among the {len(images.own)} pictures of the "
+                f"{where} has image_id {result.get('image_id')!r}, which is not among the {len(images.own)} images of the "
                 "annotations: evaluate against the split that was predicted"
             )
         box = _box(result, where)

@@ -1,6 +1,6 @@
 """How well embeddings tell identities apart, on identities that training never saw.
 
-Verification: are these two pictures of one identity? Every pair is scored by its cosine. Retrieval: each picture in turn
+Verification: are these two images of one identity? Every pair is scored by its cosine. Retrieval: each image in turn
 looks for its own identity among all the others.
 """
 
@@ -74,10 +74,10 @@ def pair_scores(embeddings: np.ndarray, labels: np.ndarray) -> tuple[np.ndarray,
 
 
 def retrieval(embeddings: np.ndarray, labels: np.ndarray) -> dict[str, float]:
-    """``recall@k`` for `PLACES`, and ``mAP``: each picture is a query to all the others.
+    """``recall@k`` for `PLACES`, and ``mAP``: each image is a query to all the others.
 
     recall@k: the share of queries with their identity among the first k. mAP: the mean over queries of the average precision
-    over all places where it stands. Pictures that are alone of their identity are no queries, but stand among the others.
+    over all places where it stands. Images that are alone of their identity are no queries, but stand among the others.
     Equal scores rank by place in the set.
 
     Args:

@@ -1,4 +1,4 @@
-"""The evaluation loop's judge of embeddings."""
+"""The evaluation loop's evaluate of embeddings."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from effdet.evaluation.evaluators import RowEvaluator
 
 
 class EmbeddingEvaluator(RowEvaluator[tuple[int, np.ndarray]]):
-    """Verification and retrieval over the pictures that have a label; the labels need not be the model's.
+    """Verification and retrieval over the images that have a label; the labels need not be the model's.
 
     A row: identity, (D,) float32.
     """

@@ -2,7 +2,7 @@
 
 An evaluator lives through one evaluation: `update` per batch on each process, `state` out and `merge` in where there are
 several processes, `metrics` at the end on one of them. States are plain Python and numpy, so that they cross processes.
-Everything is kept by the picture's index in the set, so that the order of processes and batches changes nothing.
+Everything is kept by the image's index in the set, so that the order of processes and batches changes nothing.
 """
 
 from __future__ import annotations
@@ -27,22 +27,22 @@ from effdet.evaluation.classification import (
     ranks,
 )
 from effdet.evaluation.coco import measure, most_of_a_class
-from effdet.evaluation.coco_format import evaluand
+from effdet.evaluation.coco_format import coco_inputs
 from effdet.evaluation.instance_iou import ObjectCounter
 from effdet.evaluation.segmentation import confusion_matrix, segmentation_metrics
 from heads.structures import ClassTable, Detections, UserError
 
 Row = TypeVar("Row")
-WORTH_TELLING, WORTH_SHARE = 0.3, 0.01
+WORTH_REPORTING, WORTH_SHARE = 0.3, 0.01
 """A cap always cuts off something at the evaluation's score of .001, and a young model is a little sure of everything:
-it matters, and is told, from this score on, in this share of the pictures."""
+it matters, and is reported, from this score on, in this share of the images."""
 
 
 class Evaluator(Protocol):
     """Gathers one head's predictions and turns them into metrics."""
 
     def reset(self) -> None:
-        """Forget every picture."""
+        """Forget every image."""
         ...
 
     def update(self, predictions: Any, batch: EvalBatch) -> None:
@@ -58,11 +58,11 @@ class Evaluator(Protocol):
         ...
 
     def metrics(self) -> dict[str, Any]:
-        """Metrics over every picture gathered."""
+        """Metrics over every image gathered."""
         ...
 
     def results(self) -> list[dict[str, Any]]:
-        """Predictions in COCO result form, by picture; empty for heads without boxes."""
+        """Predictions in COCO result form, by image; empty for heads without boxes."""
         ...
 
 
@@ -82,7 +82,7 @@ class RowEvaluator(Generic[Row]):
         self._rows = {index: row for state in states for index, row in state.items()}
 
     @property
-    def judged(self) -> int:
+    def evaluated(self) -> int:
         """Number of images gathered."""
         return len(self._rows)
 
@@ -96,10 +96,10 @@ class RowEvaluator(Generic[Row]):
 
 
 class DetectionEvaluator(RowEvaluator[tuple[Any, bool, list[dict[str, Any]]]]):
-    """COCO metrics of boxes, over the pictures of sets that label boxes.
+    """COCO metrics of boxes, over the images of sets that label boxes.
 
     Args:
-        truth: COCO dictionary of the split's ground truth, in the set's own ids (`Source.coco()`).
+        truth: COCO dictionary of the split's ground truth, in the set's own ids (`Dataset.coco()`).
         classes: the join of the model's classes with the data's.
         backend: see `coco_metrics`.
     """
@@ -109,7 +109,7 @@ class DetectionEvaluator(RowEvaluator[tuple[Any, bool, list[dict[str, Any]]]]):
         category_ids = [-1 if index < 0 else classes.data.ids[index] for index in classes.to_data]
         self._category = np.array([-1 if own is None else own for own in category_ids], np.int64)
         self._joined = np.array(classes.to_data, np.int64) >= 0
-        self._told = False
+        self._reported = False
         super().__init__()  # a row: image id, whether a cap cut something off, COCO results
 
     def reset(self) -> None:
@@ -135,7 +135,7 @@ class DetectionEvaluator(RowEvaluator[tuple[Any, bool, list[dict[str, Any]]]]):
             results = coco_results(
                 record.image_id, boxes[row][keep], scores[row][keep], self._category[labels[row][keep]]
             )
-            lost = bool(capped[row]) and counts[row] > 0 and scores[row][: counts[row]].min() >= WORTH_TELLING
+            lost = bool(capped[row]) and counts[row] > 0 and scores[row][: counts[row]].min() >= WORTH_REPORTING
             self._rows[index] = (record.image_id, bool(lost), results)
 
     @property
@@ -145,36 +145,36 @@ class DetectionEvaluator(RowEvaluator[tuple[Any, bool, list[dict[str, Any]]]]):
 
     @property
     def image_ids(self) -> dict[int, Any]:
-        """The set's own id of each picture that was judged, by its index in the set."""
+        """The set's own id of each image that was evaluated, by its index in the set."""
         return {index: image_id for index, (image_id, _, _) in self.rows.items()}
 
     @property
-    def judged_truth(self) -> Mapping[str, Any]:
-        """`truth`, of the pictures that were judged alone."""
+    def evaluated_truth(self) -> Mapping[str, Any]:
+        """`truth`, of the images that were evaluated alone."""
         return restricted(self.truth, set(self.image_ids.values()))
 
     @property
     def capped(self) -> int:
-        """Pictures on which a cap (candidates, detections) cut off what may have scored `WORTH_TELLING` or more."""
+        """Images on which a cap (candidates, detections) cut off what may have scored `WORTH_REPORTING` or more."""
         return sum(capped for _, capped, _ in self._rows.values())
 
     def metrics(self) -> dict[str, Any]:
-        self._tell_of_caps()
-        truth, results = self.judged_truth, self.results()
+        self._warn_of_caps()
+        truth, results = self.evaluated_truth, self.results()
         most = most_of_a_class(truth)
         cap = -(-most // 100) * 100 if most > 100 else None  # COCO's numbers stop at 100, whatever the model finds
-        metrics, self.pairs = measure(evaluand(truth, results), backend=self.backend, cap=cap)
+        metrics, self.pairs = measure(coco_inputs(truth, results), backend=self.backend, cap=cap)
         return metrics
 
-    def _tell_of_caps(self) -> None:
-        """Once in a training: an early model is unsure of everything, and is cut off in every picture."""
-        if self._told or self.capped < WORTH_SHARE * len(self._rows) or not self.capped:
+    def _warn_of_caps(self) -> None:
+        """Once in a training: an early model is unsure of everything, and is cut off in every image."""
+        if self._reported or self.capped < WORTH_SHARE * len(self._rows) or not self.capped:
             return
-        self._told = True
+        self._reported = True
         warnings.warn(
-            f"{self.capped} of {len(self._rows)} pictures have more detections of score {WORTH_TELLING:g} and above than "
+            f"{self.capped} of {len(self._rows)} images have more detections of score {WORTH_REPORTING:g} and above than "
             "max_detections or pre_nms let through; where that many things are real, raise max_detections (COCO counts "
-            "up to 100 a picture)",
+            "up to 100 an image)",
             stacklevel=3,
         )
 
@@ -183,13 +183,13 @@ class DetectionEvaluator(RowEvaluator[tuple[Any, bool, list[dict[str, Any]]]]):
 
 
 class SemanticEvaluator(RowEvaluator[tuple[np.ndarray, np.ndarray | None]]):
-    """IoU of class maps from one confusion matrix; pictures without a true class map are left out.
+    """IoU of segmentation maps from one confusion matrix; images without a true segmentation map are left out.
 
     Args:
         classes: the join of the model's classes with the data's.
         categories: see `segmentation_metrics`.
-        write: is given each picture's record and its predicted map, (H, W) in 0…K-1 of the data's classes and K for none
-            of them; pictures without a true map too.
+        write: is given each image's record and its predicted map, (H, W) in 0…K-1 of the data's classes and K for none
+            of them; images without a true map too.
     """
 
     def __init__(
@@ -207,7 +207,7 @@ class SemanticEvaluator(RowEvaluator[tuple[np.ndarray, np.ndarray | None]]):
         for index, own in enumerate(classes.to_data):
             if own >= 0:
                 self._lookup[index] = own
-        super().__init__()  # a row: (K, K + 1) int64 pixels, and (K, 4) float64 of its objects where they are told apart
+        super().__init__()  # a row: (K, K + 1) int64 pixels, and (K, 4) float64 of its objects where they are distinguished
 
     def update(self, predictions: Sequence[np.ndarray | Tensor], batch: EvalBatch) -> None:
         instances = batch.instances or (None,) * len(batch)
@@ -226,19 +226,19 @@ class SemanticEvaluator(RowEvaluator[tuple[np.ndarray, np.ndarray | None]]):
             self._rows[index] = matrix, None if objects is None else self._count_objects(objects, labels)
 
     @property
-    def by_picture(self) -> dict[int, np.ndarray]:
-        """(K, K + 1) int64 confusion of each picture that was judged, by its index in the set."""
+    def by_image(self) -> dict[int, np.ndarray]:
+        """(K, K + 1) int64 confusion of each image that was evaluated, by its index in the set."""
         return {index: matrix for index, (matrix, _) in self.rows.items()}
 
     @property
     def confusion(self) -> np.ndarray:
-        """(K, K + 1) int64 over all pictures; the last column is "none of these"."""
+        """(K, K + 1) int64 over all images; the last column is "none of these"."""
         empty = np.zeros((len(self._names), len(self._names) + 1), np.int64)
         return sum((matrix for matrix, _ in self._rows.values()), empty)
 
     @property
     def objects(self) -> np.ndarray | None:
-        """(K, 4) over all pictures, summed by index; None where no picture tells objects apart."""
+        """(K, 4) over all images, summed by index; None where no image tells objects apart."""
         counted = [objects for _, objects in self.rows.values() if objects is not None]
         return sum(counted[1:], counted[0]) if counted else None
 
@@ -247,7 +247,7 @@ class SemanticEvaluator(RowEvaluator[tuple[np.ndarray, np.ndarray | None]]):
 
 
 class ClassificationEvaluator(RowEvaluator[tuple[int, np.ndarray]]):
-    """Accuracy, confusion and calibration; pictures whose record has no label are left out.
+    """Accuracy, confusion and calibration; images whose record has no label are left out.
 
     Args:
         classes: the join of the model's classes with the data's.
@@ -289,10 +289,10 @@ def data_scores(scores: Tensor, classes: ClassJoin) -> Tensor:
 def coco_results(
     image_id: Any, boxes: np.ndarray, scores: np.ndarray, category_ids: np.ndarray
 ) -> list[dict[str, Any]]:
-    """One picture's detections in COCO result form.
+    """One image's detections in COCO result form.
 
     Args:
-        image_id: the set's own id of the picture.
+        image_id: the set's own id of the image.
         boxes: (N, 4) xyxy, original pixels.
         scores: (N,) float.
         category_ids: (N,) the owner's category ids.
@@ -306,7 +306,7 @@ def coco_results(
 
 
 def restricted(truth: Mapping[str, Any], image_ids: set[Any]) -> Mapping[str, Any]:
-    """`truth` with the pictures of `image_ids` alone; unchanged where that is all of them."""
+    """`truth` with the images of `image_ids` alone; unchanged where that is all of them."""
     images = [image for image in truth["images"] if image["id"] in image_ids]
     if len(images) == len(truth["images"]):
         return truth

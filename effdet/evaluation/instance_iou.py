@@ -32,7 +32,7 @@ OBJECT_BASE = 1000
 
 
 class ObjectCounter:
-    """Weighed pixels of the objects of one picture.
+    """Weighed pixels of the objects of one image.
 
     Args:
         class_names: K names; those of `AVERAGE_PIXELS` are counted.
@@ -75,7 +75,7 @@ def instance_ious(
 
     Args:
         confusion: (K, K) or (K, K + 1) pixels, rows = truth.
-        objects: (K, 4) sums of :class:`ObjectCounter` over all pictures.
+        objects: (K, 4) sums of :class:`ObjectCounter` over all images.
         class_names: K names.
 
     Returns:

@@ -1,6 +1,6 @@
 """The one evaluation loop: validation in training, `evaluate` and the export gate pass it different functions.
 
-Under `torch.distributed` each process takes every world-th picture, without padding, so that no picture counts twice;
+Under `torch.distributed` each process takes every world-th image, without padding, so that no image counts twice;
 what was gathered goes to every process, rank 0 computes the metrics, and all return the same result. A process that
 fails takes the others with it in order, instead of leaving them at a barrier.
 """
@@ -35,13 +35,13 @@ class EvaluationResult:
     """All evaluators' metrics in one dictionary."""
     predictions: list[dict[str, Any]]
     """COCO results in the set's own ids; empty where no head gives boxes."""
-    pictures: int
+    images: int
     seconds: float
     """Wall time of the loop: reading, model and post-processing, without the metrics."""
 
     @property
-    def pictures_per_second(self) -> float:
-        return self.pictures / self.seconds if self.seconds > 0 else float("inf")
+    def images_per_second(self) -> float:
+        return self.images / self.seconds if self.seconds > 0 else float("inf")
 
 
 def evaluate(
@@ -51,28 +51,28 @@ def evaluate(
     evaluators: Mapping[str, Evaluator],
     batch_size: int = 8,
     workers: int = 0,
-    limit: int | None = None,
+    max_images: int | None = None,
     progress: bool = True,
 ) -> EvaluationResult:
-    """Run `predict_fn` over `dataset` and let each head's evaluator judge.
+    """Run `predict_fn` over `dataset` and let each head's evaluator evaluate.
 
     Args:
         predict_fn: batch -> {head: predictions in original pixels}; see `ModelPredictFn`.
         dataset: has a length; an item has `image` (3, H, W) uint8, `geometry` and `record`, and `mask` where class
-            maps are judged (`effdet.data.EvalSet`).
-        evaluators: by head name. Heads without an evaluator are predicted and not judged.
-        batch_size: pictures in one call of `predict_fn`, on each process.
+            maps are evaluated (`effdet.data.EvalSet`).
+        evaluators: by head name. Heads without an evaluator are predicted and not evaluated.
+        batch_size: images in one call of `predict_fn`, on each process.
         workers: loader processes; 0 reads in this one.
-        limit: judge the first so many pictures, against their truth alone; None means all.
+        limit: evaluate the first so many images, against their truth alone; None means all.
         progress: show a bar on a terminal (first process only).
     """
     if batch_size < 1 or workers < 0:
         raise UserError(f"batch_size (={batch_size}) must be 1 or more and workers (={workers}) 0 or more")
-    if limit is not None and limit < 1:
-        raise UserError(f"limit={limit} must be 1 or more pictures, or null for all")
-    total = len(dataset) if limit is None else min(limit, len(dataset))
+    if max_images is not None and max_images < 1:
+        raise UserError(f"max_images={max_images} must be 1 or more images, or null for all")
+    total = len(dataset) if max_images is None else min(max_images, len(dataset))
     if total == 0:
-        raise UserError("there are no pictures to evaluate: the split is empty")
+        raise UserError("there are no images to evaluate: the split is empty")
     if not evaluators:
         raise UserError("evaluate needs an evaluator for at least one head")
 
@@ -89,12 +89,12 @@ def evaluate(
         failure = error
     _gather(evaluators, failure)
     seconds = time.perf_counter() - started
-    metrics, predictions = _on_first(lambda: _judge(evaluators))
+    metrics, predictions = _on_first(lambda: _evaluate(evaluators))
     return EvaluationResult(metrics, predictions, total, seconds)
 
 
 def _among_known(predict_fn: PredictFn, evaluators: Mapping[str, Evaluator]) -> PredictFn:
-    """Only classes that the data knows compete for the detections of a picture: the others are dropped anyway."""
+    """Only classes that the data knows compete for the detections of an image: the others are dropped anyway."""
     found = {head: getattr(evaluator, "known", None) for head, evaluator in evaluators.items()}
     known = {head: flags for head, flags in found.items() if flags is not None}
     among = getattr(predict_fn, "among", None)
@@ -103,12 +103,14 @@ def _among_known(predict_fn: PredictFn, evaluators: Mapping[str, Evaluator]) -> 
 
 def _with_losses(predict_fn: PredictFn, evaluators: Mapping[str, Evaluator]) -> PredictFn:
     """Heads with a `LossEvaluator` give their loss in place of a prediction."""
-    wanted = {head: evaluator for head, evaluator in evaluators.items() if isinstance(evaluator, LossEvaluator)}
-    if not wanted:
+    requested = {head: evaluator for head, evaluator in evaluators.items() if isinstance(evaluator, LossEvaluator)}
+    if not requested:
         return predict_fn
     if (with_losses := getattr(predict_fn, "with_losses", None)) is None:
-        raise UserError(f"head {next(iter(wanted))}: its loss takes the model itself, not what an exported file gives")
-    return with_losses({head: evaluator.targets for head, evaluator in wanted.items()})
+        raise UserError(
+            f"head {next(iter(requested))}: its loss takes the model itself, not what an exported file gives"
+        )
+    return with_losses({head: evaluator.targets for head, evaluator in requested.items()})
 
 
 def _predict_all(
@@ -145,10 +147,10 @@ def _predict_all(
             seen += len(batch)
             if advance is not None:
                 advance(min(seen * _rank_and_world()[1], total))
-    assert seen == len(shard), f"{seen} of {len(shard)} pictures came out of the loader"
+    assert seen == len(shard), f"{seen} of {len(shard)} images came out of the loader"
 
 
-def _judge(evaluators: Mapping[str, Evaluator]) -> tuple[dict[str, Any], list[dict[str, Any]]]:
+def _evaluate(evaluators: Mapping[str, Evaluator]) -> tuple[dict[str, Any], list[dict[str, Any]]]:
     metrics: dict[str, Any] = {}
     predictions: list[dict[str, Any]] = []
     for evaluator in evaluators.values():
@@ -160,7 +162,7 @@ def _judge(evaluators: Mapping[str, Evaluator]) -> tuple[dict[str, Any], list[di
 
 
 class _Shard(Dataset):
-    """Some pictures of a set, with their index in it."""
+    """Some images of a set, with their index in it."""
 
     def __init__(self, dataset: Any, indices: Sequence[int]) -> None:
         self.dataset, self.indices = dataset, indices
@@ -217,7 +219,7 @@ def _on_first(function: Callable[[], Any]) -> Any:
 
 
 class _bar:
-    """A progress bar on stderr where that is a terminal; entering gives a function that takes the pictures done."""
+    """A progress bar on stderr where that is a terminal; entering gives a function that takes the images done."""
 
     def __init__(self, total: int) -> None:
         from rich.console import Console

@@ -31,10 +31,10 @@ class ModelPredictFn:
             the mode it was in afterwards.
         device: where the model runs.
         precision: None or ``fp32``, ``bf16``, ``fp16`` (autocast).
-        channels_last: lay the pictures out with channels last, which convolutions like best; None leaves them as they
+        channels_last: lay the images out with channels last, which convolutions like best; None leaves them as they
             come.
-        postprocess: settings of the detection head to replace, for example ``{"score": 0.3}``.
-        semantic: windows, mirror images and scales for class maps; None takes one pass over the canvas.
+        postprocess: settings of the detection head to replace, for example ``{"score_threshold": 0.3}``.
+        semantic: windows, mirror images and scales for segmentation maps; None takes one pass over the canvas.
         all_compete: every class that the model names competes for `pre_nms` and `max_detections`, whatever the data knows:
             for a comparison with a file that holds its NMS.
     """
@@ -84,11 +84,11 @@ class ModelPredictFn:
             other.model = restricted(known)
             return other
         heads: Mapping[str, Any] = getattr(self.model, "heads", {})
-        for name, wanted in known.items():
+        for name, requested in known.items():
             named = getattr(heads[name], "named_classes", None) if name in heads else None
             if named is None:
                 continue
-            allowed = named.cpu() & torch.tensor(wanted)
+            allowed = named.cpu() & torch.tensor(requested)
             if not torch.equal(allowed, named.cpu()):
                 other._known = other._known | {name: allowed.to(self.device)}
         return other
@@ -108,7 +108,8 @@ class ModelPredictFn:
 
     @torch.no_grad()
     def __call__(self, batch: EvalBatch) -> dict[str, Any]:
-        """Predictions of every head: Detections in original pixels; class maps, a list of (H, W) uint8; (B, K) scores."""
+        """Predictions of every head: Detections in original pixels; segmentation maps, a list of (H, W) uint8; (B, K)
+        scores."""
         images = batch.images.to(self.device, non_blocking=True, memory_format=self.memory_format)
         autocast = nullcontext() if self.dtype is None else torch.autocast(self.device.type, self.dtype)
         with evaluating(self.model), autocast:
@@ -120,7 +121,7 @@ class ModelPredictFn:
         outputs = {name: output for name, output in outputs.items() if name not in losses}
         predictions = self._predict(outputs, context)  # outside of autocast: boxes are decoded in float32
         found = {name: self._restored(name, value, batch) for name, value in predictions.items()}
-        # Class maps skip the canvas: they are taken from the logits straight in each picture's own pixels.
+        # Segmentation maps skip the canvas: they are taken from the logits straight in each image's own pixels.
         for name, head in self._maps.items():
             maps = head.class_maps(scores[name], batch.geometries)
             found[name] = [classes.cpu().numpy() for classes in maps]

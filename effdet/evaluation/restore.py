@@ -14,10 +14,10 @@ from heads.structures import Detections, Geometry
 
 
 def restore_detections(detections: Detections, geometries: Sequence[Geometry]) -> Detections:
-    """Boxes in input pixels -> original pixels, clipped to each picture.
+    """Boxes in input pixels -> original pixels, clipped to each image.
 
-    Boxes that lie wholly outside the picture (in the padding) are dropped; the order by score stays. Runs on the device
-    of `detections`, without a loop over pictures.
+    Boxes that lie wholly outside the image (in the padding) are dropped; the order by score stays. Runs on the device
+    of `detections`, without a loop over images.
     """
     device = detections.boxes.device
     frames = [(*g.offset[::-1] * 2, *g.scale[::-1] * 2, *g.original[::-1] * 2) for g in geometries]  # x, y, x, y each
@@ -37,15 +37,15 @@ def restore_detections(detections: Detections, geometries: Sequence[Geometry]) -
 
 
 def restore_maps(maps: Tensor, geometries: Sequence[Geometry]) -> list[np.ndarray]:
-    """Class maps in the pictures' own sizes.
+    """Segmentation maps in the images' own sizes.
 
     Args:
         maps: (B, H, W) integer classes in input pixels, resampled with nearest; or (B, K, h, w) float scores of any
             size that covers the canvas, resampled bilinearly before the best class is taken (sharper borders).
-        geometries: one a picture.
+        geometries: one an image.
 
     Returns:
-        (height, width) uint8 for each picture.
+        (height, width) uint8 for each image.
     """
     if maps.ndim == 3:
         values = maps.to(torch.uint8).cpu().numpy()
@@ -54,26 +54,26 @@ def restore_maps(maps: Tensor, geometries: Sequence[Geometry]) -> list[np.ndarra
 
 
 def restore_heat(maps: Tensor, geometries: Sequence[Geometry]) -> list[np.ndarray]:
-    """Maps of numbers in the pictures' own sizes, resampled bilinearly.
+    """Maps of numbers in the images' own sizes, resampled bilinearly.
 
     Args:
         maps: (B, h, w) float, of any size that covers the canvas.
-        geometries: one a picture.
+        geometries: one an image.
 
     Returns:
-        (height, width) float32 for each picture.
+        (height, width) float32 for each image.
     """
     pairs = zip(maps, geometries, strict=True)
     return [torch.cat([*_strips(values[None], geometry, 512)], dim=1)[0].cpu().numpy() for values, geometry in pairs]
 
 
 def _best_class(scores: Tensor, geometry: Geometry, *, rows_at_once: int = 512) -> Tensor:
-    """(K, h, w) scores -> (H, W) uint8 classes of the original picture; in strips of rows, so that memory stays flat."""
+    """(K, h, w) scores -> (H, W) uint8 classes of the original image; in strips of rows, so that memory stays flat."""
     return torch.cat([strip.argmax(0).to(torch.uint8) for strip in _strips(scores, geometry, rows_at_once)])
 
 
 def _strips(scores: Tensor, geometry: Geometry, rows_at_once: int) -> Iterator[Tensor]:
-    """(K, h, w) -> (K, rows, W) float32 strips of the original picture, from the top."""
+    """(K, h, w) -> (K, rows, W) float32 strips of the original image, from the top."""
     height, width = geometry.original
     y = _normalised(height, geometry.scale[0], geometry.offset[0], geometry.canvas[0], scores.device)
     x = _normalised(width, geometry.scale[1], geometry.offset[1], geometry.canvas[1], scores.device)

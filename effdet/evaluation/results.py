@@ -15,20 +15,20 @@ from effdet.evaluation.loop import EvaluationResult
 from effdet.files import replacing
 
 
-def write_results(result: EvaluationResult, folder: str | os.PathLike[str]) -> list[Path]:
+def write_results(result: EvaluationResult, directory: str | os.PathLike[str]) -> list[Path]:
     """Write ``metrics.json`` and, where there are boxes, ``predictions.json``; gives the paths.
 
-    ``metrics.json`` also has ``pictures``, ``seconds`` and ``pictures_per_second``.
+    ``metrics.json`` also has ``images``, ``seconds`` and ``images_per_second``.
     """
-    folder = Path(folder)
+    directory = Path(directory)
     speed = {
-        "pictures": result.pictures,
+        "images": result.images,
         "seconds": result.seconds,
-        "pictures_per_second": result.pictures_per_second,
+        "images_per_second": result.images_per_second,
     }
-    paths = [write_json(folder / "metrics.json", {**result.metrics, **speed}, indent=2)]
+    paths = [write_json(directory / "metrics.json", {**result.metrics, **speed}, indent=2)]
     if "AP" in result.metrics or result.predictions:
-        paths.append(write_json(folder / "predictions.json", result.predictions))
+        paths.append(write_json(directory / "predictions.json", result.predictions))
     return paths
 
 

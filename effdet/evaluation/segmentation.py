@@ -1,7 +1,7 @@
 """Semantic segmentation metrics from one confusion matrix over the whole set.
 
 Cityscapes' rules (cordts2016; the official evaluator): IoU = TP / (TP + FP + FN) from a confusion matrix summed over all
-pictures, pixels whose truth is ignored left out of everything; a class that occurs neither in truth nor in prediction has
+images, pixels whose truth is ignored left out of everything; a class that occurs neither in truth nor in prediction has
 no IoU (NaN) and stays out of the mean. A category's IoU merges its classes first, so that a car taken for a truck is right
 in "vehicle".
 """
@@ -31,7 +31,7 @@ CITYSCAPES_CATEGORIES: Mapping[str, tuple[str, ...]] = {
 
 
 def confusion_matrix(truth: np.ndarray, predicted: np.ndarray, classes: int) -> np.ndarray:
-    """Pixels by (truth, prediction) of one picture.
+    """Pixels by (truth, prediction) of one image.
 
     Args:
         truth: (H, W) integers in 0…classes-1, or `IGNORE`.

@@ -34,7 +34,7 @@ def number(value: float | None) -> str:
 
 
 def metric_tables(metrics: Mapping[str, Any], *, title: str = "") -> RenderableType:
-    """All tables that `metrics` has numbers for: boxes, class maps, picture classes."""
+    """All tables that `metrics` has numbers for: boxes, segmentation maps, image classes."""
     parts: list[RenderableType] = []
     if "AP" in metrics:
         parts += [_boxes(metrics, title or "boxes"), _box_classes(metrics["per_class"])]
@@ -44,11 +44,11 @@ def metric_tables(metrics: Mapping[str, Any], *, title: str = "") -> RenderableT
                 Text(f"{name} {number(metrics[name])}: {cap} detections of a class in an image count, not COCO's 100")
             )
     if "mIoU" in metrics:
-        parts.append(_class_maps(metrics, title or "class maps"))
+        parts.append(_class_maps(metrics, title or "segmentation maps"))
         if "confusion" in metrics:
             parts.append(_confusion(metrics))
     if "top1" in metrics:
-        parts.append(_pictures(metrics, title or "picture classes"))
+        parts.append(_images(metrics, title or "image classes"))
     if "AUC" in metrics:
         parts.append(_identities(metrics, title or "identities"))
     return Group(*parts)
@@ -75,7 +75,7 @@ def _boxes(metrics: Mapping[str, Any], title: str) -> Table:
 
 
 def _box_classes(per_class: Mapping[str, Mapping[str, Any]]) -> Table:
-    """A row for each class that the pictures show; of the others, which have nothing to measure, the number."""
+    """A row for each class that the images show; of the others, which have nothing to measure, the number."""
     table = _numbers("class", "boxes", "AP", "AP50", "AR100")
     shown = {name: row for name, row in per_class.items() if row["boxes"] > 0}
     for name, row in shown.items():
@@ -154,7 +154,7 @@ def _mistakes(names: list[str], rows: list[list[int]], most: int) -> Table:
     return table
 
 
-def _pictures(metrics: Mapping[str, Any], title: str, most: int = 40) -> Table:
+def _images(metrics: Mapping[str, Any], title: str, most: int = 40) -> Table:
     table = _numbers("class", "accuracy", "precision", "most often taken for", title=title)
     names = list(metrics["accuracy"])
     confused = _confused(metrics)
@@ -170,7 +170,7 @@ def _pictures(metrics: Mapping[str, Any], title: str, most: int = 40) -> Table:
     if "ECE" in metrics:
         table.add_row("calibration error (ECE)", number(metrics["ECE"]), "", "")
     if scaled := metrics.get("calibration"):
-        text = f"{number(scaled['ECE_before'])} without, on {scaled['pictures']:,} pictures"
+        text = f"{number(scaled['ECE_before'])} without, on {scaled['images']:,} images"
         table.add_row(f"ECE at temperature {scaled['temperature']:.2f}", number(scaled["ECE_after"]), "", text)
     return table
 
@@ -188,7 +188,7 @@ def _identities(metrics: Mapping[str, Any], title: str) -> Table:
 
 
 def _confused(metrics: Mapping[str, Any]) -> dict[str, str]:
-    """For each class the wrong one that it is most often taken for, and in which share of its pictures."""
+    """For each class the wrong one that it is most often taken for, and in which share of its images."""
     found = {}
     names = metrics.get("class_names", [])
     for name, row in zip(names, metrics.get("class_confusion", []), strict=False):

@@ -34,7 +34,7 @@ def export_model(
     path: str | os.PathLike[str],
     settings: ExportSettings,
     *,
-    pictures: Tensor,
+    images: Tensor,
     calibration: Tensor | None = None,
     postprocess: Mapping[str, Any] | None = None,
     image_size: tuple[int, int] | None = None,
@@ -48,14 +48,14 @@ def export_model(
     Args:
         model: finished, not folded; it is left as it is.
         path: of the file; its suffix is that of the format.
-        pictures: (N, 3, H, W) uint8 canvases that model and file are compared on.
+        images: (N, 3, H, W) uint8 canvases that model and file are compared on.
         calibration: (N, 3, H, W) uint8 canvases that int8 measures its ranges on.
         postprocess: settings of the detection head to replace; in the graph with ``nms``, else the file's defaults.
         image_size: (height, width) of the graph's input; None for the model's own.
         tolerance: None for that of the precision.
         measure: predict function -> its metrics on a labelled set, to compare them too.
         threads: of the file's runtime in the comparison; None for torch's.
-        notify: is told what was found, before it is judged.
+        notify: receives what was found, before it is evaluated.
 
     Raises:
         UserError: before any work: the format cannot hold what is asked for, or its packages are missing.
@@ -69,7 +69,9 @@ def export_model(
     name = detector(dict(model.heads.items()))
     head: Any = None if name is None else model.heads[name]
     if head is None and (settings.nms or postprocess):
-        raise UserError("nms, score, nms_iou and max_detections belong to a detection head; this model has none")
+        raise UserError(
+            "nms, score_threshold, nms_iou and max_detections belong to a detection head; this model has none"
+        )
     if head is not None:
         chosen = PostProcess(**{**asdict(head.postprocess), **(postprocess or {})})
     info = ExportInfo(
@@ -91,17 +93,17 @@ def export_model(
         suppression=suppression,
         channels_last=settings.format == "openvino",
     ).eval()
-    with scratch_folder(target.parent) as folder:
-        draft = folder / target.name
+    with scratch_folder(target.parent) as directory:
+        draft = directory / target.name
         writer = importlib.import_module(f"effdet.export.formats.{settings.format}")
         writer.write(WriteJob(graph, info, draft, calibration))
         del graph
         opened = RuntimeModel.open(draft, threads=threads, trust=True)
-        report = check(model, opened, pictures, tolerance or Tolerance.of(settings.precision), measure)
+        report = check(model, opened, images, tolerance or Tolerance.of(settings.precision), measure)
         notify(report)
         report.raise_if_failed(target)
         del opened
-        _move(folder, target)
+        _move(directory, target)
     return report
 
 
@@ -123,8 +125,8 @@ def _suppression(info: ExportInfo, classes: ClassTable, settings: ExportSettings
     return Suppression(PostProcess(**info.postprocess), classes.named, nms, any_size=info.dynamic_size)
 
 
-def _move(folder: Path, target: Path) -> None:
+def _move(directory: Path, target: Path) -> None:
     """All files of the draft; the one that names the format comes last, so that it never stands there alone."""
-    files = sorted(folder.iterdir(), key=lambda file: file.name == target.name)
+    files = sorted(directory.iterdir(), key=lambda file: file.name == target.name)
     for file in files:
         move_into_place(file, target.parent / file.name)

@@ -1,4 +1,4 @@
-"""The parity gate: an exported file against the model that it came from, on pictures.
+"""The parity gate: an exported file against the model that it came from, on images.
 
 Peers' users complain most of files that silently say something else than their model did. So every file is run in its own
 runtime before it is handed over, and the largest difference, the detections that agree, and where labels are given the
@@ -28,15 +28,15 @@ from heads.structures import Detections
 Measure = Callable[[ModelPredictFn], Mapping[str, Any]]
 """A predict function -> its metrics on a labelled set."""
 METRICS = ("AP", "mIoU", "top1")
-"""What a change is judged by, where it is measured."""
+"""What a change is evaluated by, where it is measured."""
 CONFIDENT, BEST, LARGEST = 0.3, 10, 100
-"""Detections that must be found again: those of this score, and so many best of every picture. Boxes that are compared
-without NMS: those of so many anchors of a picture with the highest scores; the others never become a detection."""
+"""Detections that must be found again: those of this score, and so many best of every image. Boxes that are compared
+without NMS: those of so many anchors of an image with the highest scores; the others never become a detection."""
 
 
 @dataclass(frozen=True)
 class Tolerance:
-    """What may differ; None is not judged."""
+    """What may differ; None is not evaluated."""
 
     logit: float | None = None
     """Largest difference of a logit."""
@@ -52,8 +52,8 @@ class Tolerance:
     @classmethod
     def of(cls, precision: str, changes: Mapping[str, float | None] | None = None) -> Self:
         """The usual one of a precision, with `changes` that are not None."""
-        given = {name: value for name, value in (changes or {}).items() if value is not None}
-        return cls(**{**_USUAL[precision], **given})
+        passed = {name: value for name, value in (changes or {}).items() if value is not None}
+        return cls(**{**_USUAL[precision], **passed})
 
 
 _USUAL: Mapping[str, Mapping[str, float]] = {
@@ -62,7 +62,7 @@ _USUAL: Mapping[str, Mapping[str, float]] = {
     "bf16": {"agreement": 0.9, "drop": 7e-3},
     "int8": {"agreement": 0.75, "drop": 0.015},
 }
-# bf16 and int8 move single logits by whole units in places that no detection comes from: there detections and metrics judge.
+# bf16 and int8 move single logits by whole units in places that no detection comes from: there detections and metrics evaluate.
 
 
 @dataclass(frozen=True)
@@ -88,7 +88,7 @@ class GateReport:
     """What was compared."""
 
     differences: tuple[Difference, ...]
-    pictures: int
+    images: int
     metrics: Mapping[str, tuple[float, float]]
     """By name: of the model, of the file."""
 
@@ -118,23 +118,23 @@ class GateError(RuntimeError):
         self.report = report
         found = "; ".join(f"{d.name} {d.value:.4g} ({_bound(d)})" for d in report.failed)
         super().__init__(
-            f"{path} was not written: it differs from the model in {found}, on {report.pictures} pictures. "
+            f"{path} was not written: it differs from the model in {found}, on {report.images} images. "
             "Look at the numbers above before raising tolerance.*"
         )
 
 
 def check(
-    model: VisionModel, opened: RuntimeModel, pictures: Tensor, tolerance: Tolerance, measure: Measure | None
+    model: VisionModel, opened: RuntimeModel, images: Tensor, tolerance: Tolerance, measure: Measure | None
 ) -> GateReport:
-    """Compare `opened` with `model` on `pictures` (N, 3, H, W) uint8, and by `measure` where it is given.
+    """Compare `opened` with `model` on `images` (N, 3, H, W) uint8, and by `measure` where it is given.
 
     Both run on the CPU, the model in float32.
     """
     found = _Found()
     model = model.cpu().eval()
     with torch.no_grad():
-        for picture in pictures:
-            _compare(model, opened, picture[None], found)
+        for image in images:
+            _compare(model, opened, image[None], found)
     differences = found.differences(tolerance)
     metrics: dict[str, tuple[float, float]] = {}
     if measure is not None:
@@ -150,7 +150,7 @@ def check(
                 metrics[name] = (float(before[name]), float(after[name]))
                 lost = metrics[name][0] - metrics[name][1]
                 differences.append(Difference(f"loss of {name}", lost, tolerance.drop))
-    return GateReport(tuple(differences), len(pictures), metrics)
+    return GateReport(tuple(differences), len(images), metrics)
 
 
 class _Found:
@@ -158,7 +158,7 @@ class _Found:
 
     def __init__(self) -> None:
         self.most: dict[str, float] = {}
-        self.again = self.wanted = 0
+        self.again = self.expected = 0
         self.detects = False
 
     def note(self, name: str, first: Tensor, second: Tensor) -> None:
@@ -171,13 +171,13 @@ class _Found:
     def differences(self, tolerance: Tolerance) -> list[Difference]:
         limits = {"logit": tolerance.logit, "box": tolerance.box}
         lines = [Difference(name, value, limits.get(name, tolerance.output)) for name, value in self.most.items()]
-        if self.wanted:
-            lines.append(Difference("agreement", self.again / self.wanted, tolerance.agreement, least=True))
+        if self.expected:
+            lines.append(Difference("agreement", self.again / self.expected, tolerance.agreement, least=True))
         return lines
 
 
 def _compare(model: VisionModel, opened: RuntimeModel, pixels: Tensor, found: _Found) -> None:
-    """One picture (1, 3, H, W) uint8."""
+    """One image (1, 3, H, W) uint8."""
     truth = model(model.preprocess.normalise(pixels))
     seen, context = opened(opened.preprocess.normalise(pixels)), Context.of(pixels)
     for name, output in seen.items():
@@ -188,40 +188,40 @@ def _compare(model: VisionModel, opened: RuntimeModel, pixels: Tensor, found: _F
         own, head = truth[name], model.heads[name]
         found.detects = True
         named: Tensor = head.named_classes  # type: ignore[assignment]
-        wanted = postprocess(own.class_logits, own.box_deltas, own.anchors, opened.settings, named=named)
-        answer = opened.predict({name: output}, context)[name]
-        confident = _confident(wanted)
+        expected = postprocess(own.class_logits, own.box_deltas, own.anchors, opened.settings, named=named)
+        detections = opened.predict({name: output}, context)[name]
+        confident = _confident(expected)
         if isinstance(output, DecodedOutput):
             found.note("logit", own.class_logits, output.class_logits)
             peaks = own.class_logits[0, :, named].amax(1)
             anchors = peaks.topk(min(LARGEST, len(peaks))).indices
             found.note("box", decode(own.anchors, own.box_deltas.float())[0, anchors], output.boxes[0, anchors])
         else:
-            first, second = _pairs(confident, answer, iou=0.9)
+            first, second = _pairs(confident, detections, iou=0.9)
             found.note("logit", first[1].logit(eps=1e-7), second[1].logit(eps=1e-7))
             found.note("box", first[0], second[0])
-        found.wanted += len(confident[0])
-        found.again += len(_pairs(confident, answer, iou=0.5)[0][0])
+        found.expected += len(confident[0])
+        found.again += len(_pairs(confident, detections, iou=0.5)[0][0])
 
 
 def _confident(detections: Detections) -> tuple[Tensor, Tensor, Tensor]:
-    boxes, scores, labels = detections.picture(0)
+    boxes, scores, labels = detections.image(0)
     keep = (scores >= CONFIDENT) | (torch.arange(len(scores)) < BEST)
     return boxes[keep], scores[keep], labels[keep]
 
 
 def _pairs(
-    wanted: tuple[Tensor, Tensor, Tensor], answer: Detections, *, iou: float
+    expected: tuple[Tensor, Tensor, Tensor], detections: Detections, *, iou: float
 ) -> tuple[tuple[Tensor, Tensor], tuple[Tensor, Tensor]]:
     """(boxes, scores) of the wanted that have a detection of their class at `iou` or more, and of that detection."""
-    boxes, scores, labels = answer.picture(0)
-    if not len(boxes) or not len(wanted[0]):
+    boxes, scores, labels = detections.image(0)
+    if not len(boxes) or not len(expected[0]):
         none = (boxes[:0], scores[:0])
         return none, none
-    overlap = box_iou(wanted[0], boxes).masked_fill(wanted[2][:, None] != labels[None], -1.0)
+    overlap = box_iou(expected[0], boxes).masked_fill(expected[2][:, None] != labels[None], -1.0)
     best, index = overlap.max(1)
     hit = best >= iou
-    return (wanted[0][hit], wanted[1][hit]), (boxes[index[hit]], scores[index[hit]])
+    return (expected[0][hit], expected[1][hit]), (boxes[index[hit]], scores[index[hit]])
 
 
 def _line(difference: Difference, width: int) -> str:
@@ -232,5 +232,5 @@ def _line(difference: Difference, width: int) -> str:
 
 
 def _bound(difference: Difference) -> str:
-    word = "at least" if difference.least else "at most"
-    return f"{word} {difference.limit:.4g}"
+    bound = "at least" if difference.least else "at most"
+    return f"{bound} {difference.limit:.4g}"

@@ -22,7 +22,7 @@ class ExportGraph(nn.Module):
         model: folded, in the number format that it shall compute in.
         normalise: take uint8 pixels and normalise them; else take normalised float32.
         suppression: what a detection head's raw output goes through; None leaves it raw, with its boxes decoded.
-        channels_last: normalise with the channels last, for a runtime that is handed its pictures so and convolves so.
+        channels_last: normalise with the channels last, for a runtime that is handed its images so and convolves so.
     """
 
     def __init__(
@@ -66,9 +66,9 @@ def output_names(model: FoldedModel, info: ExportInfo) -> tuple[str, ...]:
 
 
 def example(info: ExportInfo) -> Tensor:
-    """Grey pictures of the shape that a file of `info` takes; any number is shown by two, as exporters specialise on one.
+    """Grey images of the shape that a file of `info` takes; any number is shown by two, as exporters specialise on one.
 
-    So pictures of any size are large enough for two cells at the coarsest level.
+    So images of any size are large enough for two cells at the coarsest level.
     """
     size = info.spec.preprocess.size
     if info.dynamic_size:

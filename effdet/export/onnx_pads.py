@@ -1,7 +1,7 @@
-"""TensorFlow's "same" padding without a pass over the picture: a Pad becomes an attribute of the node behind it.
+"""TensorFlow's "same" padding without a pass over the image: a Pad becomes an attribute of the node behind it.
 
 PyTorch's convolutions pad both sides alike, so an asymmetric "same" is exported as Pad and Conv. ONNX's own Conv and MaxPool
-take four pads: the same numbers, one copy of the picture less, and no minus infinity for a quantiser to measure.
+take four pads: the same numbers, one copy of the image less, and no minus infinity for a quantiser to measure.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""int8 after training: ranges of activations measured on pictures, weights quantised channel by channel.
+"""int8 after training: ranges of activations measured on images, weights quantised channel by channel.
 
 QuantizeLinear and DequantizeLinear nodes are laid round the layers (the "QDQ" form, which ONNX Runtime and OpenVINO both
 read). What lies before the first convolution (normalising) and from the last layers on (logits, box decoding, NMS) stays in
@@ -33,11 +33,11 @@ INNER = (
 LAYERS = ("Conv", "MatMul", "Gemm")
 
 
-def quantise(model: Any, pictures: Tensor, info: ExportInfo, *, folder: Path, in_float: Collection[str] = ()) -> Any:
+def quantise(model: Any, images: Tensor, info: ExportInfo, *, directory: Path, in_float: Collection[str] = ()) -> Any:
     """An ``onnx.ModelProto`` in float32 -> one in int8.
 
     Args:
-        pictures: (N, 3, H, W) uint8, on the canvas.
+        images: (N, 3, H, W) uint8, on the canvas.
         folder: for files on the way.
         in_float: operators of `INNER` that the runtime is faster without.
     """
@@ -45,12 +45,12 @@ def quantise(model: Any, pictures: Tensor, info: ExportInfo, *, folder: Path, in
     from onnxruntime.quantization import CalibrationMethod, QuantFormat, QuantType, quantize_static
 
     inner = inner_nodes(model, in_float=in_float)
-    target = folder / "quantised.onnx"
+    target = directory / "quantised.onnx"
     with quiet():
         quantize_static(
             model,
             str(target),
-            _reader(pictures, info),
+            _reader(images, info),
             quant_format=QuantFormat.QDQ,
             per_channel=True,
             activation_type=QuantType.QUInt8,
@@ -66,7 +66,7 @@ def quantise(model: Any, pictures: Tensor, info: ExportInfo, *, folder: Path, in
 
 def inner_nodes(model: Any, *, in_float: Collection[str] = ()) -> list[str]:
     """Names of the nodes between the first layers and the last ones: those that have a layer before or at, and one after."""
-    wanted = set(INNER) - set(in_float)
+    requested = set(INNER) - set(in_float)
     nodes = list(model.graph.node)  # in topological order, as ONNX demands
     movers = {item.name for item in model.graph.initializer if tuple(item.dims) == (4, 4)}  # they only move box deltas
     layers = {node.name for node in nodes if node.op_type in LAYERS and movers.isdisjoint(node.input)}
@@ -82,17 +82,17 @@ def inner_nodes(model: Any, *, in_float: Collection[str] = ()) -> list[str]:
         ahead = any(name in before_layer for name in node.output)
         if node.name in layers or ahead:
             before_layer.update(node.input)
-        if ahead and node.name in behind and node.op_type in wanted:
+        if ahead and node.name in behind and node.op_type in requested:
             inner.append(node.name)
     return inner[::-1]
 
 
-def _reader(pictures: Tensor, info: ExportInfo) -> Any:
+def _reader(images: Tensor, info: ExportInfo) -> Any:
     from onnxruntime.quantization import CalibrationDataReader
 
     class Reader(CalibrationDataReader):
         def __init__(self) -> None:
-            self._feeds = _feeds(pictures, info)
+            self._feeds = _feeds(images, info)
 
         def get_next(self) -> Any:
             return next(self._feeds, None)
@@ -100,10 +100,10 @@ def _reader(pictures: Tensor, info: ExportInfo) -> Any:
     return Reader()
 
 
-def _feeds(pictures: Tensor, info: ExportInfo) -> Iterator[dict[str, Any]]:
-    """One picture at a time, so that measuring all activations takes little memory; the batch's shape is filled with it."""
+def _feeds(images: Tensor, info: ExportInfo) -> Iterator[dict[str, Any]]:
+    """One image at a time, so that measuring all activations takes little memory; the batch's shape is filled with it."""
     size = info.batch or 1
-    for picture in pictures:
-        batch = picture[None].expand(size, -1, -1, -1)
+    for image in images:
+        batch = image[None].expand(size, -1, -1, -1)
         values = batch if info.normalise else info.spec.preprocess.normalise(batch)
         yield {INPUT: values.contiguous().numpy()}

@@ -48,15 +48,15 @@ class ExportSettings:
     format: Literal["onnx", "openvino", "torch_export", "torchscript", "executorch"] = "onnx"
     """What to write (pip install 'effdet-lightning[FORMAT]' for onnx, openvino and executorch)."""
     precision: Literal["fp32", "fp16", "bf16", "int8"] = "fp32"
-    """Numbers in the file; int8 is quantised after training, on pictures of data or source."""
+    """Numbers in the file; int8 is quantised after training, on images of data or source."""
     nms: bool = False
     """true puts threshold, top-k and NMS into the graph; false leaves them to the reader, who may then choose them."""
     normalise: bool = True
     """true lets the graph take uint8 pixels; false asks for float32, normalised by the reader."""
     batch_size: Annotated[int, "1.."] | None = 1
-    """Pictures in one pass; null takes any number, for a little speed."""
+    """Images in one pass; null takes any number, for a little speed."""
     dynamic_size: bool = False
-    """true takes pictures of any height and width, for some speed (onnx, openvino, torch_export)."""
+    """true takes images of any height and width, for some speed (onnx, openvino, torch_export)."""
 
     def __post_init__(self) -> None:
         check_fields(self, "")

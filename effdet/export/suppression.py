@@ -51,7 +51,7 @@ class Suppression(nn.Module):
         groups, count = (group, class_logits.shape[2]) if settings.per_class_nms else (torch.zeros_like(group), 1)
         kept = self.nms(boxes, scores, groups, count, settings)
         flags = torch.zeros_like(scores).flatten().scatter(0, kept, 1.0).view_as(scores)
-        ranked = torch.where((flags > 0) & (scores >= settings.score), scores, -1.0)
+        ranked = torch.where((flags > 0) & (scores >= settings.score_threshold), scores, -1.0)
         best, place = ranked.topk(min(settings.max_detections, self._limit(scores)), dim=1)
         real = best >= 0
         return [
@@ -88,7 +88,7 @@ class Suppression(nn.Module):
 
 
 def torch_nms(boxes: Tensor, scores: Tensor, groups: Tensor, count: int, settings: PostProcess) -> Tensor:
-    """All pictures and classes in one call of ``torchvision::nms``.
+    """All images and classes in one call of ``torchvision::nms``.
 
     Each group is shifted to a place of its own, in float64: there, unlike in float32, the shift changes no overlap.
     """

@@ -1,4 +1,4 @@
-"""Names of files: which are hidden, how bytes that are not UTF-8 travel, how two files of one name are told apart.
+"""Names of files: which are hidden, how bytes that are not UTF-8 travel, how two files of one name are distinguished.
 
 POSIX names are bytes. Python hands undecodable bytes on as lone surrogates ("surrogateescape", PEP 383): such a string
 opens the right file, but cannot be encoded as UTF-8. :func:`encode_name` and :func:`decode_name` are the round trip,

@@ -29,9 +29,9 @@ _Identity = tuple[int, int]
 class Listing:
     """The files found below a folder."""
 
-    folder: Path
+    directory: Path
     paths: list[Path] = field(default_factory=list)
-    """Sorted by path; each begins with `folder`."""
+    """Sorted by path; each begins with `directory`."""
     skipped: Counter[str] = field(default_factory=Counter)
     """Suffix (in lower case, ``""`` for none) -> files that were neither wanted, nor hidden, nor companions."""
     loops: list[Path] = field(default_factory=list)
@@ -39,7 +39,7 @@ class Listing:
 
     def names(self) -> list[str]:
         """Paths relative to the folder, with forward slashes."""
-        return [path.relative_to(self.folder).as_posix() for path in self.paths]
+        return [path.relative_to(self.directory).as_posix() for path in self.paths]
 
     def said(self, what: str = "images") -> str:
         """How many files were skipped, in one line; empty where none was. `what` was wanted."""
@@ -51,10 +51,12 @@ class Listing:
         return f"{count} {'file' if count == 1 else 'files'} skipped, not {what} by their names ({parts})"
 
 
-def walk(folder: Path, wanted: Callable[[str], bool], *, deep: bool = True, leave_out: Path | None = None) -> Listing:
-    """Lists the files below `folder` whose names are `wanted`.
+def walk(
+    directory: Path, requested: Callable[[str], bool], *, deep: bool = True, leave_out: Path | None = None
+) -> Listing:
+    """Lists the files below `directory` whose names are `requested`.
 
-    Hidden files and folders below `folder` are skipped (`folder` itself may be hidden). Links to files and folders are
+    Hidden files and folders below `directory` are skipped (`directory` itself may be hidden). Links to files and folders are
     followed; a link that leads back to a folder around it is not.
 
     Args:
@@ -64,51 +66,51 @@ def walk(folder: Path, wanted: Callable[[str], bool], *, deep: bool = True, leav
         leave_out: a folder below that is passed over, such as one of our own results.
 
     Raises:
-        OSError: `folder` itself cannot be listed; one below that cannot be is left out.
+        OSError: `directory` itself cannot be listed; one below that cannot be is left out.
     """
-    found = Listing(folder)
+    found = Listing(directory)
     passed = None
-    if leave_out is not None and leave_out.is_dir() and _identity(leave_out) != _identity(folder):
+    if leave_out is not None and leave_out.is_dir() and _identity(leave_out) != _identity(directory):
         passed = _identity(leave_out)
-    found.paths.extend(_below(folder, wanted, deep, found, _around(folder), passed))
+    found.paths.extend(_below(directory, requested, deep, found, _around(directory), passed))
     found.paths.sort()
     return found
 
 
 def _below(
-    folder: Path,
-    wanted: Callable[[str], bool],
+    directory: Path,
+    requested: Callable[[str], bool],
     deep: bool,
     found: Listing,
     around: frozenset[_Identity],
     passed: _Identity | None,
 ) -> Iterator[Path]:
     try:
-        around |= {_identity(folder)}
-        with os.scandir(folder) as listed:
+        around |= {_identity(directory)}
+        with os.scandir(directory) as listed:
             entries = sorted(listed, key=lambda entry: entry.name)
     except OSError:
-        if folder == found.folder:
+        if directory == found.directory:
             raise
         return
     for entry in entries:
         if is_hidden(entry.name):
             continue
         try:
-            is_folder = entry.is_dir()
+            is_dir_entry = entry.is_dir()
         except OSError:
             continue
-        if is_folder:
-            path = folder / entry.name
+        if is_dir_entry:
+            path = directory / entry.name
             if not deep or passed is not None and _identity(path) == passed:
                 continue
             if entry.is_symlink() and _identity(path) in around:
                 found.loops.append(path)
             else:
-                yield from _below(path, wanted, deep, found, around, passed)
-        elif wanted(entry.name):
+                yield from _below(path, requested, deep, found, around, passed)
+        elif requested(entry.name):
             if entry.is_symlink() or entry.is_file():  # a broken link is a file that is missing; a pipe is none
-                yield folder / entry.name
+                yield directory / entry.name
         elif (suffix := os.path.splitext(entry.name)[1].lower()) not in COMPANIONS:
             found.skipped[suffix] += 1
 
@@ -129,24 +131,24 @@ def matching(root: Path, parts: Sequence[str]) -> Iterator[Path]:
     yield from dict.fromkeys(_matching(root, list(parts), _around(root.parent)))
 
 
-def _matching(folder: Path, parts: list[str], around: frozenset[_Identity]) -> Iterator[Path]:
+def _matching(directory: Path, parts: list[str], around: frozenset[_Identity]) -> Iterator[Path]:
     if not parts:
-        yield folder
+        yield directory
         return
     try:
-        around |= {_identity(folder)}
-        with os.scandir(folder) as listed:
+        around |= {_identity(directory)}
+        with os.scandir(directory) as listed:
             entries = sorted(listed, key=lambda entry: entry.name)
     except OSError:
         return
     part, *rest = parts
     if part == "..":
-        yield from _matching(folder / part, rest, around)
+        yield from _matching(directory / part, rest, around)
         return
     if part == "**" and rest:
-        yield from _matching(folder, rest, around)
+        yield from _matching(directory, rest, around)
     for entry in entries:
-        path = folder / entry.name
+        path = directory / entry.name
         if entry.name.startswith(".") and not part.startswith("."):
             continue
         back = entry.is_symlink() and entry.is_dir() and _identity(path) in around
@@ -159,10 +161,10 @@ def _matching(folder: Path, parts: list[str], around: frozenset[_Identity]) -> I
             yield from _matching(path, rest, around)
 
 
-def _around(folder: Path) -> frozenset[_Identity]:
+def _around(directory: Path) -> frozenset[_Identity]:
     """The folders in which a folder lies, by the path as it is given and by that without links."""
     found = set()
-    for path in (Path(os.path.abspath(folder)), Path(os.path.realpath(folder))):
+    for path in (Path(os.path.abspath(directory)), Path(os.path.realpath(directory))):
         for parent in path.parents:
             with suppress(OSError):
                 found.add(_identity(parent))

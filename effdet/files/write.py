@@ -83,17 +83,17 @@ def making_folder(path: Path) -> Iterator[Path]:
 @contextmanager
 def scratch_folder(parent: Path) -> Iterator[Path]:
     """Gives an empty hidden folder in `parent` (made if need be), which is removed at the end of the block."""
-    folder = parent / f".{os.getpid()}-{secrets.token_hex(4)}{PARTIAL}"
+    directory = parent / f".{os.getpid()}-{secrets.token_hex(4)}{PARTIAL}"
     try:
-        folder.mkdir(parents=True)
-        yield folder
+        directory.mkdir(parents=True)
+        yield directory
     finally:
-        shutil.rmtree(folder, ignore_errors=True)
+        shutil.rmtree(directory, ignore_errors=True)
 
 
-def remove_partial(folder: str | os.PathLike[str]) -> None:
-    """Removes the files that killed processes left half-written in `folder`; only where no other process writes there."""
-    for path in Path(folder).glob(f".*{PARTIAL}*"):
+def remove_partial(directory: str | os.PathLike[str]) -> None:
+    """Removes the files that killed processes left half-written in `directory`; only where no other process writes there."""
+    for path in Path(directory).glob(f".*{PARTIAL}*"):
         with suppress(OSError):
             path.unlink()
 

@@ -1,4 +1,4 @@
-"""One self-contained HTML page: text, tables, pictures and charts, with nothing to fetch and no script.
+"""One self-contained HTML page: text, tables, images and charts, with nothing to fetch and no script.
 
 A page is built from top to bottom. Every builder gives :class:`Html`; plain text that it is handed is escaped.
 
@@ -28,9 +28,9 @@ from effdet.html.blocks import (
 )
 from effdet.html.curves import line_chart
 from effdet.html.heat import heat_map
+from effdet.html.images import image
 from effdet.html.markup import Html, format_number, join, markup, tag
 from effdet.html.page import Page
-from effdet.html.pictures import image
 
 __all__ = [
     "Html",

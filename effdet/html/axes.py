@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from effdet.html.markup import Html, join, markup, tag
 
 SERIES = 8
-"""Colours that the style sheet has for the series of a chart; further ones come round again, dashed."""
+"""Colours that the stylesheet has for the series of a chart; further ones come round again, dashed."""
 
 
 @dataclass(frozen=True)
@@ -112,7 +112,7 @@ def label(x: float, y: float, text: str, *, anchor: str = "start", kind: str = "
 
 
 def line(x1: float, y1: float, x2: float, y2: float, kind: str) -> Html:
-    """A straight line of the style sheet's class `kind`."""
+    """A straight line of the stylesheet's class `kind`."""
     return tag("line", x1=float(x1), y1=float(y1), x2=float(x2), y2=float(y2), class_=kind)
 
 

@@ -16,7 +16,7 @@ from pathlib import Path
 _CHUNK = 1 << 20
 
 
-def cache_folder(*parts: str) -> Path:
+def cache_dir(*parts: str) -> Path:
     """The cache folder, or the folder `parts` inside it. Nothing is created."""
     root = os.environ.get("EFFDET_CACHE", "").strip()
     base = Path(root).expanduser() if root else Path.home() / ".cache" / "effdet-lightning"
@@ -25,7 +25,7 @@ def cache_folder(*parts: str) -> Path:
 
 def cached(file_name: str) -> Path | None:
     """The whole, fetched file of that name, or None. Half-written files have other names and are never found."""
-    path = cache_folder("weights", file_name)
+    path = cache_dir("weights", file_name)
     return path if path.is_file() else None
 
 

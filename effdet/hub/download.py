@@ -24,7 +24,7 @@ from filelock import FileLock
 
 from effdet.addresses import without_credentials, without_credentials_in
 from effdet.files import move_into_place
-from effdet.hub.cache import cache_folder, is_offline, mirrors, sha256_of
+from effdet.hub.cache import cache_dir, is_offline, mirrors, sha256_of
 from heads.structures import UserError
 
 _CHUNK = 1 << 18
@@ -51,7 +51,7 @@ def download(
     *,
     file_name: str | None = None,
     sha256: str | None = None,
-    folder: str | Path | None = None,
+    directory: str | Path | None = None,
     progress: bool = True,
     retries: int = 3,
     timeout: float = 30.0,
@@ -78,7 +78,7 @@ def download(
         raise UserError(f"file_name={name!r} must be a plain file name without folders")
     if sha256 is not None and (len(sha256) < 8 or set(sha256.lower()) - set("0123456789abcdef")):
         raise UserError(f"sha256={sha256!r} must be 8 to 64 hex digits")
-    target = Path(folder) / name if folder is not None else cache_folder("weights", name)
+    target = Path(directory) / name if directory is not None else cache_dir("weights", name)
     if _good(target, sha256):
         return target
     if is_offline():
@@ -130,7 +130,7 @@ def _fetch(address: str, target: Path, sha256: str | None, how: _Transfer, advan
             break
         except urllib.error.HTTPError as error:
             if error.code == 416:  # the part is no prefix of this server's file
-                _forget(part)
+                _clear(part)
             if error.code not in (408, 416, 429) and error.code < 500:
                 raise
             failure: Exception = error
@@ -143,7 +143,7 @@ def _fetch(address: str, target: Path, sha256: str | None, how: _Transfer, advan
         time.sleep(how.backoff * 2**idle if how.backoff else 0)
     found = sha256_of(part)
     if sha256 is not None and not found.startswith(sha256.lower()):
-        _forget(part)
+        _clear(part)
         raise _WrongSum(f"its sha256 begins with {found[: len(sha256)]}, expected {sha256}; the file was thrown away")
     move_into_place(part, target)
     _note(part).unlink(missing_ok=True)
@@ -162,9 +162,9 @@ def _stream(address: str, part: Path, *, trusted: bool, timeout: float, advance:
             request.add_header("If-Range", validator)
         if validator is not None or trusted:
             request.add_header("Range", f"bytes={start}-")
-    with urllib.request.urlopen(request, timeout=timeout) as answer:
-        headers: HTTPMessage = answer.headers
-        resumed = getattr(answer, "status", 200) == 206 and _first_byte(headers) == start
+    with urllib.request.urlopen(request, timeout=timeout) as response:
+        headers: HTTPMessage = response.headers
+        resumed = getattr(response, "status", 200) == 206 and _first_byte(headers) == start
         if not resumed:
             start = 0
         length = headers.get("Content-Length")
@@ -173,7 +173,7 @@ def _stream(address: str, part: Path, *, trusted: bool, timeout: float, advance:
         _remember(part, address, headers)
         done = start
         with open(part, "ab" if resumed else "wb") as file:
-            while piece := answer.read(_CHUNK):
+            while piece := response.read(_CHUNK):
                 file.write(piece)
                 done += len(piece)
                 advance(done, total)
@@ -228,7 +228,7 @@ def _validator(part: Path, address: str) -> str | None:
     return note.get("validator") if same else None
 
 
-def _forget(part: Path) -> None:
+def _clear(part: Path) -> None:
     part.unlink(missing_ok=True)
     _note(part).unlink(missing_ok=True)
 

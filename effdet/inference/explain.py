@@ -9,7 +9,7 @@ boxes the gradient therefore stays where it is, L = relu(sum_k dy/dA^k * A^k) (H
 2011.08891), unless `method` says otherwise.
 
 y is what the head says of one thing: the logit of a box's class at the anchor that found it; the mean logit of a class over
-the pixels where it won (Seg-Grad-CAM, Vinogradova et al. 2020, arXiv 2002.11434); the logit of the picture's class. A
+the pixels where it won (Seg-Grad-CAM, Vinogradova et al. 2020, arXiv 2002.11434); the logit of the image's class. A
 head's things are listed by its kit (:meth:`effdet.tasks.Kit.explained`).
 """
 
@@ -31,7 +31,7 @@ from effdet.drawing import draw
 from effdet.drawing.heat import with_heat
 from effdet.evaluation.predict_fn import evaluating
 from effdet.evaluation.restore import restore_heat
-from effdet.inference.picture import PictureLike, as_array
+from effdet.inference.image import ImageLike, as_array
 from effdet.tasks import Target, kits_of
 from heads.structures import UserError
 
@@ -54,7 +54,7 @@ class Explanation:
     """(4,) xyxy in pixels of `image`."""
 
     def draw(self, *, alpha: float = 0.55) -> Image.Image:
-        """The picture under its heat, with the box if there is one."""
+        """The image under its heat, with the box if there is one."""
         warm = with_heat(self.image, self.heat, alpha=alpha)
         if self.box is None:
             return warm
@@ -63,15 +63,15 @@ class Explanation:
 
 def explain(
     model: nn.Module,
-    picture: PictureLike,
+    image: ImageLike,
     *,
     head: str | None = None,
     layer: str | None = None,
     method: str | None = None,
     most: int = 3,
-    score: float = 0.3,
+    score_threshold: float = 0.3,
 ) -> list[Explanation]:
-    """Grad-CAM of what the heads find in one picture.
+    """Grad-CAM of what the heads find in one image.
 
     Example::
 
@@ -80,12 +80,12 @@ def explain(
 
     Args:
         model: a `VisionModel` or `FoldedModel`; computed where it lies.
-        picture: see `effdet.inference.picture.as_array`.
+        image: see `effdet.inference.image.as_array`.
         head: explain this one; None takes all.
         layer: ``C1`` … ``C5`` of the backbone or a level of the neck; None is each thing's own.
         method: ``grad`` (Grad-CAM) or ``hires`` (HiResCAM); None is ``hires`` for boxes and ``grad`` for all else.
-        most: things of each head: its best boxes, its largest classes of pixels, its likeliest classes of the picture.
-        score: boxes below are left out.
+        most: things of each head: its best boxes, its largest classes of pixels, its likeliest classes of the image.
+        score_threshold: boxes below are left out.
 
     Raises:
         UserError: there is no such head or layer, or `layer` has no part in what is explained.
@@ -95,15 +95,15 @@ def explain(
         raise UserError(f"head={head}: this model has {', '.join(network.heads)}")
     if method not in (None, *METHODS):
         raise UserError(f"method={method}: must be one of {', '.join(METHODS)}, or null")
-    pixels = as_array(picture)
+    pixels = as_array(image)
     canvas, geometry = network.preprocess.geometry(pixels)
     device = next((tensor.device for tensor in model.state_dict().values()), torch.device("cpu"))
     images = torch.from_numpy(canvas.copy()).permute(2, 0, 1)[None].to(device)
     found = []
     with evaluating(model), torch.enable_grad(), features_of(model) as features:
-        # Gradients must flow though all weights may be frozen: the pictures ask for them.
+        # Gradients must flow though all weights may be frozen: the images ask for them.
         outputs = model(network.preprocess.normalise(images).requires_grad_())
-        for name, targets in _targets(network, outputs, head, most=most, score=score).items():
+        for name, targets in _targets(network, outputs, head, most=most, score=score_threshold).items():
             for target in targets:
                 chosen = layer or target.layer
                 if chosen not in features:
@@ -124,7 +124,7 @@ def grad_cam(number: Tensor, features: Tensor, *, method: str = "grad") -> Tenso
         method: ``grad`` or ``hires``.
 
     Returns:
-        (B, h, w) float32 in 0…1, each picture's strongest cell 1; 0 throughout where no cell is positive.
+        (B, h, w) float32 in 0…1, each image's strongest cell 1; 0 throughout where no cell is positive.
 
     Raises:
         UserError: `number` does not depend on `features`.

@@ -37,7 +37,7 @@ class ExportInfo:
     normalise: bool
     """True: the graph takes uint8 pixels. False: float32, normalised by ``spec.preprocess``."""
     batch: int | None
-    """Pictures in one pass; None for any number."""
+    """Images in one pass; None for any number."""
     dynamic_size: bool
     """Whether any height and width do; else only those of ``spec.preprocess.size``."""
     postprocess: Mapping[str, Any] = field(default_factory=dict)

@@ -1,4 +1,4 @@
-"""What a model says about one picture, in that picture's own pixels."""
+"""What a model says about one image, in that image's own pixels."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Any, Self
 import numpy as np
 from PIL import Image
 
-from effdet.drawing import draw as draw_picture
+from effdet.drawing import draw as draw_image
 from effdet.drawing.colours import spread
 from effdet.evaluation.evaluators import coco_results
 from effdet.tasks import Kit, class_name, kit_for
@@ -22,10 +22,10 @@ SEMANTIC = "semantic"
 
 @dataclass(frozen=True, eq=False)
 class Prediction:
-    """The answers of a model's heads for one picture. A head that the model lacks leaves its fields empty or None."""
+    """The answers of a model's heads for one image. A head that the model lacks leaves its fields empty or None."""
 
     image: np.ndarray
-    """(H, W, 3) uint8 RGB: the picture, after its EXIF rotation."""
+    """(H, W, 3) uint8 RGB: the image, after its EXIF rotation."""
     boxes: np.ndarray
     """(N, 4) float32 xyxy in pixels of `image`, sorted by falling score."""
     scores: np.ndarray
@@ -35,13 +35,13 @@ class Prediction:
     maps: Mapping[str, np.ndarray] = field(default_factory=dict)
     """By head: (H, W) uint8 class of each pixel."""
     probabilities: np.ndarray | None = None
-    """(K,) float32 of the picture's classes."""
+    """(K,) float32 of the image's classes."""
     embedding: np.ndarray | None = None
-    """(D,) float32 of length 1: the cosine of two pictures is the dot product of theirs."""
+    """(D,) float32 of length 1: the cosine of two images is the dot product of theirs."""
     classes: Mapping[str, ClassTable] = field(default_factory=dict)
     """Class tables by head."""
     path: str | None = None
-    """Where the picture came from, if from a file."""
+    """Where the image came from, if from a file."""
     tracks: np.ndarray | None = None
     """(N,) int64 number of the object that each box follows through a video, -1 for none; None where nothing tracks."""
     kits: Mapping[str, Kit] = field(default_factory=dict)
@@ -81,12 +81,12 @@ class Prediction:
 
     @property
     def size(self) -> tuple[int, int]:
-        """(height, width) of the picture."""
+        """(height, width) of the image."""
         return self.image.shape[0], self.image.shape[1]
 
-    def above(self, score: float) -> Self:
+    def above(self, score_threshold: float) -> Self:
         """The same prediction with the boxes of at least this score."""
-        return self.rows(self.scores >= score)
+        return self.rows(self.scores >= score_threshold)
 
     def rows(self, keep: np.ndarray) -> Self:
         """The same prediction with the boxes that `keep`, a mask or indices, names."""
@@ -98,22 +98,22 @@ class Prediction:
         return replace(self, tracks=tracks).rows(tracks >= 0)
 
     def top(self, count: int = 5) -> list[tuple[str, float]]:
-        """The likeliest classes of the whole picture, with their probabilities."""
+        """The likeliest classes of the whole image, with their probabilities."""
         if self.probabilities is None:
-            raise UserError("this model does not classify whole pictures: it has no classification head")
+            raise UserError("this model does not classify whole images: it has no classification head")
         order = np.argsort(-self.probabilities, kind="stable")[:count]
         table = self.table("probabilities")
         return [(class_name(table, int(index)), float(self.probabilities[index])) for index in order]
 
-    def draw(self, *, score: float = 0.3, alpha: float = 0.5, legend: bool = False) -> Image.Image:
-        """The picture with its boxes, class map and class drawn on it.
+    def draw(self, *, score_threshold: float = 0.3, alpha: float = 0.5, legend: bool = False) -> Image.Image:
+        """The image with its boxes, segmentation map and class drawn on it.
 
         Args:
-            score: boxes under it are not drawn. Boxes with a track have that track's colour and number, and no score.
-            alpha: 0…1, cover of the class map.
+            score_threshold: boxes under it are not drawn. Boxes with a track have that track's colour and number, and no score.
+            alpha: 0…1, cover of the segmentation map.
             legend: add a strip with the class colours below.
         """
-        shown = self.above(score)
+        shown = self.above(score_threshold)
         arguments = {"boxes": shown.boxes, "labels": shown.labels, "scores": shown.scores, "names": ()}
         for kit in reversed(shown.all_kits().values()):  # of two heads that draw the same, the first is shown
             arguments |= kit.drawing(shown)
@@ -122,20 +122,20 @@ class Prediction:
             names = tuple(f"{name} {track}" for name, track in zip(shown.names, shown.tracks, strict=True))
             arguments |= {"labels": np.arange(len(shown)), "scores": None, "names": names}
             arguments["palette"] = [spread(int(track)) for track in shown.tracks]
-        image = draw_picture(self.image, **arguments, alpha=alpha, legend=legend)
+        image = draw_image(self.image, **arguments, alpha=alpha, legend=legend)
         for kit in shown.all_kits().values():
             image = kit.paint(image, shown)
         return image
 
     def crop(self, index: int, *, margin: float = 0.0) -> Image.Image:
-        """The part of the picture under box `index`, at least one pixel.
+        """The part of the image under box `index`, at least one pixel.
 
         Args:
             index: row of `boxes`; negative ones count from the end.
             margin: room added on each side, as a share of the box's width and height.
         """
         if not -len(self) <= index < len(self):
-            raise UserError(f"there is no box {index}: the picture has {len(self)}")
+            raise UserError(f"there is no box {index}: the image has {len(self)}")
         x1, y1, x2, y2 = self.boxes[index].tolist()
         room_x, room_y = margin * (x2 - x1), margin * (y2 - y1)
         height, width = self.size
@@ -145,14 +145,17 @@ class Prediction:
         return Image.fromarray(self.image[top:bottom, left:right])
 
     def semantic_ids(self) -> np.ndarray:
-        """(H, W) uint8 class map with the ids of the classes' owner (Cityscapes' labelIds); 255 where there is no class."""
+        """(H, W) uint8 segmentation map with the ids of the classes' owner (Cityscapes' labelIds); 255 where there is no
+        class."""
         if self.semantic is None:
-            raise UserError("this model finds no class maps: it has no semantic head")
+            raise UserError("this model finds no segmentation maps: it has no semantic head")
         table = self.classes.get(SEMANTIC)
         own = range(255) if table is None else table.ids
         ids = [index if value is None else value for index, value in enumerate(own)]
         if min(ids) < 0 or max(ids) > 255:
-            raise UserError(f"class maps have 8 bits a pixel, and the classes' ids go from {min(ids)} to {max(ids)}")
+            raise UserError(
+                f"segmentation maps have 8 bits a pixel, and the classes' ids go from {min(ids)} to {max(ids)}"
+            )
         lookup = np.full(256, 255, np.uint8)
         lookup[: len(ids)] = ids
         return lookup[self.semantic]
@@ -185,7 +188,7 @@ class Prediction:
         )
 
     def to_dict(self) -> dict[str, Any]:
-        """All that was found, in what JSON can hold; a class map as each class's share of the pixels."""
+        """All that was found, in what JSON can hold; a segmentation map as each class's share of the pixels."""
         found: dict[str, Any] = {"path": self.path, "height": self.size[0], "width": self.size[1]}
         for kit in self.all_kits().values():
             found |= kit.to_dict(self)

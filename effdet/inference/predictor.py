@@ -1,4 +1,4 @@
-"""The one object for using a model: pictures in, predictions out."""
+"""The one object for using a model: images in, predictions out."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from torch import nn
 
 from effdet.evaluation import EvalBatch
 from effdet.evaluation.predict_fn import PRECISIONS
-from effdet.inference.picture import PictureLike, as_array
+from effdet.inference.image import ImageLike, as_array
 from effdet.inference.prediction import Prediction
 from effdet.inference.runtime_model import RuntimeModel, own_postprocess, predict_function
 from effdet.inference.runtimes import is_exported
@@ -28,7 +28,7 @@ from heads.structures import Geometry, UserError
 
 
 class Predictor:
-    """Calls a model on pictures of any kind and size.
+    """Calls a model on images of any kind and size.
 
     Example::
 
@@ -43,11 +43,11 @@ class Predictor:
         device: ``cpu``, ``cuda``, ``cuda:1``, ``mps``.
         precision: None or ``fp32``, ``bf16``, ``fp16``.
         image_size: run on another canvas than the model's own: an int for a square, or (height, width).
-        batch_size: pictures in one pass when a list is given.
+        batch_size: images in one pass when a list is given.
         score: drop detections under this score; None keeps the model's own threshold (0.001 as evaluation wants it).
         nms_iou: of two boxes of one class that overlap by more, the better stays; None keeps the model's own.
-        max_detections: per picture; None keeps the model's own.
-        semantic: windows, mirror images and scales for class maps; None takes one pass over the canvas.
+        max_detections: per image; None keeps the model's own.
+        semantic: windows, mirror images and scales for segmentation maps; None takes one pass over the canvas.
         threads: of an exported file's runtime; None takes as many as torch. (PyTorch's own are ``torch.set_num_threads``.)
     """
 
@@ -59,7 +59,7 @@ class Predictor:
         precision: str | None = None,
         image_size: int | tuple[int, int] | None = None,
         batch_size: int = 8,
-        score: float | None = None,
+        score_threshold: float | None = None,
         nms_iou: float | None = None,
         max_detections: int | None = None,
         semantic: SemanticInference | None = None,
@@ -69,7 +69,7 @@ class Predictor:
         if batch_size < 1:
             raise UserError(f"batch_size (={batch_size}) must be 1 or more")
         network: Any = _loaded(model, threads, trust) if isinstance(model, (str, os.PathLike)) else model
-        overrides = {"score": score, "nms_iou": nms_iou, "max_detections": max_detections}
+        overrides = {"score_threshold": score_threshold, "nms_iou": nms_iou, "max_detections": max_detections}
         overrides = {key: value for key, value in overrides.items() if value is not None}
         if isinstance(network, VisionModel):
             network = fold(network, autocast=PRECISIONS.get(precision)).to(memory_format=torch.channels_last)
@@ -83,74 +83,72 @@ class Predictor:
 
     @property
     def max_detections(self) -> int | None:
-        """Most boxes of a picture; None where the model sets no bound."""
+        """Most boxes of an image; None where the model sets no bound."""
         return self._overrides.get("max_detections", getattr(own_postprocess(self.model), "max_detections", None))
 
     def keeping(self, most: int | None) -> Predictor:
-        """The same predictor, sharing the network, which leaves at least `most` boxes of a picture where it can.
+        """The same predictor, sharing the network, which leaves at least `most` boxes of an image where it can.
 
         It never leaves fewer than the model does by itself, and never more than an exported file with its NMS inside holds.
         """
         own = getattr(own_postprocess(self.model), "max_detections", None)
-        wanted = own if own is None or most is None else max(own, most)
+        requested = own if own is None or most is None else max(own, most)
         if isinstance(self.model, RuntimeModel) and self.model.info.nms:
-            wanted = own
-        if wanted is None or wanted == self.max_detections:
+            requested = own
+        if requested is None or requested == self.max_detections:
             return self
         other = copy.copy(self)
-        other._overrides = self._overrides | {"max_detections": wanted}
+        other._overrides = self._overrides | {"max_detections": requested}
         other._predict = self._function(self.model, postprocess=other._overrides)
         return other
 
     @overload
-    def __call__(self, pictures: PictureLike) -> Prediction: ...
+    def __call__(self, images: ImageLike) -> Prediction: ...
     @overload
-    def __call__(self, pictures: Sequence[PictureLike]) -> list[Prediction]: ...
-    def __call__(self, pictures: Any) -> Prediction | list[Prediction]:
-        """Predict one picture, or a list of them (see `as_array` for what a picture may be)."""
-        if isinstance(pictures, (list, tuple)):
-            return list(self.stream(pictures))
-        return next(self._batch([self._prepare(pictures)]))
+    def __call__(self, images: Sequence[ImageLike]) -> list[Prediction]: ...
+    def __call__(self, images: Any) -> Prediction | list[Prediction]:
+        """Predict one image, or a list of them (see `as_array` for what an image may be)."""
+        if isinstance(images, (list, tuple)):
+            return list(self.stream(images))
+        return next(self._batch([self._prepare(images)]))
 
     def stream(
         self,
-        pictures: Iterable[PictureLike],
+        images: Iterable[ImageLike],
         *,
-        unreadable: Callable[[PictureLike, UserError], None] | None = None,
+        unreadable: Callable[[ImageLike, UserError], None] | None = None,
     ) -> Iterator[Prediction]:
-        """Predictions of `pictures` in their order, a batch at a time: for more pictures than fit into memory.
+        """Predictions of `images` in their order, a batch at a time: for more images than fit into memory.
 
         The next batch is read and resized in threads while the model works.
 
         Args:
-            pictures: see `as_array`.
-            unreadable: is told of a picture that cannot be read, which is then left out: its batch is smaller, and those
-                behind it hold the same pictures as ever. None raises.
+            images: see `as_array`.
+            unreadable: receives of an image that cannot be read, which is then left out: its batch is smaller, and those
+                behind it hold the same images as ever. None raises.
         """
-        source = iter(pictures)
+        source = iter(images)
         with ThreadPoolExecutor(max_workers=min(self.batch_size, os.cpu_count() or 1, 8)) as pool:
-            upcoming = [(picture, pool.submit(self._prepare, picture)) for picture in islice(source, self.batch_size)]
+            upcoming = [(image, pool.submit(self._prepare, image)) for image in islice(source, self.batch_size)]
             while upcoming:
                 waiting = upcoming
-                upcoming = [
-                    (picture, pool.submit(self._prepare, picture)) for picture in islice(source, self.batch_size)
-                ]
+                upcoming = [(image, pool.submit(self._prepare, image)) for image in islice(source, self.batch_size)]
                 readable = []
-                for picture, future in waiting:
+                for image, future in waiting:
                     try:
                         readable.append(future.result())
                     except UserError as error:
                         if unreadable is None:
                             raise
-                        unreadable(picture, error)
+                        unreadable(image, error)
                 if readable:
                     yield from self._batch(readable)
 
-    def _prepare(self, picture: PictureLike) -> tuple[Prediction, np.ndarray, Geometry]:
-        """An empty prediction that holds the picture, its canvas, and how it lies there."""
-        pixels = as_array(picture)
+    def _prepare(self, image: ImageLike) -> tuple[Prediction, np.ndarray, Geometry]:
+        """An empty prediction that holds the image, its canvas, and how it lies there."""
+        pixels = as_array(image)
         canvas, geometry = self.preprocess.geometry(pixels)
-        path = os.fspath(picture) if isinstance(picture, (str, Path)) else None
+        path = os.fspath(image) if isinstance(image, (str, Path)) else None
         none = np.zeros(0, np.float32)
         about = {"classes": self._classes, "kits": self._kits, "path": path}
         return Prediction(pixels, none.reshape(0, 4), none, none.astype(np.int64), **about), canvas, geometry

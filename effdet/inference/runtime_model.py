@@ -44,7 +44,7 @@ class RuntimeModel(nn.Module):
 
     Args:
         runtime: the loaded file.
-        postprocess: settings of the detection head to replace, for example ``{"score": 0.3}``.
+        postprocess: settings of the detection head to replace, for example ``{"score_threshold": 0.3}``.
         beside: the thread of post-processing, of another model of the same file; None starts one.
 
     Raises:
@@ -204,7 +204,7 @@ def one_threaded() -> ThreadPoolExecutor:
     """A thread in which PyTorch works on itself alone, for post-processing, which gains nothing from a second one.
 
     PyTorch's threads wait by spinning, for milliseconds after each parallel piece, on the cores that the runtime's next call
-    needs: a tenth of a picture's time with ONNX Runtime. Their number is a setting of each thread, but one that threads born
+    needs: a tenth of an image's time with ONNX Runtime. Their number is a setting of each thread, but one that threads born
     later take over; so it is set once, here, and at once set back for them.
     """
     before = torch.get_num_threads()
@@ -215,7 +215,7 @@ def one_threaded() -> ThreadPoolExecutor:
 
 
 def _batches(images: np.ndarray, size: int | None) -> list[np.ndarray]:
-    """Pieces of the graph's batch; the last is filled up with its last picture."""
+    """Pieces of the graph's batch; the last is filled up with its last image."""
     if size is None:
         return [images]
     missing = -len(images) % size
@@ -233,22 +233,22 @@ def _settings(info: ExportInfo, changes: Mapping[str, Any], *, detects: bool) ->
     check_keys(changes, [field.name for field in fields(settings)], what="postprocess", error=UserError)
     if changes and not detects:
         raise UserError(f"{', '.join(changes)}: this model has no detection head to set them on")
-    wanted = replace(settings, **changes)
+    requested = replace(settings, **changes)
     if info.nms:
-        _check_fixed(settings, wanted)
-    return wanted
+        _check_fixed(settings, requested)
+    return requested
 
 
-def _check_fixed(own: PostProcess, wanted: PostProcess) -> None:
+def _check_fixed(own: PostProcess, requested: PostProcess) -> None:
     """What a graph with NMS has cut off cannot be brought back."""
     for name, possible in {
-        "score": wanted.score >= own.score,
-        "max_detections": wanted.max_detections <= own.max_detections,
-        "nms_iou": wanted.nms_iou == own.nms_iou,
+        "score_threshold": requested.score_threshold >= own.score_threshold,
+        "max_detections": requested.max_detections <= own.max_detections,
+        "nms_iou": requested.nms_iou == own.nms_iou,
     }.items():
         if not possible:
             raise UserError(
-                f"{name}={getattr(wanted, name)}: the file has its NMS inside, with {name}={getattr(own, name)}; "
+                f"{name}={getattr(requested, name)}: the file has its NMS inside, with {name}={getattr(own, name)}; "
                 "export it with nms=false, or with the value you want"
             )
 
@@ -257,7 +257,7 @@ def _cut(found: Detections, settings: PostProcess) -> Detections:
     """Detections below the score dropped, and those past the cap; both lie at the end."""
     most = settings.max_detections
     boxes, scores, labels = found.boxes[:, :most], found.scores[:, :most], found.labels[:, :most]
-    keep = (scores >= settings.score) & (labels >= 0)
+    keep = (scores >= settings.score_threshold) & (labels >= 0)
     return Detections(
         boxes=boxes.masked_fill(~keep[..., None], 0.0),
         scores=scores.masked_fill(~keep, 0.0),

@@ -1,7 +1,7 @@
-"""Small objects in large pictures: the model looks at overlapping tiles and at the whole, and the finds are merged.
+"""Small objects in large images: the model looks at overlapping tiles and at the whole, and the finds are merged.
 
 After Akyon et al. 2022, "Slicing Aided Hyper Inference and Fine-tuning for Small Object Detection". A tile of the network's
-own size is seen unreduced. It costs one pass a tile, and finds that were right on the whole picture can get worse: measure.
+own size is seen unreduced. It costs one pass a tile, and finds that were right on the whole image can get worse: measure.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from effdet.boxes import area, shared_area
-from effdet.inference.picture import PictureLike, as_array
+from effdet.inference.image import ImageLike, as_array
 from effdet.inference.prediction import Prediction
 from effdet.inference.predictor import Predictor
 from heads.structures import UserError
@@ -26,7 +26,7 @@ _HELD = 0.5
 
 @dataclass(frozen=True)
 class TileSettings:
-    """How a picture is cut."""
+    """How an image is cut."""
 
     size: int | None = None
     """Pixels of a tile's side; None takes the network's input size."""
@@ -43,14 +43,14 @@ class TileSettings:
 
 
 class TiledPredictor:
-    """A `Predictor` that cuts each picture into tiles; called in the same ways.
+    """A `Predictor` that cuts each image into tiles; called in the same ways.
 
-    Class maps and whole-picture classes are those of the whole picture.
+    Segmentation maps and whole-image classes are those of the whole image.
 
     Args:
         predictor: what predicts a tile.
         settings: see `TileSettings`.
-        max_detections: kept of a picture, after merging; None keeps what the predictor keeps of a picture.
+        max_detections: kept of an image, after merging; None keeps what the predictor keeps of an image.
     """
 
     def __init__(
@@ -69,39 +69,39 @@ class TiledPredictor:
     def batch_size(self) -> int:
         return self.predictor.batch_size
 
-    def __call__(self, pictures: Any) -> Any:
-        """One prediction for one picture, a list for a list."""
-        if isinstance(pictures, (list, tuple)):
-            return list(self.stream(pictures))
-        return next(self.stream([pictures]))
+    def __call__(self, images: Any) -> Any:
+        """One prediction for one image, a list for a list."""
+        if isinstance(images, (list, tuple)):
+            return list(self.stream(images))
+        return next(self.stream([images]))
 
     def stream(
         self,
-        pictures: Iterable[PictureLike],
+        images: Iterable[ImageLike],
         *,
-        unreadable: Callable[[PictureLike, UserError], None] | None = None,
+        unreadable: Callable[[ImageLike, UserError], None] | None = None,
     ) -> Iterator[Prediction]:
-        """As `Predictor.stream`. A batch holds tiles of one picture alone, so that results do not depend on the others."""
-        for picture in pictures:
+        """As `Predictor.stream`. A batch holds tiles of one image alone, so that results do not depend on the others."""
+        for image in images:
             try:
-                pixels = as_array(picture)
+                pixels = as_array(image)
             except UserError as error:
                 if unreadable is None:
                     raise
-                unreadable(picture, error)
+                unreadable(image, error)
                 continue
             frames = tile_frames(pixels.shape[0], pixels.shape[1], self._tile, self.settings.overlap)
             crops = (pixels[y1:y2, x1:x2] for x1, y1, x2, y2 in frames.tolist())
             whole, *parts = self.predictor.stream([pixels, *crops])
-            # A picture of a single tile has no inner edges: its tile is the whole.
+            # An image of a single tile has no inner edges: its tile is the whole.
             merged = merge(whole, parts, frames, nms_iou=self.settings.nms_iou) if len(frames) else whole
-            path = None if not isinstance(picture, str) and not hasattr(picture, "__fspath__") else str(picture)
+            path = None if not isinstance(image, str) and not hasattr(image, "__fspath__") else str(image)
             most = len(merged) if self.max_detections is None else min(len(merged), self.max_detections)
             yield replace(merged.rows(np.arange(most)), path=path)
 
 
 def tile_frames(height: int, width: int, tile: tuple[int, int], overlap: float) -> np.ndarray:
-    """(T, 4) int64 xyxy of the tiles that cover a picture; none where one tile would hold it all.
+    """(T, 4) int64 xyxy of the tiles that cover an image; none where one tile would hold it all.
 
     Tiles are of equal size and evenly spread, so that neighbours overlap by `overlap` of a tile or more.
     """
@@ -115,7 +115,7 @@ def tile_frames(height: int, width: int, tile: tuple[int, int], overlap: float) 
 
 
 def merge(whole: Prediction, parts: list[Prediction], frames: np.ndarray, *, nms_iou: float) -> Prediction:
-    """The boxes of the whole picture and of its tiles, each thing once.
+    """The boxes of the whole image and of its tiles, each thing once.
 
     NMS by class. A box cut off by a tile's inner edge is likely a part: it comes last whatever its score, and goes where
     a kept box holds most of *it* (by the share of the part's own area, not by IoU, which is small for a part and its
@@ -123,9 +123,9 @@ def merge(whole: Prediction, parts: list[Prediction], frames: np.ndarray, *, nms
     from it: something small before something large of the same class leaves both.
 
     Args:
-        whole: of the whole picture.
+        whole: of the whole image.
         parts: of the tiles, boxes in pixels of their tile.
-        frames: (T, 4) xyxy of the tiles in the picture.
+        frames: (T, 4) xyxy of the tiles in the image.
         nms_iou: overlap from which boxes of a class are the same thing.
 
     Returns:

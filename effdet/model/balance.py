@@ -4,7 +4,7 @@
     uncertainty  learned: each head's loss L becomes ``exp(-s) L + s / 2`` with s the logarithm of its variance
                  (Kendall et al., arXiv 1705.07115, equation 10, its form for a likelihood with a softmax)
 
-A task that no picture of the optimiser step is labelled for, on any process, has a loss of exactly 0. Its ``s / 2`` is left out
+A task that no image of the optimiser step is labelled for, on any process, has a loss of exactly 0. Its ``s / 2`` is left out
 then: it would pull s down in every such step, and let the task outweigh the others when it comes back.
 """
 

@@ -12,7 +12,7 @@ from backbones.spec import AnyBackboneSpec, ExternalSpec
 from effdet.model.architecture import Architecture, neck_of_row
 from effdet.model.balance import BalanceSpec
 from effdet.model.external import survey
-from effdet.model.heads import KINDS, HeadPlan, Scaled, given, plan_external
+from effdet.model.heads import KINDS, HeadConfig, Scaled, passed, plan_external
 from effdet.model.spec import HeadSpec, ModelSpec
 from effdet.necks import NeckSpec
 from effdet.necks.topology import level_number
@@ -78,32 +78,32 @@ def spec_for(
     Raises:
         UserError: an unknown name, a contradiction, an option that does not exist.
     """
-    options = {head: given(changes) for head, changes in (heads or {}).items()}
+    options = {head: passed(changes) for head, changes in (heads or {}).items()}
     own = {head: plan_external(head, changes) for head, changes in options.items() if is_target(changes)}
-    task, row, trunk = _resolve(name, task, backbone, phi, architecture, given(backbone_options), options, own)
+    task, row, own_backbone = _resolve(name, task, backbone, phi, architecture, passed(backbone_options), options, own)
     if architecture is not None:
-        neck = architecture.neck_options() | given(neck)
+        neck = architecture.neck_options() | passed(neck)
         image_size = architecture.image_size if image_size is None else image_size
-    wanted = heads_of(task, options)
-    tables = {head: _class_table(head, num_classes, classes) for head in wanted}
-    base = None if row is None else _neck(row, trunk, alone=wanted == ("semantic",), changes=given(neck))
-    scaled, plans = Scaled(trunk, wanted, row, base), dict[str, HeadPlan]()
-    for head in wanted:
+    requested = heads_of(task, options)
+    tables = {head: _class_table(head, num_classes, classes) for head in requested}
+    base = None if row is None else _neck(row, own_backbone, alone=requested == ("semantic",), changes=passed(neck))
+    scaled, plans = Scaled(own_backbone, requested, row, base), dict[str, HeadConfig]()
+    for head in requested:
         plans[head] = own[head] if head in own else KINDS[head].plan(scaled, options.get(head, {}))
     if row is None or base is None:
-        neck_spec, rule = None, _classifier_preprocess(trunk)
+        neck_spec, rule = None, _classifier_preprocess(own_backbone)
     else:
-        asked = [*given(neck).get("levels", ()), *(row.levels if any(plan.levels for plan in own.values()) else ())]
+        asked = [*passed(neck).get("levels", ()), *(row.levels if any(plan.levels for plan in own.values()) else ())]
         neck_spec, rule = _spanning(base, plans.values(), asked=tuple(asked)), _detection_preprocess(row)
-        if isinstance(trunk, ExternalSpec):
-            rule = replace(rule, **{key: getattr(survey(trunk).pixels, key) for key in ("mean", "std", "fill")})
-            _check_levels(trunk, neck_spec, [plan.spec for plan in plans.values()])
-    rule = _changed(rule, given(preprocess), "preprocess")
+        if isinstance(own_backbone, ExternalSpec):
+            rule = replace(rule, **{key: getattr(survey(own_backbone).pixels, key) for key in ("mean", "std", "fill")})
+            _check_levels(own_backbone, neck_spec, [plan.spec for plan in plans.values()])
+    rule = _changed(rule, passed(preprocess), "preprocess")
     if image_size is not None:
         rule = rule.fitted(image_size)
     return ModelSpec(
-        name=name or (_label(row, trunk, wanted) if architecture is None else architecture.name),
-        backbone=trunk,
+        name=name or (_label(row, own_backbone, requested) if architecture is None else architecture.name),
+        backbone=own_backbone,
         heads={head: plan.spec for head, plan in plans.items()},
         classes=tables,
         preprocess=rule,
@@ -122,12 +122,12 @@ def heads_of(task: str | None, heads: Mapping[str, Mapping[str, Any]] | None = N
     own = [head for head, options in changes.items() if is_target(options)]
     if not own and task not in TASK_HEADS:
         raise UserError(f"task={task!r} is unknown; use one of {', '.join(TASK_HEADS)}, or a model's name")
-    wanted = tuple(changes) if own else TASK_HEADS[str(task)]
-    known = {*KINDS, *own} if own else wanted
+    requested = tuple(changes) if own else TASK_HEADS[str(task)]
+    known = {*KINDS, *own} if own else requested
     if stray := [head for head in changes if head not in known]:
-        has = f"a head without _target_ is one of {', '.join(KINDS)}" if own else f"it has {', '.join(wanted)}"
+        has = f"a head without _target_ is one of {', '.join(KINDS)}" if own else f"it has {', '.join(requested)}"
         raise UserError(f"task {task!r} has no head {stray[0]!r}; {has}")
-    return wanted
+    return requested
 
 
 def names() -> tuple[str, ...]:
@@ -145,7 +145,7 @@ def _resolve(
     architecture: Architecture | None,
     options: dict[str, Any],
     heads: Mapping[str, Mapping[str, Any]],
-    own: Mapping[str, HeadPlan],
+    own: Mapping[str, HeadConfig],
 ) -> tuple[str | None, DetectorRow | None, AnyBackboneSpec]:
     """The task, the detector's row (None where no head reads a neck) and the backbone."""
     if name is not None:
@@ -162,45 +162,47 @@ def _resolve(
         if task not in (None, "classification"):
             raise UserError(f"model {name!r} is a classifier, task is {task!r}; give backbone= and task= instead")
         return "classification", None, backbone_spec(name, **options)
-    wanted = heads_of(task, heads)
-    no_neck = not any(own[head].levels if head in own else KINDS[head].on_pyramid for head in wanted)
+    requested = heads_of(task, heads)
+    no_neck = not any(own[head].levels if head in own else KINDS[head].on_pyramid for head in requested)
     if sum(choice is not None for choice in (backbone, phi, architecture)) != 1:
         raise UserError("give one of backbone=, phi= and architecture.path= with a task")
     if architecture is not None:
-        row, trunk = architecture.row(), architecture.backbone
+        row, own_backbone = architecture.row(), architecture.backbone
     elif phi is not None:
-        row, trunk = detector_phi(phi), phi_spec(phi)
+        row, own_backbone = detector_phi(phi), phi_spec(phi)
     elif isinstance(backbone, str):
-        trunk = backbone_spec(backbone)
-        row = None if no_neck else row_for_backbone(trunk.name)
+        own_backbone = backbone_spec(backbone)
+        row = None if no_neck else row_for_backbone(own_backbone.name)
     else:
         assert backbone is not None
-        trunk, row = backbone, detector_phi(0) if isinstance(backbone, BackboneSpec) else survey(backbone).row
+        own_backbone, row = backbone, detector_phi(0) if isinstance(backbone, BackboneSpec) else survey(backbone).row
     if no_neck:
         row = None
-    if isinstance(trunk, ExternalSpec):
+    if isinstance(own_backbone, ExternalSpec):
         if options:
-            raise UserError(f"backbone.{min(options)}: backbone {trunk.name} is not ours; give it with its own options")
-        return task, row, trunk
-    return task, row, _changed(trunk, options, "backbone")
+            raise UserError(
+                f"backbone.{min(options)}: backbone {own_backbone.name} is not ours; give it with its own options"
+            )
+        return task, row, own_backbone
+    return task, row, _changed(own_backbone, options, "backbone")
 
 
-def _label(row: DetectorRow | None, trunk: AnyBackboneSpec, heads: tuple[str, ...]) -> str:
+def _label(row: DetectorRow | None, own_backbone: AnyBackboneSpec, heads: tuple[str, ...]) -> str:
     """A detector's name where there is its head and its neck, else the backbone's: published weights go by it."""
     if row is not None and "detection" in heads:
         return row.name
-    return f"external_{trunk.name}" if isinstance(trunk, ExternalSpec) else trunk.name
+    return f"external_{own_backbone.name}" if isinstance(own_backbone, ExternalSpec) else own_backbone.name
 
 
-def _neck(row: DetectorRow, trunk: AnyBackboneSpec, *, alone: bool, changes: dict[str, Any]) -> NeckSpec:
+def _neck(row: DetectorRow, own_backbone: AnyBackboneSpec, *, alone: bool, changes: dict[str, Any]) -> NeckSpec:
     """The detector's neck, or with `alone` the slimmer one of segmentation."""
-    spec = neck_of_row(row, trunk.activation)
+    spec = neck_of_row(row, own_backbone.activation)
     if alone:
         spec = spec.replace(channels=semantic_channels(row), repeats=semantic_cells(row))
     return _changed(spec, changes, "neck")
 
 
-def _spanning(base: NeckSpec, plans: Iterable[HeadPlan], *, asked: tuple[str, ...]) -> NeckSpec:
+def _spanning(base: NeckSpec, plans: Iterable[HeadConfig], *, asked: tuple[str, ...]) -> NeckSpec:
     """`base` over the union of the levels `asked` for and those of all heads, without what no head reads."""
     plans = tuple(plans)
     numbers = [level_number(level) for level in (*asked, *(level for plan in plans for level in plan.levels))]
@@ -216,25 +218,29 @@ def _detection_preprocess(row: DetectorRow) -> Preprocess:
     return Preprocess(size=(row.size, row.size), mean=mean, std=std, fill=row.fill)
 
 
-def _check_levels(trunk: ExternalSpec, neck: NeckSpec, heads: Iterable[HeadSpec]) -> None:
+def _check_levels(own_backbone: ExternalSpec, neck: NeckSpec, heads: Iterable[HeadSpec]) -> None:
     """Refuse a neck or an auxiliary loss that wants a level which the backbone lacks; all have C3 to C5."""
-    known = survey(trunk).channels
-    wanted = [f"C{level_number(level)}" for level in neck.levels if level_number(level) <= 5]
-    wanted += [str(head.options["auxiliary"].get("level")) for head in heads if head.options.get("auxiliary")]
-    if missing := [level for level in wanted if level in ("C1", "C2") and level not in known]:
+    known = survey(own_backbone).channels
+    requested = [f"C{level_number(level)}" for level in neck.levels if level_number(level) <= 5]
+    requested += [str(head.options["auxiliary"].get("level")) for head in heads if head.options.get("auxiliary")]
+    if missing := [level for level in requested if level in ("C1", "C2") and level not in known]:
         raise UserError(
-            f"backbone {trunk.name} has maps for {', '.join(known)} and none for {missing[0]} (stride "
+            f"backbone {own_backbone.name} has maps for {', '.join(known)} and none for {missing[0]} (stride "
             f"{2 ** level_number(missing[0])}), which the heads read; take another backbone, or levels from P3 on"
         )
 
 
-def _classifier_preprocess(trunk: AnyBackboneSpec) -> Preprocess:
+def _classifier_preprocess(own_backbone: AnyBackboneSpec) -> Preprocess:
     """The published classifiers' rule; EfficientNetV2 S to XL and Lite were trained on pixels in [-1, 1]."""
-    if isinstance(trunk, ExternalSpec):
-        return survey(trunk).pixels
-    half = "lite" in trunk.name or trunk.name.startswith("tf_efficientnetv2_") and trunk.name[18] in "smlx"
+    if isinstance(own_backbone, ExternalSpec):
+        return survey(own_backbone).pixels
+    half = (
+        "lite" in own_backbone.name
+        or own_backbone.name.startswith("tf_efficientnetv2_")
+        and own_backbone.name[18] in "smlx"
+    )
     mean, std = (HALF, HALF) if half else (IMAGENET_MEAN, IMAGENET_STD)
-    size = (trunk.image_size, trunk.image_size)
+    size = (own_backbone.image_size, own_backbone.image_size)
     return Preprocess(size=size, resize="center_crop", interpolation="bicubic", mean=mean, std=std, crop=0.875)
 
 

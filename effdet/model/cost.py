@@ -17,11 +17,11 @@ class Cost:
 
     parameters: int
     gmacs: float
-    """10^9 multiply-adds of one picture, convolutions and matrix products alone."""
+    """10^9 multiply-adds of one image, convolutions and matrix products alone."""
 
 
 def count_cost(spec: ModelSpec, size: tuple[int, int] | None = None) -> Cost:
-    """Parameters and multiply-adds of one picture of `size`, (height, width) in pixels; None is the model's own."""
+    """Parameters and multiply-adds of one image of `size`, (height, width) in pixels; None is the model's own."""
     height, width = size or spec.preprocess.size
     with torch.device("meta"):
         model = build(spec).eval()

@@ -88,7 +88,7 @@ def fold(model: VisionModel, *, autocast: torch.dtype | None = None) -> FoldedMo
             part.fold(fold_norm)
     for module in folded.modules():
         if isinstance(module, Conv2d):
-            module.widen()
+            module.pad_kernel()
     if autocast is not None:
         for module in folded.modules():
             if isinstance(module, (nn.Conv2d, nn.Linear)):

@@ -34,7 +34,7 @@ COARSE = ("P3", "P4", "P5", "P6", "P7", "P8", "P9")
 
 
 @dataclass(frozen=True)
-class HeadPlan:
+class HeadConfig:
     """A head, and what it asks of the neck."""
 
     spec: HeadSpec
@@ -66,22 +66,22 @@ Changes = dict[str, Any]
 """A user's options of one head; those that are null are left out."""
 
 
-def _detection(scaled: Scaled, changes: Changes) -> HeadPlan:
+def _detection(scaled: Scaled, changes: Changes) -> HeadConfig:
     row, _ = scaled.pyramid
-    anchors = {"scale": row.anchor_scale, "octaves": 3, "aspects": [list(aspect) for aspect in row.aspects]}
+    anchors = {"scale": row.anchor_scale, "scales_per_octave": 3, "aspects": [list(aspect) for aspect in row.aspects]}
     options = {
         "levels": list(row.levels),
         "repeats": row.repeats,
         "activation": scaled.backbone.activation,
         "padding": row.padding,
         "redundant_bias": row.redundant_bias,
-        "anchors": anchors | _anchors(given(changes.pop("anchors", None))),
-        "loss": given(changes.pop("loss", None)),
-        "postprocess": given(changes.pop("postprocess", None)),
+        "anchors": anchors | _anchors(passed(changes.pop("anchors", None))),
+        "loss": passed(changes.pop("loss", None)),
+        "postprocess": passed(changes.pop("postprocess", None)),
     }
     options |= changes
     levels = tuple(options["levels"])
-    return HeadPlan(HeadSpec("detection", options), levels, levels)
+    return HeadConfig(HeadSpec("detection", options), levels, levels)
 
 
 def _anchors(changes: dict[str, Any]) -> dict[str, Any]:
@@ -99,12 +99,12 @@ def _anchors(changes: dict[str, Any]) -> dict[str, Any]:
     return changes | {"aspects": pairs}
 
 
-def _semantic(scaled: Scaled, changes: Changes) -> HeadPlan:
+def _semantic(scaled: Scaled, changes: Changes) -> HeadConfig:
     """Alone, EfficientDet's design; beside detection the light one: a neck of a detector's width that also works at
     stride 4 would cost more than all the rest."""
     row, neck = scaled.pyramid
     fine = scaled.heads == ("semantic",)
-    auxiliary, loss = given(changes.pop("auxiliary", None)), given(changes.pop("loss", None))
+    auxiliary, loss = passed(changes.pop("auxiliary", None)), passed(changes.pop("loss", None))
     options = {
         "levels": list(FINE if fine else COARSE),
         "merge": "finest" if fine else "sum",
@@ -123,7 +123,7 @@ def _semantic(scaled: Scaled, changes: Changes) -> HeadPlan:
         options["auxiliary"] = auxiliary
     if loss:
         options["loss"] = loss
-    return HeadPlan(HeadSpec("semantic", options), levels, reads)
+    return HeadConfig(HeadSpec("semantic", options), levels, reads)
 
 
 def _auxiliary_level(level: str, levels: tuple[str, ...]) -> tuple[str, ...]:
@@ -135,24 +135,24 @@ def _auxiliary_level(level: str, levels: tuple[str, ...]) -> tuple[str, ...]:
     raise UserError(f"auxiliary.level={level!r} must be one of C2 to C5 or of the head's levels {', '.join(levels)}")
 
 
-def _classification(scaled: Scaled, changes: Changes) -> HeadPlan:
-    trunk = scaled.backbone
+def _classification(scaled: Scaled, changes: Changes) -> HeadConfig:
+    backbone = scaled.backbone
     options = {
-        "head_channels": trunk.head_channels,
-        "dropout": trunk.dropout,
-        "activation": trunk.activation,
-        "padding": trunk.padding,
-        "norm_eps": trunk.norm_eps,
-        "norm_momentum": trunk.norm_momentum,
+        "head_channels": backbone.head_channels,
+        "dropout": backbone.dropout,
+        "activation": backbone.activation,
+        "padding": backbone.padding,
+        "norm_eps": backbone.norm_eps,
+        "norm_momentum": backbone.norm_momentum,
     }
-    return HeadPlan(HeadSpec("classification", options | changes))
+    return HeadConfig(HeadSpec("classification", options | changes))
 
 
-def _embedding(scaled: Scaled, changes: Changes) -> HeadPlan:
-    return HeadPlan(HeadSpec("embedding", {**_classification(scaled, {}).spec.options, "dropout": 0.0} | changes))
+def _embedding(scaled: Scaled, changes: Changes) -> HeadConfig:
+    return HeadConfig(HeadSpec("embedding", {**_classification(scaled, {}).spec.options, "dropout": 0.0} | changes))
 
 
-def given(options: Mapping[str, Any] | None) -> dict[str, Any]:
+def passed(options: Mapping[str, Any] | None) -> dict[str, Any]:
     """The options that are set: null means "as the scaling says"."""
     return {key: value for key, value in (options or {}).items() if value is not None}
 
@@ -175,7 +175,7 @@ def build_detection(options: dict[str, Any], widths: Mapping[str, int], classes:
 
 
 def _build_semantic(options: dict[str, Any], widths: Mapping[str, int], classes: ClassTable) -> SemanticHead:
-    side = given(options.pop("auxiliary", {}))
+    side = passed(options.pop("auxiliary", {}))
     layers = {key: options[key] for key in ("activation", "padding") if key in options}
     auxiliary = AuxiliaryHead(widths[side["level"]], len(classes), **side, **layers) if side.get("level") else None
     loss = SemanticLoss(**options.pop("loss", {}))
@@ -197,7 +197,7 @@ def _build_embedding(options: dict[str, Any], widths: Mapping[str, int], classes
 class HeadKind:
     """All that the model side knows of a kind of head."""
 
-    plan: Callable[[Scaled, Changes], HeadPlan]
+    plan: Callable[[Scaled, Changes], HeadConfig]
     build: Callable[[dict[str, Any], Mapping[str, int], ClassTable], nn.Module]
     """(options, widths of the levels, classes) -> the head."""
     class_layers: tuple[str, ...]
@@ -237,7 +237,7 @@ def class_layers(spec: HeadSpec, head: nn.Module) -> Sequence[str]:
 # -------------------------------------------------------------------------------------------------- heads of the user's own
 
 
-def plan_external(name: str, changes: Changes) -> HeadPlan:
+def plan_external(name: str, changes: Changes) -> HeadConfig:
     """The head of a ``_target_``.
 
     Its levels are its option ``in_levels``, else the class's attribute, else the default of its argument of that name.
@@ -256,7 +256,7 @@ def plan_external(name: str, changes: Changes) -> HeadPlan:
             f"or set head.{name}.in_levels=[P3,P4,P5]"
         )
     pyramid = tuple(level for level in levels if level.startswith("P"))
-    return HeadPlan(HeadSpec(EXTERNAL, options, target, kit), pyramid, pyramid)
+    return HeadConfig(HeadSpec(EXTERNAL, options, target, kit), pyramid, pyramid)
 
 
 def _class_levels(cls: Any) -> Any:

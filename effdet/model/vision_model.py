@@ -120,7 +120,7 @@ class VisionModel(nn.Module):
         return {name: head.labelled(targets) for name, head in heads.items() if isinstance(head, Labelled)}
 
     def predict(self, outputs: Mapping[str, Any], context: Context) -> dict[str, Any]:
-        """What each head says, in input pixels: Detections, class maps or class probabilities.
+        """What each head says, in input pixels: Detections, segmentation maps or class probabilities.
 
         Args:
             outputs: of :meth:`forward`, or those of some heads.

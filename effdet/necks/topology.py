@@ -125,8 +125,8 @@ def last_nodes(nodes: tuple[Node, ...]) -> dict[str, str]:
 def reaching(nodes: tuple[Node, ...], levels: Sequence[str]) -> tuple[Node, ...]:
     """The nodes that the outputs at `levels` depend on, in their order."""
     outputs = last_nodes(nodes)
-    wanted = {outputs[level] for level in levels}
+    requested = {outputs[level] for level in levels}
     for node in reversed(nodes):
-        if node.name in wanted:
-            wanted |= set(node.inputs)
-    return tuple(node for node in nodes if node.name in wanted)
+        if node.name in requested:
+            requested |= set(node.inputs)
+    return tuple(node for node in nodes if node.name in requested)

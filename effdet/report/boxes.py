@@ -23,7 +23,7 @@ from effdet.html import (
     table,
     text,
 )
-from effdet.report.box_pictures import picture_section
+from effdet.report.box_images import image_section
 from effdet.report.gallery import Gallery
 from effdet.report.numbers import share_cell, span, written
 from effdet.report.statistics import (
@@ -45,7 +45,7 @@ from effdet.report.statistics import (
 )
 
 CURVES = 7
-"""Classes with a curve of their own: more are not told apart."""
+"""Classes with a curve of their own: more are not distinguished."""
 MATRIX_CLASSES = 80
 """Rows of the confusion matrix; of more classes the most frequent."""
 _MEANINGS = {
@@ -55,7 +55,7 @@ _MEANINGS = {
     "APs": "boxes under 32² pixels",
     "APm": "32² … 96²",
     "APl": "over 96²",
-    "AR1": "recall with 1 detection a picture",
+    "AR1": "recall with 1 detection an image",
     "AR10": "with 10",
     "AR100": "with 100",
     "ARs": "of boxes under 32² pixels",
@@ -65,13 +65,13 @@ _MEANINGS = {
 
 
 class BoxReport:
-    """Metrics, thresholds, confusion, kinds of mistakes, best and worst pictures of a detector."""
+    """Metrics, thresholds, confusion, kinds of mistakes, best and worst images of a detector."""
 
     headline = (("AP", "AP"), ("AP50", "AP50"), ("AP75", "AP75"))
 
     def __init__(self, evaluator: DetectionEvaluator) -> None:
         self.evaluator = evaluator
-        self.boxes = BoxSet.of(evaluator.judged_truth, evaluator.results())
+        self.boxes = BoxSet.of(evaluator.evaluated_truth, evaluator.results())
         self.matches = match(self.boxes) if evaluator.pairs is None else matches_of(self.boxes, evaluator.pairs)
         self.curves = class_curves(self.matches)
         self.threshold = best_threshold(self.curves)
@@ -81,7 +81,7 @@ class BoxReport:
         return BoxStatistic(self.matches)
 
     @property
-    def pictures(self) -> list[str]:
+    def images(self) -> list[str]:
         return [str(image_id) for image_id in self.boxes.image_ids]
 
     def sections(
@@ -90,11 +90,11 @@ class BoxReport:
         """Its part of the page."""
         parts = [self._metrics(metrics, intervals), self._thresholds(), self._confusion(), self._mistakes()]
         if gallery is not None:
-            parts.append(picture_section(self.boxes, self.matches, self.threshold, self._positions(), gallery))
+            parts.append(image_section(self.boxes, self.matches, self.threshold, self._positions(), gallery))
         return parts
 
     def _positions(self) -> list[int]:
-        """Index in the set of each picture of `boxes`."""
+        """Index in the set of each image of `boxes`."""
         own = {image_id: index for index, image_id in self.evaluator.image_ids.items()}
         return [own[image_id] for image_id in self.boxes.image_ids]
 
@@ -123,8 +123,8 @@ class BoxReport:
             "Boxes",
             table(["", "", "value", "95 % interval"], numbers),
             text(
-                "Intervals: bootstrap over pictures, 1000 samples, freed of bias; how far the number would move had other "
-                "pictures of the same kind been drawn. Where most classes have few boxes, the number itself is rather too high "
+                "Intervals: bootstrap over images, 1000 samples, freed of bias; how far the number would move had other "
+                "images of the same kind been drawn. Where most classes have few boxes, the number itself is rather too high "
                 "and the interval rather too narrow. Sizes and recalls have none.",
                 soft=True,
             ),
@@ -146,7 +146,8 @@ class BoxReport:
         return section(
             "Precision, recall and F1",
             text(
-                f"One threshold for all classes: score={self.threshold:.3g} has the highest mean F1, {best:.3f}. All at IoU .5"
+                f"One threshold for all classes: score_threshold={self.threshold:.3g} has the highest "
+                f"mean F1, {best:.3f}. All at IoU .5"
                 + (
                     f"; the {CURVES} most frequent classes have a curve of their own."
                     if len(measured) > CURVES

@@ -1,4 +1,4 @@
-"""The report's part on whole pictures' classes."""
+"""The report's part on whole images' classes."""
 
 from __future__ import annotations
 
@@ -21,13 +21,13 @@ MATRIX_CLASSES = 80
 """Rows of the confusion matrix; of more classes those with most mistakes."""
 MOST_PAIRS = 15
 SIDE = 160
-"""Pixels of a drawn picture's longer side."""
+"""Pixels of a drawn image's longer side."""
 MOST_ENLARGED = 4.0
-"""Times that a small picture is enlarged."""
+"""Times that a small image is enlarged."""
 
 
 class CategoryReport:
-    """Accuracy and confusion of classes, calibration, and the pictures that went most wrong."""
+    """Accuracy and confusion of classes, calibration, and the images that went most wrong."""
 
     headline = (("top1", "top-1"), ("top5", "top-5"))
 
@@ -42,7 +42,7 @@ class CategoryReport:
         self.statistic: Statistic = ClassStatistic(ranks(self.scores, self.labels), self.labels)
 
     @property
-    def pictures(self) -> list[str]:
+    def images(self) -> list[str]:
         return [str(index) for index in self.indices]
 
     def sections(
@@ -51,7 +51,7 @@ class CategoryReport:
         """Its part of the page."""
         parts = [self._metrics(metrics, intervals), self._confusion(), self._calibration(metrics)]
         if gallery is not None:
-            parts.append(self._pictures(gallery))
+            parts.append(self._images(gallery))
         return parts
 
     def _metrics(self, metrics: Mapping[str, Any], intervals: Mapping[str, Interval]) -> Section:
@@ -64,9 +64,9 @@ class CategoryReport:
         return section(
             "Classes",
             interval_table((("top1", "top-1"), ("top5", "top-5")), intervals),
-            text("Intervals: bootstrap over pictures, 1000 samples, freed of bias.", soft=True),
+            text("Intervals: bootstrap over images, 1000 samples, freed of bias.", soft=True),
             heading("By class, the worst first"),
-            table(["class", "pictures", "accuracy", "precision"], rows, limit=30),
+            table(["class", "images", "accuracy", "precision"], rows, limit=30),
         )
 
     def _confusion(self) -> Section:
@@ -99,7 +99,7 @@ class CategoryReport:
                     width=900,
                 )
             ),
-            details("Pairs most often confused", table(["truth", "taken for", "pictures", "of this class"], pairs))
+            details("Pairs most often confused", table(["truth", "taken for", "images", "of this class"], pairs))
             if pairs
             else None,
         )
@@ -123,7 +123,7 @@ class CategoryReport:
             ),
             figure(
                 line_chart(
-                    {"as sure as right": [(0.0, 0.0), (1.0, 1.0)], "pictures by confidence": points},
+                    {"as sure as right": [(0.0, 0.0), (1.0, 1.0)], "images by confidence": points},
                     title="Accuracy by confidence",
                     x_label="confidence",
                     y_label="accuracy",
@@ -136,7 +136,7 @@ class CategoryReport:
             ),
         )
 
-    def _pictures(self, gallery: Gallery) -> Section:
+    def _images(self, gallery: Gallery) -> Section:
         own = self.scores[np.arange(len(self.labels)), self.labels]
         order = [int(row) for row in np.argsort(own, kind="stable") if self.found[row] != self.labels[row]]
 
@@ -145,11 +145,11 @@ class CategoryReport:
 
         best = [int(row) for row in np.argsort(-own, kind="stable") if self.found[row] == self.labels[row]][:BEST]
         return section(
-            "Pictures by their class",
+            "Images by their class",
             heading("Worst: the true class was least expected"),
-            drawn(order[:WORST]) if order else text("Every picture's class was found."),
+            drawn(order[:WORST]) if order else text("Every image's class was found."),
             heading("Best"),
-            drawn(best) if best else text("No picture's class was found."),
+            drawn(best) if best else text("No image's class was found."),
         )
 
     def _figure(self, row: int, gallery: Gallery) -> Html:
@@ -157,12 +157,12 @@ class CategoryReport:
         said = f"{self.names[label]} {self.scores[row, label]:.2f}"
         if found != label:
             said += f", taken for {self.names[found]} {self.scores[row, found]:.2f}"
-        picture = Image.fromarray(gallery.picture(index))
-        scale = min(MOST_ENLARGED, SIDE / max(picture.size))
-        size = (max(1, round(picture.width * scale)), max(1, round(picture.height * scale)))
+        pixels = Image.fromarray(gallery.image(index))
+        scale = min(MOST_ENLARGED, SIDE / max(pixels.size))
+        size = (max(1, round(pixels.width * scale)), max(1, round(pixels.height * scale)))
         return figure(
             image(
-                picture.resize(size, Image.Resampling.BICUBIC), alt=f"{gallery.file_name(index)}: {said}", longest=SIDE
+                pixels.resize(size, Image.Resampling.BICUBIC), alt=f"{gallery.file_name(index)}: {said}", longest=SIDE
             ),
             f"{said}; {gallery.file_name(index)}",
         )

@@ -14,7 +14,7 @@ MAIN = ("AP", "AP50", "AP75", "mIoU", "pixel_accuracy", "top1", "top5")
 MOST_BARS = 15
 
 
-def verdict(difference: Difference) -> tuple[str, Tone | None]:
+def conclusion(difference: Difference) -> tuple[str, Tone | None]:
     """In a word: whether the interval of the difference leaves out 0, and on which side it lies."""
     if math.isnan(difference.low):
         return "not measured", None
@@ -30,7 +30,7 @@ def comparison_page(
     split: str,
     differences: Mapping[str, Difference],
     *,
-    pictures: int,
+    images: int,
     samples: int,
     level: float,
 ) -> Page:
@@ -40,13 +40,13 @@ def comparison_page(
         names: of A and B, usually their folders.
         split: of the data that both were measured on, in words.
         differences: B - A by metric.
-        pictures: number of pictures.
+        images: number of images.
         samples: of the bootstrap.
         level: of the intervals.
     """
     main = {name: value for name, value in differences.items() if name in MAIN}
     by_class = {name: value for name, value in differences.items() if name not in MAIN}
-    page = Page("Comparison", f"{split}, {pictures:,} pictures")
+    page = Page("Comparison", f"{split}, {images:,} images")
     page.add(
         section(
             "Difference",
@@ -56,7 +56,7 @@ def comparison_page(
                 [_row(*entry) for entry in main.items()],
             ),
             text(
-                f"Both were resampled together: {samples:,} times the same {pictures:,} pictures were drawn with replacement "
+                f"Both were resampled together: {samples:,} times the same {images:,} images were drawn with replacement "
                 "for A and for B. p: how often a difference of this size would come about if there were none.",
                 soft=True,
             ),
@@ -75,7 +75,7 @@ def comparison_page(
                 ),
                 text(
                     "Surest first. Among many classes some differ by accident: one in twenty at p = .05. A dash: on too few "
-                    "pictures to say.",
+                    "images to say.",
                     soft=True,
                 ),
             )
@@ -84,7 +84,7 @@ def comparison_page(
 
 
 def _row(name: str, difference: Difference) -> list[str | Html]:
-    word, tone = verdict(difference)
+    label, tone = conclusion(difference)
     return [
         name,
         written(difference.first),
@@ -92,7 +92,7 @@ def _row(name: str, difference: Difference) -> list[str | Html]:
         signed(difference.value),
         "–" if math.isnan(difference.low) else f"{signed(difference.low)} … {signed(difference.high)}",
         written(difference.p),
-        badge(word, tone),
+        badge(label, tone),
     ]
 
 

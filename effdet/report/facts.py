@@ -18,7 +18,7 @@ class DataFacts:
 
     name: str
     split: str
-    pictures: int
+    images: int
     fingerprint: str
     """sha256 of what it labels."""
     boxes: Mapping[str, int] = field(default_factory=dict)
@@ -47,10 +47,10 @@ def data_section(splits: Sequence[DataFacts]) -> Section | None:
     if not splits:
         return None
     rows = [
-        [facts.split, facts.name, facts.pictures, sum(facts.boxes.values()) or None, facts.fingerprint[:12]]
+        [facts.split, facts.name, facts.images, sum(facts.boxes.values()) or None, facts.fingerprint[:12]]
         for facts in splits
     ]
-    parts: list[Html] = [table(["split", "data", "pictures", "boxes", "fingerprint"], rows)]
+    parts: list[Html] = [table(["split", "data", "images", "boxes", "fingerprint"], rows)]
     for facts in splits:
         if facts.warnings:
             lines = "\n".join(facts.warnings[:MOST_WARNINGS])

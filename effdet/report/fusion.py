@@ -1,4 +1,4 @@
-"""A picture of the neck's learned fusion weights (EfficientDet, arXiv 1911.09070, section 3.3)."""
+"""An image of the neck's learned fusion weights (EfficientDet, arXiv 1911.09070, section 3.3)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The pictures of a split for the report: as they are stored, with their truth, and what the model finds in them."""
+"""The images of a split for the report: as they are stored, with their truth, and what the model finds in them."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ from effdet.evaluation.loop import PredictFn
 
 
 class Gallery:
-    """Reads pictures by their index in the set.
+    """Reads images by their index in the set.
 
     Args:
-        dataset: an `effdet.data.EvalSet`: items as the evaluation loop takes them, and a `source` that reads pictures.
+        dataset: an `effdet.data.EvalSet`: items as the evaluation loop takes them, and a `source` that reads images.
         predict_fn: makes the function that the loop called; it is asked for once, and only where predictions were not kept.
     """
 
@@ -24,13 +24,13 @@ class Gallery:
         self._make = predict_fn
         self._predict: PredictFn | None = None
 
-    def picture(self, index: int) -> np.ndarray:
+    def image(self, index: int) -> np.ndarray:
         """(H, W, 3) uint8 RGB in original pixels."""
         source = self.dataset.source
         return source.read_image(source.records[index])
 
     def mask(self, index: int) -> np.ndarray | None:
-        """(H, W) uint8 true class map in original pixels, 255 where ignored."""
+        """(H, W) uint8 true segmentation map in original pixels, 255 where ignored."""
         source = self.dataset.source
         return source.read_mask(source.records[index])
 

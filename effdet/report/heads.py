@@ -18,16 +18,16 @@ class HeadReport(Protocol):
 
     @property
     def statistic(self) -> Statistic:
-        """Its metrics as a function of how often each picture counts."""
+        """Its metrics as a function of how often each image counts."""
         ...
 
     @property
-    def pictures(self) -> list[str]:
-        """Names of the pictures, in the order of `statistic`: those of two evaluations must agree to compare them."""
+    def images(self) -> list[str]:
+        """Names of the images, in the order of `statistic`: those of two evaluations must agree to compare them."""
         ...
 
     def sections(
         self, metrics: Mapping[str, Any], intervals: Mapping[str, Interval], gallery: Gallery | None
     ) -> list[Section]:
-        """Its part of the page; no pictures without a `gallery`."""
+        """Its part of the page; no images without a `gallery`."""
         ...

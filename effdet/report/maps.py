@@ -1,4 +1,4 @@
-"""The report's part on class maps."""
+"""The report's part on segmentation maps."""
 
 from __future__ import annotations
 
@@ -18,26 +18,26 @@ from effdet.report.statistics import Interval, MapStatistic, Statistic
 
 WORST, BEST = 6, 3
 SIDE = 480
-"""Pixels of a drawn picture's longer side."""
+"""Pixels of a drawn image's longer side."""
 
 
 class MapReport:
-    """IoU by class, confusion of pixels, best and worst pictures of a segmenter."""
+    """IoU by class, confusion of pixels, best and worst images of a segmenter."""
 
     headline = (("mIoU", "mIoU"), ("pixel_accuracy", "pixel accuracy"))
 
     def __init__(self, evaluator: SemanticEvaluator, head: str) -> None:
         self.evaluator, self.head = evaluator, head
         self.names = [str(name) for name in evaluator.classes.data.names]
-        self.indices = list(evaluator.by_picture)
-        self.maps = MapStatistic.of(list(evaluator.by_picture.values()), self.names)
+        self.indices = list(evaluator.by_image)
+        self.maps = MapStatistic.of(list(evaluator.by_image.values()), self.names)
 
     @property
     def statistic(self) -> Statistic:
         return self.maps
 
     @property
-    def pictures(self) -> list[str]:
+    def images(self) -> list[str]:
         return [str(index) for index in self.indices]
 
     def sections(
@@ -46,7 +46,7 @@ class MapReport:
         """Its part of the page."""
         parts = [self._metrics(metrics, intervals), self._confusion()]
         if gallery is not None:
-            parts.append(self._pictures(gallery))
+            parts.append(self._images(gallery))
         return parts
 
     def _metrics(self, metrics: Mapping[str, Any], intervals: Mapping[str, Interval]) -> Section:
@@ -56,9 +56,9 @@ class MapReport:
             for name, value in metrics["IoU"].items()
         ]
         return section(
-            "Class maps",
+            "Segmentation maps",
             interval_table((("mIoU", "mIoU"), ("pixel_accuracy", "pixel accuracy")), intervals),
-            text("Intervals: bootstrap over pictures, 1000 samples, freed of bias.", soft=True),
+            text("Intervals: bootstrap over images, 1000 samples, freed of bias.", soft=True),
             heading("By class"),
             table(["class", "share of pixels", "IoU", "95 % interval"], rows, limit=30),
         )
@@ -87,16 +87,16 @@ class MapReport:
             ),
         )
 
-    def _pictures(self, gallery: Gallery) -> Section:
-        scores = self.maps.picture_scores()
+    def _images(self, gallery: Gallery) -> Section:
+        scores = self.maps.image_scores()
         order = [int(place) for place in np.argsort(scores, kind="stable") if not np.isnan(scores[place])]
 
         def drawn(places: list[int]) -> Html:
             return grid(*(self._figure(self.indices[place], scores[place], gallery) for place in places), least="22rem")
 
         return section(
-            "Pictures with their class maps",
-            text("Above the truth, below it what was found. By mIoU of the picture over the classes in it."),
+            "Images with their segmentation maps",
+            text("Above the truth, below it what was found. By mIoU of the image over the classes in it."),
             heading("Worst"),
             drawn(order[:WORST]),
             heading("Best"),
@@ -104,12 +104,12 @@ class MapReport:
         )
 
     def _figure(self, index: int, score: float, gallery: Gallery) -> Html:
-        picture, name = gallery.picture(index), gallery.file_name(index)
+        pixels, name = gallery.image(index), gallery.file_name(index)
         truth = gallery.mask(index)
         found = np.asarray(self._found(gallery.predictions(index)))
-        assert truth is not None, f"{name} was judged without a class map"
+        assert truth is not None, f"{name} was evaluated without a segmentation map"
         views = (
-            image(_blended(picture, classes, self.names), alt=f"{name}, {what}")
+            image(_blended(pixels, classes, self.names), alt=f"{name}, {what}")
             for classes, what in ((truth, "truth"), (found, "found"))
         )
         return figure(tag("div", *views), f"{name}: mIoU {score:.3f}")
@@ -124,9 +124,9 @@ class MapReport:
         return lookup[values]
 
 
-def _blended(picture: np.ndarray, classes: np.ndarray, names: list[str]) -> Image.Image:
-    scale = min(1.0, SIDE / max(picture.shape[:2]))
-    size = (max(1, round(picture.shape[1] * scale)), max(1, round(picture.shape[0] * scale)))
-    reduced = Image.fromarray(picture).resize(size, Image.Resampling.BICUBIC)
+def _blended(image: np.ndarray, classes: np.ndarray, names: list[str]) -> Image.Image:
+    scale = min(1.0, SIDE / max(image.shape[:2]))
+    size = (max(1, round(image.shape[1] * scale)), max(1, round(image.shape[0] * scale)))
+    reduced = Image.fromarray(image).resize(size, Image.Resampling.BICUBIC)
     small = np.asarray(Image.fromarray(classes.astype(np.uint8)).resize(size, Image.Resampling.NEAREST))
     return draw(reduced, semantic=small, semantic_names=names, alpha=0.6)

@@ -42,7 +42,7 @@ def report_page(
         reports: by head, what its evaluator found.
         intervals: of their metrics, from :func:`measured`.
         facts: data, model, machine.
-        gallery: reads pictures; None draws none.
+        gallery: reads images; None draws none.
         curves: ``metrics.csv`` of the training, if this is the report of one.
         summary: sentences at the top, such as how the training ended.
     """
@@ -53,7 +53,7 @@ def report_page(
             "Summary",
             *figures,
             *summary,
-            text("In brackets the 95 % interval, by bootstrap over pictures.", soft=True) if figures else None,
+            text("In brackets the 95 % interval, by bootstrap over images.", soft=True) if figures else None,
         )
     )
     for head, report in reports.items():

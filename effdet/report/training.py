@@ -12,7 +12,7 @@ from effdet.html import Section, figure, grid, line_chart, section
 Points = list[tuple[float, float]]
 MOST = 1500
 """Points of a curve; longer ones keep every n-th."""
-_NOT_LOSSES = ("lr", "grad_norm", "pictures_per_second", "memory_gib")
+_NOT_LOSSES = ("lr", "grad_norm", "images_per_second", "memory_gib")
 _VALIDATION = "val/"
 
 
@@ -41,7 +41,7 @@ def training_section(curves: Mapping[str, Points]) -> Section:
     charts += [_chart(title, values, bounded=True) for title, values in _validation_groups(validation)]
     charts.append(_chart("Learning rate", _only(curves, "lr")))
     charts.append(_chart("Gradient norm", _only(curves, "grad_norm"), log=True))
-    charts.append(_chart("Speed", _only(curves, "pictures_per_second"), y_label="pictures a second"))
+    charts.append(_chart("Speed", _only(curves, "images_per_second"), y_label="images a second"))
     return section("Training", grid(*(figure(chart) for chart in charts if chart is not None), least="24rem"))
 
 

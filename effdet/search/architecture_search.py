@@ -56,10 +56,10 @@ class SearchSettings:
 
 
 class ArchitectureSearch:
-    """One run of the command in `folder`."""
+    """One run of the command in `directory`."""
 
-    def __init__(self, settings: SearchSettings, trainings: Trainings, folder: Path) -> None:
-        self.config, self.trainings, self.folder = settings, trainings, folder
+    def __init__(self, settings: SearchSettings, trainings: Trainings, directory: Path) -> None:
+        self.config, self.trainings, self.directory = settings, trainings, directory
         self.metric = trainings.metric
         self.unit = UNITS[settings.cost]
         self.base = trainings.base()
@@ -83,8 +83,8 @@ class ArchitectureSearch:
 
     def job(self, spec: BackboneSpec) -> Job:
         """The training of a candidate, with its model file written."""
-        model = write_model_file(self.folder / "models" / f"{spec.name}.json", self.architecture(spec))
-        run_dir = self.folder / "trials" / spec.name
+        model = write_model_file(self.directory / "models" / f"{spec.name}.json", self.architecture(spec))
+        run_dir = self.directory / "trials" / spec.name
         chosen = {"architecture.path": model, "run_dir": run_dir, "resume": "auto"}
         return Job(spec.name, self.trainings.overrides(chosen), run_dir)
 
@@ -101,7 +101,7 @@ class ArchitectureSearch:
             self.trainings.run, self.job, self.metric, self.cost, reward_of(config.reward, self.target)
         )
         execution = Execution(config.jobs, config.engine, config.threads, config.timeout, self.trainings.preload)
-        with StudyStore(self.folder / STUDY, self.settings()) as store, self._progress(store) as notify:
+        with StudyStore(self.directory / STUDY, self.settings()) as store, self._progress(store) as notify:
             return search(
                 store,
                 self.space,
@@ -115,7 +115,7 @@ class ArchitectureSearch:
 
     @contextmanager
     def _progress(self, store: StudyStore) -> Iterator[Any]:
-        """Draws the bar; gives what is told of each trial."""
+        """Draws the bar; gives what receives of each trial."""
         columns = (
             TextColumn("trials"),
             BarColumn(),
@@ -142,7 +142,7 @@ class ArchitectureSearch:
             yield notify
 
     def line(self, trial: Trial) -> str:
-        """One trial in a few words."""
+        """One trial in a few overrides."""
         name = self.space.decode(trial.choices).name
         if trial.same_as is not None:
             return f"{name}: as trial {trial.same_as}, reward {trial.reward:.4f}"
@@ -161,15 +161,15 @@ class ArchitectureSearch:
         """
         best = best_trial(trials)
         if best is None:
-            raise UserError(f"no candidate could be trained; {self.folder / 'trials'} has their logs")
+            raise UserError(f"no candidate could be trained; {self.directory / 'trials'} has their logs")
         front = pareto_front(trials)
-        write_text(self.folder / "pareto.md", self.table.markdown(front))
+        write_text(self.directory / "pareto.md", self.table.markdown(front))
         plot_front(
-            trials, self.folder / "pareto.html", metric=self.metric, cost=f"cost, {self.unit}", target=self.target
+            trials, self.directory / "pareto.html", metric=self.metric, cost=f"cost, {self.unit}", target=self.target
         )
         rows = [{"name": self.space.decode(trial.choices).name, **vars(trial)} for trial in trials]
         facts = {"settings": self.settings(), "seed": self.trainings.seed, "target": self.target, "machine": machine()}
-        write_json(self.folder / "results.json", {**facts, "trials": rows}, indent=1)
+        write_json(self.directory / "results.json", {**facts, "trials": rows}, indent=1)
         spec = self.space.decode(best.choices)
         made_by = {
             "how": f"search algorithm={self.config.algorithm}, trial {best.number} of {len(trials)}",
@@ -182,7 +182,7 @@ class ArchitectureSearch:
         }
         architecture = replace(self.architecture(spec), made_by=made_by)
         self._write_baseline(spec)
-        return write_model_file(self.config.out or self.folder / "best.json", architecture)
+        return write_model_file(self.config.out or self.directory / "best.json", architecture)
 
     def _write_baseline(self, best: BackboneSpec) -> None:
         """``baseline.json``: the base scaled to the multiply-adds of `best`, to be trained beside it."""
@@ -198,7 +198,7 @@ class ArchitectureSearch:
             "gmacs": count_cost(self.model(spec)).gmacs,
             "gmacs_of_the_other": count_cost(self.model(best)).gmacs,
         }
-        write_model_file(self.folder / "baseline.json", replace(self.architecture(spec), made_by=made_by))
+        write_model_file(self.directory / "baseline.json", replace(self.architecture(spec), made_by=made_by))
 
 
 @dataclass(frozen=True)

@@ -31,7 +31,7 @@ class Budget:
     limit: float
     unit: str
     measure: Callable[[ModelSpec], tuple[float, str]]
-    """The model's value, and what was measured, in words."""
+    """The model's value, and what was measured, in overrides."""
 
 
 @dataclass(frozen=True)
@@ -146,9 +146,9 @@ def _table(budget: Budget, fit: Fit, measured: list[tuple[float, ModelSpec, floa
     table.columns[0].justify = "right"
     for phi, spec, value, text in sorted(measured, key=lambda row: row[0]):
         chosen = phi == fit.phi
-        verdict = "chosen" if chosen else "yes" if value <= budget.limit else "no"
+        fits = "chosen" if chosen else "yes" if value <= budget.limit else "no"
         height, width = spec.preprocess.size
-        table.add_row(f"{phi:g}", f"{height} × {width}", text, verdict, style="bold" if chosen else "")
+        table.add_row(f"{phi:g}", f"{height} × {width}", text, fits, style="bold" if chosen else "")
     return table
 
 

@@ -42,10 +42,10 @@ class ScaleSettings:
 
 
 class ScaleStudy:
-    """One run of the command in `folder`."""
+    """One run of the command in `directory`."""
 
-    def __init__(self, settings: ScaleSettings, trainings: Trainings, folder: Path) -> None:
-        self.config, self.trainings, self.folder = settings, trainings, folder
+    def __init__(self, settings: ScaleSettings, trainings: Trainings, directory: Path) -> None:
+        self.config, self.trainings, self.directory = settings, trainings, directory
         self.metric = trainings.metric
         self.base = trainings.base()
         self.console = Console()
@@ -73,7 +73,7 @@ class ScaleStudy:
             found,
             self.trainings.run,
             overrides,
-            folder=self.folder,
+            directory=self.directory,
             seeds=range(self.trainings.seed, self.trainings.seed + seeds),
             metric=self.metric,
             workers=config.jobs,
@@ -82,7 +82,7 @@ class ScaleStudy:
             notify=lambda line: self.console.print(line, highlight=False),
         )
         facts = {"study": name, "base": self.base.name, "base_size": list(self.base.image_size), "machine": machine()}
-        write_study(self.folder, name, outcomes, self.metric, facts)
+        write_study(self.directory, name, outcomes, self.metric, facts)
         self.console.print(_table(name, outcomes, self.metric))
         return outcomes
 
@@ -92,7 +92,7 @@ class ScaleStudy:
         Returns:
             The model file, and the results of the grid where it was trained.
         """
-        config, coefficients, results = self.config, _given(self.config), {}
+        config, coefficients, results = self.config, _passed(self.config), {}
         if coefficients is None:
             coefficients, results = _grid(self)
         if config.compare:
@@ -100,11 +100,11 @@ class ScaleStudy:
         phi = 1.0 if config.phi is None else config.phi
         architecture = self.scaled(coefficients.at(phi), f"{self.base.name}-{coefficients.label}-phi{phi:g}")
         made_by = {"how": f"{self.base.name} scaled by {coefficients.label}, phi={phi:g}", "study": results}
-        path = self.config.out or self.folder / "best.json"
+        path = self.config.out or self.directory / "best.json"
         return write_model_file(path, replace(architecture, made_by=made_by)), results
 
 
-def _given(config: ScaleSettings) -> Coefficients | None:
+def _passed(config: ScaleSettings) -> Coefficients | None:
     if config.alpha is None or config.beta is None or config.gamma is None:
         return None
     return Coefficients(config.alpha, config.beta, config.gamma)
@@ -121,7 +121,7 @@ def _grid(study: ScaleStudy) -> tuple[Coefficients, dict[str, Any]]:
     )
     top = best(study.train("grid", found, 1))
     if top is None or top.candidate.coefficients is None:
-        raise UserError(f"no candidate of the grid could be trained; {study.folder}/grid.json says why")
+        raise UserError(f"no candidate of the grid could be trained; {study.directory}/grid.json says why")
     chosen = top.candidate.coefficients
     study.console.print(f"best: alpha={chosen.alpha:g} beta={chosen.beta:g} gamma={chosen.gamma:g}")
     return chosen, {"alpha": chosen.alpha, "beta": chosen.beta, "gamma": chosen.gamma, study.metric: top.mean}

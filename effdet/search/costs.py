@@ -37,7 +37,7 @@ from heads.structures import UserError
 
 
 def backbone_macs(spec: BackboneSpec, image_size: int) -> int:
-    """Of the stem and all stages, for one picture of `image_size` pixels a side."""
+    """Of the stem and all stages, for one image of `image_size` pixels a side."""
     return _trunk(spec, image_size)[0]
 
 
@@ -102,7 +102,7 @@ LEAST_RUNS = 5
 
 @dataclass(frozen=True)
 class Latency:
-    """Time of one picture."""
+    """Time of one image."""
 
     milliseconds: float
     """Median."""
@@ -120,7 +120,7 @@ class Latency:
 
 @dataclass(frozen=True)
 class Memory:
-    """Most memory that one picture takes, weights included."""
+    """Most memory that one image takes, weights included."""
 
     megabytes: float
     """10^6 bytes."""
@@ -135,7 +135,7 @@ class Memory:
 def measure_latency(
     spec: ModelSpec, *, device: str = "cpu", runs: int = 30, threads: int | None = None, seconds: float = 10.0
 ) -> Latency:
-    """Median time of `runs` passes of one picture through the folded model of `spec`, fresh weights, float32.
+    """Median time of `runs` passes of one image through the folded model of `spec`, fresh weights, float32.
 
     Args:
         runs: passes that count, after ``WARM_UP`` others.
@@ -156,7 +156,7 @@ def measure_latency(
 
 
 def measure_memory(spec: ModelSpec, *, device: str = "cpu", threads: int | None = None) -> Memory:
-    """Most memory that one picture through the folded model of `spec` takes, weights included.
+    """Most memory that one image through the folded model of `spec` takes, weights included.
 
     On a CPU: how far a fresh process grows. On CUDA: the most that torch's allocator held.
 

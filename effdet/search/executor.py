@@ -1,8 +1,8 @@
 """Runs jobs in parallel, each in a process of its own: the death of one costs that job and no other.
 
-A job is a command's words and the folder that it writes to. Jobs with a result in their folder are not run again; those
-that were cut short are started with the same words, and go on from their own checkpoints (``resume=auto`` is one of the
-words of a training). Results are handed on in the order in which jobs end.
+A job is a command's overrides and the folder that it writes to. Jobs with a result in their folder are not run again; those
+that were cut short are started with the same overrides, and go on from their own checkpoints (``resume=auto`` is one of the
+overrides of a training). Results are handed on in the order in which jobs end.
 
 `local`: processes of this machine, forked from a server that has imported what they all need. `ray`: tasks of a Ray cluster
 (https://docs.ray.io), on more than one machine. Ray finds the cluster by its own ways (``RAY_ADDRESS``, ``ray start``), and
@@ -47,15 +47,15 @@ def run_jobs(
     Args:
         run: what a job is; it is called in the job's own process.
         engine: ``local`` (processes of this machine) or ``ray`` (a Ray cluster, or this machine where there is none).
-        on_done: told of each job that has ended, in this process.
-        on_start: told the key of each job that begins.
+        on_done: called with each job that has ended, in this process.
+        on_start: reported the key of each job that begins.
         threads: CPU threads of each job; None shares this machine's cores out.
         timeout: seconds after which a job is ended as failed; None waits for ever (``local`` alone).
         preload: modules that all jobs need. They are imported once, and jobs start in a moment (``local`` alone).
 
     Raises:
         UserError: an unknown engine, or Ray is not installed.
-        KeyboardInterrupt: Ctrl-C or SIGTERM; all jobs are told to save and stop first.
+        KeyboardInterrupt: Ctrl-C or SIGTERM; all jobs are reported to save and stop first.
     """
     if engine not in ENGINES:
         raise UserError(f"engine={engine}: must be one of {', '.join(ENGINES)}")

@@ -22,7 +22,7 @@ LOG = "log.txt"
 """In a job's folder: what it printed."""
 
 Run = Callable[[tuple[str, ...]], Mapping[str, Any]]
-"""Runs a command's words and gives its metrics. A function of a module: processes find it by name."""
+"""Runs a command's overrides and gives its metrics. A function of a module: processes find it by name."""
 
 
 @dataclass(frozen=True)
@@ -30,7 +30,7 @@ class Job:
     """One command to run."""
 
     key: str
-    words: tuple[str, ...]
+    overrides: tuple[str, ...]
     run_dir: Path
     """Of this job alone. With the engine ``ray`` it must be on a disk that all machines see."""
 
@@ -60,7 +60,7 @@ def main(job: Job, run: Run, threads: int) -> None:
     os.dup2(log, 2)
     try:
         sys.exit(execute(job, run, threads))
-    except BaseException as error:  # a training that was told to stop, and saved itself first
+    except BaseException as error:  # a training that was reported to stop, and saved itself first
         if (code := getattr(error, "exit_code", None)) is None:
             raise
         print(error)
@@ -77,7 +77,7 @@ def execute(job: Job, run: Run, threads: int) -> int:
     started = time.monotonic()
     metrics, error, nonfinite = {}, "", False
     try:
-        metrics = numbers(run(job.words))
+        metrics = numbers(run(job.overrides))
     except Exception as caught:  # whatever goes wrong in a candidate is that candidate's result
         traceback.print_exc()
         error, nonfinite = one_line(caught), isinstance(caught, FloatingPointError)

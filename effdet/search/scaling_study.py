@@ -88,8 +88,8 @@ def _side(pixels: float, step: int) -> int:
 MODELS, RUNS = "models", "runs"
 """Folders of a study: the candidates' model files, and their trainings."""
 
-Words = Callable[[Path, Path, int], tuple[str, ...]]
-"""(model file, run folder, seed) -> the words of a training."""
+Overrides = Callable[[Path, Path, int], tuple[str, ...]]
+"""(model file, run folder, seed) -> the overrides of a training."""
 
 
 @dataclass(frozen=True)
@@ -132,9 +132,9 @@ class Outcome:
 def train_candidates(
     candidates: Sequence[Candidate],
     run: Run,
-    words: Words,
+    overrides: Overrides,
     *,
-    folder: Path,
+    directory: Path,
     seeds: Sequence[int],
     metric: str,
     workers: int = 1,
@@ -142,13 +142,13 @@ def train_candidates(
     preload: Sequence[str] = (),
     notify: Callable[[str], None] = print,
 ) -> list[Outcome]:
-    """Train every candidate with every seed; what `folder` already holds is not trained again.
+    """Train every candidate with every seed; what `directory` already holds is not trained again.
 
     Args:
-        run: runs the words of one training and gives its metrics; a function of a module.
+        run: runs the overrides of one training and gives its metrics; a function of a module.
         metric: the one that is compared.
         workers: trainings at a time.
-        notify: told a line when a training ends.
+        notify: reported a line when a training ends.
 
     Returns:
         In the order of `candidates`.
@@ -159,9 +159,9 @@ def train_candidates(
     jobs, whose = list[Job](), dict[str, tuple[Outcome, int]]()
     for seed in seeds:  # all candidates once before any twice: an early look compares like with like
         for candidate in candidates:
-            model = write_model_file(folder / MODELS / f"{candidate.name}.json", candidate.architecture)
-            job_dir = folder / RUNS / f"{candidate.name}-seed{seed}"
-            job = Job(job_dir.name, words(model, job_dir, seed), job_dir)
+            model = write_model_file(directory / MODELS / f"{candidate.name}.json", candidate.architecture)
+            job_dir = directory / RUNS / f"{candidate.name}-seed{seed}"
+            job = Job(job_dir.name, overrides(model, job_dir, seed), job_dir)
             jobs.append(job)
             whose[job.key] = outcomes[candidate.name], seed
 
@@ -215,24 +215,26 @@ def row(outcome: Outcome, metric: str) -> dict[str, Any]:
     }
 
 
-def write_study(folder: Path, name: str, outcomes: Sequence[Outcome], metric: str, facts: dict[str, Any]) -> list[Path]:
+def write_study(
+    directory: Path, name: str, outcomes: Sequence[Outcome], metric: str, facts: dict[str, Any]
+) -> list[Path]:
     """Write ``NAME.json``, ``NAME.csv`` and ``NAME.html``; gives the paths.
 
     Args:
         facts: of the whole study, put beside the rows.
     """
     rows = [row(outcome, metric) for outcome in outcomes]
-    paths = [write_json(folder / f"{name}.json", {**facts, "rows": rows}, indent=1), folder / f"{name}.csv"]
+    paths = [write_json(directory / f"{name}.json", {**facts, "rows": rows}, indent=1), directory / f"{name}.csv"]
     text = io.StringIO()
     columns = [key for key in rows[0] if key not in ("scores", "failures")] if rows else []
     seeds = sorted({seed for outcome in outcomes for seed in outcome.scores})
-    sheet = csv.DictWriter(text, [*columns, *(f"seed{seed}" for seed in seeds)], extrasaction="ignore")
-    sheet.writeheader()
+    image_grid = csv.DictWriter(text, [*columns, *(f"seed{seed}" for seed in seeds)], extrasaction="ignore")
+    image_grid.writeheader()
     for values in rows:
-        sheet.writerow({**values, **{f"seed{seed}": values["scores"].get(str(seed)) for seed in seeds}})
+        image_grid.writerow({**values, **{f"seed{seed}": values["scores"].get(str(seed)) for seed in seeds}})
     write_text(paths[1], text.getvalue())
     if any(outcome.scores for outcome in outcomes):
-        paths.append(plot(folder / f"{name}.html", outcomes, metric))
+        paths.append(plot(directory / f"{name}.html", outcomes, metric))
     return paths
 
 

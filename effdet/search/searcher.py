@@ -1,4 +1,4 @@
-"""What every search algorithm is: asked for architectures, told what they were worth."""
+"""What every search algorithm is: asked for architectures, reported what they were worth."""
 
 from __future__ import annotations
 

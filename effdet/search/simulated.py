@@ -83,7 +83,7 @@ def simulate(searcher: Searcher, worth: Callable[[Tokens], float], *, trials: in
     rewards: list[float] = []
     while len(rewards) < trials:
         tokens = searcher.ask(min(batch, trials - len(rewards)))
-        told = [worth(each) for each in tokens]
-        searcher.tell(tokens, told)
-        rewards += told
+        reported = [worth(each) for each in tokens]
+        searcher.tell(tokens, reported)
+        rewards += reported
     return np.array(rewards)

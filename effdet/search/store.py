@@ -107,8 +107,8 @@ class StudyStore:
             )
         if differences := _differences(saved["settings"], settings):
             raise UserError(
-                f"{self.path}: holds a study with other settings ({'; '.join(differences)}); leave these words out, or name "
-                "another run_dir"
+                f"{self.path}: holds a study with other settings ({'; '.join(differences)}); leave these overrides out, "
+                "or name another run_dir"
             )
 
     def _study(self) -> dict[str, Any]:

@@ -17,10 +17,10 @@ from effdet.search.store import StudyStore, Trial
 
 @dataclass(frozen=True)
 class Evaluation:
-    """How a candidate is judged."""
+    """How a candidate is evaluated."""
 
     run: Run
-    """Runs the words of one training and gives its metrics; a function of a module."""
+    """Runs the overrides of one training and gives its metrics; a function of a module."""
     job: Callable[[BackboneSpec], Job]
     """The training of an architecture. Its key is the architecture's name."""
     metric: str
@@ -58,7 +58,7 @@ def search(
     Args:
         searcher: fresh; its state is read from the study where there is one.
         batch: candidates between two updates of the searcher. They may be trained at the same time.
-        notify: told of each trial that has ended in this run.
+        notify: called with each trial that has ended in this run.
     """
     newest = store.newest_batch()
     if newest is not None:

@@ -1,4 +1,4 @@
-"""Micro-batches: pictures of several requests go through the model together, in one thread of its own.
+"""Micro-batches: images of several requests go through the model together, in one thread of its own.
 
 The model is never called by two threads at once, and a slow one holds up nothing but its own queue.
 """
@@ -19,13 +19,13 @@ _Job = tuple[np.ndarray, "Future[Prediction]"]
 
 
 class Batcher:
-    """Collects pictures into batches; `start` before use.
+    """Collects images into batches; `start` before use.
 
     Args:
         predict: a list of (H, W, 3) uint8 RGB -> their predictions, in order.
-        batch_size: most pictures of a batch.
+        batch_size: most images of a batch.
         wait: maximum batching delay in seconds.
-        observe: is told of each batch: pictures, seconds in the model.
+        observe: receives of each batch: images, seconds in the model.
     """
 
     def __init__(
@@ -34,7 +34,7 @@ class Batcher:
         *,
         batch_size: int = 8,
         wait: float = 0.005,
-        observe: Callable[[int, float], None] = lambda pictures, seconds: None,
+        observe: Callable[[int, float], None] = lambda images, seconds: None,
     ) -> None:
         self._predict, self._batch_size, self._wait, self._observe = predict, batch_size, wait, observe
         self._jobs: queue.SimpleQueue[_Job | None] = queue.SimpleQueue()
@@ -44,7 +44,7 @@ class Batcher:
 
     @property
     def alive(self) -> bool:
-        """Whether pictures are being worked on."""
+        """Whether images are being worked on."""
         return self._thread.is_alive()
 
     def start(self) -> None:
@@ -58,8 +58,8 @@ class Batcher:
         if self._thread.ident is not None:
             self._thread.join()
 
-    def submit(self, picture: np.ndarray) -> Future[Prediction]:
-        """The prediction of (H, W, 3) uint8 RGB, to come. A cancelled future's picture is not predicted.
+    def submit(self, image: np.ndarray) -> Future[Prediction]:
+        """The prediction of (H, W, 3) uint8 RGB, to come. A cancelled future's image is not predicted.
 
         Raises:
             RuntimeError: closed.
@@ -68,19 +68,19 @@ class Batcher:
         with self._lock:  # nothing is queued behind the end
             if self._closed:
                 raise RuntimeError("the batcher is closed")
-            self._jobs.put((picture, future))
+            self._jobs.put((image, future))
         return future
 
     def _work(self) -> None:
         ended = False
         while not ended:
             batch, ended = self._next_batch()
-            wanted = [(picture, future) for picture, future in batch if future.set_running_or_notify_cancel()]
-            if wanted:
-                self._run(wanted)
+            requested = [(image, future) for image, future in batch if future.set_running_or_notify_cancel()]
+            if requested:
+                self._run(requested)
 
     def _next_batch(self) -> tuple[list[_Job], bool]:
-        """The next pictures, and whether they are the last."""
+        """The next images, and whether they are the last."""
         first = self._jobs.get()
         if first is None:
             return [], True
@@ -98,22 +98,22 @@ class Batcher:
     def _run(self, batch: list[_Job]) -> None:
         started = time.perf_counter()
         try:
-            found = list(self._predict([picture for picture, _ in batch]))
+            found = list(self._predict([image for image, _ in batch]))
             if len(found) != len(batch):
-                raise RuntimeError(f"the model gave {len(found)} predictions for {len(batch)} pictures")
+                raise RuntimeError(f"the model gave {len(found)} predictions for {len(batch)} images")
         except Exception as error:
-            if len(batch) > 1:  # one picture's fault is not its neighbours'
+            if len(batch) > 1:  # one image's fault is not its neighbours'
                 for job in batch:
                     self._run([job])
                 return
-            _settle(batch[0][1], error)
+            _resolve(batch[0][1], error)
             return
         self._observe(len(batch), time.perf_counter() - started)
         for (_, future), prediction in zip(batch, found, strict=True):
-            _settle(future, prediction)
+            _resolve(future, prediction)
 
 
-def _settle(future: Future[Prediction], outcome: Prediction | Exception) -> None:
+def _resolve(future: Future[Prediction], outcome: Prediction | Exception) -> None:
     try:
         if isinstance(outcome, Exception):
             future.set_exception(outcome)

@@ -1,6 +1,6 @@
 """`streets`: street scenes drawn by code from a seed, in COCO and in Cityscapes form.
 
-``ensure()`` gives the folder of a set, ``scene(seed, split, index, size)`` one picture with its truth,
+``ensure()`` gives the folder of a set, ``scene(seed, split, index, size)`` one image with its truth,
 ``video(seed, frames, size)`` the frames of a video with lasting instance ids.
 """
 

@@ -202,7 +202,7 @@ def _walkers(crowd: _Crowd, rng: np.random.Generator, street: Street) -> None:
         side = 1 if rng.random() < 0.6 else -1
         low, high = edges[side]
         offset = rng.uniform(low + 0.4, high - 0.5)
-        # Nearer than this the place lies outside a square picture.
+        # Nearer than this the place lies outside a square image.
         first = max(4.5, abs(offset) / 0.62)
         z = _log_uniform(rng, first, max(first + 3, 23))
         direction = 1 if rng.random() < 0.5 else -1

@@ -10,15 +10,15 @@ from pathlib import Path
 from filelock import FileLock
 
 from effdet.files import making_folder
-from effdet.hub import cache_folder
+from effdet.hub import cache_dir
 from effdet.streets.render import size_of
 from effdet.streets.write import write
 from heads.structures import UserError
 
 VERSION = 2
-"""Of the generator: raised whenever a picture or a label would differ."""
+"""Of the generator: raised whenever an image or a label would differ."""
 COUNTS = {"train": 1200, "val": 320, "test": 320}
-"""Pictures of each split by default."""
+"""Images of each split by default."""
 _MANIFEST = "manifest.json"
 
 
@@ -37,8 +37,8 @@ def ensure(
 
     Args:
         size: pixels of a side, or (H, W).
-        seed: of everything; picture i of a split depends on (seed, split, i) alone, so a larger set begins as a smaller one.
-        train: pictures in the split, likewise `val` and `test`.
+        seed: of everything; image i of a split depends on (seed, split, i) alone, so a larger set begins as a smaller one.
+        train: images in the split, likewise `val` and `test`.
         root: the folder that holds generated sets; by default ``streets`` in the cache folder (``EFFDET_CACHE``).
         workers: processes to draw with; by default one a CPU.
         progress: show a bar.
@@ -54,32 +54,34 @@ def ensure(
     counts = {"train": train, "val": val, "test": test}
     for split, count in counts.items():
         if count < 0 or count > 999_999:
-            raise UserError(f"{split}={count} must lie within 0…999999 pictures")
+            raise UserError(f"{split}={count} must lie within 0…999999 images")
     if seed < 0 or seed >= 2**63:
         raise UserError(f"seed={seed} must lie within 0…2**63 - 1")
-    home = Path(root).expanduser() if root is not None else cache_folder("streets")
+    home = Path(root).expanduser() if root is not None else cache_dir("streets")
     name = f"v{VERSION}-seed{seed}-{height}x{width}-{train}-{val}-{test}"
-    folder = home / name
-    if is_whole(folder):
-        return folder
+    directory = home / name
+    if is_whole(directory):
+        return directory
     home.mkdir(parents=True, exist_ok=True)
     with FileLock(home / f"{name}.lock"):
-        if is_whole(folder):  # another process was faster
-            return folder
-        if folder.exists():  # files are missing, or were changed
-            shutil.rmtree(folder)
-        with making_folder(folder) as draft:
+        if is_whole(directory):  # another process was faster
+            return directory
+        if directory.exists():  # files are missing, or were changed
+            shutil.rmtree(directory)
+        with making_folder(directory) as draft:
             write(draft, (height, width), seed, counts, workers=workers, progress=progress)
             (draft / _MANIFEST).write_text(json.dumps(_manifest(draft), indent=0))
-    return folder
+    return directory
 
 
-def _manifest(folder: Path) -> dict[str, object]:
+def _manifest(directory: Path) -> dict[str, object]:
     """Sizes of all files, and hashes of the annotations."""
     files = {
-        path.relative_to(folder).as_posix(): path.stat().st_size for path in sorted(folder.rglob("*")) if path.is_file()
+        path.relative_to(directory).as_posix(): path.stat().st_size
+        for path in sorted(directory.rglob("*"))
+        if path.is_file()
     }
-    hashes = {name: _sha256(folder / name) for name in files if name.endswith(".json")}
+    hashes = {name: _sha256(directory / name) for name in files if name.endswith(".json")}
     return {"version": VERSION, "files": files, "sha256": hashes}
 
 
@@ -87,11 +89,11 @@ def _sha256(path: Path) -> str:
     return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
-def is_whole(folder: Path) -> bool:
+def is_whole(directory: Path) -> bool:
     """Whether every file of a set is there, of the right size, and its annotations unchanged."""
     try:
-        manifest = json.loads((folder / _MANIFEST).read_text())
-        sizes = all((folder / name).stat().st_size == size for name, size in manifest["files"].items())
-        return sizes and all(_sha256(folder / name) == digest for name, digest in manifest["sha256"].items())
+        manifest = json.loads((directory / _MANIFEST).read_text())
+        sizes = all((directory / name).stat().st_size == size for name, size in manifest["files"].items())
+        return sizes and all(_sha256(directory / name) == digest for name, digest in manifest["sha256"].items())
     except (OSError, ValueError, KeyError, AttributeError):
         return False

@@ -17,7 +17,7 @@ from effdet.streets.rng import generator
 _SPEED = 5.5
 """m/s of all that drives: one speed, so that nothing in a lane runs into the next."""
 _NEAREST = 2.6
-"""Metres: what comes nearer than this has left the picture."""
+"""Metres: what comes nearer than this has left the image."""
 
 
 def video(
@@ -41,7 +41,7 @@ def video(
     size_of(size)
     if frames < 1 or rate <= 0:
         raise ValueError(f"frames={frames} must be at least 1 and rate={rate} above 0")
-    key = (seed, split, 1_000_000 + index)  # no picture of the set has such an index
+    key = (seed, split, 1_000_000 + index)  # no image of the set has such an index
     layout = make_layout(*key)
     layout = replace(layout, street=replace(layout.street, bend=0.0, crossing=None, zebra=None, tram=None))
     start = [

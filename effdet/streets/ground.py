@@ -10,10 +10,10 @@ import numpy as np
 
 from effdet.streets import labels
 from effdet.streets.camera import Camera
+from effdet.streets.canvas import SUPERSAMPLE, Canvas
 from effdet.streets.layout import FAR, Layout, Street
 from effdet.streets.looks import tone, vary
 from effdet.streets.marks import Colour, Mark
-from effdet.streets.sheet import SUPERSAMPLE, Sheet
 
 _STEPS = 26
 _END = FAR * 4
@@ -223,7 +223,7 @@ def _grain() -> np.ndarray:
     return total / total.std()
 
 
-def light_ground(sheet: Sheet, rng: np.random.Generator, layout: Layout, hard: np.ndarray, soft: np.ndarray) -> None:
+def light_ground(canvas: Canvas, rng: np.random.Generator, layout: Layout, hard: np.ndarray, soft: np.ndarray) -> None:
     """Texture, light, shadow and air over everything below the horizon, in place.
 
     Args:
@@ -231,7 +231,7 @@ def light_ground(sheet: Sheet, rng: np.random.Generator, layout: Layout, hard: n
         soft: likewise, but of the sky's light, below and beside things.
     """
     camera, light = layout.camera, layout.light
-    height, width = sheet.height, sheet.width
+    height, width = canvas.height, canvas.width
     top = min(height - 1, max(0, round(camera.horizon * height)))
     rows = (np.arange(top, height) + 0.5) / height
     depth = camera.ground_depth(rows)
@@ -261,7 +261,7 @@ def light_ground(sheet: Sheet, rng: np.random.Generator, layout: Layout, hard: n
     shade = 1.0 - np.maximum(hard, soft)[top:]
     left = np.exp(-light.density * np.minimum(depth, 800.0))[:, None]
     open_sky = 1.0 - 0.78 * soft[top:]
-    colour = sheet.colour[top * SUPERSAMPLE :]
+    colour = canvas.colour[top * SUPERSAMPLE :]
     rough = (1.0 + texture) * left * _FIXED
     planes = []
     for channel, lamp in enumerate((1.0, 0.88, 0.66)):

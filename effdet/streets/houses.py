@@ -41,7 +41,7 @@ class House:
         return make_style(np.random.Generator(np.random.Philox(self.seed)), self.district)
 
     def in_sight(self, camera: Camera, half_width: float) -> bool:
-        """Whether some of it may lie within the picture's columns. Its body is taken to be as deep as any."""
+        """Whether some of it may lie within the image's columns. Its body is taken to be as deep as any."""
         points = [
             self.start,
             self.stop,
@@ -75,7 +75,7 @@ class House:
             t0, t1 = number / bays, (number + 1) / bays
             x0, z0 = near_x + (far_x - near_x) * t0, near_z + (far_z - near_z) * t0
             x1, z1 = near_x + (far_x - near_x) * t1, near_z + (far_z - near_z) * t1
-            # Skip what lies behind the camera or outside the picture, before its windows are made.
+            # Skip what lies behind the camera or outside the image, before its windows are made.
             if z1 < 1.0 or not _in_sight(x0, max(z0, 0.9), x1, z1, camera, half_width):
                 continue
             details = bay(

@@ -22,7 +22,7 @@ _LAST_HOUSE = 68.0
 
 @dataclass
 class Item:
-    """A part of the picture that is drawn as a whole."""
+    """A part of the image that is drawn as a whole."""
 
     extent: tuple[float, float, float, float]
     """(x0, x1, z0, z1) in metres."""

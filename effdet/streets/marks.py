@@ -1,4 +1,4 @@
-"""The display list: what the parts of a scene hand to the rasteriser, in picture heights (see `camera`)."""
+"""The display list: what the parts of a scene hand to the rasteriser, in image heights (see `camera`)."""
 
 from __future__ import annotations
 
@@ -38,9 +38,9 @@ def capsule(start: np.ndarray, end: np.ndarray, radius_start: float, radius_end:
     long = math.sqrt(dx * dx + dy * dy)
     cos, sin = (dx / long, dy / long) if long > 1e-12 else (1.0, 0.0)
     out = np.empty((10, 2))
-    turned_x, turned_y = _CAP_X * cos - _CAP_Y * sin, _CAP_X * sin + _CAP_Y * cos
-    out[:5, 0], out[:5, 1] = turned_x * radius_end + x1, turned_y * radius_end + y1
-    out[5:, 0], out[5:, 1] = x0 - turned_x * radius_start, y0 - turned_y * radius_start
+    rotated_x, rotated_y = _CAP_X * cos - _CAP_Y * sin, _CAP_X * sin + _CAP_Y * cos
+    out[:5, 0], out[:5, 1] = rotated_x * radius_end + x1, rotated_y * radius_end + y1
+    out[5:, 0], out[5:, 1] = x0 - rotated_x * radius_start, y0 - rotated_y * radius_start
     return out
 
 

@@ -15,7 +15,7 @@ from effdet.streets.marks import Colour, Mark
 
 Points = np.ndarray
 _HAIR = 0.0011
-"""Picture heights: details smaller than this are left out (they would only darken their panel)."""
+"""Image heights: details smaller than this are left out (they would only darken their panel)."""
 
 
 @dataclass(frozen=True)
@@ -178,7 +178,7 @@ class Pose:
         out[..., 2] = -points[..., 0] * sin + points[..., 2] * cos + self.z
         return out
 
-    def turned(self, directions: np.ndarray) -> np.ndarray:
+    def rotated(self, directions: np.ndarray) -> np.ndarray:
         """(n, 3) directions of the own frame, in the world's."""
         cos, sin = math.cos(self.yaw), math.sin(self.yaw)
         return directions @ np.array([[cos, 0.0, -sin], [0.0, 1.0, 0.0], [sin, 0.0, cos]])
@@ -205,16 +205,16 @@ def clip_near(points: np.ndarray, near: float = NEAR) -> np.ndarray:
 
 
 def draw(solid: Solid, pose: Pose, camera: Camera, light: Light, *, half_width: float = 2.0) -> list[Mark]:
-    """Marks of a solid: panels that face the camera and the picture, each followed by its details.
+    """Marks of a solid: panels that face the camera and the image, each followed by its details.
 
     Args:
-        half_width: half the picture's width in picture heights; panels outside are left out.
+        half_width: half the image's width in image heights; panels outside are left out.
     """
     mesh = solid.mesh
     world = pose.world(mesh.points)
     flat = camera.project(world)
     centres = pose.world(mesh.centres)
-    normals = pose.turned(mesh.normals)
+    normals = pose.rotated(mesh.normals)
     towards = (normals * (np.array([0.0, camera.height, 0.0]) - centres)).sum(1)
     facing = (normals @ np.array(light.sun)).tolist()
     depths = world[:, 2]
@@ -281,7 +281,7 @@ def mirror(colour: Colour, light: Light, share: float, up: float) -> Colour:
 
 
 def visible_lamps(solid: Solid, pose: Pose, camera: Camera) -> list[tuple[np.ndarray, float, Colour, float]]:
-    """(picture point, radius in picture heights, colour, depth in metres) of the lamps that shine at the camera."""
+    """(image point, radius in image heights, colour, depth in metres) of the lamps that shine at the camera."""
     found = []
     for lamp in solid.lamps:
         at = pose.world(np.array(lamp.at, float))

@@ -157,8 +157,8 @@ def riding(
     """Joints of a rider: seat, handlebar and crank axle as (z, y); `turn` is the crank's angle, 0 length for foot rests."""
     h = height
     hip = np.array([0.0, seat[1] + 0.05 * h, seat[0]])
-    trunk = 0.33 * h
-    neck = hip + np.array([0.0, trunk * math.cos(lean), trunk * math.sin(lean)])
+    torso = 0.33 * h
+    neck = hip + np.array([0.0, torso * math.cos(lean), torso * math.sin(lean)])
     head = neck + np.array([0.0, 0.1 * h, 0.035 * h])
     joints: dict[str, np.ndarray] = {"hip": hip, "neck": neck, "head": head}
     for sign, name, angle in ((-1, "l", turn), (1, "r", turn + math.pi)):
@@ -195,7 +195,7 @@ def draw_person(
     riding: bool = False,
     umbrella: Colour | None = None,
 ) -> list[Mark]:
-    """Marks of a person: far limbs, trunk, head, near limbs."""
+    """Marks of a person: far limbs, backbone, head, near limbs."""
     names = list(joints)
     world = pose.world(np.array([joints[name] for name in names]))
     flat = camera.project(world)
@@ -255,7 +255,7 @@ def draw_person(
     drop = np.array([0.0, hem * unit])
     neck = spot["neck"]
     shoulder_rise = np.array([0.0, 0.03 * unit])
-    trunk_points = np.array(
+    torso_points = np.array(
         [
             neck - [0.03 * unit * order, 0.0],
             left - shift * 0.8 - shoulder_rise * 0.6,
@@ -267,16 +267,16 @@ def draw_person(
             neck + [0.03 * unit * order, 0.0],
         ]
     )
-    trunk = [Mark(trunk_points, lit(who.coat))]
+    torso = [Mark(torso_points, lit(who.coat))]
     if unit > 0.05:
-        middle = trunk_points.mean(0)
-        wide = float(trunk_points[:, 0].max() - trunk_points[:, 0].min())
-        bright = (trunk_points - middle) * [0.36, 0.92] + middle + [math.copysign(0.16, sun_x) * wide, 0]
-        trunk.append(Mark(bright, lit(who.coat, 1.16), mask=False))
-        dark = (trunk_points - middle) * [0.24, 0.94] + middle - [math.copysign(0.36, sun_x) * wide, 0]
-        trunk.append(Mark(dark, lit(who.coat, 0.8), mask=False))
+        middle = torso_points.mean(0)
+        wide = float(torso_points[:, 0].max() - torso_points[:, 0].min())
+        bright = (torso_points - middle) * [0.36, 0.92] + middle + [math.copysign(0.16, sun_x) * wide, 0]
+        torso.append(Mark(bright, lit(who.coat, 1.16), mask=False))
+        dark = (torso_points - middle) * [0.24, 0.94] + middle - [math.copysign(0.36, sun_x) * wide, 0]
+        torso.append(Mark(dark, lit(who.coat, 0.8), mask=False))
         if hem < 0.1:  # a belt line
-            trunk.append(
+            torso.append(
                 Mark(
                     np.array(
                         [
@@ -299,7 +299,7 @@ def draw_person(
             Mark(pack * 0.5 + back * 0.5 + [0, 0.02 * unit], lit(who.backpack, 1.2), mask=False),
         ]
         groups.append(((far["neck"] + far["hip"]) / 2 + behind[2] * 0.15, pack_mark))
-    groups.append(((far["neck"] + far["hip"]) / 2, trunk))
+    groups.append(((far["neck"] + far["hip"]) / 2, torso))
 
     head = spot["head"]
     facing = pose.turn(0.0, 0.0, 1.0)  # towards us when facing[2] is negative

@@ -84,15 +84,15 @@ def _leaves(
 def tree(
     rng: np.random.Generator, x: float, z: float, camera: Camera, light: Light, *, autumn: bool, height: float
 ) -> list[Mark]:
-    """A street tree: trunk, boughs and crown."""
+    """A street tree: backbone, boughs and crown."""
     table = _AUTUMN if autumn and rng.random() < 0.6 else _LEAF
     colour = vary(rng, table[int(rng.integers(len(table)))], 12)
     kind = ("round", "wide", "tall", "cone")[int(rng.choice(4, p=[0.42, 0.28, 0.2, 0.1]))]
     girth = height * {"round": 0.29, "wide": 0.37, "tall": 0.19, "cone": 0.2}[kind] * rng.uniform(0.9, 1.1)
     stem = height * {"round": 0.34, "wide": 0.38, "tall": 0.24, "cone": 0.12}[kind]
     depth = max(z, NEAR)
-    marks = _trunk(rng, x, z, stem, height * 0.021, girth, camera, light)
-    # Tufts grow with the tree's size in the picture: about 0.012 picture heights each.
+    marks = _stem(rng, x, z, stem, height * 0.021, girth, camera, light)
+    # Tufts grow with the tree's size in the image: about 0.012 image heights each.
     tall = camera.size(height, depth)
     count = int(np.clip(2400 * tall * tall, 60, 640))
     if kind == "cone":
@@ -113,7 +113,7 @@ def tree(
     return marks + _leaves(rng, lobes, reach, count, colour, camera, light)
 
 
-def _trunk(
+def _stem(
     rng: np.random.Generator, x: float, z: float, stem: float, width: float, girth: float, camera: Camera, light: Light
 ) -> list[Mark]:
     depth = max(z, NEAR)

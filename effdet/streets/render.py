@@ -1,4 +1,4 @@
-"""From parameters to pixels: one picture with its label map, instances and boxes."""
+"""From parameters to pixels: one image with its label map, instances and boxes."""
 
 from __future__ import annotations
 
@@ -11,17 +11,17 @@ import numpy as np
 
 from effdet.streets import labels
 from effdet.streets.actors import Actor, make_actors
+from effdet.streets.canvas import Canvas
 from effdet.streets.ground import ground_marks, light_ground
 from effdet.streets.items import Item, actor_item, back_to_front, scenery
 from effdet.streets.layout import Layout, make_layout
 from effdet.streets.light import Light
 from effdet.streets.rng import generator
-from effdet.streets.sheet import Sheet
 from effdet.streets.sky import paint_sky, skyline
 from effdet.streets.weather import Glow, add_glow, develop, mirror_ground, rain, roughen
 
 _FIRST = 1000
-"""Values of the label sheet from here on are instances; below they are label ids."""
+"""Values of the label canvas from here on are instances; below they are label ids."""
 _REFERENCE = 256
 """Rows at which is decided who is seen well enough to be in the scene, whatever the asked size."""
 _MIN_PIXELS = 26
@@ -31,7 +31,7 @@ _MIN_SHARE = 0.13
 
 @dataclass(frozen=True)
 class Scene:
-    """One drawn picture. Boxes are xyxy float32 in its pixels, tight around each instance's visible pixels."""
+    """One drawn image. Boxes are xyxy float32 in its pixels, tight around each instance's visible pixels."""
 
     image: np.ndarray
     """(H, W, 3) uint8 RGB."""
@@ -46,7 +46,7 @@ class Scene:
     instances: np.ndarray
     """(N,) int64 value of each object in `instance_ids`."""
     occlusion: np.ndarray
-    """(N,) float32: the share of the object within the picture that others hide."""
+    """(N,) float32: the share of the object within the image that others hide."""
     identities: np.ndarray
     """(N,) int64: who it is (see `looks`)."""
     weather: str
@@ -62,7 +62,7 @@ def size_of(size: int | tuple[int, int]) -> tuple[int, int]:
 
 
 def scene(seed: int, split: str, index: int, size: int | tuple[int, int] = 256) -> Scene:
-    """Picture `index` of a split: a function of (seed, split, index) alone, rasterised at `size`."""
+    """Image `index` of a split: a function of (seed, split, index) alone, rasterised at `size`."""
     layout = make_layout(seed, split, index)
     people = make_actors(generator(seed, split, index, "actors"), seed, split, layout)
     return render(layout, people, size, (seed, split, index))
@@ -74,32 +74,32 @@ class _Seen:
     visible: np.ndarray
 
 
-def _stamp(items: list[Item], sheet: Sheet) -> _Seen:
-    """Draw the label sheet, numbering things in drawing order; count each thing's own and its visible pixels."""
+def _stamp(items: list[Item], canvas: Canvas) -> _Seen:
+    """Draw the label canvas, numbering things in drawing order; count each thing's own and its visible pixels."""
     full: list[int] = []
-    height, width = sheet.ids.shape
+    height, width = canvas.ids.shape
     for item in items:
         for label, marks in item.pieces:
             if label not in labels.THINGS:
-                sheet.stamp(marks, label)
+                canvas.stamp(marks, label)
                 continue
             value = _FIRST + len(full)
-            sheet.stamp(marks, value)
+            canvas.stamp(marks, value)
             points = np.concatenate([mark.points.reshape(-1, 2) for mark in marks if mark.mask] or [np.zeros((1, 2))])
             reach = max((mark.width for mark in marks), default=0.0) * height + 2
             low = np.floor(points.min(0) * height + [width / 2, 0] - reach).astype(int)
             high = np.ceil(points.max(0) * height + [width / 2, 0] + reach).astype(int)
-            part = sheet.ids[max(0, low[1]) : max(0, high[1]), max(0, low[0]) : max(0, high[0])]
+            part = canvas.ids[max(0, low[1]) : max(0, high[1]), max(0, low[0]) : max(0, high[0])]
             full.append(int(np.count_nonzero(part == value)))
-    counts = np.bincount(sheet.ids.reshape(-1), minlength=_FIRST + len(full))
+    counts = np.bincount(canvas.ids.reshape(-1), minlength=_FIRST + len(full))
     return _Seen(np.array(full, int), counts[_FIRST : _FIRST + len(full)])
 
 
 def _fair(items: list[Item], height: int, width: int) -> list[Item]:
     """The items without the things that are too small or too hidden to be fair to ask for."""
-    sheet = Sheet(_REFERENCE, max(1, round(_REFERENCE * width / height)), colour=False)
+    canvas = Canvas(_REFERENCE, max(1, round(_REFERENCE * width / height)), colour=False)
     first = next((place for place, item in enumerate(items) if item.actor is not None), len(items))
-    seen = _stamp(items[first:], sheet)  # what lies behind the farthest thing hides nothing
+    seen = _stamp(items[first:], canvas)  # what lies behind the farthest thing hides nothing
     good = (seen.visible >= _MIN_PIXELS) & (seen.visible >= _MIN_SHARE * seen.full)
     number = 0
     kept: list[Item] = []
@@ -110,7 +110,7 @@ def _fair(items: list[Item], height: int, width: int) -> list[Item]:
         count = len(item.pieces)
         if bool(good[number : number + count].all()):
             ids = [_FIRST + number + k for k in range(count)]
-            if all(_sides(sheet.ids == value) >= _MIN_SIDE for value in ids):
+            if all(_sides(canvas.ids == value) >= _MIN_SIDE for value in ids):
                 kept.append(item)
         number += count
     return kept
@@ -195,7 +195,7 @@ def render(
         key: (seed, split, index): seeds the scenery's details and the camera's grain.
         frame: seeds the grain and the rain besides, so that they differ between the frames of a video.
         numbers: the instance ids of each of `people`, for a video. Without them things that are hardly seen are left
-            out of the picture, and the others are numbered by class.
+            out of the image, and the others are numbered by class.
     """
     height, width = size_of(size)
     seed, split, index = key
@@ -208,26 +208,26 @@ def render(
     if fair:
         items = _fair(items, height, width)
 
-    sheet = Sheet(height, width)
-    paint_sky(sheet, generator(seed, split, index, "sky"), layout)
-    sheet.ids[:] = labels.SKY
+    canvas = Canvas(height, width)
+    paint_sky(canvas, generator(seed, split, index, "sky"), layout)
+    canvas.ids[:] = labels.SKY
     base = [
         *skyline(generator(seed, split, index, "skyline"), layout),
         *ground_marks(generator(seed, split, index, "ground"), layout),
     ]
-    sheet.paint(mark for _, mark in base)
+    canvas.paint(mark for _, mark in base)
     for label, marks in groupby(base, key=lambda pair: pair[0]):
-        sheet.stamp([mark for _, mark in marks], label)
-    light_ground(sheet, generator(seed, split, index, "grain"), layout, *_shadow(items, layout, height, width))
+        canvas.stamp([mark for _, mark in marks], label)
+    light_ground(canvas, generator(seed, split, index, "grain"), layout, *_shadow(items, layout, height, width))
     for item in items:
         for _, marks in item.pieces:
-            sheet.paint(marks)
-    seen = _stamp(items, sheet)
-    glows = _shining(items, sheet)
+            canvas.paint(marks)
+    seen = _stamp(items, canvas)
+    glows = _shining(items, canvas)
 
     chosen = _numbers(items, people, numbers)
-    label_ids, instance_ids = _cityscapes(sheet.ids, chosen)
-    image = cv2.resize(sheet.colour, (width, height), interpolation=cv2.INTER_AREA).astype(np.float32)
+    label_ids, instance_ids = _cityscapes(canvas.ids, chosen)
+    image = cv2.resize(canvas.colour, (width, height), interpolation=cv2.INTER_AREA).astype(np.float32)
     image = roughen(image, label_ids, generator(seed, split, index, "rough"), light)
     if light.wet > 0.05:
         image = mirror_ground(image, label_ids, light, camera.horizon)
@@ -236,13 +236,13 @@ def render(
     air = generator(seed, split, index, "camera", frame)
     if light.weather == "rain":
         rain(image, air, light)
-    picture = develop(image, air, light)
+    rendered = develop(image, air, light)
     least = 1 if fair else round(_MIN_PIXELS * (height / _REFERENCE) ** 2)
-    return _describe(picture, label_ids, instance_ids, chosen, items, seen, least, light)
+    return _describe(rendered, label_ids, instance_ids, chosen, items, seen, least, light)
 
 
-def _shining(items: list[Item], sheet: Sheet) -> list[Glow]:
-    """The lamps that nothing hides: those where the label sheet shows their own item."""
+def _shining(items: list[Item], canvas: Canvas) -> list[Glow]:
+    """The lamps that nothing hides: those where the label canvas shows their own item."""
     found: list[Glow] = []
     number = _FIRST
     for item in items:
@@ -251,32 +251,32 @@ def _shining(items: list[Item], sheet: Sheet) -> list[Glow]:
         own |= set(range(number, number + things))
         number += things
         for glow in item.glows:
-            column, row = int(glow[0][0] * sheet.height + sheet.width / 2), int(glow[0][1] * sheet.height)
-            around = sheet.ids[max(0, row - 1) : max(0, row + 2), max(0, column - 1) : max(0, column + 2)]
+            column, row = int(glow[0][0] * canvas.height + canvas.width / 2), int(glow[0][1] * canvas.height)
+            around = canvas.ids[max(0, row - 1) : max(0, row + 2), max(0, column - 1) : max(0, column + 2)]
             if around.size == 0 or own.intersection(around.reshape(-1).tolist()):
                 found.append(glow)
     return found
 
 
-def _numbers(items: list[Item], people: list[Actor], given: Sequence[tuple[int, ...]] | None) -> list[int]:
+def _numbers(items: list[Item], people: list[Actor], passed: Sequence[tuple[int, ...]] | None) -> list[int]:
     """The instance id of each thing, in drawing order."""
     drawn = [item.actor for item in items if item.actor is not None]
-    if given is None:
+    if passed is None:
         counters: dict[int, int] = {}
-        given = []
+        passed = []
         there = {id(actor) for actor in drawn}
         for actor in people:
             ids = []
             for who in actor.looks if id(actor) in there else ():
                 ids.append(who.label * 1000 + counters.get(who.label, 0))
                 counters[who.label] = counters.get(who.label, 0) + 1
-            given.append(tuple(ids))
-    by_actor = {id(actor): ids for actor, ids in zip(people, given, strict=True)}
+            passed.append(tuple(ids))
+    by_actor = {id(actor): ids for actor, ids in zip(people, passed, strict=True)}
     return [number for actor in drawn for number in by_actor[id(actor)]]
 
 
 def _cityscapes(ids: np.ndarray, numbers: list[int]) -> tuple[np.ndarray, np.ndarray]:
-    """The label sheet's drawing numbers -> (label ids uint8, instance ids uint16)."""
+    """The label canvas's drawing numbers -> (label ids uint8, instance ids uint16)."""
     things = np.array(numbers, np.int64)
     stuff = np.arange(_FIRST, dtype=np.int64)
     label_ids = np.concatenate([stuff, things // 1000])[ids].astype(np.uint8)
@@ -284,7 +284,7 @@ def _cityscapes(ids: np.ndarray, numbers: list[int]) -> tuple[np.ndarray, np.nda
 
 
 def _describe(
-    picture: np.ndarray,
+    image: np.ndarray,
     label_ids: np.ndarray,
     instance_ids: np.ndarray,
     numbers: list[int],
@@ -305,7 +305,7 @@ def _describe(
         rows.append((box, number // 1000, number, 1.0 - visible / max(1, full), who.identity))
     rows.sort(key=lambda row: row[2])
     return Scene(
-        picture,
+        image,
         label_ids,
         instance_ids,
         np.array([row[0] for row in rows], np.float32).reshape(-1, 4),

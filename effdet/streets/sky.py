@@ -6,15 +6,15 @@ import cv2
 import numpy as np
 
 from effdet.streets import labels
+from effdet.streets.canvas import Canvas
 from effdet.streets.layout import Layout
 from effdet.streets.light import Light
 from effdet.streets.looks import tone
 from effdet.streets.marks import Mark
-from effdet.streets.sheet import Sheet
 
 
 def _clouds(rng: np.random.Generator) -> np.ndarray:
-    """(128, 128) float32 in about 0…1: soft noise of four octaves."""
+    """(128, 128) float32 in about 0…1: soft noise of four scales_per_octave."""
     total = np.zeros((128, 128), np.float32)
     for size, weight in ((3, 1.0), (6, 0.6), (13, 0.36), (28, 0.22)):
         small = rng.standard_normal((size, size)).astype(np.float32)
@@ -22,10 +22,10 @@ def _clouds(rng: np.random.Generator) -> np.ndarray:
     return 0.5 + 0.32 * total
 
 
-def paint_sky(sheet: Sheet, rng: np.random.Generator, layout: Layout) -> None:
-    """Fill the colour sheet's upper part; nothing is stamped (the label sheet starts as sky)."""
+def paint_sky(canvas: Canvas, rng: np.random.Generator, layout: Layout) -> None:
+    """Fill the colour canvas's upper part; nothing is stamped (the label canvas starts as sky)."""
     camera, light = layout.camera, layout.light
-    height, width = sheet.colour.shape[:2]
+    height, width = canvas.colour.shape[:2]
     rows = (np.arange(128) + 0.5) / 128
     high = np.clip((camera.horizon - rows) / max(0.2, camera.horizon), 0, 1)[:, None, None]
     sky = (
@@ -61,14 +61,14 @@ def paint_sky(sheet: Sheet, rng: np.random.Generator, layout: Layout) -> None:
         sky += halo[..., None] * (
             np.array((255, 236, 196) if light.time == "day" else (255, 190, 110), np.float32) - 40
         )
-    cv2.resize(cv2.convertScaleAbs(sky), (width, height), dst=sheet.colour, interpolation=cv2.INTER_LINEAR)
+    cv2.resize(cv2.convertScaleAbs(sky), (width, height), dst=canvas.colour, interpolation=cv2.INTER_LINEAR)
     if light.time == "night" and light.clouds < 0.5:
         stars = rng.random((90, 3))
         for u0, v0, size in stars.tolist():
             value = int(120 + 120 * size)
             where = (int(u0 * width), int(v0 * camera.horizon * 0.8 * height))
             cv2.circle(
-                sheet.colour,
+                canvas.colour,
                 where,
                 max(1, round(height * 0.0013 * (0.5 + size))),
                 (value, value, value),
@@ -76,9 +76,9 @@ def paint_sky(sheet: Sheet, rng: np.random.Generator, layout: Layout) -> None:
                 cv2.LINE_AA,
             )
         moon = (int(rng.uniform(0.05, 0.95) * width), int(rng.uniform(0.05, 0.25) * height))
-        cv2.circle(sheet.colour, moon, round(height * 0.021), (232, 230, 214), -1, cv2.LINE_AA)
+        cv2.circle(canvas.colour, moon, round(height * 0.021), (232, 230, 214), -1, cv2.LINE_AA)
         cv2.circle(
-            sheet.colour,
+            canvas.colour,
             (moon[0] + round(height * 0.008), moon[1] - round(height * 0.005)),
             round(height * 0.018),
             tuple(int(c) for c in light.zenith),

@@ -1,4 +1,4 @@
-"""What the air and the camera do to a finished picture: wet mirrors, glow, rain, grain, a hint of compression."""
+"""What the air and the camera do to a finished image: wet mirrors, glow, rain, grain, a hint of compression."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from effdet.streets.light import Light
 from effdet.streets.marks import Colour
 
 Glow = tuple[np.ndarray, float, Colour, float]
-"""(point, radius) in picture heights, colour, depth in metres."""
+"""(point, radius) in image heights, colour, depth in metres."""
 
 
 def mirror_ground(image: np.ndarray, label_ids: np.ndarray, light: Light, horizon: float) -> np.ndarray:
@@ -119,7 +119,7 @@ def develop(image: np.ndarray, rng: np.random.Generator, light: Light) -> np.nda
     quality = int(rng.integers(74, 97))
     done, packed = cv2.imencode(".jpg", image[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, quality])
     if not done:
-        raise RuntimeError("OpenCV could not compress a picture")
+        raise RuntimeError("OpenCV could not compress an image")
     opened = cv2.imdecode(packed, cv2.IMREAD_COLOR)
     assert opened is not None
     return np.ascontiguousarray(opened[..., ::-1])

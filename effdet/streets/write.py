@@ -1,4 +1,4 @@
-"""Writes the set to disk: each picture once, its label maps in Cityscapes form, its boxes in COCO form."""
+"""Writes the set to disk: each image once, its label maps in Cityscapes form, its boxes in COCO form."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from effdet.streets.rng import SPLITS
 
 CITY = "streets"
 _FEW = 24
-"""Up to so many pictures, starting processes would cost more than drawing."""
+"""Up to so many images, starting processes would cost more than drawing."""
 
 
 def stem(seed: int, index: int) -> str:
@@ -64,11 +64,11 @@ def _text(counts: str | bytes) -> str:
     return counts if isinstance(counts, str) else counts.decode("ascii")
 
 
-def write_scene(folder: Path, drawn: Scene, split: str, name: str) -> None:
-    """The picture and its two label maps."""
-    pictures, truth = folder / "leftImg8bit" / split / CITY, folder / "gtFine" / split / CITY
+def write_scene(directory: Path, drawn: Scene, split: str, name: str) -> None:
+    """The image and its two label maps."""
+    images, truth = directory / "leftImg8bit" / split / CITY, directory / "gtFine" / split / CITY
     for path, pixels in (
-        (pictures / f"{name}_leftImg8bit.png", drawn.image[..., ::-1]),
+        (images / f"{name}_leftImg8bit.png", drawn.image[..., ::-1]),
         (truth / f"{name}_gtFine_labelIds.png", drawn.label_ids),
         (truth / f"{name}_gtFine_instanceIds.png", drawn.instance_ids),
     ):
@@ -77,14 +77,14 @@ def write_scene(folder: Path, drawn: Scene, split: str, name: str) -> None:
 
 
 def draw_share(
-    folder: Path, size: tuple[int, int], seed: int, counts: dict[str, int], share: int, shares: int
+    directory: Path, size: tuple[int, int], seed: int, counts: dict[str, int], share: int, shares: int
 ) -> Iterator[dict[str, Any]]:
-    """Draw and write every `shares`-th picture, from `share` on; yield each one's record."""
+    """Draw and write every `shares`-th image, from `share` on; yield each one's record."""
     jobs = [(split, index) for split in SPLITS for index in range(counts[split])]
     for split, index in jobs[share::shares]:
         drawn = scene(seed, split, index, size)
         name = stem(seed, index)
-        write_scene(folder, drawn, split, name)
+        write_scene(directory, drawn, split, name)
         yield {
             "split": split,
             "index": index,
@@ -95,7 +95,7 @@ def draw_share(
 
 
 def write(
-    folder: Path,
+    directory: Path,
     size: tuple[int, int],
     seed: int,
     counts: dict[str, int],
@@ -106,19 +106,19 @@ def write(
     """Fill an empty folder with the whole set."""
     for split in SPLITS:
         for kind in ("leftImg8bit", "gtFine"):
-            (folder / kind / split / CITY).mkdir(parents=True)
+            (directory / kind / split / CITY).mkdir(parents=True)
     total = sum(counts.values())
     if workers is None:
         workers = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     if workers <= 1 or total <= _FEW:
-        records = draw_share(folder, size, seed, counts, 0, 1)
+        records = draw_share(directory, size, seed, counts, 0, 1)
     else:
-        records = _in_processes(folder, size, seed, counts, min(workers, total))
+        records = _in_processes(directory, size, seed, counts, min(workers, total))
     gathered = list(_with_bar(records, total, size) if progress else records)
-    (folder / "annotations").mkdir()
+    (directory / "annotations").mkdir()
     for split in SPLITS:
         mine = sorted((record for record in gathered if record["split"] == split), key=lambda record: record["index"])
-        (folder / "annotations" / f"instances_{split}.json").write_text(json.dumps(_coco(mine, size, seed, split)))
+        (directory / "annotations" / f"instances_{split}.json").write_text(json.dumps(_coco(mine, size, seed, split)))
 
 
 def _coco(records: list[dict[str, Any]], size: tuple[int, int], seed: int, split: str) -> dict[str, Any]:
@@ -165,9 +165,9 @@ for record in draw_share(Path(job["folder"]), tuple(job["size"]), job["seed"], j
 
 
 def _in_processes(
-    folder: Path, size: tuple[int, int], seed: int, counts: dict[str, int], workers: int
+    directory: Path, size: tuple[int, int], seed: int, counts: dict[str, int], workers: int
 ) -> Iterator[dict[str, Any]]:
-    """Share the pictures out among fresh interpreters; their records come back as lines.
+    """Share the images out among fresh interpreters; their records come back as lines.
 
     Fresh interpreters, not `multiprocessing`: that would need the caller's script to guard its main part, and could not
     be used from a data loader's worker.
@@ -182,7 +182,14 @@ def _in_processes(
     try:
         for share in range(workers):
             job = json.dumps(
-                {"folder": str(folder), "size": size, "seed": seed, "counts": counts, "share": share, "shares": workers}
+                {
+                    "folder": str(directory),
+                    "size": size,
+                    "seed": seed,
+                    "counts": counts,
+                    "share": share,
+                    "shares": workers,
+                }
             )
             children.append(
                 subprocess.Popen(

@@ -17,7 +17,7 @@ from heads.pooled import known
 from heads.structures import ClassTable, Targets
 
 if TYPE_CHECKING:
-    from effdet.data import Source
+    from effdet.data import Dataset
     from effdet.inference import Prediction
 
 
@@ -28,7 +28,9 @@ class ClassificationKit(Kit):
     metric = "top1"
     gives = ("probabilities",)
 
-    def evaluator(self, source: Source, classes: ClassJoin, *, backend: str = "pycocotools") -> ClassificationEvaluator:
+    def evaluator(
+        self, source: Dataset, classes: ClassJoin, *, backend: str = "pycocotools"
+    ) -> ClassificationEvaluator:
         return ClassificationEvaluator(classes)
 
     def report(self, evaluator: ClassificationEvaluator) -> CategoryReport:
@@ -56,7 +58,7 @@ class ClassificationKit(Kit):
         return {"classes": [{"name": name, "probability": value} for name, value in prediction.top()]}
 
     def schema(self) -> dict[str, Any]:
-        return {"classes": {"type": "array", "items": {"type": "object"}, "description": "Of the whole picture."}}
+        return {"classes": {"type": "array", "items": {"type": "object"}, "description": "Of the whole image."}}
 
     def drawing(self, prediction: Prediction) -> dict[str, Any]:
         """The class is written on a frame around the image, unless a detection head has boxes to draw."""

@@ -26,7 +26,7 @@ from heads.protocol import Context
 from heads.structures import ClassTable, Detections, Targets
 
 if TYPE_CHECKING:
-    from effdet.data import Source
+    from effdet.data import Dataset
     from effdet.inference import Prediction
 
 DETECTIONS = ("boxes", "scores", "labels", "counts")
@@ -52,9 +52,9 @@ class DetectionKit(Kit):
     label = "boxes"
     metric = "AP"
     gives = ("boxes", "scores", "labels")
-    postprocess_keys = ("score", "nms_iou", "max_detections")
+    postprocess_keys = ("score_threshold", "nms_iou", "max_detections")
 
-    def evaluator(self, source: Source, classes: ClassJoin, *, backend: str = "pycocotools") -> DetectionEvaluator:
+    def evaluator(self, source: Dataset, classes: ClassJoin, *, backend: str = "pycocotools") -> DetectionEvaluator:
         return DetectionEvaluator(source.coco(), classes, backend=backend)
 
     def truth(self, batch: EvalBatch) -> Detections:
@@ -69,7 +69,7 @@ class DetectionKit(Kit):
             labels[row, :count] = torch.from_numpy(np.asarray(record.labels)[keep])
         return Detections(boxes, (labels >= 0).float(), labels, counts)
 
-    def has_truth(self, source: Source) -> bool:
+    def has_truth(self, source: Dataset) -> bool:
         return len(source.records.labels) > 0
 
     def report(self, evaluator: DetectionEvaluator) -> BoxReport:
@@ -89,7 +89,7 @@ class DetectionKit(Kit):
         positives = int((_matches(head, output, targets.boxes, labels) >= 0).sum())
         entries = int(labelled.sum()) * output.class_logits[0].numel()
         settings = head.loss_settings
-        divisor = positives + 1 if settings.normaliser == "paper" else max(positives, 1)
+        divisor = positives + 1 if settings.normalizer == "paper" else max(positives, 1)
         return FirstLoss(
             "class",
             settings.class_weight * _prior_sum(settings, entries, positives) / divisor,
@@ -129,7 +129,7 @@ class DetectionKit(Kit):
     def fields(self, predicted: Any, row: int) -> dict[str, Any]:
         if not isinstance(predicted, Detections):
             return {}
-        boxes, scores, labels = (values.cpu().numpy() for values in predicted.picture(row))
+        boxes, scores, labels = (values.cpu().numpy() for values in predicted.image(row))
         return {"boxes": boxes, "scores": scores.astype(np.float32), "labels": labels}
 
     def to_dict(self, prediction: Prediction) -> dict[str, Any]:
@@ -147,7 +147,7 @@ class DetectionKit(Kit):
         return {"boxes": [{**box, "colour": colours[box["label"]]} for box in boxes]}
 
     def schema(self) -> dict[str, Any]:
-        corners = "x1, y1, x2, y2 in pixels of the picture, after its EXIF rotation."
+        corners = "x1, y1, x2, y2 in pixels of the image, after its EXIF rotation."
         box = {"type": "array", "items": {"type": "number"}, "minItems": 4, "maxItems": 4, "description": corners}
         properties = {
             "name": {"type": "string"},
@@ -186,7 +186,7 @@ class DetectionKit(Kit):
         per_cell = len(decoded) // sum(cells)
         ends = np.cumsum(np.array(cells) * per_cell)
         targets = []
-        for box, sure, label in zip(*(values[:most] for values in found.picture(0)), strict=True):
+        for box, sure, label in zip(*(values[:most] for values in found.image(0)), strict=True):
             if sure < score:
                 continue
             own = output.class_logits[0, :, label].detach()

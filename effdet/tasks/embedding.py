@@ -12,7 +12,7 @@ from heads.embedding import EmbeddingHead
 from heads.structures import ClassTable
 
 if TYPE_CHECKING:
-    from effdet.data import Source
+    from effdet.data import Dataset
 
 
 class EmbeddingKit(Kit):
@@ -23,11 +23,11 @@ class EmbeddingKit(Kit):
     metric = "recall@1"
     gives = ("embedding",)
 
-    def join(self, classes: ClassTable, source: Source) -> ClassJoin:
+    def join(self, classes: ClassTable, source: Dataset) -> ClassJoin:
         """The identities of the data need not be the model's."""
         return same_classes(self.classes(source))
 
-    def evaluator(self, source: Source, classes: ClassJoin, *, backend: str = "pycocotools") -> EmbeddingEvaluator:
+    def evaluator(self, source: Dataset, classes: ClassJoin, *, backend: str = "pycocotools") -> EmbeddingEvaluator:
         return EmbeddingEvaluator()
 
     def fields(self, predicted: Tensor, row: int) -> dict[str, Any]:

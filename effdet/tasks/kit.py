@@ -17,7 +17,7 @@ from effdet.model.spec import HeadSpec
 from heads.structures import ClassTable, Targets, UserError
 
 if TYPE_CHECKING:
-    from effdet.data import Source
+    from effdet.data import Dataset
     from effdet.inference import Prediction
     from effdet.report import HeadReport
 
@@ -64,7 +64,7 @@ class Kit:
     """
 
     label: str | None = None
-    """What data must label for this head to be evaluated, an entry of ``Source.labelled``; None: nothing is evaluated."""
+    """What data must label for this head to be evaluated, an entry of ``Dataset.labelled``; None: nothing is evaluated."""
     metric: str | None = None
     """The metric that chooses the best checkpoint where ``monitor`` is null; larger is better."""
     postprocess_keys: tuple[str, ...] = ()
@@ -79,19 +79,19 @@ class Kit:
         """Whether the kit brings a method of its own for `ability`."""
         return getattr(type(self), ability) is not getattr(Kit, ability)
 
-    def classes(self, source: Source) -> ClassTable:
+    def classes(self, source: Dataset) -> ClassTable:
         """The classes that `source` labels for this head."""
         return source.classes
 
-    def join(self, classes: ClassTable, source: Source) -> ClassJoin:
+    def join(self, classes: ClassTable, source: Dataset) -> ClassJoin:
         """The model's `classes` joined with those of the data."""
         return join(classes, self.classes(source))
 
-    def complete(self, spec: HeadSpec, source: Source) -> HeadSpec:
+    def complete(self, spec: HeadSpec, source: Dataset) -> HeadSpec:
         """`spec` with the options that are computed from the training data."""
         return spec
 
-    def evaluator(self, source: Source, classes: ClassJoin, *, backend: str = "pycocotools") -> Evaluator | None:
+    def evaluator(self, source: Dataset, classes: ClassJoin, *, backend: str = "pycocotools") -> Evaluator | None:
         """Gathers the head's predictions for `source`; made only where `source` labels :attr:`label`.
 
         Args:
@@ -103,7 +103,7 @@ class Kit:
         """The labels of `batch` as perfect predictions in original pixels, for the pre-flight check of the annotations."""
         raise NotImplementedError
 
-    def has_truth(self, source: Source) -> bool:
+    def has_truth(self, source: Dataset) -> bool:
         """Whether `source` holds anything that :meth:`truth` could be scored on."""
         return True
 

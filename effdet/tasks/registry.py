@@ -79,7 +79,9 @@ def kits_of(model: Any) -> dict[str, Kit]:
 def head_reports(kits: Mapping[str, Kit], evaluators: Mapping[str, Evaluator]) -> dict[str, HeadReport]:
     """By head, for the evaluators that have gathered an image and whose kit writes a report."""
     reports = {
-        name: kits[name].report(evaluator) for name, evaluator in evaluators.items() if getattr(evaluator, "judged", 0)
+        name: kits[name].report(evaluator)
+        for name, evaluator in evaluators.items()
+        if getattr(evaluator, "evaluated", 0)
     }
     return {name: report for name, report in reports.items() if report is not None}
 

@@ -24,7 +24,7 @@ from heads.semantic_losses import balanced_weights
 from heads.structures import ClassTable, Targets, UserError
 
 if TYPE_CHECKING:
-    from effdet.data import Source
+    from effdet.data import Dataset
     from effdet.inference import Prediction
 
 
@@ -35,10 +35,10 @@ class SemanticKit(Kit):
     metric = "mIoU"
     gives = ("maps",)
 
-    def classes(self, source: Source) -> ClassTable:
+    def classes(self, source: Dataset) -> ClassTable:
         return source.semantic_classes or source.classes
 
-    def complete(self, spec: HeadSpec, source: Source) -> HeadSpec:
+    def complete(self, spec: HeadSpec, source: Dataset) -> HeadSpec:
         """Numbers where the loss names a rule by which the data's classes are weighed."""
         rule = spec.options.get("loss", {}).get("class_weights")
         if not isinstance(rule, str):
@@ -51,7 +51,7 @@ class SemanticKit(Kit):
         loss = {**spec.options["loss"], "class_weights": [round(weight, 4) for weight in weights]}
         return replace(spec, options={**spec.options, "loss": loss})
 
-    def evaluator(self, source: Source, classes: ClassJoin, *, backend: str = "pycocotools") -> SemanticEvaluator:
+    def evaluator(self, source: Dataset, classes: ClassJoin, *, backend: str = "pycocotools") -> SemanticEvaluator:
         return SemanticEvaluator(classes)
 
     def truth(self, batch: EvalBatch) -> list[np.ndarray]:

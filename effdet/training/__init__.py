@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from effdet.lazy import lazy_names
 
 if TYPE_CHECKING:
-    from effdet.training.checkpoints import newest_sound, read_checkpoint, sound, write_checkpoint
+    from effdet.training.checkpoints import newest_valid, read_checkpoint, valid, write_checkpoint
     from effdet.training.errors import CheckpointError, Interrupted
     from effdet.training.fitting import FitResult, fit
     from effdet.training.module import VisionModule
@@ -21,10 +21,10 @@ __all__ = [
     "Interrupted",
     "VisionModule",
     "fit",
-    "newest_sound",
+    "newest_valid",
     "read_checkpoint",
     "seed_all",
-    "sound",
+    "valid",
     "write_checkpoint",
 ]
 
@@ -37,10 +37,10 @@ __getattr__ = lazy_names(
         "Interrupted": "errors",
         "VisionModule": "module",
         "fit": "fitting",
-        "newest_sound": "checkpoints",
+        "newest_valid": "checkpoints",
         "read_checkpoint": "checkpoints",
         "seed_all": "seeding",
-        "sound": "checkpoints",
+        "valid": "checkpoints",
         "write_checkpoint": "checkpoints",
     },
 )

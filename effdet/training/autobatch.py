@@ -1,9 +1,9 @@
 """``batch_size=auto``: the largest batch that fits.
 
-CUDA: peak memory is measured at 1 and at 2 pictures and is a straight line in between and beyond (weights, gradients and
+CUDA: peak memory is measured at 1 and at 2 images and is a straight line in between and beyond (weights, gradients and
 optimiser states are the constant part); the batch that fills 90 % of what is free is tried, and made smaller until it
-fits. CPU: what autograd keeps for one picture is counted, and the batch is what fits in a third of the free memory, 8 at
-most: a larger batch is no faster there, and makes fewer steps of the same pictures.
+fits. CPU: what autograd keeps for one image is counted, and the batch is what fits in a third of the free memory, 8 at
+most: a larger batch is no faster there, and makes fewer steps of the same images.
 """
 
 from __future__ import annotations
@@ -31,20 +31,20 @@ CUDA_LIMIT, CUDA_SHARE = 512, 0.9
 def largest_batch(
     model: nn.Module, train_batches: LoaderFactory, *, device: torch.device, precision: str = "32-true", states: int = 2
 ) -> int:
-    """Pictures of one batch that fit on `device`, never more than the set holds; the model is not changed.
+    """Images of one batch that fit on `device`, never more than the set holds; the model is not changed.
 
-    What is measured is a picture of the run's largest canvas: with progressive learning, the last stage's.
+    What is measured is an image of the run's largest canvas: with progressive learning, the last stage's.
 
     Args:
         model: on the CPU or on `device`.
-        train_batches: builds the training loader: one real batch of one picture is taken from it.
+        train_batches: builds the training loader: one real batch of one image is taken from it.
         device: where training will run.
         precision: the trainer's.
         states: tensors that the optimiser, the gradient and EMA keep for each weight.
     """
     loader = train_batches(batch_size=1, rank=0, world=1)
     loader.set_epoch(getattr(loader, "largest_epoch", 0))
-    pictures, sample = len(loader), next(iter(loader))
+    images, sample = len(loader), next(iter(loader))
     trial = copy.deepcopy(model).to(device).train()
     dtype = {"bf16-mixed": torch.bfloat16, "16-mixed": torch.float16}.get(precision)
     autocast = torch.autocast(device.type, dtype) if dtype else nullcontext()
@@ -52,9 +52,9 @@ def largest_batch(
         size = _on_cuda(trial, sample, device, states) if device.type == "cuda" else _on_cpu(trial, sample, states)
     if size < 1:
         raise UserError(
-            "batch_size=auto: not even one picture fits; use a smaller image_size or backbone, or grad_checkpointing=true"
+            "batch_size=auto: not even one image fits; use a smaller image_size or backbone, or grad_checkpointing=true"
         )
-    return min(size, pictures)
+    return min(size, images)
 
 
 def _on_cpu(model: nn.Module, sample: Batch, states: int) -> int:

@@ -2,12 +2,12 @@
 
 **Speed.**
 The paper's 0.01 is for 100,000s of steps. After the few hundred steps of a small set the running statistics would still be
-half those of the start, and evaluation, which uses them, would judge another network than the one that was trained. The rule
+half those of the start, and evaluation, which uses them, would evaluate another network than the one that was trained. The rule
 for fine-tuning (EfficientNet section 5.2, after Kornblith et al.): momentum ``max(1 - 10 / s, 0.9)`` in TensorFlow's sense
 for s steps an epoch, which is ``min(10 / s, 0.1)`` in PyTorch's. It is applied where it is faster than the model's own.
 
 **Non-finite steps.**
-A forward pass writes into them before anyone knows whether its step is sound. One activation that overflowed (half
+A forward pass writes into them before anyone knows whether its step is valid. One activation that overflowed (half
 precision does it first) makes a mean NaN for good, and with it the model's average: training goes on as if nothing were
 wrong, since it normalises by the batch, while every evaluation fails.
 """
@@ -47,7 +47,7 @@ def set_norm_momentum(model: nn.Module, *, momentum: float | None, batches: int)
 
 
 class RunningStatistics:
-    """Remembers the statistics of a model as they were after the last sound step.
+    """Remembers the statistics of a model as they were after the last valid step.
 
     Args:
         model: on the device it will train on.
@@ -60,18 +60,18 @@ class RunningStatistics:
         ]
         self._counters = [layer.num_batches_tracked for layer in layers if layer.num_batches_tracked is not None]
         self._sizes = [value.numel() for value in self._live]
-        self._sound, self._counted = self._flat(), self._counts()
+        self._valid, self._counted = self._flat(), self._counts()
 
     @torch.no_grad()
-    def settle(self, finite: Tensor) -> None:
+    def commit_or_roll_back(self, finite: Tensor) -> None:
         """Keep what the step has written where it was `finite`, () bool; else go back.
 
         A few kernels and no wait for the device.
         """
         if not self._live:
             return
-        self._sound = torch.where(finite, self._flat(), self._sound)
-        foreach_copy_(self._live, list(self._sound.split(self._sizes)))
+        self._valid = torch.where(finite, self._flat(), self._valid)
+        foreach_copy_(self._live, list(self._valid.split(self._sizes)))
         if self._counters:
             self._counted = torch.where(finite, self._counts(), self._counted)
             foreach_copy_(self._counters, list(self._counted.unbind()))

@@ -1,7 +1,7 @@
 """Checkpoint files: written whole or not at all, checked before they are trusted, readable without running their code.
 
 A checkpoint is torch's zip file of tensors, numbers, strings, lists and dictionaries only, so that
-``torch.load(path, weights_only=True)`` reads it. The zip holds a CRC of every part; :func:`sound` checks them, which
+``torch.load(path, weights_only=True)`` reads it. The zip holds a CRC of every part; :func:`valid` checks them, which
 ``torch.load`` does not (it loads a file with a flipped bit in silence).
 """
 
@@ -71,15 +71,15 @@ def read_checkpoint(path: str | Path, *, mmap: bool = False) -> dict[str, Any]:
         raise CheckpointError(f"checkpoint {path} does not exist") from None
     except BoundsError as error:
         raise CheckpointError(str(error)) from None
-    except Exception as error:  # a torn file fails in many ways: zip, pickle, EOF, RuntimeError
-        raise CheckpointError(f"checkpoint {path} can't be read ({_first_line(error)}); is it torn?") from error
+    except Exception as error:  # a corrupt file fails in many ways: zip, pickle, EOF, RuntimeError
+        raise CheckpointError(f"checkpoint {path} can't be read ({_first_line(error)}); is it corrupt?") from error
     if not isinstance(values, dict):
         raise CheckpointError(f"checkpoint {path} holds a {type(values).__name__}, not a dictionary")
     return values
 
 
-def sound(path: str | Path) -> bool:
-    """Whether every byte of a checkpoint is as it was written. Reads the file once; a missing file is not sound."""
+def valid(path: str | Path) -> bool:
+    """Whether every byte of a checkpoint is as it was written. Reads the file once; a missing file is not valid."""
     try:
         with zipfile.ZipFile(path) as archive:
             return archive.testzip() is None
@@ -87,26 +87,26 @@ def sound(path: str | Path) -> bool:
         return False
 
 
-def newest_sound(run_dir: str | Path) -> Path | None:
-    """The checkpoint to resume a run from: last, else the one before, else best; torn ones are passed over, aloud.
+def newest_valid(run_dir: str | Path) -> Path | None:
+    """The checkpoint to resume a run from: last, else the one before, else best; corrupt ones are passed over, aloud.
 
-    None where the run has not saved any. Raises CheckpointError where it has, and all are torn.
+    None where the run has not saved any. Raises CheckpointError where it has, and all are corrupt.
     """
-    folder = Path(run_dir) / "checkpoints"
-    torn = []
+    directory = Path(run_dir) / "checkpoints"
+    corrupt = []
     for name in (LAST, PREVIOUS, BEST):
-        path = folder / name
+        path = directory / name
         if not path.exists():
             continue
-        if sound(path):
+        if valid(path):
             return path
-        torn.append(str(path))
+        corrupt.append(str(path))
         warnings.warn(
-            f"{path} is torn (a part fails its checksum, or is missing); looking for an older one", stacklevel=2
+            f"{path} is corrupt (a part fails its checksum, or is missing); looking for an older one", stacklevel=2
         )
-    if torn:
+    if corrupt:
         raise CheckpointError(
-            f"every checkpoint of this run is torn: {', '.join(torn)}; start anew with overwrite=true"
+            f"every checkpoint of this run is corrupt: {', '.join(corrupt)}; start anew with overwrite=true"
         )
     return None
 

@@ -10,7 +10,7 @@ from effdet.training.callbacks.early_stopping import EarlyStopping
 from effdet.training.callbacks.limits import SECONDS
 from effdet.training.callbacks.saver import CheckpointSaver
 from effdet.training.monitor import measured
-from effdet.training.position import Position
+from effdet.training.resume_point import ResumePoint
 from effdet.training.settings import FitSettings
 
 
@@ -35,7 +35,7 @@ def ended(checkpoint: Mapping[str, Any], settings: FitSettings) -> Ended | None:
 
     The settings count, not those that the run was begun with: more epochs, steps, time or patience let it go on.
     """
-    place = Position.from_dict(checkpoint["position"])
+    place = ResumePoint.from_dict(checkpoint["resume_point"])
     if place.batch > 0 and not place.evaluated:
         return None  # an evaluation may be due here
     states, trainer = checkpoint["callbacks"], settings.trainer

@@ -22,26 +22,26 @@ from torch import nn
 from effdet.plugins import accepts, check, instantiate, is_target
 from effdet.training.callbacks.at_start import StartEvaluation
 from effdet.training.callbacks.early_stopping import EarlyStopping
+from effdet.training.callbacks.images import DrawBatch, DrawPredictions, Images
 from effdet.training.callbacks.interrupts import Interrupts
 from effdet.training.callbacks.limits import EvaluateBetweenSteps, LastEvaluation, RunLimits
 from effdet.training.callbacks.metrics import MetricLog
 from effdet.training.callbacks.nonfinite import FiniteGuard
-from effdet.training.callbacks.pictures import DrawBatch, DrawPredictions, Pictures
 from effdet.training.callbacks.progress import ProgressDisplay
 from effdet.training.callbacks.saver import CheckpointSaver
 from effdet.training.ema import Ema
 from effdet.training.ending import Ended, ended
 from effdet.training.errors import memory_advice, out_of_memory
+from effdet.training.image_grids import draw_training_batch
 from effdet.training.io import AtomicCheckpointIO
 from effdet.training.loader import LoaderFactory
 from effdet.training.loggers import CsvLogger, make_loggers
 from effdet.training.module import Evaluate, VisionModule
 from effdet.training.monitor import monitor_mode, monitor_name, monitored
-from effdet.training.position import Position
 from effdet.training.resume import FACTS, check_same, open_resume, run_facts
+from effdet.training.resume_point import ResumePoint
 from effdet.training.schedules import check_own_schedule
 from effdet.training.settings import FitSettings, as_plain
-from effdet.training.sheets import draw_training_batch
 from effdet.training.trainer_arguments import for_lightning, refused
 from heads.structures import UserError
 
@@ -49,7 +49,7 @@ FORMAT = 1
 """Version of the checkpoint's layout."""
 _NOISE = (
     "does not have many workers",
-    "Grad strides do not match bucket view strides",  # of 1x1 convolutions, whose strides can be told in two ways
+    "Grad strides do not match bucket view strides",  # of 1x1 convolutions, whose strides can be reported in two ways
     r"recommended to use `self\.log\(.*sync_dist=True",
     "in eval mode at the start of training",
     "is smaller than the logging interval",
@@ -103,16 +103,16 @@ def fit(
     Args:
         model: a `VisionModel`.
         train_batches: ``train_batches(batch_size=, rank=, world=)`` gives the training loader of one process: batches of
-            uint8 pictures, with a length and ``set_epoch(epoch, start_batch=0)``.
+            uint8 images, with a length and ``set_epoch(epoch, start_batch=0)``.
         settings: all the rest.
-        evaluate: judges the model it is given, in place; gives metrics by name.
-        resume: a checkpoint of this run to go on from (:func:`effdet.training.newest_sound` finds it).
+        evaluate: evaluates the model it is given, in place; gives metrics by name.
+        resume: a checkpoint of this run to go on from (:func:`effdet.training.newest_valid` finds it).
         data: fingerprint of the training data: any plain value. A resume on other data is refused.
         record: plain values that go into each checkpoint: ``config`` (YAML text), ``weights``, …; on a resume, what is
             None here is taken over from the checkpoint.
         draw_batch: draws the first augmented batch: ``draw_batch(batch, model, path)``; None draws none.
         draw_predictions: draws predictions after each evaluation, ``draw_predictions(model, path)``; such as
-            :class:`effdet.training.sheets.PredictionSheet`.
+            :class:`effdet.training.image_grids.PredictionGrid`.
         callbacks: more of Lightning's.
         at_start: evaluate the weights before the first step too, unless the run is resumed.
         ready: called once all is known to fit, before the first step and before other processes are started; what the caller
@@ -144,7 +144,7 @@ def fit(
     ours: list[Callback | None] = [
         interrupts,
         guard,
-        Pictures(run_dir, batch=draw_batch, predictions=draw_predictions),
+        Images(run_dir, batch=draw_batch, predictions=draw_predictions),
         ema,
         start,
         MetricLog(*([progress.listen] if progress else [])),
@@ -195,10 +195,10 @@ def fit(
             for name, value in (record or {}).items():
                 if value is None:  # such as the weights that it all began with
                     module.record[name] = checkpoint.get(name)
-            position = Position.from_dict(checkpoint["position"])
+            resume_point = ResumePoint.from_dict(checkpoint["resume_point"])
             for logger in loggers:
                 if isinstance(logger, CsvLogger):
-                    evaluated = position.evaluated or position.batch == 0
+                    evaluated = resume_point.evaluated or resume_point.batch == 0
                     logger.cut(checkpoint["global_step"], evaluated=evaluated)
             del checkpoint
         else:  # begun anew where an attempt ended before its first checkpoint: its rows are written again
@@ -218,7 +218,7 @@ def fit(
                 ) from None
             if interrupts.received is not None and isinstance(
                 error, RuntimeError
-            ):  # the loader's workers were told too
+            ):  # the loader's workers were reported too
                 raise interrupts.leave(f"after step {trainer.global_step}") from error
             raise
         finally:

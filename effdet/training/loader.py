@@ -32,7 +32,7 @@ class LoaderFactory(Protocol):
 
 
 class ResumableLoader:
-    """Starts each epoch where it is told to.
+    """Starts each epoch where it is reported to.
 
     Workers read ahead, so a loader's own position runs ahead of the trainer's. What counts is what the trainer has
     consumed: the checkpoint holds that number, and :meth:`seek` goes there.
@@ -74,8 +74,8 @@ class ResumableLoader:
         end = self._length if self.limit is None else self.limit
         while True:
             accumulate = self.accumulate()
-            wanted = accumulate - number % accumulate  # a run that is resumed within a step has its rest
-            window = list(islice(batches, min(wanted, max(end - number, 1))))
+            requested = accumulate - number % accumulate  # a run that is resumed within a step has its rest
+            window = list(islice(batches, min(requested, max(end - number, 1))))
             if not window:
                 return
             if accumulate > 1:

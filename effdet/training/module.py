@@ -22,8 +22,8 @@ from effdet.training.loader import LoaderFactory, OneItem, ResumableLoader
 from effdet.training.meter import LossMeter
 from effdet.training.monitor import is_number, with_mean
 from effdet.training.optimizers import STATES, build_optimizer
-from effdet.training.position import Position, loop_state
 from effdet.training.resume import FACTS
+from effdet.training.resume_point import ResumePoint, loop_state
 from effdet.training.schedules import multiplier, own_schedule
 from effdet.training.seeding import seed_step
 from effdet.training.settings import FitSettings
@@ -33,7 +33,7 @@ from heads.ranks import Window
 from heads.structures import Batch, UserError
 
 Evaluate = Callable[[nn.Module], Mapping[str, Any]]
-"""Judges a model (in evaluation mode, on its device): numbers are logged as ``val/NAME``, all else is ignored."""
+"""Evaluates a model (in evaluation mode, on its device): numbers are logged as ``val/NAME``, all else is ignored."""
 Inspect = Callable[[Tensor, Tensor, Optimizer], Tensor | bool]
 """Sees (gradient norm, loss, optimiser) before an optimiser step; whether it is taken, as ``VisionModule.step_taken``."""
 
@@ -67,7 +67,7 @@ class VisionModule(LightningModule):
         self.model = model.to(memory_format=torch.channels_last) if settings.channels_last else model
         self.settings = settings
         self.batch_size = settings.batch_size if isinstance(settings.batch_size, int) else 0
-        """Pictures in a batch; `setup` finds it where the settings say auto."""
+        """Images in a batch; `setup` finds it where the settings say auto."""
         self.evaluate = evaluate
         self.monitor = tuple(monitor)
         self.steps_limit = steps_limit
@@ -83,11 +83,11 @@ class VisionModule(LightningModule):
         self.step_taken: Tensor | bool = True
         """Whether the last optimiser step was taken, and not skipped; a () bool tensor where only the device knows yet."""
         self.inspect: Inspect | None = None
-        self.save_at: Position | None = None
+        self.save_at: ResumePoint | None = None
         """Where the checkpoint that is being saved stands; set by the callback that saves."""
         self._train_batches = train_batches
         self._loader: ResumableLoader | None = None
-        self._start = Position(0, 0)
+        self._start = ResumePoint(0, 0)
         self._window: Window | None = None
         self._step_begin, self._step_batches = 0, 1
         self.freezing = Freezing(model, settings.freeze)
@@ -227,7 +227,7 @@ class VisionModule(LightningModule):
     def configure_optimizers(self) -> Any:
         # fp16's scaler unscales before clipping, which a fused optimiser would do too late.
         fused = self.device.type in ("cpu", "cuda") and not self.is_scaled
-        optimizer = build_optimizer(self.model, self.settings.optimizer, step_pictures=self.step_pictures, fused=fused)
+        optimizer = build_optimizer(self.model, self.settings.optimizer, step_images=self.step_images, fused=fused)
         schedule = self.settings.optimizer.schedule
         if isinstance(schedule, Mapping):
             scheduler = own_schedule(schedule, optimizer, steps=self.total_steps)
@@ -243,8 +243,8 @@ class VisionModule(LightningModule):
         return getattr(self.trainer.precision_plugin, "scaler", None) is not None
 
     @property
-    def step_pictures(self) -> int:
-        """Pictures that one optimiser step averages over: those that it really has, in a set smaller than what was asked."""
+    def step_images(self) -> int:
+        """Images that one optimiser step averages over: those that it really has, in a set smaller than what was asked."""
         batches = min(self.trainer.accumulate_grad_batches, self.epoch_batches)
         return self.real_batch_size * batches * self.trainer.world_size
 
@@ -323,7 +323,7 @@ class VisionModule(LightningModule):
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Lightning's dictionary becomes ours: prefix-free weights with EMA in front, and a position that is exact."""
-        place = self.save_at or Position(self.current_epoch, self.trainer.fit_loop.batch_idx + 1)
+        place = self.save_at or ResumePoint(self.current_epoch, self.trainer.fit_loop.batch_idx + 1)
         raw = _without_prefix(checkpoint["state_dict"])
         checkpoint["state_dict"] = checkpoint.pop("ema_state_dict", raw)
         checkpoint["raw_state_dict"] = raw
@@ -332,13 +332,13 @@ class VisionModule(LightningModule):
                 checkpoint["loops"]["fit_loop"], place, steps=self.trainer.global_step, epoch_batches=self.epoch_batches
             )
         }
-        checkpoint["position"] = place.to_dict()
+        checkpoint["resume_point"] = place.to_dict()
         checkpoint["loss_meter"] = self.meter.state_dict()
         checkpoint["metrics"] = {name: value for name, value in self.metrics.items() if is_number(value)}
         checkpoint |= self.record
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        self._start = Position.from_dict(checkpoint["position"])
+        self._start = ResumePoint.from_dict(checkpoint["resume_point"])
         self.meter.load_state_dict(checkpoint["loss_meter"])
         self.metrics = dict(checkpoint["metrics"])
         # The current weights are Lightning's to load, the average is the EMA callback's.

@@ -18,12 +18,13 @@ STATES = {"sgd": 1, "adamw": 2, "rmsprop": 2}
 """Tensors that an optimiser keeps for each weight; 2 is assumed of others."""
 
 
-def peak_lr(settings: OptimizerSettings, step_pictures: int) -> float:
-    """The peak learning rate of a step that averages over `step_pictures` (batch × accumulation × processes).
+def peak_lr(settings: OptimizerSettings, step_images: int) -> float:
+    """The peak learning rate of a step that averages over `step_images` (batch × accumulation × processes).
 
-    ``lr`` alone where ``lr_per`` is None; else ``lr × step_pictures / lr_per``, the linear rule (arXiv 1706.02677).
+    ``lr`` alone where ``base_batch_size`` is None; else ``lr × step_images / base_batch_size``, the linear rule (arXiv
+    1706.02677).
     """
-    return settings.lr if settings.lr_per is None else settings.lr * step_pictures / settings.lr_per
+    return settings.lr if settings.base_batch_size is None else settings.lr * step_images / settings.base_batch_size
 
 
 def parameter_groups(model: nn.Module, settings: OptimizerSettings, lr: float) -> list[dict[str, Any]]:
@@ -66,21 +67,21 @@ def _layer(name: str) -> str:
 
 
 def build_optimizer(
-    model: nn.Module, settings: OptimizerSettings, *, step_pictures: int, fused: bool = False
+    model: nn.Module, settings: OptimizerSettings, *, step_images: int, fused: bool = False
 ) -> Optimizer:
     """The optimiser that `settings` name.
 
     Args:
         model: its trainable parameters are optimised; names that begin with ``backbone.`` make the backbone.
         settings: what to build.
-        step_pictures: pictures that one optimiser step averages over, on all processes together.
+        step_images: images that one optimiser step averages over, on all processes together.
         fused: one kernel for all parameters, which can also skip a step on the device (CPU and CUDA; not for rmsprop).
     """
-    lr = peak_lr(settings, step_pictures)
+    lr = peak_lr(settings, step_images)
     groups = parameter_groups(model, settings, lr)
     if settings.target is not None:
-        given = {"lr": lr} if accepts(settings.target, "lr") else {}  # the groups have theirs, but some ask for one
-        found = instantiate(settings.target, groups, **given)
+        passed = {"lr": lr} if accepts(settings.target, "lr") else {}  # the groups have theirs, but some ask for one
+        found = instantiate(settings.target, groups, **passed)
         if not isinstance(found, Optimizer):
             raise UserError(f"optimizer.{TARGET}={settings.target[TARGET]}: gives no torch.optim.Optimizer")
         return found

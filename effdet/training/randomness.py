@@ -78,13 +78,13 @@ class _Off(TorchFunctionMode):
         self, func: Callable[..., Any], types: Any, args: tuple[Any, ...] = (), kwargs: Mapping[str, Any] | None = None
     ) -> Any:
         values, kwargs = list(args), dict(kwargs or {})
-        given = values[0] if values else kwargs.get("input")
+        passed = values[0] if values else kwargs.get("input")
         if func in _FUNCTIONS:
-            return given
-        if func in (Tensor.bernoulli_, Tensor.bernoulli, torch.bernoulli) and isinstance(given, Tensor):
+            return passed
+        if func in (Tensor.bernoulli_, Tensor.bernoulli, torch.bernoulli) and isinstance(passed, Tensor):
             in_place = func is Tensor.bernoulli_
-            probability = values[1] if len(values) > 1 else kwargs.get("p", 0.5 if in_place else given)
-            return (given if in_place else given.clone()).copy_(torch.as_tensor(probability))
+            probability = values[1] if len(values) > 1 else kwargs.get("p", 0.5 if in_place else passed)
+            return (passed if in_place else passed.clone()).copy_(torch.as_tensor(probability))
         if func is F.scaled_dot_product_attention:
             if len(values) > 4:
                 values[4] = 0.0

@@ -1,6 +1,6 @@
 """Running a step again that was not finite, with eyes on every module: where did the first bad number come from?
 
-Weights, pictures, targets and random choices are those of the run, so that on the same kind of device the same numbers
+Weights, images, targets and random choices are those of the run, so that on the same kind of device the same numbers
 come out. Two things differ where a run had several processes: the file holds the batch of one of them, and the loss is
 normalised by its boxes alone.
 """
@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from effdet.model import VisionModel
 from effdet.training.errors import CheckpointError
 from effdet.training.freezing import freeze
-from effdet.training.kept_step import KeptStep
+from effdet.training.nonfinite_dump import NonFiniteStep
 from effdet.training.randomness import set_dropout_rates
 from effdet.training.window import counted_step
 from effdet.weights.bounds import build_described
@@ -74,71 +74,73 @@ class Replay:
         return None if _finite(self.norm) else f"norm of all gradients: {self.norm}, though each number is finite"
 
 
-def described_model(kept: KeptStep, *, trust: bool = False) -> VisionModel:
+def described_model(dump: NonFiniteStep, *, trust: bool = False) -> VisionModel:
     """The model as it was before the step; `trust` imports parts of the user's own that the file names.
 
     Raises:
         UserError: the file describes no model, or its weights don't fit it.
     """
-    model = build_described(kept.spec, kept.weights, kept.path.name, trust=trust)
+    model = build_described(dump.spec, dump.weights, dump.path.name, trust=trust)
     try:
-        model.load_state_dict(kept.weights)
-        set_dropout_rates(model, kept.dropout)
+        model.load_state_dict(dump.weights)
+        set_dropout_rates(model, dump.dropout)
     except (RuntimeError, TypeError, AttributeError) as error:
         raise CheckpointError(
-            f"{kept.path}: the weights don't fit the model: {' '.join(str(error).split())[:200]}"
+            f"{dump.path}: the weights don't fit the model: {' '.join(str(error).split())[:200]}"
         ) from None
-    return model.to(memory_format=torch.channels_last) if kept.channels_last else model  # type: ignore[call-overload]
+    return model.to(memory_format=torch.channels_last) if dump.channels_last else model  # type: ignore[call-overload]
 
 
 def replay(
-    kept: KeptStep, model: VisionModel, *, device: str | torch.device = "cpu", precision: str | None = None
+    dump: NonFiniteStep, model: VisionModel, *, device: str | torch.device = "cpu", precision: str | None = None
 ) -> Replay:
     """Compute the step's losses and gradients again; nothing is updated.
 
     Args:
-        kept: from :func:`effdet.training.kept_step.read_kept_step`.
+        kept: from :func:`effdet.training.nonfinite_dump.read_nonfinite_step`.
         model: from :func:`described_model`; moved to `device`.
         device: where to compute.
         precision: another than the run's, as in ``trainer.precision``: does the step survive in it?
     """
     model.to(device)
-    held = freeze(model, kept.freeze)
+    held = freeze(model, dump.freeze)
     model.train()
     for layer in held:
         layer.eval()
-    precision = precision or kept.precision
+    precision = precision or dump.precision
     forward: list[Bad] = []
     backward: list[Bad] = []
     terms: dict[str, float] = {}
-    scale = (kept.loss_scale if precision == "16-mixed" else 1.0) / len(kept.batches)
+    scale = (dump.loss_scale if precision == "16-mixed" else 1.0) / len(dump.batches)
     with _watched(model, forward, backward):
-        for found in _terms(model, kept, torch.device(device), precision):
+        for found in _terms(model, dump, torch.device(device), precision):
             (torch.stack(list(found.values())).sum() * scale).backward()
             if all(map(_finite, terms.values())):
                 terms = {name: float(value.detach()) for name, value in found.items()}
     gradients = {name: value.grad for name, value in model.named_parameters() if value.grad is not None}
     return Replay(
-        weights=tuple(_bad(f"weights {name}", value) for name, value in kept.weights.items() if _has_bad(value)),
+        weights=tuple(_bad(f"weights {name}", value) for name, value in dump.weights.items() if _has_bad(value)),
         forward=tuple(forward),
         terms=terms,
         backward=tuple(backward),
         gradients=tuple(_bad(f"gradient of {name}", value) for name, value in gradients.items() if _has_bad(value)),
-        norm=float(torch.nn.utils.get_total_norm(list(gradients.values()))) / scale / len(kept.batches),
+        norm=float(torch.nn.utils.get_total_norm(list(gradients.values()))) / scale / len(dump.batches),
     )
 
 
-def _terms(model: VisionModel, kept: KeptStep, device: torch.device, precision: str) -> Iterator[dict[str, Tensor]]:
+def _terms(
+    model: VisionModel, dump: NonFiniteStep, device: torch.device, precision: str
+) -> Iterator[dict[str, Tensor]]:
     """The loss terms of each micro-batch, divided by what the whole step counts, as in training."""
     kind = AUTOCAST.get(precision)
-    batches = [item.batch.to(device) for item in kept.batches]
+    batches = [item.batch.to(device) for item in dump.batches]
 
     def outputs_of(index: int) -> tuple[Any, Context]:
-        torch.manual_seed(kept.batches[index].seed)
+        torch.manual_seed(dump.batches[index].seed)
         images = batches[index].images
-        images = images.contiguous(memory_format=torch.channels_last) if kept.channels_last else images
+        images = images.contiguous(memory_format=torch.channels_last) if dump.channels_last else images
         images = model.preprocess.normalise(images)
-        progress = torch.full((), kept.progress, device=images.device)
+        progress = torch.full((), dump.progress, device=images.device)
         return model(images, progress), Context.of(images, progress)
 
     window: Window | None = None

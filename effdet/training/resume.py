@@ -78,7 +78,7 @@ def _trained(spec: Mapping[str, Any]) -> dict[str, Any]:
 def open_resume(path: str | Path) -> dict[str, Any]:
     """A checkpoint to resume from, its tensors still on the disk."""
     checkpoint = read_checkpoint(path, mmap=True)
-    needed = (FACTS, "position", "loops", "optimizer_states", "raw_state_dict")
+    needed = (FACTS, "resume_point", "loops", "optimizer_states", "raw_state_dict")
     if missing := [key for key in needed if key not in checkpoint]:
         raise UserError(
             f"{path} can't be resumed: it has no {', '.join(missing)} (a model file?); "

@@ -1,4 +1,4 @@
-"""What a training run can be told, as frozen dataclasses; the fields are the configuration's keys."""
+"""What a training run can be reported, as frozen dataclasses; the fields are the configuration's keys."""
 
 from __future__ import annotations
 
@@ -26,10 +26,10 @@ class OptimizerSettings:
     name: Literal["sgd", "adamw", "rmsprop"] = "sgd"
     """The optimiser."""
     lr: Annotated[float, "0<.."] = 0.08
-    """Peak learning rate of a step of `lr_per` pictures."""
-    lr_per: Annotated[int, "1.."] | None = 64
-    """Pictures of a step that `lr` is meant for: peak = lr * (batch_size * trainer.accumulate_grad_batches * processes) /
-    lr_per. null: peak = lr, whatever the batch."""
+    """Peak learning rate of a step of `base_batch_size` images."""
+    base_batch_size: Annotated[int, "1.."] | None = 64
+    """Images of a step that `lr` is meant for: peak = lr * (batch_size * trainer.accumulate_grad_batches * processes) /
+    base_batch_size. null: peak = lr, whatever the batch."""
     momentum: Annotated[float, "0..1"] = 0.9
     """Momentum of sgd and rmsprop."""
     nesterov: bool = False
@@ -135,7 +135,7 @@ class FitSettings:
     run_dir: Path
     seed: int = 0
     batch_size: int | str = 8
-    """Pictures in one batch of one process, or ``auto``."""
+    """Images in one batch of one process, or ``auto``."""
     optimizer: OptimizerSettings = field(default_factory=OptimizerSettings)
     ema: EmaSettings = field(default_factory=EmaSettings)
     checkpoint: CheckpointSettings = field(default_factory=CheckpointSettings)
@@ -172,7 +172,7 @@ class FitSettings:
         if found := problems(self.trainer, patience=self.early_stopping.patience):
             raise UserError("; ".join(found))
         strategy = str(self.trainer.get("strategy"))
-        if any(word in strategy.lower() for word in SHARDED):
+        if any(text in strategy.lower() for text in SHARDED):
             raise UserError(
                 f"trainer.strategy={strategy} splits weights over devices, which is not supported: the moving average and "
                 "the gradient's norm need them whole. The largest model takes some 8 GB with optimiser and average; what "

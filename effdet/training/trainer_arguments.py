@@ -30,16 +30,16 @@ def problems(arguments: Mapping[str, Any], *, patience: int | None = None) -> li
     """
     found = [*_ends(arguments, patience), *_intervals(arguments)]
     for name in ("callbacks", "plugins", "logger"):
-        given = arguments.get(name)
-        if given is None or name == "logger" and isinstance(given, bool):
+        passed = arguments.get(name)
+        if passed is None or name == "logger" and isinstance(passed, bool):
             continue
         named = name != "plugins"
-        for part in given if isinstance(given, list) else [given]:
+        for part in passed if isinstance(passed, list) else [passed]:
             if isinstance(part, str | int | float) or isinstance(part, dict) and not (named and is_target(part)):
                 how = f"such as [{{{TARGET}: package.Name}}]" if named else "which only callers from Python can give"
-                found.append(f"trainer.{name}={given}: takes Lightning's objects, {how}")
+                found.append(f"trainer.{name}={passed}: takes Lightning's objects, {how}")
     strategy = str(arguments.get("strategy"))
-    if any(word in strategy for word in ("spawn", "fork", "notebook")):
+    if any(text in strategy for text in ("spawn", "fork", "notebook")):
         found.append(f"trainer.strategy={strategy}: its processes would not know the run; use trainer.strategy=ddp")
     nodes = arguments.get("num_nodes") or 1
     if nodes > 1 and not any(name in os.environ for name in NODES):
@@ -108,7 +108,7 @@ def refused(arguments: Mapping[str, Any], error: Exception) -> UserError:
     """Lightning's complaint about `arguments` as one line, with the value that it most likely is about in front."""
     text = " ".join(str(error).split()) or type(error).__name__
     lowered = text.lower()
-    if any(words in lowered for words in ("not available", "no supported gpu", "torch_xla")):
+    if any(texts in lowered for texts in ("not available", "no supported gpu", "torch_xla")):
         shown = arguments.get("accelerator")
         return UserError(
             f"trainer.accelerator={shown}: this machine has none that torch can use; use trainer.accelerator=cpu or auto"

@@ -1,10 +1,10 @@
 """Gradient accumulation: k micro-batches give the gradient of one batch.
 
-A detection loss is a sum divided by the number of positive anchors, a class map's by that of labelled pixels; accumulating the
-mean of each micro-batch would weigh an anchor by how few others its micro-batch has. So the whole step is counted before its
-first gradient (:class:`heads.ranks.Window`). Where targets decide the counts, that is all; where predictions do (the matcher
-``tal``, hard pixels, Dice, Lovász), the other micro-batches pass the network once more, without gradients: some third of their
-time. BatchNorm's statistics of a batch stay those of each micro-batch.
+A detection loss is a sum divided by the number of positive anchors, a segmentation map's by that of labelled pixels;
+accumulating the mean of each micro-batch would weigh an anchor by how few others its micro-batch has. So the whole step is
+counted before its first gradient (:class:`heads.ranks.Window`). Where targets decide the counts, that is all; where predictions
+do (the matcher ``tal``, hard pixels, Dice, Lovász), the other micro-batches pass the network once more, without gradients: some
+third of their time. BatchNorm's statistics of a batch stay those of each micro-batch.
 """
 
 from __future__ import annotations

@@ -18,7 +18,7 @@ from effdet.weights.class_tables import class_table, is_unnamed
 from effdet.weights.decide import Stated
 from effdet.weights.detect import detect_layout
 from effdet.weights.layouts.tflite import ANCHORS_PER_CELL, LiteFacts
-from effdet.weights.loading import Source, load_file, load_weights, locate
+from effdet.weights.loading import WeightSource, load_file, load_weights, locate
 from effdet.weights.read import WeightFile, WeightsError, read_weights
 from effdet.weights.rows import NamedWeights
 from effdet.weights.write import save
@@ -40,7 +40,7 @@ def create_model(
     neck: Mapping[str, Any] | None = None,
     heads: Mapping[str, Mapping[str, Any]] | None = None,
     balance: BalanceSpec | None = None,
-    weights: Source | bool | None = None,
+    weights: WeightSource | bool | None = None,
     conventions: Stated = None,
     strict: bool = True,
     trust: bool = False,
@@ -130,18 +130,20 @@ def load(
 
 
 def _file_of(source: str | Path) -> tuple[Path, NamedWeights | None]:
-    folder = Path(source).expanduser()
-    if not folder.is_dir():
+    directory = Path(source).expanduser()
+    if not directory.is_dir():
         return locate(source)
     for candidate in (
-        folder / "checkpoints" / "best.ckpt",
-        folder / "checkpoints" / "last.ckpt",
-        folder / "best.ckpt",
-        folder / "last.ckpt",
+        directory / "checkpoints" / "best.ckpt",
+        directory / "checkpoints" / "last.ckpt",
+        directory / "best.ckpt",
+        directory / "last.ckpt",
     ):
         if candidate.is_file():
             return candidate, None
-    raise WeightsError(f"{folder} is no finished run: it holds no checkpoints/best.ckpt and no checkpoints/last.ckpt")
+    raise WeightsError(
+        f"{directory} is no finished run: it holds no checkpoints/best.ckpt and no checkpoints/last.ckpt"
+    )
 
 
 def _published(file: WeightFile, row: NamedWeights | None) -> VisionModel:

@@ -37,7 +37,7 @@ def check_archive(path: Path) -> None:
         with zipfile.ZipFile(path) as archive:
             entries = archive.infolist()
     except (OSError, zipfile.BadZipFile, NotImplementedError, ValueError, EOFError):
-        return  # no zip file, or a torn one: its reader will say so
+        return  # no zip file, or a corrupt one: its reader will say so
     if any(entry.compress_type != zipfile.ZIP_STORED for entry in entries):
         raise BoundsError(f"{path} is a compressed archive, as PyTorch never writes: it is not unpacked")
     total = sum(entry.file_size for entry in entries)
@@ -79,9 +79,9 @@ def build_described(values: Any, tensors: Mapping[str, Tensor], source: str, *, 
         _check_numbers({key: value for key, value in values.items() if key != "classes"})
         spec = ModelSpec.from_dict(values)
         with torch.device("meta"):
-            wanted = sum(value.numel() for value in build(spec).state_dict().values())
-        if wanted > 2 * sum(value.numel() for value in tensors.values()) + 1_000_000:
-            raise BoundsError(f"it describes a model of {wanted:,} numbers, and holds far fewer")
+            requested = sum(value.numel() for value in build(spec).state_dict().values())
+        if requested > 2 * sum(value.numel() for value in tensors.values()) + 1_000_000:
+            raise BoundsError(f"it describes a model of {requested:,} numbers, and holds far fewer")
         return build(spec)
     except (UserError, KeyError, TypeError, ValueError, AttributeError, IndexError, ArithmeticError, RuntimeError,
             NotImplementedError, AssertionError, RecursionError) as error:  # fmt: skip

@@ -41,8 +41,8 @@ def calibration_batches(images: Images | None, preprocess: Preprocess) -> Iterat
     if images is None:
         canvases: Iterable[np.ndarray] = generated(preprocess.size)
     else:
-        given = images() if callable(images) else images
-        canvases = (preprocess.geometry(_array(image))[0] for image in given)
+        passed = images() if callable(images) else images
+        canvases = (preprocess.geometry(_array(image))[0] for image in passed)
     batch: list[np.ndarray] = []
     found = False
     for canvas in canvases:
@@ -80,6 +80,6 @@ def generated(size: tuple[int, int]) -> list[np.ndarray]:
     share = min(1.0, LARGEST / max(size))
     width, height = max(1, round(size[1] * share)), max(1, round(size[0] * share))
     with Image.open(Path(__file__).with_name("calibration.jpg")) as file:
-        sheet = file.convert("RGB")
+        rgb = file.convert("RGB")
     boxes = [(x, y, x + SIDE, y + SIDE) for y in range(0, ROWS * SIDE, SIDE) for x in range(0, COLUMNS * SIDE, SIDE)]
-    return [np.asarray(sheet.crop(box).resize((width, height), Image.Resampling.BILINEAR)) for box in boxes]
+    return [np.asarray(rgb.crop(box).resize((width, height), Image.Resampling.BILINEAR)) for box in boxes]

@@ -40,14 +40,14 @@ def class_table(name: str) -> ClassTable:
     in the owners' order: their classes are called ``class_0`` and so on.
     """
     if name in ("coco80", "coco90"):
-        rows = [(word.strip(), number) for number, word in enumerate(_COCO.split(","), start=1)]
+        rows = [(text.strip(), number) for number, text in enumerate(_COCO.split(","), start=1)]
         if name == "coco80":
             rows = [row for row in rows if row[0] != "-"]
-        empty = [word == "-" for word, _ in rows]
-        names = tuple(None if gap else word for (word, _), gap in zip(rows, empty, strict=True))
+        empty = [text == "-" for text, _ in rows]
+        names = tuple(None if gap else text for (text, _), gap in zip(rows, empty, strict=True))
         return ClassTable(names, tuple(None if gap else number for (_, number), gap in zip(rows, empty, strict=True)))
     if name == "voc":
-        return ClassTable.of([word.strip() for word in _VOC.split(",")])
+        return ClassTable.of([text.strip() for text in _VOC.split(",")])
     if name == "cityscapes":
         return ClassTable(tuple(_CITYSCAPES), tuple(_CITYSCAPES.values()))
     if name == "cityscapes_things":

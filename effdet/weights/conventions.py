@@ -1,7 +1,7 @@
 """Conventions: what weights were made with and no key or shape shows. They travel with the weights.
 
 ``tf_`` and plain timm files have equal keys; run with the other's padding and epsilon they still answer, but badly. So every
-load settles the conventions of its file (:mod:`effdet.weights.decide`), and :func:`apply_conventions`, alone, brings the
+load resolves the conventions of its file (:mod:`effdet.weights.decide`), and :func:`apply_conventions`, alone, brings the
 model to them and says what it changed.
 """
 
@@ -100,11 +100,11 @@ class Conventions:
         """Those that a user states: any of the fields, and ``classes`` as a table's name or a list of names."""
         known = [item.name for item in fields(cls) if item.name not in ("origin", "size")]
         check_keys(values, known, what="conventions", error=UserError)
-        given = as_tuples(values)
-        if (classes := given.pop("classes", None)) is not None:
+        passed = as_tuples(values)
+        if (classes := passed.pop("classes", None)) is not None:
             table = class_table(classes) if isinstance(classes, str) else ClassTable.of([str(name) for name in classes])
-            given["classes"] = {"detection": table, "classification": table}
-        return cls(origin="stated by hand", **given)
+            passed["classes"] = {"detection": table, "classification": table}
+        return cls(origin="stated by hand", **passed)
 
     def relevant(self, scope: str) -> tuple[Any, ...]:
         """The part that matters to a load of `scope`; two candidates that agree here need no decision."""
@@ -146,8 +146,8 @@ def apply_conventions(model: nn.Module, conventions: Conventions, *, scope: str)
 
 def _backbone(net: EfficientNet, conventions: Conventions) -> list[str]:
     names = ("padding", "norm_eps", "norm_momentum", "activation")
-    wanted = {name: value for name in names if (value := getattr(conventions, name)) is not None}
-    changed = {name: value for name, value in wanted.items() if getattr(net.spec, name) != value}
+    requested = {name: value for name in names if (value := getattr(conventions, name)) is not None}
+    changed = {name: value for name, value in requested.items() if getattr(net.spec, name) != value}
     changes = [f"backbone {name}: {getattr(net.spec, name)} -> {value}" for name, value in changed.items()]
     net.spec = replace(net.spec, **changed)
     _set_layers(net, changed)
@@ -230,10 +230,10 @@ def _classes(model: VisionModel, conventions: Conventions) -> list[str]:
 def _pixels(model: VisionModel, conventions: Conventions, *, whole: bool) -> list[str]:
     names = ("mean", "std", "resize", "interpolation", "crop", "fill") if whole else ("mean", "std")
     own = model.spec.preprocess
-    wanted = {name: value for name in names if (value := getattr(conventions, name)) is not None}
-    if not whole and wanted.get("mean", own.mean) != own.mean:
-        wanted["fill"] = tuple(round(255 * value) for value in wanted["mean"])  # padding stays about zero
-    changed = {name: value for name, value in wanted.items() if getattr(own, name) != value}
+    requested = {name: value for name in names if (value := getattr(conventions, name)) is not None}
+    if not whole and requested.get("mean", own.mean) != own.mean:
+        requested["fill"] = tuple(round(255 * value) for value in requested["mean"])  # padding stays about zero
+    changed = {name: value for name, value in requested.items() if getattr(own, name) != value}
     model.spec = model.spec.replace(preprocess=replace(own, **changed))
     return [f"preprocessing {name}: {_short(getattr(own, name))} -> {_short(value)}" for name, value in changed.items()]
 

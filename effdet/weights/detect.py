@@ -1,4 +1,4 @@
-"""Which layout a file is in, told from its keys alone, and its tensors under our names."""
+"""Which layout a file is in, reported from its keys alone, and its tensors under our names."""
 
 from __future__ import annotations
 

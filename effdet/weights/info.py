@@ -93,8 +93,8 @@ def environment() -> dict[str, str]:
     for index in range(torch.cuda.device_count()):
         properties = torch.cuda.get_device_properties(index)
         found[f"gpu {index}"] = f"{properties.name}, {properties.total_memory / 2**30:.0f} GiB"
-    from effdet.hub import cache_folder, is_offline, mirrors
+    from effdet.hub import cache_dir, is_offline, mirrors
 
-    found["cache"] = str(cache_folder())
+    found["cache"] = str(cache_dir())
     found["network"] = "offline" if is_offline() else f"{len(mirrors())} mirrors"
     return found

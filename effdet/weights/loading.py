@@ -1,4 +1,4 @@
-"""``load_weights``: read, tell the layout, settle the conventions, judge by scope, and only then touch the model."""
+"""``load_weights``: read, tell the layout, resolve the conventions, evaluate by scope, and only then touch the model."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ from effdet.weights.statistics import put_back
 from effdet.weights.wider import fresh_parts
 from heads.detection import DetectionHead, anchors
 
-Source = str | Path | Mapping[str, Any]
+WeightSource = str | Path | Mapping[str, Any]
 _COUNTER = "num_batches_tracked"
 
 
@@ -45,7 +45,7 @@ class MisfitError(WeightsError):
 
 def load_weights(
     model: nn.Module,
-    source: Source,
+    source: WeightSource,
     *,
     strict: bool = True,
     trust: bool = False,
@@ -114,7 +114,7 @@ def load_file(
         state = to_ours(file.tensors, layout, backbone.spec)
         scope = _scope(state, whole)
         label = "tflite" if file.kind == "tflite" else layout
-        settled = decide(
+        decided = decide(
             file,
             label,
             scope=scope,
@@ -126,7 +126,7 @@ def load_file(
     else:
         label, state, unused = external_state(file.tensors, backbone)
         layout, scope = label, _scope(state, whole) if label == OURS else "backbone"
-        settled = decide_external(file, label, stated=conventions)
+        decided = decide_external(file, label, stated=conventions)
     fusions = {name: layer for name, layer in model.named_modules() if isinstance(layer, Fusion)}
     unfolded = unfold(state, own, {name: layer for name, layer in fusions.items() if layer.weights is not None})
     state = dict(unfolded.tensors)
@@ -134,18 +134,18 @@ def load_file(
     if layout == "effdet" and scope == "model":
         state, more = fit_biases(state, own)
         notes += more
-    classes = fit_class_layers(whole, state, own, settled.classes) if whole and scope == "model" else ClassRows()
-    report = _compared(file, label, scope, settled, state, own, classes, notes)
+    classes = fit_class_layers(whole, state, own, decided.classes) if whole and scope == "model" else ClassRows()
+    report = _compared(file, label, scope, decided, state, own, classes, notes)
     report = replace(report, expected_left_over=(*report.expected_left_over, *unused))
     if strict and not report.complete:
         raise MisfitError(_misfit(report, whole.spec.name if whole else type(backbone).__name__), report)
     if whole and scope == "model":
-        _check_anchors(file, whole, settled)
+        _check_anchors(file, whole, decided)
     usable = {key: state[key] for key in report.matched} | classes.tensors
     with torch.no_grad():
         for key, value in usable.items():
             own[key].copy_(value)
-    changes = apply_conventions(model, settled, scope=scope)
+    changes = apply_conventions(model, decided, scope=scope)
     if preprocess and isinstance(model, VisionModel):
         model.spec = model.spec.replace(preprocess=replace(model.preprocess, **preprocess))
     norms = _norms(model)
@@ -154,7 +154,7 @@ def load_file(
     loaded = {name: norms[name] for name in norms if f"{name}.weight" in usable}
     bare = without_statistics(state, loaded) if statistics else ()
     if bare:
-        pixels = model.preprocess if isinstance(model, VisionModel) else _bare_preprocess(settled)
+        pixels = model.preprocess if isinstance(model, VisionModel) else _bare_preprocess(decided)
         count = put_back(model, {name: norms[name] for name in bare}, calibration_batches(images, pixels))
         report = replace(report, measured=_measured(len(bare), count, images), without_statistics=bare)
     return replace(report, changes=changes)
@@ -198,13 +198,13 @@ def _compared(
     classes: ClassRows,
     notes: list[str],
 ) -> LoadReport:
-    wanted = {key for key in own if scope == "model" or key.startswith(BACKBONE)}
+    requested = {key for key in own if scope == "model" or key.startswith(BACKBONE)}
     other = {key for key in state if key not in own and not key.endswith(_COUNTER)}
-    elsewhere = {key for key in state if key in own and key not in wanted}
+    elsewhere = {key for key in state if key in own and key not in requested}
     beside = {key for key in other if scope == "backbone" and key.startswith(("neck.", "heads."))}
     fresh = fresh_parts(state, own) if scope == "model" else frozenset[str]()
     matched, changed = [], []
-    for key in sorted(wanted & set(state)):
+    for key in sorted(requested & set(state)):
         if key in classes.tensors or key in fresh:
             continue
         if state[key].shape == own[key].shape:
@@ -218,7 +218,7 @@ def _compared(
         conventions=conventions.origin,
         matched=tuple(matched),
         carried_over=tuple(classes.carried),
-        missing=tuple(sorted(key for key in wanted - set(state) - fresh if not key.endswith(_COUNTER))),
+        missing=tuple(sorted(key for key in requested - set(state) - fresh if not key.endswith(_COUNTER))),
         left_over=tuple(sorted(other - beside)),
         fresh=tuple(sorted(key for key in fresh if not key.endswith(_COUNTER))),
         expected_left_over=tuple(sorted(beside | elsewhere)),

@@ -93,9 +93,9 @@ def _torch_file(path: Path, *, trust: bool) -> Any:
             raise WeightsError(f"{path} is truncated or no PyTorch file") from None
         if trust:
             return torch.load(path, map_location="cpu", weights_only=False)
-        wanted = _first_global(str(error))
+        requested = _first_global(str(error))
         raise WeightsError(
-            f"{path} holds a pickle with code{wanted}, which would run when it is read; "
+            f"{path} holds a pickle with code{requested}, which would run when it is read; "
             "convert it to a plain state dict, or say trust=true if you trust its origin"
         ) from None
     except Exception as error:  # a forged pickle may meet any line of the reader

@@ -1,7 +1,7 @@
 """Anchors: the boxes of fixed shape that a detector's every output is relative to (EfficientDet section 5.1).
 
-Every cell of every level carries ``octaves * len(aspects)`` anchors, centred on the cell. Their sizes follow the true stride
-``image / feature`` (a fraction where the image is no multiple of it), so that any image size works.
+Every cell of every level carries ``scales_per_octave * len(aspects)`` anchors, centred on the cell. Their sizes follow the true
+stride ``image / feature`` (a fraction where the image is no multiple of it), so that any image size works.
 """
 
 from __future__ import annotations
@@ -25,12 +25,12 @@ Size = tuple[int, int]
 
 @dataclass(frozen=True)
 class AnchorSpec:
-    """The shapes of one cell's anchors: ``scale * stride * 2**(octave / octaves) * aspect``, octave by octave."""
+    """The shapes of one cell's anchors: ``scale * stride * 2**(octave / scales_per_octave) * aspect``, octave by octave."""
 
     scale: Annotated[float, "0.1..100"] | tuple[Annotated[float, "0.1..100"], ...] = 4.0
     """Side of the smallest square anchor in strides: 4, but 5 for D7 and 3 for Lite0-2 and 3x. A list gives one a level.
     Smaller for small objects (`doctor` reports the coverage)."""
-    octaves: Annotated[int, "1..8"] = 3
+    scales_per_octave: Annotated[int, "1..8"] = 3
     """Sizes between one level and the next: 2**0, 2**(1/3), 2**(2/3)."""
     aspects: tuple[float | tuple[float, float], ...] = ((1.0, 1.0), (1.4, 0.7), (0.7, 1.4))
     """Width and height factors; a bare number r means (sqrt(r), 1 / sqrt(r)), as in the V2 detectors."""
@@ -54,7 +54,7 @@ class AnchorSpec:
     @property
     def per_cell(self) -> int:
         """Anchors in one cell."""
-        return self.octaves * len(self.aspects)
+        return self.scales_per_octave * len(self.aspects)
 
     @property
     def factors(self) -> tuple[tuple[float, float], ...]:
@@ -119,9 +119,9 @@ def _traced(sizes: Sequence[Size], image: Size, spec: AnchorSpec, device: torch.
         stride_y = torch.full((1,), image[0], dtype=torch.float64, device=device) / rows.shape[0]
         stride_x = torch.full((1,), image[1], dtype=torch.float64, device=device) / columns.shape[0]
         shapes = [
-            (2 ** (octave / spec.octaves) * spec.scale_of(level, len(sizes)) * x,
-             2 ** (octave / spec.octaves) * spec.scale_of(level, len(sizes)) * y)
-            for octave in range(spec.octaves)
+            (2 ** (octave / spec.scales_per_octave) * spec.scale_of(level, len(sizes)) * x,
+             2 ** (octave / spec.scales_per_octave) * spec.scale_of(level, len(sizes)) * y)
+            for octave in range(spec.scales_per_octave)
             for x, y in spec.factors
         ]  # fmt: skip
         half = torch.tensor(shapes, dtype=torch.float64, device=device) / 2 * torch.cat([stride_x, stride_y])
@@ -139,8 +139,11 @@ def _level(size: Size, image: Size, spec: AnchorSpec, scale: float) -> np.ndarra
     (height, width), stride_y, stride_x = size, image[0] / size[0], image[1] / size[1]
     shapes = np.array(
         [
-            (scale * stride_x * 2 ** (octave / spec.octaves) * x, scale * stride_y * 2 ** (octave / spec.octaves) * y)
-            for octave in range(spec.octaves)
+            (
+                scale * stride_x * 2 ** (octave / spec.scales_per_octave) * x,
+                scale * stride_y * 2 ** (octave / spec.scales_per_octave) * y,
+            )
+            for octave in range(spec.scales_per_octave)
             for x, y in spec.factors
         ]
     )  # (per_cell, 2) width, height

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from heads.detection.boxes import box_iou, centre_form
-from heads.detection.matcher import Assignment, MatchInput, settle
+from heads.detection.matcher import Assignment, MatchInput, assign_to_best
 
 
 @dataclass(frozen=True)
@@ -69,7 +69,7 @@ def match_atss(
     x1, y1, x2, y2 = boxes[..., None, :].unbind(-1)
     inside = (centre_x > x1) & (centre_x < x2) & (centre_y > y1) & (centre_y < y2)
     valid = (iou >= threshold) & (iou > 0) & inside & (labels >= 0)[..., None]
-    return settle(candidates, iou, valid, len(anchors))
+    return assign_to_best(candidates, iou, valid, len(anchors))
 
 
 def _iou_with(boxes: Tensor, others: Tensor) -> Tensor:

@@ -18,7 +18,7 @@ _SAMPLE = 11  # one group in so many is asked for a bound; a prime, so that thes
 
 
 def largest(logits: Tensor, count: int, *, named: Tensor | None = None) -> tuple[Tensor, Tensor]:
-    """The `count` largest entries of each picture.
+    """The `count` largest entries of each image.
 
     Args:
         logits: (B, A, K), contiguous.
@@ -26,7 +26,7 @@ def largest(logits: Tensor, count: int, *, named: Tensor | None = None) -> tuple
         named: (K,) bool, False for classes that must not appear. None: all may.
 
     Returns:
-        ``(B, n)`` the entries, falling, -inf where a picture has fewer allowed ones, and ``(B, n)`` int64 their places in
+        ``(B, n)`` the entries, falling, -inf where an image has fewer allowed ones, and ``(B, n)`` int64 their places in
         A * K: ``anchor * K + class``.
     """
     classes = logits.shape[2]
@@ -84,9 +84,9 @@ def _folds(rows: int) -> list[int]:
 
 
 def _descend(levels: list[Tensor], tail: Tensor, count: int) -> tuple[Tensor, Tensor] | None:
-    """One picture's `count` largest entries, where a guess at the smallest of them comes near it, else None.
+    """One image's `count` largest entries, where a guess at the smallest of them comes near it, else None.
 
-    The guess is a bound that some more than `count` peaks reach, judged by a sample of them. At least as many
+    The guess is a bound that some more than `count` peaks reach, evaluated by a sample of them. At least as many
     entries reach it then, `count` or more; and what reaches it is found from each level in the finer one below.
 
     Args:
@@ -94,9 +94,11 @@ def _descend(levels: list[Tensor], tail: Tensor, count: int) -> tuple[Tensor, Te
         tail: the entries that were not folded.
     """
     peaks = levels[-1]
-    wanted = count // _SAMPLE
+    requested = count // _SAMPLE
     # A quarter more and 16: three standard deviations of what such a sample holds.
-    bound = peaks[::_SAMPLE].topk(min(wanted + wanted // 4 + 16, len(peaks) // _SAMPLE), sorted=False).values.amin()
+    bound = (
+        peaks[::_SAMPLE].topk(min(requested + requested // 4 + 16, len(peaks) // _SAMPLE), sorted=False).values.amin()
+    )
     place = _reaching(peaks, bound)
     if not count <= len(place) <= 4 * count:  # ties, or a sample unlike the rest
         return None

@@ -14,7 +14,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from backbones.lean import differentiable_gradients
+from backbones.memory_efficient import differentiable_gradients
 
 PIECE = {"cpu": 1 << 17, "cuda": 1 << 25}
 """Entries handled together: what stays in a CPU core's cache; on a GPU, few launches with bounded temporaries."""
@@ -36,7 +36,7 @@ def focal_loss(
         labels: (B, A) int64: the class of each anchor, -1 for background.
         alpha: weight of the positive entries; the negative ones have ``1 - alpha``.
         label_smoothing: e moves the targets 1 and 0 to ``1 - e / 2`` and ``e / 2``.
-        weight: (B,) factor of each picture; 0 leaves a picture out. None means 1.
+        weight: (B,) factor of each image; 0 leaves an image out. None means 1.
 
     Returns:
         A float32 scalar, connected to `logits` even where nothing is positive.

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from backbones import layers
 from backbones.layers import BatchNorm2d, Conv2d, SeparableConv2d
-from backbones.lean import norm_act
+from backbones.memory_efficient import norm_act
 from heads.detection.anchors import AnchorSpec, Size
 from heads.detection.anchors import anchors as anchors_of
 from heads.detection.losses import (
@@ -26,7 +26,7 @@ from heads.detection.losses import (
     DetectionLoss,
     FocalLoss,
     box_loss,
-    normaliser,
+    normalizer,
 )
 from heads.detection.matcher import Assignment, Matcher, MatchInput
 from heads.detection.postprocess import PostProcess, postprocess
@@ -254,13 +254,13 @@ class DetectionHead(nn.Module):
         self.class_net, self.box_net = FoldedNet(self.class_net, fold_norm), FoldedNet(self.box_net, fold_norm)
 
     def loss(self, output: DetectionOutput, targets: Targets, context: Context) -> dict[str, Tensor]:
-        """``{"class", "box"}``: weighted float32 scalars, both connected to the network even if no picture has a box.
+        """``{"class", "box"}``: weighted float32 scalars, both connected to the network even if no image has a box.
 
-        Pictures of a set that labels no boxes (`targets.has_boxes` False) add nothing.
+        Images of a set that labels no boxes (`targets.has_boxes` False) add nothing.
         """
         settings, logits = self.loss_settings, output.class_logits
         with torch.autocast(logits.device.type, enabled=False):
-            boxes, labels, counts = _taught(targets, logits)
+            boxes, labels, counts = _trained_on(targets, logits)
             found = context.assignment or self.match(output, boxes, labels, context)
             matches = found.index  # (B, A)
             positive, row = matches >= 0, matches.clamp(min=0)
@@ -269,7 +269,7 @@ class DetectionHead(nn.Module):
             else:
                 matched_boxes = boxes.gather(1, row[..., None].expand(-1, -1, 4))  # (B, A, 4)
                 classes = torch.where(positive, labels.gather(1, row), -1)  # (B, A)
-            divisor = normaliser(positive.sum(), settings.normaliser)
+            divisor = normalizer(positive.sum(), settings.normalizer)
             class_sum = self.class_loss(logits, classes, score=found.score, weight=counts)
             box_sum = box_loss(output.box_deltas, output.anchors, matched_boxes, positive, self.box_loss)
             return {
@@ -291,9 +291,9 @@ class DetectionHead(nn.Module):
             context: of `output`.
         """
         with torch.autocast(output.class_logits.device.type, enabled=False):
-            boxes, labels, _ = _taught(targets, output.class_logits)
+            boxes, labels, _ = _trained_on(targets, output.class_logits)
             found = self.match(output, boxes, labels, context)
-            normaliser((found.index >= 0).sum(), self.loss_settings.normaliser)
+            normalizer((found.index >= 0).sum(), self.loss_settings.normalizer)
 
     def labelled(self, targets: Targets) -> bool | Tensor:
         """Whether an image of the batch is labelled with boxes, if only with none: a bool, or () bool."""
@@ -304,7 +304,7 @@ class DetectionHead(nn.Module):
     def assign(self, output: DetectionOutput, targets: Targets, context: Context) -> Assignment:
         """Which row of ``targets.boxes`` each anchor answers for."""
         with torch.autocast(output.class_logits.device.type, enabled=False):
-            boxes, labels, _ = _taught(targets, output.class_logits)
+            boxes, labels, _ = _trained_on(targets, output.class_logits)
             return self.match(output, boxes, labels, context)
 
     def match(self, output: DetectionOutput, boxes: Tensor, labels: Tensor, context: Context) -> Assignment:
@@ -330,8 +330,8 @@ class DetectionHead(nn.Module):
         )
 
 
-def _taught(targets: Targets, logits: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """Boxes (B, M, 4), labels (B, M), and (B,) float32: 1 for each picture that its set labels with boxes, 0 for others."""
+def _trained_on(targets: Targets, logits: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Boxes (B, M, 4), labels (B, M), and (B,) float32: 1 for each image that its set labels with boxes, 0 for others."""
     batch, device = len(logits), logits.device
     if targets.boxes is None or targets.labels is None:
         empty = torch.zeros((batch, 0, 4), device=device)

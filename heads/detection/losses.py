@@ -1,8 +1,8 @@
-"""What a detector is taught: focal loss for the classes, Huber (or an IoU loss) for the boxes, over the matched anchors.
+"""What a detector is trained on: focal loss for the classes, Huber (or an IoU loss) for the boxes, over the matched anchors.
 
-EfficientDet, section 5.1; weights and normaliser as in its official code. Two deviations. The normaliser is the number of
+EfficientDet, section 5.1; weights and normalizer as in its official code. Two deviations. The normalizer is the number of
 positive anchors of the whole optimiser step divided by its parts (:mod:`heads.ranks`), at least 1, so that a run on two GPUs,
-or one that accumulates two batches, equals one of twice the batch; ``normaliser="paper"`` has that number plus 1, as the
+or one that accumulates two batches, equals one of twice the batch; ``normalizer="paper"`` has that number plus 1, as the
 official code. And every coordinate of a matched anchor counts: upstream leaves out those whose target happens to be exactly 0,
 as if they were background.
 """
@@ -57,7 +57,7 @@ class DetectionLoss:
     """Huber: where the square turns into a line."""
     box_weight: Annotated[float, "0.."] | None = None
     """None means 50 for ``huber`` (the official code's) and 2 for the IoU losses (usual beside a focal loss)."""
-    normaliser: Literal["positives", "paper"] = "positives"
+    normalizer: Literal["positives", "paper"] = "positives"
     """Losses are divided by the positive anchors of all devices, or by their number plus one."""
 
     def __post_init__(self) -> None:
@@ -71,12 +71,12 @@ class DetectionLoss:
         return 50.0 if self.box == "huber" else 2.0
 
 
-def normaliser(positives: Tensor, kind: str = "positives") -> Tensor:
+def normalizer(positives: Tensor, kind: str = "positives") -> Tensor:
     """Number of positive anchors (a scalar of this part of the step) -> what the loss sums are divided by: float32, at least
     1 / parts.
 
     Every rank must call it in every step (:mod:`heads.ranks`). N parts then give the gradient of one that has all their
-    pictures.
+    images.
     """
     total, parts = over_ranks(positives)
     return (total + 1 if kind == "paper" else total.clamp(min=1)) / parts

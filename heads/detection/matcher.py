@@ -3,7 +3,7 @@
 A matcher is called with a :class:`MatchInput` and returns an :class:`Assignment`: for each anchor the row of its box in its own
 image, or -1 where the anchor is background. There is no third state: EfficientDet ignores nothing.
 
-Boxes are handled a few at a time, so that memory stays flat from 1 to 500 boxes a picture.
+Boxes are handled a few at a time, so that memory stays flat from 1 to 500 boxes an image.
 """
 
 from __future__ import annotations
@@ -84,7 +84,7 @@ def match_iou(anchors: Tensor, boxes: Tensor, labels: Tensor, *, threshold: floa
 
     Ties are resolved as the reference resolves them: between boxes the first, between anchors the first; where two boxes
     have the same best anchor the first box has it. One deviation: a box that overlaps no anchor at all (it lies outside the
-    picture, or has no area) gets none, where the reference gives it anchor 0.
+    image, or has no area) gets none, where the reference gives it anchor 0.
 
     Args:
         anchors: (A, 4) float32 xyxy, input pixels.
@@ -119,7 +119,7 @@ def box_pieces(boxes: Tensor, anchors: int) -> Iterator[tuple[int, Tensor]]:
         yield start, boxes[:, start : start + size]
 
 
-def settle(candidates: Tensor, quality: Tensor, valid: Tensor, anchors: int) -> Tensor:
+def assign_to_best(candidates: Tensor, quality: Tensor, valid: Tensor, anchors: int) -> Tensor:
     """Gives every anchor that several boxes want to the box of the highest quality (of equals, the first).
 
     Args:

@@ -1,7 +1,7 @@
 """Non-maximum suppression over a whole batch at once, hard and soft.
 
 The usual trick, to shift each class to a place of its own and run one NMS, rounds float32 boxes more the more classes and
-pictures there are. Here classes are compared instead, so the result is exactly that of an NMS for each picture and class.
+images there are. Here classes are compared instead, so the result is exactly that of an NMS for each image and class.
 """
 
 from __future__ import annotations
@@ -13,26 +13,26 @@ from torchvision.ops import nms
 from heads.detection.boxes import box_iou
 
 FAR = 2.0**20
-"""Pixels: one picture's boxes nearer to the origin than this can be set apart by class without loss in float64."""
+"""Pixels: one image's boxes nearer to the origin than this can be set apart by class without loss in float64."""
 FEW = 2048
-"""Candidates that torchvision's kernel, which compares pair by pair and can't stop early, settles sooner than rounds do."""
+"""Candidates that torchvision's kernel, which compares pair by pair and can't stop early, resolves sooner than rounds do."""
 PAIRS_AT_ONCE = {"cpu": 1 << 17, "cuda": 1 << 24}
 """Pairs of boxes compared together: a CPU wants them in its cache, a GPU wants few launches."""
-_ROUND = 192  # candidates settled together: enough that one round often gives the usual 100 detections
+_ROUND = 192  # candidates resolved together: enough that one round often gives the usual 100 detections
 
 
 @torch.no_grad()
 def greedy_nms(boxes: Tensor, labels: Tensor | None, valid: Tensor, *, iou: float, limit: int) -> tuple[Tensor, Tensor]:
     """Of candidates sorted by falling score, keeps each that overlaps no kept one of its class by more than `iou`.
 
-    It works in rounds: settle the first candidates among themselves, then strike out all later ones that the kept overlap.
-    It stops when every picture has `limit`, so the cost follows what is asked for, not what was offered.
+    It works in rounds: resolve the first candidates among themselves, then strike out all later ones that the kept overlap.
+    It stops when every image has `limit`, so the cost follows what is asked for, not what was offered.
 
     Args:
         boxes: (B, N, 4) float32 xyxy, sorted by falling score.
         labels: (B, N) int64 class; boxes of different classes never suppress each other. None: one class for all.
         valid: (B, N) bool; the rest is never kept and suppresses nothing.
-        limit: boxes to keep for each picture.
+        limit: boxes to keep for each image.
 
     Returns:
         ``(B, n)`` int64 positions in N of the kept boxes, in order, with ``n <= limit``, 0 in padding; and ``(B, n)`` bool,
@@ -46,7 +46,9 @@ def greedy_nms(boxes: Tensor, labels: Tensor | None, valid: Tensor, *, iou: floa
     alive, kept_order, kept_flags, total = valid, [], [], 0
     while alive.shape[1]:
         head, rest = slice(0, _ROUND), slice(_ROUND, None)
-        keep = _settle(_overlap(boxes[:, head], labels[:, head], boxes[:, head], labels[:, head], iou), alive[:, head])
+        keep = _keep_among(
+            _overlap(boxes[:, head], labels[:, head], boxes[:, head], labels[:, head], iou), alive[:, head]
+        )
         kept_order.append(order[:, head])
         kept_flags.append(keep)
         total = total + keep.sum(1)  # (B,)
@@ -68,7 +70,7 @@ def greedy_nms(boxes: Tensor, labels: Tensor | None, valid: Tensor, *, iou: floa
 
 
 def _of_one(boxes: Tensor, labels: Tensor | None, valid: Tensor, *, iou: float, limit: int) -> tuple[Tensor, Tensor]:
-    """:func:`greedy_nms` of one picture, (N, 4), (N,), (N,), on a CPU: torchvision's kernel, each class in a place of its own.
+    """:func:`greedy_nms` of one image, (N, 4), (N,), (N,), on a CPU: torchvision's kernel, each class in a place of its own.
 
     In float64 the shift costs less than a millionth of a pixel for a thousand classes.
     """
@@ -125,7 +127,7 @@ def _overlap(first: Tensor, first_labels: Tensor, second: Tensor, second_labels:
     return (box_iou(first, second) > iou).logical_and_(first_labels[..., None] == second_labels[:, None])
 
 
-def _settle(overlap: Tensor, alive: Tensor) -> Tensor:
+def _keep_among(overlap: Tensor, alive: Tensor) -> Tensor:
     """Greedy NMS of few candidates: overlap (B, n, n) and alive (B, n) -> kept (B, n).
 
     Repeats "kept = alive and not struck by a kept one before me" until nothing changes. The first k are right after k

@@ -1,9 +1,9 @@
 """From logits and deltas to detections: threshold, the largest candidates, decoding, suppression, cap.
 
 The order matters for cost: only survivors are sorted, decoded and compared. The reference takes the 5000 largest of all
-logits, decodes, and suppresses for each picture and class; the detections of score `score` and above are the same.
+logits, decodes, and suppresses for each image and class; the detections of score `score_threshold` and above are the same.
 
-Suppression only looks back: whatever follows the first candidates can't change which of them are kept. So a picture that
+Suppression only looks back: whatever follows the first candidates can't change which of them are kept. So an image that
 gets its 100 detections out of the first :data:`FIRST` needs no others.
 """
 
@@ -31,14 +31,14 @@ FIRST = 1536
 class PostProcess:
     """What becomes of a head's raw output. The defaults are those that COCO results are reported with."""
 
-    score: Annotated[float, "0..1"] = 0.001
+    score_threshold: Annotated[float, "0..1"] = 0.001
     """Detections below are dropped, before anything else is done."""
     nms_iou: Annotated[float, "0..1"] = 0.5
     """Of two boxes of one class that overlap by more, the better stays."""
     pre_nms: Annotated[int, "1.."] = 5000
     """Candidates (anchor and class) that go into suppression."""
     max_detections: Annotated[int, "1.."] = 100
-    """Detections of one picture; COCO counts 100."""
+    """Detections of one image; COCO counts 100."""
     per_class_nms: bool = True
     """false lets boxes of different classes suppress each other."""
     multi_label: bool = True
@@ -63,7 +63,7 @@ def postprocess(
 ) -> Detections:
     """Raw outputs of a batch -> its detections, in input pixels.
 
-    Boxes are not clipped: where the picture ends on the canvas is known only to whoever brings them back to it.
+    Boxes are not clipped: where the image ends on the canvas is known only to whoever brings them back to it.
 
     Args:
         class_logits: (B, A, K).
@@ -72,7 +72,7 @@ def postprocess(
         named: (K,) bool; logits that are False never detect. None: all may.
 
     Returns:
-        Sorted by falling score. ``capped`` is True for pictures where `pre_nms` or `max_detections` left something out that
+        Sorted by falling score. ``capped`` is True for images where `pre_nms` or `max_detections` left something out that
         had the score.
     """
 
@@ -112,11 +112,13 @@ def _search(
 def _detections(logits: Tensor, labels: Tensor, boxes: Tensor, settings: PostProcess) -> tuple[Detections, Tensor]:
     """Suppression and cap of candidates (B, n): the detections, and (B,) bool, where there are more than they may be."""
     scores, groups = logits.sigmoid(), labels if settings.per_class_nms else None
-    valid = (logits >= _logit(settings.score)) & (logits > float("-inf"))  # -inf: not a candidate, even at score=0
+    valid = (logits >= _logit(settings.score_threshold)) & (
+        logits > float("-inf")
+    )  # -inf: not a candidate, even at score_threshold=0
     limit = settings.max_detections + 1  # one more than asked for tells whether the cap bites
     if settings.soft_nms:
         index, scores = soft_nms(
-            boxes, scores * valid, groups, sigma=settings.sigma, minimum=settings.score, limit=limit
+            boxes, scores * valid, groups, sigma=settings.sigma, minimum=settings.score_threshold, limit=limit
         )
         kept = scores > 0
     else:
@@ -147,18 +149,18 @@ def _candidates(
             class_logits = class_logits.masked_fill(~named, float("-inf"))
         logits, anchor = largest(class_logits.amax(2, keepdim=True), limit + 1)
         labels = class_logits.gather(1, anchor[..., None].expand(-1, -1, classes)).argmax(2)
-    more = (logits[:, limit:] >= _logit(settings.score)).any(1)
+    more = (logits[:, limit:] >= _logit(settings.score_threshold)).any(1)
     return logits[:, :limit].float(), anchor[:, :limit], labels[:, :limit], more
 
 
 def _at(values: Tensor, anchor: Tensor) -> Tensor:
     """(B, A, 4) at (B, n) -> (B, n, 4)."""
-    pictures, total = values.shape[:2]
-    rows = anchor + torch.arange(pictures, device=anchor.device)[:, None] * total
+    images, total = values.shape[:2]
+    rows = anchor + torch.arange(images, device=anchor.device)[:, None] * total
     return values.flatten(0, 1).index_select(0, rows.flatten()).view(*anchor.shape, 4)  # whole rows: faster than gather
 
 
-def _logit(score: float) -> float:
-    if score <= 0:
+def _logit(score_threshold: float) -> float:
+    if score_threshold <= 0:
         return float("-inf")
-    return math.log(score / (1 - score)) if score < 1 else float("inf")
+    return math.log(score_threshold / (1 - score_threshold)) if score_threshold < 1 else float("inf")

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from heads.detection.boxes import box_iou, centre_form
-from heads.detection.matcher import Assignment, MatchInput, box_pieces, settle
+from heads.detection.matcher import Assignment, MatchInput, assign_to_best, box_pieces
 
 
 @dataclass(frozen=True)
@@ -79,4 +79,4 @@ def match_tal(
         candidates.append(anchor)
         quality.append(iou.gather(-1, anchor))
         valid.append(value > 0)
-    return settle(torch.cat(candidates, 1), torch.cat(quality, 1), torch.cat(valid, 1), len(anchors))
+    return assign_to_best(torch.cat(candidates, 1), torch.cat(quality, 1), torch.cat(valid, 1), len(anchors))

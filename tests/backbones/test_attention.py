@@ -30,14 +30,14 @@ def test_eca_is_its_formula():
     reach = len(kernel) // 2
     pooled = x.mean((2, 3))
     expected = torch.empty_like(x)
-    for picture in range(2):
+    for image in range(2):
         for channel in range(64):
             total = sum(
-                weight * float(pooled[picture, channel + offset - reach])
+                weight * float(pooled[image, channel + offset - reach])
                 for offset, weight in enumerate(kernel)
                 if 0 <= channel + offset - reach < 64
             )
-            expected[picture, channel] = x[picture, channel] / (1 + math.exp(-total))
+            expected[image, channel] = x[image, channel] / (1 + math.exp(-total))
     torch.testing.assert_close(layer(x), expected)
     assert len(list(layer.parameters())) == 1
 
@@ -52,7 +52,7 @@ def test_eca_kernel_by_hand(channels, kernel):
 
 
 @pytest.mark.parametrize("kind", ["se", "eca"])
-def test_one_picture_in_bf16(kind):
+def test_one_image_in_bf16(kind):
     layer = channel_attention(kind, 16, reduced=4).to(torch.bfloat16)
     out = layer(torch.randn(1, 16, 4, 6, dtype=torch.bfloat16))
     assert out.dtype == torch.bfloat16 and out.shape == (1, 16, 4, 6) and out.isfinite().all()

@@ -71,7 +71,7 @@ def test_features(name, size):
         assert feature.isfinite().all()
 
 
-def test_single_picture_equals_the_batch():
+def test_single_image_equals_the_batch():
     net, images = backbones.create("v2_b0").eval(), torch.randn(3, 3, 64, 48)
     for batched, alone in zip(net(images), net(images[1:2]), strict=True):
         torch.testing.assert_close(batched[1:2], alone)

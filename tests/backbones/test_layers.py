@@ -204,12 +204,12 @@ def test_a_widened_kernel_gives_the_same(kernel, size):
     with torch.no_grad():
         expected = conv(x)
         keys = set(conv.state_dict())
-        conv.widen()
+        conv.pad_kernel()
         assert torch.allclose(conv(x), expected, atol=1e-6) and set(conv.state_dict()) == keys
 
 
 def test_even_sizes_are_not_copied_after_widening(monkeypatch):
     conv = Conv2d(6, 6, 3, stride=2, groups=6).eval()
-    conv.widen()
+    conv.pad_kernel()
     monkeypatch.setattr(F, "pad", lambda *_: pytest.fail("a copy"))
     assert conv(torch.randn(1, 6, 8, 10)).shape == (1, 6, 4, 5)

@@ -1,4 +1,4 @@
-"""The harness: turns, ratios, verdicts, the table, and one whole row between two processes of this project."""
+"""The harness: turns, ratios, results, the table, and one whole row between two processes of this project."""
 
 import json
 
@@ -15,7 +15,7 @@ from benchmarks.table import Line
 
 
 class Scripted:
-    """A side whose runs last as long as told."""
+    """A side whose runs last as long as reported."""
 
     def __init__(self, name, seconds, turns):
         self.name, self.seconds, self.turns = name, iter(seconds), turns
@@ -50,7 +50,7 @@ def test_short_work_is_repeated(monkeypatch):
     assert loop.turn(lambda: work(3.0)) == 3.0 and len(calls) == 1
 
 
-def test_verdicts():
+def test_results():
     one = {"logits": np.array([1.0, -2.0])}
     assert "DIFFERENT" not in close(one, {"logits": one["logits"] + 1e-6})
     assert "DIFFERENT" in close(one, {"logits": one["logits"] + 0.1})
@@ -73,7 +73,8 @@ def test_the_table_tells_ratio_and_machine(tmp_path):
     assert json.loads((tmp_path / "b.json").read_text())["rows"][0]["ratio"] == 0.5
     assert list(table.read_rows(tmp_path / "b.json")) == ["f", "l"] and table.read_rows(tmp_path / "no.json") == {}
     assert (
-        "threads 2" in (note := table.told(table.machine(2), rows)) and "load average while it ran 1.0 to 2.5" in note
+        "threads 2" in (note := table.reported(table.machine(2), rows))
+        and "load average while it ran 1.0 to 2.5" in note
     )
 
 
@@ -88,13 +89,13 @@ def test_the_table_goes_between_its_marks(tmp_path):
 def test_a_row_that_fails_leaves_the_others(tmp_path, monkeypatch, capsys):
     from benchmarks import __main__ as command
 
-    def compare(row, folder, options):
+    def compare(row, directory, options):
         if row.case == "forward":
             raise BenchmarkError("cannot install it\nno | network")
         return Paired((0.5, 0.5, 0.5), (1.0, 1.0, 1.0), 1, 2), "equal"
 
     monkeypatch.setattr(command, "_compare", compare)
-    words = [
+    overrides = [
         "b",
         "forward",
         "--rows",
@@ -104,10 +105,14 @@ def test_a_row_that_fails_leaves_the_others(tmp_path, monkeypatch, capsys):
         "--readme",
         str(tmp_path / "r.md"),
     ]
-    monkeypatch.setattr("sys.argv", words)
+    monkeypatch.setattr("sys.argv", overrides)
     command.main()
-    told = capsys.readouterr().out
-    assert "failed: no / network" in told and "predict: " in told and "not run: needs --coco and --lite0" in told
+    reported = capsys.readouterr().out
+    assert (
+        "failed: no / network" in reported
+        and "predict: " in reported
+        and "not run: needs --coco and --lite0" in reported
+    )
     monkeypatch.setattr("sys.argv", ["b", "train", "--out", str(tmp_path / "b")])
     command.main()  # rows of the earlier run stay
     assert set(table.read_rows(tmp_path / "b.json")) == {"forward", "predict", "postprocess", "train"}
@@ -142,7 +147,7 @@ def test_rows_name_known_sides(tmp_path):
 def test_two_processes_of_this_project_agree(tmp_path):
     from benchmarks.inputs import large_set
 
-    large_set(tmp_path / "truth.json", tmp_path / "results.json", pictures=20)
+    large_set(tmp_path / "truth.json", tmp_path / "results.json", images=20)
     arguments = {"truth": str(tmp_path / "truth.json"), "results": str(tmp_path / "results.json")}
     answers = {}
     with Side.ours(1) as one, Side.ours(1) as other:

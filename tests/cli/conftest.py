@@ -12,19 +12,19 @@ from PIL import Image
 from effdet.cli.compose import compose
 from effdet.cli.config import Config
 from effdet.cli.errors import ConfigError
-from effdet.cli.overrides import split_words
+from effdet.cli.overrides import split_overrides
 
 
-def composed(name: str, *words: str, config_dir: Path | None = None) -> Config:
-    """The configuration of a command's words."""
+def composed(name: str, *overrides: str, config_dir: Path | None = None) -> Config:
+    """The configuration of a command's overrides."""
     flags = [] if config_dir is None else ["--config-dir", str(config_dir)]
-    return compose(name, split_words([*flags, *words]))
+    return compose(name, split_overrides([*flags, *overrides]))
 
 
-def problems(name: str, *words: str, config_dir: Path | None = None) -> list[str]:
-    """What is wrong with a command's words."""
+def problems(name: str, *overrides: str, config_dir: Path | None = None) -> list[str]:
+    """What is wrong with a command's overrides."""
     with pytest.raises(ConfigError) as caught:
-        composed(name, *words, config_dir=config_dir)
+        composed(name, *overrides, config_dir=config_dir)
     return list(caught.value.problems)
 
 
@@ -44,18 +44,18 @@ def own_files(tmp_path):
 
 @pytest.fixture(scope="session")
 def small_coco(tmp_path_factory) -> Path:
-    """Four 64 × 48 pictures a split, each with a bright square of one of two classes."""
+    """Four 64 × 48 images a split, each with a bright square of one of two classes."""
     root = tmp_path_factory.mktemp("small") / "a set, with=odd [name]"
     rng = np.random.default_rng(0)
     for split in ("train", "val"):
-        folder = root / f"{split}2017"
-        folder.mkdir(parents=True)
+        directory = root / f"{split}2017"
+        directory.mkdir(parents=True)
         images, annotations = [], []
         for number in range(1, 5):
             pixels = rng.integers(0, 60, (48, 64, 3), dtype=np.uint8)
             x, y, side = (int(value) for value in rng.integers((2, 2, 16), (30, 20, 26)))
             pixels[y : y + side, x : x + side, number % 2] = 250
-            Image.fromarray(pixels).save(folder / f"{number}.png")
+            Image.fromarray(pixels).save(directory / f"{number}.png")
             images.append({"id": number, "file_name": f"{number}.png", "width": 64, "height": 48})
             annotations.append(
                 {

@@ -13,18 +13,18 @@ import time
 from pathlib import Path
 
 overrides = dict(argument.split("=", 1) for argument in sys.argv[2:] if "=" in argument)
-folder = Path(overrides["run_dir"])
-with (folder / "starts.txt").open("a") as file:
+directory = Path(overrides["run_dir"])
+with (directory / "starts.txt").open("a") as file:
     file.write(f"{json.dumps(sys.argv[1:])}\n")
 if overrides.get("seed") == "13":
     print("error: thirteen is no seed")
     sys.exit(2)
-steps = folder / "steps.txt"
+steps = directory / "steps.txt"
 done = len(steps.read_text().splitlines()) if steps.exists() else 0
 for step in range(done, 5):
     time.sleep(float(os.environ.get("FAKE_PAUSE", "0")))
     with steps.open("a") as file:
         file.write(f"{step}\n")
 value = 0.5 + 0.01 * int(overrides.get("seed", "0")) + (0.1 if overrides.get("augment") == "light" else 0.0)
-(folder / "metrics.json").write_text(json.dumps({"AP": value}))
-print(folder)
+(directory / "metrics.json").write_text(json.dumps({"AP": value}))
+print(directory)

@@ -35,13 +35,13 @@ print(code, f"{time.process_time():.2f}", *sys.modules, file=sys.stderr)
 """
 
 
-def shell(*words: str, program: str | None = None) -> subprocess.CompletedProcess:
+def shell(*overrides: str, program: str | None = None) -> subprocess.CompletedProcess:
     command = [sys.executable, "-m", "effdet"] if program is None else [sys.executable, program]
-    return subprocess.run([*command, *words], capture_output=True, text=True, cwd=ROOT, timeout=120, check=False)
+    return subprocess.run([*command, *overrides], capture_output=True, text=True, cwd=ROOT, timeout=120, check=False)
 
 
 @pytest.mark.parametrize(
-    "words",
+    "overrides",
     [
         ["train", "--help"],
         ["train", "backbon=b3", "data=cocoo"],
@@ -51,9 +51,9 @@ def shell(*words: str, program: str | None = None) -> subprocess.CompletedProces
         ["train", "backbone.activation=swish", "backbone.name=convnext_tiny", "task.name=depth"],
     ],
 )
-def test_answers_come_at_once(words):
+def test_answers_come_at_once(overrides):
     result = subprocess.run(
-        [sys.executable, "-c", PROBE, *words], capture_output=True, text=True, cwd=ROOT, timeout=120, check=True
+        [sys.executable, "-c", PROBE, *overrides], capture_output=True, text=True, cwd=ROOT, timeout=120, check=True
     )
     _, seconds, *modules = result.stderr.splitlines()[-1].split()
     loaded = {name for name in modules if name in LIGHT or name.partition(".")[0] in LIGHT}
@@ -124,8 +124,8 @@ def test_the_configuration_is_printed(capsys):
 
 
 def test_own_files_are_listed(capsys, own_files):
-    folder = own_files({"data/mine.yaml": "# Mine.\nname: coco\n"})
-    assert app.main(["train", "--help", "--config-dir", str(folder)]) == 0
+    directory = own_files({"data/mine.yaml": "# Mine.\nname: coco\n"})
+    assert app.main(["train", "--help", "--config-dir", str(directory)]) == 0
     assert "yolo, mine" in " ".join(capsys.readouterr().out.split())
 
 
@@ -193,8 +193,8 @@ def test_the_wheel_brings_its_own_configuration(tmp_path):
     assert "name: b3" in result.stdout
 
 
-def test_words_of_a_notebook_are_a_list():
-    with pytest.raises(TypeError, match="takes a list of words"):
+def test_overrides_of_a_notebook_are_a_list():
+    with pytest.raises(TypeError, match="takes a list of overrides"):
         effdet.train("task=detection")
     with pytest.raises(ConfigError, match="did you mean backbone"):
         effdet.train(["backbon=b0"])
@@ -210,15 +210,15 @@ def test_info(capsys):
 
 
 @pytest.mark.parametrize(
-    ("words", "text"),
+    ("overrides", "text"),
     [
         (["tf_efficientdet_d00"], "did you mean tf_efficientdet_d0?"),
         (["backbone.name=b33"], "backbone.name=b33: no such backbone; did you mean b3?"),
         (["backbone.drop_path=0.9", "phi=7.5"], "phi=7.5"),
     ],
 )
-def test_info_of_what_there_is_not(words, text, capsys):
-    assert app.main(["info", *words]) == 2
+def test_info_of_what_there_is_not(overrides, text, capsys):
+    assert app.main(["info", *overrides]) == 2
     error = capsys.readouterr().err.strip()
     assert text in error
     assert os.linesep not in error

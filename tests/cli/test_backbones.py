@@ -16,7 +16,7 @@ from tests.cli.conftest import problems
 
 PLUGINS = Path(__file__).parents[1] / "plugins"
 COEFFICIENTS = ["phi=1", "alpha=1.2", "beta=1.1", "gamma=1.15"]
-QUICK = ["data=streets", "limit=8", "batch_size=4", "image_size=96", "device=cpu", "workers=0", "progress=false"]
+QUICK = ["data=streets", "max_images=8", "batch_size=4", "image_size=96", "device=cpu", "workers=0", "progress=false"]
 
 
 @pytest.fixture
@@ -27,25 +27,25 @@ def street(tmp_path):
     return tmp_path / "street.png"
 
 
-def run(*words: object) -> None:
-    assert main([str(word) for word in words]) == 0
+def run(*overrides: object) -> None:
+    assert main([str(override) for override in overrides]) == 0
 
 
 def whole_way(run_dir: Path, street: Path, *backbone: str, trust: bool = False) -> None:
     """Train an epoch, evaluate, export, predict with the exported file, and train another epoch."""
     config_dir = ["--config-dir", str(PLUGINS)] if trust else []
     trusted = ["trust=true"] if trust else []
-    words = [*config_dir, *backbone, *QUICK, "weights=none", "report=false", f"run_dir={run_dir}"]
-    run("train", *words, "trainer.max_epochs=1")
+    overrides = [*config_dir, *backbone, *QUICK, "weights=none", "report=false", f"run_dir={run_dir}"]
+    run("train", *overrides, "trainer.max_epochs=1")
     run("evaluate", *config_dir, *trusted, f"model={run_dir}", f"out={run_dir}/evaluated", "workers=0", "report=false")
     metrics = json.loads((run_dir / "evaluated" / "metrics.json").read_text())
     assert 0 <= metrics["AP"] <= 1
     for form, suffix in (("torchscript", ".torchscript"), ("torch_export", ".pt2")):
         file = run_dir / f"model{suffix}"
-        run("export", *config_dir, *trusted, f"model={run_dir}", f"format={form}", f"out={file}", "gate.pictures=2")
-        run("predict", f"model={file}", f"source={street}", f"out={run_dir}/{form}", "score=0.0")
+        run("export", *config_dir, *trusted, f"model={run_dir}", f"format={form}", f"out={file}", "gate.images=2")
+        run("predict", f"model={file}", f"source={street}", f"out={run_dir}/{form}", "score_threshold=0.0")
         assert (run_dir / form / "street.jpg").is_file()
-    run("train", *words, "trainer.max_epochs=2", "resume=auto")
+    run("train", *overrides, "trainer.max_epochs=2", "resume=auto")
     assert (run_dir / "metrics.csv").read_text().count("\n") > 2
 
 
@@ -77,10 +77,10 @@ def test_weights_of_timm_from_a_file_are_recorded_and_parts_freeze(tmp_path, cap
         norm.running_mean.normal_(std=0.1)  # else they would be measured, as those of a folded file
         norm.running_var.uniform_(0.5, 1.5)
     save_file(network.state_dict(), tmp_path / "resnet10t.safetensors")
-    words = ["backbone=timm", "backbone.name=resnet10t", *QUICK, f"weights={tmp_path / 'resnet10t.safetensors'}"]
+    overrides = ["backbone=timm", "backbone.name=resnet10t", *QUICK, f"weights={tmp_path / 'resnet10t.safetensors'}"]
     freeze = "freeze=[bn,backbone.net.conv1,backbone.net.layer1]"
     optimizer = ["optimizer.backbone_lr_scale=0.1", "optimizer.layer_decay=0.8"]
-    run("train", *words, *optimizer, freeze, "trainer.max_epochs=1", "report=false", f"run_dir={tmp_path / 'run'}")
+    run("train", *overrides, *optimizer, freeze, "trainer.max_epochs=1", "report=false", f"run_dir={tmp_path / 'run'}")
     said = capsys.readouterr().out
     assert "timm layout, fills the backbone" in said
     trained = read_weights(tmp_path / "run" / "checkpoints" / "last.ckpt", raw=True).tensors
@@ -95,18 +95,18 @@ def test_what_timm_lacks_is_found_before_it_is_imported(monkeypatch):
 
     from effdet.cli.app import prepare
     from effdet.cli.errors import ConfigError
-    from effdet.cli.overrides import split_words
+    from effdet.cli.overrides import split_overrides
     from effdet.cli.registry import COMMANDS
 
     pytest.importorskip("timm")
     monkeypatch.setitem(sys.modules, "timm.models", None)  # an import would fail
-    for words, text in (
+    for overrides, text in (
         (["backbone.name=convnext_ato"], "timm has no such network; did you mean convnext_atto?"),
         (["backbone.name=resnet18.a1_in1k"], None),
         ([], "says not which"),
         (["backbone.name=resnet18", "backbone.library=tim"], "backbone.library=tim: must be timm"),
     ):
-        split = split_words(["backbone=timm", *words])
+        split = split_overrides(["backbone=timm", *overrides])
         if text is None:
             prepare(COMMANDS["train"], split)
             continue
@@ -129,9 +129,9 @@ def test_keys_of_a_class_are_its_own_and_those_of_ours_do_not_reach_it():
     ],
 )
 def test_what_is_wrong_with_a_class_is_one_line(target, text, tmp_path, capsys):
-    words = f"backbone._target_=own_backbone.{target}".split()
+    overrides = f"backbone._target_=own_backbone.{target}".split()
     assert (
-        main(["train", "--config-dir", str(PLUGINS), *words, *QUICK, "weights=none", f"run_dir={tmp_path / 'run'}"])
+        main(["train", "--config-dir", str(PLUGINS), *overrides, *QUICK, "weights=none", f"run_dir={tmp_path / 'run'}"])
         == 2
     )
     assert text in capsys.readouterr().err

@@ -20,7 +20,7 @@ QUICK = [*SMALL, "preflight=false", "report=false", "trainer.max_steps=1"]
 
 @pytest.fixture
 def broken_coco(small_coco: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """The small set with images 2 and 3 of val cut off: JPEGs, whose headers are sound."""
+    """The small set with images 2 and 3 of val cut off: JPEGs, whose headers are valid."""
     monkeypatch.setenv("EFFDET_CACHE", str(tmp_path / "cache"))
     root = tmp_path / "set"
     shutil.copytree(small_coco, root)
@@ -38,8 +38,8 @@ def cut(path: Path) -> None:
 
 def test_images_of_val_that_cannot_be_decoded_are_named_before_training(broken_coco, tmp_path, capsys):
     cut(broken_coco / "train2017" / "1.png")
-    words = ["data=coco", f"data.root={broken_coco}", *QUICK, f"run_dir={tmp_path}/x"]
-    assert app.main(["train", *words]) == 2
+    overrides = ["data=coco", f"data.root={broken_coco}", *QUICK, f"run_dir={tmp_path}/x"]
+    assert app.main(["train", *overrides]) == 2
     text = capsys.readouterr().err
     for name in ("train2017/1.png", "val2017/2.png", "val2017/3.png"):
         assert name in text
@@ -48,15 +48,15 @@ def test_images_of_val_that_cannot_be_decoded_are_named_before_training(broken_c
 
 
 def test_unreadable_warn_holds_for_val_and_for_evaluate(broken_coco, tmp_path, capsys):
-    words = ["data=coco", f"data.root={broken_coco}", *QUICK, f"run_dir={tmp_path}/x"]
-    assert app.main(["train", *words, "data.unreadable=warn"]) == 0
+    overrides = ["data=coco", f"data.root={broken_coco}", *QUICK, f"run_dir={tmp_path}/x"]
+    assert app.main(["train", *overrides, "data.unreadable=warn"]) == 0
     assert "warning: val: 2 of 4 images cannot be decoded: " in capsys.readouterr().out
     expected = metrics_of(tmp_path / "x")
     last = f"model={tmp_path}/x/checkpoints/last.ckpt"
     evaluate = ["evaluate", last, "split=val", "device=cpu", "workers=0", "report=false", f"out={tmp_path}/e"]
     assert app.main(evaluate) == 0  # the run's data.unreadable is taken with its data
     out = capsys.readouterr().out
-    assert "they are left out, and their objects are not counted" in out and "2 pictures" in out
+    assert "they are left out, and their objects are not counted" in out and "2 images" in out
     assert metrics_of(tmp_path / "e") == pytest.approx(expected, abs=1e-6)
     assert app.main([*evaluate, "data.unreadable=error", f"data.root={broken_coco}"]) == 2
     assert "val2017/2.png" in capsys.readouterr().err
@@ -65,13 +65,13 @@ def test_unreadable_warn_holds_for_val_and_for_evaluate(broken_coco, tmp_path, c
 def test_unreadable_warn_holds_where_already_the_header_is_broken(broken_coco, tmp_path, capsys):
     (broken_coco / "val2017" / "1.png").write_bytes(b"nothing")
     (broken_coco / "train2017" / "1.png").write_bytes(b"")
-    words = ["data=coco", f"data.root={broken_coco}", *QUICK, f"run_dir={tmp_path}/x"]
-    assert app.main(["train", *words]) == 2
+    overrides = ["data=coco", f"data.root={broken_coco}", *QUICK, f"run_dir={tmp_path}/x"]
+    assert app.main(["train", *overrides]) == 2
     text = capsys.readouterr().err
     assert "val2017/1.png" in text and "train2017/1.png" in text
-    assert app.main(["train", *words, "data.unreadable=warn"]) == 0
+    assert app.main(["train", *overrides, "data.unreadable=warn"]) == 0
     out = capsys.readouterr().out
-    assert "warning: train: 1 × unreadable-picture" in out and "warning: val: 1 × unreadable-picture" in out
+    assert "warning: train: 1 × unreadable-image" in out and "warning: val: 1 × unreadable-image" in out
 
 
 def test_masks_without_the_foreground_are_warned_of(tmp_path, capsys):
@@ -83,10 +83,10 @@ def test_masks_without_the_foreground_are_warned_of(tmp_path, capsys):
             mask = np.zeros((64, 64), np.uint8)
             mask[20:40] = 255  # the foreground as most tools write it, and the value that is ignored by default
             Image.fromarray(mask).save(tmp_path / split / "masks" / f"{number}.png")
-    sets = [f"data.{split}_{key}={tmp_path}/{split}/{folder}" for split in ("train", "val")
-            for key, folder in (("images", "images"), ("annotations", "masks"))]  # fmt: skip
-    words = ["task=segmentation", "data=masks", "data.classes=[bg,fg]", *sets, *QUICK, f"run_dir={tmp_path}/x"]
-    assert app.main(["train", *words]) == 0
+    sets = [f"data.{split}_{key}={tmp_path}/{split}/{directory}" for split in ("train", "val")
+            for key, directory in (("images", "images"), ("annotations", "masks"))]  # fmt: skip
+    overrides = ["task=segmentation", "data=masks", "data.classes=[bg,fg]", *sets, *QUICK, f"run_dir={tmp_path}/x"]
+    assert app.main(["train", *overrides]) == 0
     out = capsys.readouterr().out
     assert "warning: train: no pixel of 1 of 2 classes (fg): nothing can be learnt of it" in out
     assert "warning: val: no pixel of 1 of 2 classes (fg): it is not measured" in out
@@ -96,12 +96,12 @@ def test_masks_without_the_foreground_are_warned_of(tmp_path, capsys):
 def coco(root: Path, boxes: int, *, size: tuple[int, int] = (240, 240), images: int = 2) -> None:
     """A set whose images hold so many boxes of one class in a grid; `size` is (width, height)."""
     for split in ("train", "val"):
-        folder = root / f"{split}2017"
-        folder.mkdir(parents=True)
+        directory = root / f"{split}2017"
+        directory.mkdir(parents=True)
         rows = []
         for number in range(1, images + 1):
             noise = np.random.default_rng(number).integers(0, 256, (size[1], size[0], 3), np.uint8)
-            Image.fromarray(noise).save(folder / f"{number}.png")
+            Image.fromarray(noise).save(directory / f"{number}.png")
             side, across = (12, 16) if boxes > 1 else (min(size), 1)
             for index in range(boxes):
                 x, y = index % across * 15, index // across * 15
@@ -116,7 +116,7 @@ def coco(root: Path, boxes: int, *, size: tuple[int, int] = (240, 240), images: 
 
 def test_more_objects_than_coco_counts(tmp_path, capsys):
     coco(tmp_path / "set", 150)
-    words = [
+    overrides = [
         "data=coco",
         f"data.root={tmp_path}/set",
         *SMALL,
@@ -124,7 +124,7 @@ def test_more_objects_than_coco_counts(tmp_path, capsys):
         "trainer.max_steps=1",
         f"run_dir={tmp_path}/x",
     ]
-    assert app.main(["train", *words]) == 0
+    assert app.main(["train", *overrides]) == 0
     out = capsys.readouterr().out
     assert "max_detections=200: an image of val holds 150 objects" in out
     assert "targets fed back score AP 1.000" in out  # 100 of 150 boxes would be .66 by COCO's own cap
@@ -139,7 +139,7 @@ def test_more_objects_than_coco_counts(tmp_path, capsys):
 @pytest.mark.parametrize("size", [(60, 4000), (4000, 60), (1, 70), (70, 1)])
 def test_thin_images_are_trained_on(size, tmp_path):
     coco(tmp_path / "set", 1, size=size, images=4)
-    words = [
+    overrides = [
         "data=coco",
         f"data.root={tmp_path}/set",
         *SMALL,
@@ -147,18 +147,24 @@ def test_thin_images_are_trained_on(size, tmp_path):
         "report=false",
         f"run_dir={tmp_path}/x",
     ]
-    words = [word for word in words if word != "augment=none"] + [
+    overrides = [override for override in overrides if override != "augment=none"] + [
         "augment=strong",
         "augment.grayscale=1",
         "augment.blur=1",
     ]
-    words += ["augment.noise=1", "augment.mosaic_off_epochs=0", "trainer.max_steps=2"]
-    assert app.main(["train", *words]) == 0
+    overrides += ["augment.noise=1", "augment.mosaic_off_epochs=0", "trainer.max_steps=2"]
+    assert app.main(["train", *overrides]) == 0
 
 
 def test_validation_measures_in_float32_as_evaluate_does(small_coco, tmp_path):
-    words = ["data=coco", f"data.root={small_coco}", *QUICK, f"run_dir={tmp_path}/x", "trainer.precision=bf16-mixed"]
-    assert app.main(["train", *words]) == 0
+    overrides = [
+        "data=coco",
+        f"data.root={small_coco}",
+        *QUICK,
+        f"run_dir={tmp_path}/x",
+        "trainer.precision=bf16-mixed",
+    ]
+    assert app.main(["train", *overrides]) == 0
     last = f"model={tmp_path}/x/checkpoints/last.ckpt"
     assert (
         app.main(["evaluate", last, "split=val", "device=cpu", "workers=0", "report=false", f"out={tmp_path}/e"]) == 0

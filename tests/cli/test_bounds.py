@@ -17,7 +17,7 @@ import torch
 from PIL import Image
 
 from effdet.cli.schema import Key, conf_dir, read_keys
-from effdet.data import AugmentSpec, DataSpec, Progression, Source, open_source
+from effdet.data import AugmentSpec, Dataset, DataSpec, Progression, open_dataset
 from effdet.data.train_set import TrainSet
 from effdet.model import spec_for
 from effdet.model.heads import build_head
@@ -32,7 +32,7 @@ WIDE = 10**9
 EDGES = (0, 1, 2, 3, 1e-6, 0.5, WIDE, -1, math.inf, math.nan, 2**63)
 SIDE = 64
 LEVELS = {f"P{level}": max(SIDE >> level, 1) for level in range(2, 10)} | {"C2": 16, "C3": 8, "C4": 4, "C5": 2}
-MEMORY = ("channels", "head_channels", "repeats", "dim", "octaves")
+MEMORY = ("channels", "head_channels", "repeats", "dim", "scales_per_octave")
 """Keys whose value is a number of weights: as large as the machine's memory."""
 
 
@@ -65,7 +65,7 @@ def allowed(key: Key) -> list[Any]:
     found = [value for kind in kinds for value in edges(kind) if admits(kinds, value)]
     if key.name.rpartition(".")[2] in MEMORY:
         found = [value for value in found if value != WIDE]
-    if key.name.endswith("loss.class_weights"):  # its words become numbers when the masks have been counted
+    if key.name.endswith("loss.class_weights"):  # its overrides become numbers when the masks have been counted
         found = [value for value in found if not isinstance(value, str)]
     return list({repr(value): value for value in found}.values())
 
@@ -128,16 +128,16 @@ def test_heads(file: str) -> None:
     assert not faults, "\n".join(faults)
 
 
-def classified(root: Path) -> Source:
+def classified(root: Path) -> Dataset:
     """One image of one class."""
     (root / "train" / "a").mkdir(parents=True)
     Image.fromarray(np.arange(36 * 50 * 3, dtype=np.uint8).reshape(36, 50, 3)).save(root / "train" / "a" / "1.png")
-    return open_source(DataSpec("folder", root))
+    return open_dataset(DataSpec("folder", root))
 
 
 @pytest.mark.parametrize(("file", "size"), [("strong", (64, 64)), ("strong", (33, 4096)), ("randaugment", (32, 63))])
 def test_augmentation(file: str, size: tuple[int, int], small_coco: Path, tmp_path: Path) -> None:
-    source = open_source(DataSpec("coco", small_coco)) if file == "strong" else classified(tmp_path)
+    source = open_dataset(DataSpec("coco", small_coco)) if file == "strong" else classified(tmp_path)
     keys = keys_of(f"augment/{file}")
     faults = []
     always = dict.fromkeys(("colour", "blur", "noise", "erase"), 1.0)
@@ -184,7 +184,7 @@ def test_no_number_without_end() -> None:
 
 
 @pytest.mark.parametrize(
-    ("words", "line"),
+    ("overrides", "line"),
     [
         (["head.detection.loss.class_weight=inf"], "=inf: must be float ≥ 0 | null, a finite number below 2^63"),
         (["max_detections=9223372036854775808"], "must be int ≥ 1 | null, a finite number below 2^63"),
@@ -194,8 +194,8 @@ def test_no_number_without_end() -> None:
         (["image_size=[]"], "image_size=[]: must be int | [int, int] | null"),
     ],
 )
-def test_refused_in_one_line(words: list[str], line: str) -> None:
-    (found,) = problems("train", *words)
+def test_refused_in_one_line(overrides: list[str], line: str) -> None:
+    (found,) = problems("train", *overrides)
     assert line in found
 
 

@@ -5,48 +5,48 @@ import pytest
 from effdet.cli.app import prepare
 from effdet.cli.config import Config
 from effdet.cli.errors import ConfigError
-from effdet.cli.overrides import split_words
+from effdet.cli.overrides import split_overrides
 from effdet.cli.registry import COMMANDS
 
 
-def prepared(command: str, *words: str, config_dir=None) -> Config:
+def prepared(command: str, *overrides: str, config_dir=None) -> Config:
     flags = [] if config_dir is None else ["--config-dir", str(config_dir)]
-    return prepare(COMMANDS[command], split_words([*flags, *words]))
+    return prepare(COMMANDS[command], split_overrides([*flags, *overrides]))
 
 
-def refused(command: str, *words: str, config_dir=None) -> list[str]:
+def refused(command: str, *overrides: str, config_dir=None) -> list[str]:
     with pytest.raises(ConfigError) as caught:
-        prepared(command, *words, config_dir=config_dir)
+        prepared(command, *overrides, config_dir=config_dir)
     return list(caught.value.problems)
 
 
 def test_data_without_the_tasks_labels(own_files):
-    folder = own_files({"data/pictures.yaml": "name: coco\nlabels: [category]\nroot: null\n"})
-    (line,) = refused("train", "data=pictures", config_dir=folder)
+    directory = own_files({"data/images.yaml": "name: coco\nlabels: [category]\nroot: null\n"})
+    (line,) = refused("train", "data=images", config_dir=directory)
     assert line == (
-        "task=detection data=pictures: the task needs boxes, and this data labels category; "
+        "task=detection data=images: the task needs boxes, and this data labels category; "
         "choose another task or another data set"
     )
 
 
 @pytest.mark.parametrize(
-    "words",
+    "overrides",
     [["phi=1", "backbone=b3"], ["model=tf_efficientdet_d0", "backbone=b3"], ["model=tf_efficientdet_d0", "phi=1"]],
 )
-def test_the_model_is_chosen_once(words):
-    (line,) = refused("train", *words)
+def test_the_model_is_chosen_once(overrides):
+    (line,) = refused("train", *overrides)
     assert "each chooses the model; give one of them" in line
-    assert all(word in line for word in words)
+    assert all(override in line for override in overrides)
 
 
-def test_a_words_model_beats_the_experiments(own_files):
-    folder = own_files({"experiment/small.yaml": "# @package _global_\nphi: -3\n"})
-    config = prepared("train", "experiment=small", "backbone=b1", config_dir=folder)
+def test_an_overrides_model_beats_the_experiments(own_files):
+    directory = own_files({"experiment/small.yaml": "# @package _global_\nphi: -3\n"})
+    config = prepared("train", "experiment=small", "backbone=b1", config_dir=directory)
     assert config.phi is None
     assert config.backbone.name == "b1"
-    config = prepared("train", "experiment=small", "model=tf_efficientdet_d0", config_dir=folder)
+    config = prepared("train", "experiment=small", "model=tf_efficientdet_d0", config_dir=directory)
     assert (config.phi, config.model) == (None, "tf_efficientdet_d0")
-    assert prepared("train", "experiment=small", config_dir=folder).phi == -3
+    assert prepared("train", "experiment=small", config_dir=directory).phi == -3
 
 
 @pytest.mark.parametrize("size", ["0", "-3", "16", "[512,8]", "100000"])

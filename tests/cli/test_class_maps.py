@@ -1,4 +1,4 @@
-"""``class_maps=true``: the evaluator of class maps is given a writer in the data's own ids."""
+"""``class_maps=true``: the evaluator of segmentation maps is given a writer in the data's own ids."""
 
 from types import SimpleNamespace
 
@@ -7,35 +7,35 @@ import pytest
 from PIL import Image
 
 from effdet.cli.assemble import evaluators, labels_of
-from effdet.data import DataSpec, Source, open_source
+from effdet.data import Dataset, DataSpec, open_dataset
 from heads.structures import ClassTable, UserError
 
 
 @pytest.fixture
 def dataset(tmp_path):
-    for folder, pixels in (("val", np.zeros((4, 6, 3), np.uint8)), ("valannot", np.full((4, 6), 3, np.uint8))):
-        (tmp_path / folder).mkdir()
-        Image.fromarray(pixels).save(tmp_path / folder / "a.png")
-    return SimpleNamespace(source=open_source(DataSpec("camvid", root=tmp_path, split="val")))
+    for directory, pixels in (("val", np.zeros((4, 6, 3), np.uint8)), ("valannot", np.full((4, 6), 3, np.uint8))):
+        (tmp_path / directory).mkdir()
+        Image.fromarray(pixels).save(tmp_path / directory / "a.png")
+    return SimpleNamespace(source=open_dataset(DataSpec("camvid", root=tmp_path, split="val")))
 
 
 def test_maps_are_written_in_the_datas_ids(dataset, tmp_path):
     model = SimpleNamespace(classes={"semantic": ClassTable.of(("car", "zebra"))})
-    judge = evaluators(model, dataset, class_maps=tmp_path / "maps")["semantic"]
+    evaluator = evaluators(model, dataset, class_maps=tmp_path / "maps")["semantic"]
     record = dataset.source.records[0]
     batch = SimpleNamespace(masks=(None,), instances=(None,), indices=(0,), records=(record,), geometries=())
-    judge.update([np.array([[0, 1]])], batch)
+    evaluator.update([np.array([[0, 1]])], batch)
     assert np.array(Image.open(tmp_path / "maps" / "a.png")).tolist() == [[8, 11]]
     assert evaluators(model, dataset)["semantic"].write is None
 
 
 def test_a_detector_has_no_maps(tmp_path):
     model = SimpleNamespace(classes={"detection": ClassTable.of(("car",))})
-    boxes = Source([], ClassTable.of(("car",)), name="boxes", split="val")
+    boxes = Dataset([], ClassTable.of(("car",)), name="boxes", split="val")
     with pytest.raises(UserError, match="class_maps=true"):
         evaluators(model, SimpleNamespace(source=boxes), class_maps=tmp_path)
 
 
-def test_only_what_the_heads_are_judged_by_is_read():
+def test_only_what_the_heads_are_evaluated_by_is_read():
     classes = dict.fromkeys(("detection", "semantic"), ClassTable.of(("car",)))
     assert labels_of(SimpleNamespace(classes=classes)) == ["boxes", "semantic"]

@@ -1,4 +1,4 @@
-"""task=classification, end to end, on eight pictures."""
+"""task=classification, end to end, on eight images."""
 
 import json
 from pathlib import Path
@@ -12,12 +12,12 @@ import effdet
 import effdet.training
 from effdet.cli.check import check
 from effdet.cli.errors import ConfigError
-from effdet.cli.overrides import split_words
+from effdet.cli.overrides import split_overrides
 from tests.cli.conftest import composed
 
 WORDS = [
     *("task=classification", "phi=-4", "image_size=64", "weights=none", "batch_size=2", "workers=0", "device=cpu"),
-    *("logger=null", "progress=false", "head_epochs=1", "progressive.stages=2", "progressive.size=32"),
+    *("logger=null", "progress=false", "freeze_epochs=1", "progressive.stages=2", "progressive.size=32"),
     *("augment=shift_flip", "augment.mixup=0.2", "augment.cutmix=1.0", "augment.policy=randaugment"),
     *("head.classification.label_smoothing=0.1", "optimizer.layer_decay=0.8", "preprocess.resize=stretch"),
 ]
@@ -25,7 +25,7 @@ WORDS = [
 
 @pytest.fixture(scope="module")
 def trained(tmp_path_factory) -> Path:
-    root = tmp_path_factory.mktemp("pictures")
+    root = tmp_path_factory.mktemp("images")
     rng = np.random.default_rng(0)
     for split in ("train", "val"):
         for name, colour in (("red", (200, 0, 0)), ("blue", (0, 0, 200))):
@@ -34,8 +34,8 @@ def trained(tmp_path_factory) -> Path:
                 path = root / "set" / split / name / f"{index}.png"
                 path.parent.mkdir(parents=True, exist_ok=True)
                 Image.fromarray(pixels).save(path)
-    words = ["data=folder", f"data.root={root / 'set'}", f"run_dir={root / 'run'}", "trainer.max_epochs=2", *WORDS]
-    run = effdet.train(words)
+    overrides = ["data=folder", f"data.root={root / 'set'}", f"run_dir={root / 'run'}", "trainer.max_epochs=2", *WORDS]
+    run = effdet.train(overrides)
     assert run.run_dir == root / "run"
     return root / "run"
 
@@ -51,7 +51,7 @@ def test_a_training_gives_accuracy_confusion_and_calibration(trained):
 
 
 def test_the_backbone_trains_once_its_epoch_of_heads_is_over(trained):
-    """Two epochs with head_epochs=1: what the file holds of the backbone is of the second, its statistics too."""
+    """Two epochs with freeze_epochs=1: what the file holds of the backbone is of the second, its statistics too."""
     saved = effdet.training.read_checkpoint(trained / "checkpoints" / "last.ckpt")["raw_state_dict"]
     means = [value for name, value in saved.items() if name.startswith("backbone.") and name.endswith("running_mean")]
     counts = {int(value) for name, value in saved.items() if name.startswith("backbone.") and "num_batches" in name}
@@ -73,12 +73,12 @@ def test_evaluate_agrees_and_a_run_goes_on_by_its_folder_alone(trained):
 
 @pytest.mark.parametrize("data", ["cifar10", "cifar100", "folder", "csv"])
 def test_detection_needs_boxes(data):
-    words = [f"data={data}", "task=detection"]
+    overrides = [f"data={data}", "task=detection"]
     with pytest.raises(ConfigError, match="labels category"):
-        check("train", composed("train", *words), split_words(words))
+        check("train", composed("train", *overrides), split_overrides(overrides))
 
 
-def test_embeddings_are_judged_on_identities_that_training_never_saw(trained, tmp_path):
+def test_embeddings_are_evaluated_on_identities_that_training_never_saw(trained, tmp_path):
     root = tmp_path / "set"
     rng = np.random.default_rng(1)
     for number in range(6):
@@ -86,9 +86,16 @@ def test_embeddings_are_judged_on_identities_that_training_never_saw(trained, tm
             path = root / f"who{number}" / f"{index}.png"
             path.parent.mkdir(parents=True, exist_ok=True)
             Image.fromarray(rng.integers(0, 255, (16, 16, 3)).astype(np.uint8)).save(path)
-    words = ["task=embedding", "data=folder", f"data.root={root}", "data.val_fraction=0.5", "phi=-4", "image_size=64"]
-    words += ["weights=none", "batch_size=2", "workers=0", "device=cpu", "logger=null", "progress=false"]
-    run = effdet.train([*words, f"run_dir={tmp_path / 'run'}", "trainer.max_epochs=1", "head.embedding.dim=8"])
+    overrides = [
+        "task=embedding",
+        "data=folder",
+        f"data.root={root}",
+        "data.val_fraction=0.5",
+        "phi=-4",
+        "image_size=64",
+    ]
+    overrides += ["weights=none", "batch_size=2", "workers=0", "device=cpu", "logger=null", "progress=false"]
+    run = effdet.train([*overrides, f"run_dir={tmp_path / 'run'}", "trainer.max_epochs=1", "head.embedding.dim=8"])
     assert {"recall@1", "mAP", "AUC", "TAR@FAR=0.1"} <= run.metrics.keys()
     known = set(effdet.load(tmp_path / "run").classes["embedding"].names)
     again = effdet.evaluate([f"model={tmp_path / 'run'}/checkpoints/last.ckpt", "device=cpu", "workers=0"])

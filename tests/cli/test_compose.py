@@ -1,4 +1,4 @@
-"""Composition: precedence, literal values, and everything that is wrong told at once."""
+"""Composition: precedence, literal values, and everything that is wrong reported at once."""
 
 import pytest
 from hypothesis import given, settings
@@ -76,36 +76,36 @@ class TestPrecedence:
     """Command line over experiment over task over the other groups."""
 
     @pytest.fixture
-    def folder(self, own_files):
+    def directory(self, own_files):
         return own_files({"task/other.yaml": OTHER_TASK, "experiment/mine.yaml": EXPERIMENT})
 
-    def test_a_task_chooses(self, folder):
-        config = composed("train", "task=other", config_dir=folder)
+    def test_a_task_chooses(self, directory):
+        config = composed("train", "task=other", config_dir=directory)
         assert (config.data.name, config.optimizer.name, config.optimizer.lr) == ("coco", "adamw", 0.5)
 
     @pytest.mark.parametrize("order", [1, -1])
-    def test_a_word_beats_the_task(self, folder, order):
-        words = ["task=other", "data=voc", "optimizer.lr=0.1"][::order]
-        config = composed("train", *words, config_dir=folder)
+    def test_an_override_beats_the_task(self, directory, order):
+        overrides = ["task=other", "data=voc", "optimizer.lr=0.1"][::order]
+        config = composed("train", *overrides, config_dir=directory)
         assert (config.data.name, config.optimizer.name, config.optimizer.lr) == ("voc", "adamw", 0.1)
 
-    def test_an_experiment_beats_the_task(self, folder):
-        config = composed("train", "task=other", "experiment=mine", config_dir=folder)
+    def test_an_experiment_beats_the_task(self, directory):
+        config = composed("train", "task=other", "experiment=mine", config_dir=directory)
         assert (config.task.name, config.data.name, config.optimizer.lr) == ("other", "voc", 0.25)
         assert (config.optimizer.name, config.backbone.name, config.seed) == ("adamw", "b1", 7)
 
-    def test_a_word_beats_the_experiment(self, folder):
-        words = ["experiment=mine", "data=yolo", "backbone=lite0", "seed=3", "optimizer.lr=1"]
-        config = composed("train", *words, config_dir=folder)
+    def test_an_override_beats_the_experiment(self, directory):
+        overrides = ["experiment=mine", "data=yolo", "backbone=lite0", "seed=3", "optimizer.lr=1"]
+        config = composed("train", *overrides, config_dir=directory)
         assert (config.data.name, config.backbone.name, config.seed, config.optimizer.lr) == ("yolo", "lite0", 3, 1)
 
     def test_an_experiment_may_choose_the_task(self, own_files):
         text = "# @package _global_\ndefaults:\n  - override /task: other\n"
-        folder = own_files({"task/other.yaml": OTHER_TASK, "experiment/e.yaml": text})
-        assert composed("train", "experiment=e", config_dir=folder).data.name == "coco"
+        directory = own_files({"task/other.yaml": OTHER_TASK, "experiment/e.yaml": text})
+        assert composed("train", "experiment=e", config_dir=directory).data.name == "coco"
 
     def test_a_task_file_sets_nothing_that_the_primary_file_would_overrule(self):
-        """train.yaml stands behind the task (``_self_``): such a value would be lost without a word."""
+        """train.yaml stands behind the task (``_self_``): such a value would be lost without an override."""
         from effdet.cli.schema import read_keys
 
         own = set(read_keys(conf_dir() / "train.yaml").keys)
@@ -175,25 +175,25 @@ class TestErrors:
             "train",
             "backbon=b3",
             "data=cocoo",
-            "limit=x",
+            "max_images=x",
             "lr=0.1",
             "epochs=3",
             "device=gpu",
             "nonsense",
             "trainer.max_epoch=3",
-            "score=1.5",
+            "score_threshold=1.5",
         )
         text = "\n".join(found)
         for expected in (
             "backbon: no such key; did you mean backbone?",
             "data=cocoo: no such choice; did you mean coco? (data: ",
-            "limit=x: must be int ≥ 1 | null",
+            "max_images=x: must be int ≥ 1 | null",
             "lr: no such key; did you mean optimizer.lr?",
             "epochs: no such key; did you mean trainer.max_epochs?",
             "trainer.max_epoch: no such key; did you mean trainer.max_epochs?",
             "device=gpu: must be auto | cpu | cuda | mps; did you mean cpu?",
-            "nonsense: not a key=value word",
-            "score=1.5: must be float 0…1 | null",
+            "nonsense: not a key=value override",
+            "score_threshold=1.5: must be float 0…1 | null",
         ):
             assert expected in text
         assert len(found) == 9
@@ -208,7 +208,7 @@ class TestErrors:
         assert "holds several keys; name one of evaluation.every, evaluation.at_start, evaluation.backend" in line
 
     @pytest.mark.parametrize(
-        "told",
+        "reported",
         [
             {
                 "data=[coco,voc]": "one choice, not a list",
@@ -229,58 +229,58 @@ class TestErrors:
             {"data.rot=/x": "did you mean data.root?", "seed=null": "must be int"},
         ],
     )
-    def test_one_line_each(self, told):
-        found = problems("train", *told)
-        assert len(found) == len(told)
-        for word, text in told.items():
-            assert any(line.startswith(word.partition("=")[0]) and text in line for line in found), word
+    def test_one_line_each(self, reported):
+        found = problems("train", *reported)
+        assert len(found) == len(reported)
+        for override, text in reported.items():
+            assert any(line.startswith(override.partition("=")[0]) and text in line for line in found), override
 
     def test_an_experiments_misspelt_key(self, own_files):
         text = "# @package _global_\ndefaults:\n  - override /data: coco\ntraner:\n  max_epochs: 3\ndata:\n  rot: x\n"
-        folder = own_files({"experiment/mine.yaml": text})
-        found = problems("train", "experiment=mine", config_dir=folder)
+        directory = own_files({"experiment/mine.yaml": text})
+        found = problems("train", "experiment=mine", config_dir=directory)
         assert any("mine.yaml: traner.max_epochs: no such key; did you mean trainer.max_epochs?" in x for x in found)
         assert any("mine.yaml: data.rot: no such key; did you mean data.root?" in line for line in found)
 
     def test_an_experiments_wrong_kind(self, own_files):
-        folder = own_files({"experiment/mine.yaml": "# @package _global_\nseed: many\n"})
-        assert problems("train", "experiment=mine", config_dir=folder) == ["seed=many: must be int ≥ 0"]
+        directory = own_files({"experiment/mine.yaml": "# @package _global_\nseed: many\n"})
+        assert problems("train", "experiment=mine", config_dir=directory) == ["seed=many: must be int ≥ 0"]
 
     def test_an_experiment_that_sets_a_group_as_a_value(self, own_files):
-        folder = own_files({"experiment/mine.yaml": "# @package _global_\ndata: coco\n"})
-        found = problems("train", "experiment=mine", config_dir=folder)
+        directory = own_files({"experiment/mine.yaml": "# @package _global_\ndata: coco\n"})
+        found = problems("train", "experiment=mine", config_dir=directory)
         assert len(found) == 1
 
     def test_an_experiment_that_overrides_to_nothing(self, own_files):
         text = "# @package _global_\ndefaults:\n  - override /data: cocoo\n"
-        folder = own_files({"experiment/mine.yaml": text})
-        (line,) = problems("train", "experiment=mine", config_dir=folder)
+        directory = own_files({"experiment/mine.yaml": text})
+        (line,) = problems("train", "experiment=mine", config_dir=directory)
         assert "cocoo" in line
         assert "\n" not in line
 
     def test_a_file_that_is_not_yaml(self, own_files):
-        folder = own_files({"experiment/mine.yaml": "a: [1,\nb: 2"})
-        found = problems("train", "experiment=mine", config_dir=folder)
+        directory = own_files({"experiment/mine.yaml": "a: [1,\nb: 2"})
+        found = problems("train", "experiment=mine", config_dir=directory)
         assert len(found) == 1
         assert "\n" not in found[0]
 
 
 class TestOwnFiles:
     def test_a_data_set_of_ones_own(self, own_files):
-        text = "name: coco\nlabels: [boxes]\nroot: /x\ntrain_images: ${data.root}/pictures\n"
-        folder = own_files({"data/mine.yaml": text})
-        config = composed("train", "data=mine", config_dir=folder)
-        assert config.data.train_images == "/x/pictures"
+        text = "name: coco\nlabels: [boxes]\nroot: /x\ntrain_images: ${data.root}/images\n"
+        directory = own_files({"data/mine.yaml": text})
+        config = composed("train", "data=mine", config_dir=directory)
+        assert config.data.train_images == "/x/images"
         assert config.choices["data"] == "mine"
 
-    def test_its_misspelt_key_is_told(self, own_files):
-        folder = own_files({"data/mine.yaml": "name: coco\nlabels: [boxes]\nroott: /x\n"})
-        (line,) = problems("train", "data=mine", config_dir=folder)
+    def test_its_misspelt_key_is_reported(self, own_files):
+        directory = own_files({"data/mine.yaml": "name: coco\nlabels: [boxes]\nroott: /x\n"})
+        (line,) = problems("train", "data=mine", config_dir=directory)
         assert "mine.yaml: data.roott: no such key; did you mean data.root?" in line
 
     def test_a_name_of_ours_is_refused(self, own_files):
-        folder = own_files({"data/coco.yaml": "name: coco\n"})
-        (line,) = problems("train", "data=coco", config_dir=folder)
+        directory = own_files({"data/coco.yaml": "name: coco\n"})
+        (line,) = problems("train", "data=coco", config_dir=directory)
         assert "rename yours" in line
 
     def test_a_missing_folder(self, tmp_path):
@@ -289,7 +289,7 @@ class TestOwnFiles:
 
 
 @pytest.mark.parametrize(
-    ("word", "line"),
+    ("override", "line"),
     [
         ("backbone.name=convnext_tiny", "backbone.name=convnext_tiny: no such backbone"),
         ("backbone.name=lite00", "no such backbone; did you mean lite0?"),
@@ -306,9 +306,9 @@ class TestOwnFiles:
         ("trainer.accelerator=gpus", "did you mean gpu?"),
     ],
 )
-def test_names_are_known_before_anything_is_imported(word, line):
-    words = ["augment=randaugment"] if word.startswith("augment") else []
-    (found,) = problems("train", *words, word)
+def test_names_are_known_before_anything_is_imported(override, line):
+    overrides = ["augment=randaugment"] if override.startswith("augment") else []
+    (found,) = problems("train", *overrides, override)
     assert line in found
 
 

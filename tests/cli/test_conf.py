@@ -10,7 +10,7 @@ from backbones import list_names
 from backbones.scaling import architecture, backbone_spec
 from effdet.cli.assemble import input_size, model_spec
 from effdet.cli.check import check
-from effdet.cli.overrides import split_words
+from effdet.cli.overrides import split_overrides
 from effdet.cli.schema import BACKBONES, choices, conf_dir, read_keys
 from effdet.data import OPENERS, AugmentSpec, DataSpec
 from effdet.model import ModelSpec
@@ -31,8 +31,8 @@ def of(kind: type) -> set[str]:
     return {field.name for field in fields(kind)}
 
 
-def spec_of(*words: str) -> ModelSpec:
-    return model_spec(composed("train", *words), num_classes=3)
+def spec_of(*overrides: str) -> ModelSpec:
+    return model_spec(composed("train", *overrides), num_classes=3)
 
 
 def test_every_backbone_file_is_complete_and_known():
@@ -96,10 +96,10 @@ def test_experiments_open_with_their_command_and_their_result(name):
     head = text.partition("defaults:")[0]
     assert f"python scripts/train.py experiment={name}" in head
     assert "measured" in head or "not run" in head
-    words = [f"experiment={name}"]
-    config = composed("train", *words)
+    overrides = [f"experiment={name}"]
+    config = composed("train", *overrides)
     if config.data.name == "streets":
-        check("train", config, split_words(words))
+        check("train", config, split_overrides(overrides))
 
 
 def test_compound_scaling_follows_the_backbone():
@@ -119,7 +119,7 @@ def test_every_part_can_be_overridden():
         "head.detection.repeats=2",
         "head.detection.loss.box=ciou",
         "head.detection.anchors.scale=3",
-        "score=0.05",
+        "score_threshold=0.05",
         "max_detections=50",
         "image_size=[256,512]",
     )
@@ -130,7 +130,7 @@ def test_every_part_can_be_overridden():
     assert options["repeats"] == 2
     assert options["loss"]["box"] == "ciou"
     assert options["anchors"]["scale"] == 3
-    assert options["postprocess"] == {"score": 0.05, "max_detections": 50}
+    assert options["postprocess"] == {"score_threshold": 0.05, "max_detections": 50}
     assert spec.preprocess.size == (256, 512)
 
 

@@ -60,14 +60,14 @@ def test_values_are_what_is_declared():
 
 def test_types_stand_in_one_place():
     """No comment of a YAML file opens with what a value may be."""
-    words = ("int", "float", "bool", "str", "path", "null", "[int", "[float", "[str")
+    overrides = ("int", "float", "bool", "str", "path", "null", "[int", "[float", "[str")
     for file in files():
         for key in file.keys.values():
             first = key.remark.partition(":")[0]
-            assert not any(part.strip().split(" ")[0] in words for part in first.split("|")[1:]), (
+            assert not any(part.strip().split(" ")[0] in overrides for part in first.split("|")[1:]), (
                 f"{file.path}: {key.name}"
             )
-            assert first.split(" ")[0] not in words[:5], f"{file.path}: {key.name}"
+            assert first.split(" ")[0] not in overrides[:5], f"{file.path}: {key.name}"
 
 
 @pytest.mark.parametrize("name", PACKAGES)
@@ -87,14 +87,14 @@ def test_the_text_says_what_the_class_has(name):
 
 
 def beyond(key: str, field: Any) -> list[Any]:
-    """Numbers and words just outside of what a field may be."""
+    """Numbers and overrides just outside of what a field may be."""
     found: list[Any] = []
     for kind in field.kinds:
         if kind.base in ("int", "float"):
             found += [kind.low - (0 if kind.above else 1), kind.high + (0 if kind.below else 1)]
             found += [kind.low] * kind.above + [kind.high] * kind.below
         if kind.base == "literal":
-            found.append("no such word")
+            found.append("no such override")
     return (
         [int(value) if value == int(value) else value for value in found if math.isfinite(value)]
         if all(isinstance(value, int | float) for value in found)

@@ -16,12 +16,12 @@ def root(tmp_path: Path) -> Path:
     return tmp_path / "set"
 
 
-def doctor(root: Path, *words: str, data: str = "coco") -> int:
+def doctor(root: Path, *overrides: str, data: str = "coco") -> int:
     out = f"out={root.parent / 'out'}"
-    return main(["doctor", f"data={data}", f"data.root={root}", "workers=0", "image_size=128", out, *words])
+    return main(["doctor", f"data={data}", f"data.root={root}", "workers=0", "image_size=128", out, *overrides])
 
 
-def test_a_sound_set(root: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_valid_set(root: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert doctor(root) == OK
     printed = capsys.readouterr().out
     assert "0 errors, 0 warnings, 0 notes" in printed
@@ -38,7 +38,7 @@ def test_the_exit_code_follows_fail_on(root: Path) -> None:
     assert doctor(root, "doctor.fail_on=none") == OK
 
 
-def test_fix_writes_a_copy_that_is_sound(root: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_fix_writes_a_copy_that_is_valid(root: Path, capsys: pytest.CaptureFixture[str]) -> None:
     sets.edit_json(root, lambda content: content["annotations"][1].update(bbox=[80, 4, 0, 24]))
     before = sets.json_path(root).read_bytes()
     assert doctor(root, "doctor.fix=true") == FAILED

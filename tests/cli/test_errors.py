@@ -9,7 +9,7 @@ KEYS = ["seed", "image_size", "optimizer.lr", "trainer.max_epochs", "trainer.min
 
 
 @pytest.mark.parametrize(
-    ("word", "expected"),
+    ("override", "expected"),
     [
         ("sed", "seed"),
         ("imagesize", "image_size"),
@@ -22,8 +22,8 @@ KEYS = ["seed", "image_size", "optimizer.lr", "trainer.max_epochs", "trainer.min
         ("", None),
     ],
 )
-def test_closest(word, expected):
-    assert closest(word, KEYS) == expected
+def test_closest(override, expected):
+    assert closest(override, KEYS) == expected
 
 
 def test_did_you_mean_is_empty_where_nothing_is_near():
@@ -31,7 +31,7 @@ def test_did_you_mean_is_empty_where_nothing_is_near():
     assert did_you_mean("sed", KEYS) == "; did you mean seed?"
 
 
-def test_a_problem_is_told_once():
+def test_a_problem_is_reported_once():
     assert ConfigError(["a", "b", "a"]).problems == ("a", "b")
 
 

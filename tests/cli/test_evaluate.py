@@ -21,25 +21,25 @@ def model(tmp_path_factory):
     return path
 
 
-def evaluated(model, data, out, *words):
-    words = [
+def evaluated(model, data, out, *overrides):
+    overrides = [
         "data=coco",
         f"data.root={data}",
         "workers=0",
         "device=cpu",
         "report=false",
-        "score=0",
+        "score_threshold=0",
         f"out={out}",
-        *words,
+        *overrides,
     ]
-    assert main(["evaluate", f"model={model}", *words]) == 0
+    assert main(["evaluate", f"model={model}", *overrides]) == 0
     return json.loads((out / "predictions.json").read_text())
 
 
 def test_classes_that_the_data_lacks_take_no_place(model, small_coco, tmp_path):
     """One detection an image: it is of the data's two classes, though 60 others score as much."""
-    for name, words in {"cap": ["max_detections=1"], "many": ["max_detections=100"]}.items():
-        rows = evaluated(model, small_coco, tmp_path / name, *words)
+    for name, overrides in {"cap": ["max_detections=1"], "many": ["max_detections=100"]}.items():
+        rows = evaluated(model, small_coco, tmp_path / name, *overrides)
         assert {row["category_id"] for row in rows} <= {3, 4}
         assert {row["image_id"] for row in rows} == {1, 2, 3, 4}
         if name == "cap":
@@ -48,8 +48,14 @@ def test_classes_that_the_data_lacks_take_no_place(model, small_coco, tmp_path):
 
 
 def test_an_exported_file_agrees(model, small_coco, tmp_path):
-    words = ["format=torchscript", "nms=false", f"out={tmp_path}/m.torchscript", "gate.pictures=1", "score=0"]
-    assert main(["export", f"model={model}", *words]) == 0
+    overrides = [
+        "format=torchscript",
+        "nms=false",
+        f"out={tmp_path}/m.torchscript",
+        "gate.images=1",
+        "score_threshold=0",
+    ]
+    assert main(["export", f"model={model}", *overrides]) == 0
     of_file = evaluated(tmp_path / "m.torchscript", small_coco, tmp_path / "file", "max_detections=1")
     of_model = evaluated(model, small_coco, tmp_path / "model", "max_detections=1")
     assert len(of_file) == 4

@@ -25,10 +25,10 @@ def model(tmp_path_factory):
 
 def test_predict(model, tmp_path, capfd):
     readers.files(tmp_path / "in", [f"a/{NAME}", f"b/{NAME}"])
-    words = ["score=0", "max_detections=2", "device=cpu"]
-    assert main(["predict", f"model={model}", f"source={tmp_path / 'in'}", f"out={tmp_path / 'out'}", *words]) == 0
+    overrides = ["score_threshold=0", "max_detections=2", "device=cpu"]
+    assert main(["predict", f"model={model}", f"source={tmp_path / 'in'}", f"out={tmp_path / 'out'}", *overrides]) == 0
     written = json.loads((tmp_path / "out/predictions.json").read_text("utf-8"))
-    files = [str(tmp_path / "in" / folder / NAME) for folder in "ab"]
+    files = [str(tmp_path / "in" / directory / NAME) for directory in "ab"]
     assert [row["file_name"] for row in written["images"]] == files
     with (tmp_path / "out/predictions.csv").open(encoding="utf-8", newline="") as file:
         assert len({row["file"] for row in csv.DictReader(file)}) == 2
@@ -40,12 +40,12 @@ def test_predict(model, tmp_path, capfd):
 def test_doctor_and_its_repair(tmp_path, capfd):
     readers.yolo(tmp_path / "set", [f"a/{NAME}", f"b/{NAME}"])
     (tmp_path / "set/images/train/a" / NAME).write_bytes(b"no image")
-    words = [f"data.root={tmp_path / 'set'}", f"out={tmp_path / 'out'}", "doctor.fix=true", "doctor.anchors=false"]
-    assert main(["doctor", "data=yolo", *words]) == 1
-    told = json.loads((tmp_path / "out/doctor.json").read_text("utf-8"))
-    assert told["findings"][0]["file"] == str(tmp_path / "set/images/train/a" / NAME)
+    overrides = [f"data.root={tmp_path / 'set'}", f"out={tmp_path / 'out'}", "doctor.fix=true", "doctor.anchors=false"]
+    assert main(["doctor", "data=yolo", *overrides]) == 1
+    reported = json.loads((tmp_path / "out/doctor.json").read_text("utf-8"))
+    assert reported["findings"][0]["file"] == str(tmp_path / "set/images/train/a" / NAME)
     assert "udce9" in (tmp_path / "out/doctor.html").read_text("utf-8")
-    assert json.loads((tmp_path / "out/repaired/repairs.json").read_text()) == {"pictures left out: unusable": 1}
+    assert json.loads((tmp_path / "out/repaired/repairs.json").read_text()) == {"images left out: unusable": 1}
     assert (tmp_path / "out/repaired/images/train/b" / NAME).is_file()
     assert "udce9" in capfd.readouterr().out
 
@@ -53,10 +53,16 @@ def test_doctor_and_its_repair(tmp_path, capfd):
 def test_evaluate(model, tmp_path):
     readers.yolo(tmp_path / "set", [f"a/{NAME}", f"b/{NAME}"])
     (tmp_path / "set/data.yaml").write_text("val: images/train\nnames: [class_0, class_1]\n")
-    words = [f"model={model}", "data=yolo", f"data.root={tmp_path / 'set'}", f"out={tmp_path / 'out'}", "device=cpu"]
-    assert main(["evaluate", *words, "workers=0"]) == 0
+    overrides = [
+        f"model={model}",
+        "data=yolo",
+        f"data.root={tmp_path / 'set'}",
+        f"out={tmp_path / 'out'}",
+        "device=cpu",
+    ]
+    assert main(["evaluate", *overrides, "workers=0"]) == 0
     (tmp_path / "out/report.html").read_text("utf-8")
-    assert json.loads((tmp_path / "out/metrics.json").read_text("utf-8"))["pictures"] == 2
+    assert json.loads((tmp_path / "out/metrics.json").read_text("utf-8"))["images"] == 2
 
 
 @pytest.mark.parametrize(
@@ -71,9 +77,9 @@ def test_a_configuration_file_that_hydra_cannot_read_is_one_line(tmp_path, capsy
     path = tmp_path / "conf" / "experiment" / "mine.yaml"
     path.parent.mkdir(parents=True)
     path.write_bytes("# @package _global_\n# Fußgänger\nseed: 7\n".encode())
-    words = ["train", "--print", f"--config-dir={tmp_path / 'conf'}", "experiment=mine"]
-    assert main(words) == 0 and "seed: 7" in capsys.readouterr().out
+    overrides = ["train", "--print", f"--config-dir={tmp_path / 'conf'}", "experiment=mine"]
+    assert main(overrides) == 0 and "seed: 7" in capsys.readouterr().out
     path.write_bytes(content)
-    assert main(words) == 2
+    assert main(overrides) == 2
     (line,) = capsys.readouterr().err.splitlines()
     assert f"mine.yaml: {text}" in line

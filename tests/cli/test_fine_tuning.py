@@ -38,16 +38,16 @@ def model_file(small_coco, tmp_path_factory):
     return path
 
 
-def words(small_coco, model_file, run_dir, *more):
-    without = [word for word in SMALL if not word.startswith("weights")]
+def overrides(small_coco, model_file, run_dir, *more):
+    without = [override for override in SMALL if not override.startswith("weights")]
     return [
         "data=coco", f"data.root={small_coco}", *without, f"weights={model_file}", f"run_dir={run_dir}",
         "trainer.max_epochs=1", "report=false", *more,
     ]  # fmt: skip
 
 
-def rows(folder):
-    with (folder / "metrics.csv").open(newline="") as file:
+def rows(directory):
+    with (directory / "metrics.csv").open(newline="") as file:
         return list(csv.DictReader(file))
 
 
@@ -63,7 +63,7 @@ def test_the_start_is_measured_and_the_end_compared_with_it(small_coco, model_fi
         return result
 
     monkeypatch.setattr(command, "evaluate", evaluate)
-    assert app.main(["train", *words(small_coco, model_file, tmp_path / "run")]) == 0
+    assert app.main(["train", *overrides(small_coco, model_file, tmp_path / "run")]) == 0
     said = capsys.readouterr()
     assert "1 of 2 classes; fresh: green" in said.out
     assert "pre-flight: " in said.out and "training and evaluation mode agree (P3 " in said.out
@@ -84,7 +84,7 @@ def test_the_start_is_measured_and_the_end_compared_with_it(small_coco, model_fi
 )
 def test_at_start_by_hand(value, weights, measured, small_coco, model_file, tmp_path):
     source = model_file if weights == "file" else "none"
-    effdet.train(words(small_coco, source, tmp_path / "run", f"evaluation.at_start={value}", "preflight=false"))
+    effdet.train(overrides(small_coco, source, tmp_path / "run", f"evaluation.at_start={value}", "preflight=false"))
     assert (rows(tmp_path / "run")[0]["step"] == "0") is measured
 
 
@@ -102,7 +102,7 @@ def test_a_folded_file_without_statistics_is_stopped(small_coco, model_file, tmp
     path = tmp_path / "foreign.safetensors"
     with safe_open(model_file, "pt") as opened:
         save_file(tensors, path, metadata=opened.metadata())
-    assert app.main(["train", *words(small_coco, path, tmp_path / "run")]) == 2
+    assert app.main(["train", *overrides(small_coco, path, tmp_path / "run")]) == 2
     said = capsys.readouterr().err
     assert said.count("\n") == 1 and "compute something else in training mode" in said and "freeze=bn" in said
     assert not (tmp_path / "run").exists()

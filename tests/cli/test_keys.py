@@ -78,16 +78,16 @@ def test_broken_yaml_is_one_line(tmp_path):
 
 def test_every_file_of_ours_can_be_read_and_says_what_it_is():
     for path in conf_dir().rglob("*.yaml"):
-        folder = path.parent.relative_to(conf_dir()).as_posix()
-        file = read_keys(path, "" if folder == "." else folder)
+        directory = path.parent.relative_to(conf_dir()).as_posix()
+        file = read_keys(path, "" if directory == "." else directory)
         assert file.title, path
 
 
 def test_choices_are_sorted_as_people_count(tmp_path):
-    folder = tmp_path / "backbone"
-    folder.mkdir()
+    directory = tmp_path / "backbone"
+    directory.mkdir()
     for name in ("b10", "b2", "lite0", "_hidden", "b1"):
-        (folder / f"{name}.yaml").touch()
+        (directory / f"{name}.yaml").touch()
     assert list(choices("backbone", tmp_path)) == ["b1", "b2", "b10", "lite0"]
 
 

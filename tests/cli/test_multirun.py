@@ -30,39 +30,39 @@ def fake(monkeypatch, tmp_path):
     return tmp_path
 
 
-def starts(folder: Path) -> list[list[str]]:
-    return [json.loads(line) for line in (folder / "starts.txt").read_text().splitlines()]
+def starts(directory: Path) -> list[list[str]]:
+    return [json.loads(line) for line in (directory / "starts.txt").read_text().splitlines()]
 
 
 def test_a_grid_of_jobs_in_the_default_folder(fake, capsys):
     assert main(["train", "-m", "seed=0,1,2", "augment=none,light"]) == 0
-    (folder,) = (fake / "runs" / "sweeps").iterdir()
-    assert folder.name.startswith("train-seed-augment-")
+    (directory,) = (fake / "runs" / "sweeps").iterdir()
+    assert directory.name.startswith("train-seed-augment-")
     assert not HydraConfig.initialized()
-    asked = [starts(folder / str(number)) for number in range(6)]
+    asked = [starts(directory / str(number)) for number in range(6)]
     assert asked[1] == [
-        ["train", "seed=0", "augment=light", f"run_dir={folder / '1'}", "resume=auto"],
+        ["train", "seed=0", "augment=light", f"run_dir={directory / '1'}", "resume=auto"],
     ]
     assert all(len(each) == 1 for each in asked)
     printed = capsys.readouterr().out
     # 0.60, 0.61, 0.62 against 0.50, 0.51, 0.52: each difference is 0.1
     assert "| augment=light | 3     | 0.6100 | 0.0100 | –       |" in printed
     assert "| augment=none  | 3     | 0.5100 | 0.0100 | -0.1000 | -0.1000 … -0.1000 | seeds | 0.000 |" in printed
-    assert printed.splitlines()[-1] == str(folder.relative_to(fake))
+    assert printed.splitlines()[-1] == str(directory.relative_to(fake))
     assert "    effdet train seed=2 augment=light\n" in printed
-    record = json.loads((folder / "sweep.json").read_text())
+    record = json.loads((directory / "sweep.json").read_text())
     assert record["best"]["job"] == 5
-    assert (folder / "sweep.csv").read_text().splitlines()[2].startswith("1,done,0,light,AP,0.6,")
-    assert (folder / "sweep.md").read_text() in printed
+    assert (directory / "sweep.csv").read_text().splitlines()[2].startswith("1,done,0,light,AP,0.6,")
+    assert (directory / "sweep.md").read_text() in printed
 
     assert main(["train", "-m", "seed=0,1,2", "augment=none,light"]) == 0  # has its results: nothing is started
-    assert all(len(starts(folder / str(number))) == 1 for number in range(6))
+    assert all(len(starts(directory / str(number))) == 1 for number in range(6))
 
     capsys.readouterr()
-    assert main(["compare", str(folder), "out=difference"]) == 0
+    assert main(["compare", str(directory), "out=difference"]) == 0
     assert "effdet train seed=2 augment=light" in capsys.readouterr().out
     assert json.loads((fake / "difference" / "sweep.json").read_text())["best"]["job"] == 5
-    assert main(["compare", str(folder), str(folder / "0")]) == 2
+    assert main(["compare", str(directory), str(directory / "0")]) == 2
     assert "name one of its jobs" in capsys.readouterr().err
 
 
@@ -86,22 +86,22 @@ def test_folders_by_overrides_and_paths_with_commas(fake, capsys):
     roots = [fake / "a b", fake / "c,d", fake / "e=[f"]
     for root in roots:
         root.mkdir()
-    words = ["data=folder", "task=classification", f'data.root={roots[0]},"{roots[1]}",{roots[2]}']
-    assert main(["train", "-m", *words, "hydra.sweep.dir=s", "hydra.sweep.subdir=job-${hydra.job.num}"]) == 0
+    overrides = ["data=folder", "task=classification", f'data.root={roots[0]},"{roots[1]}",{roots[2]}']
+    assert main(["train", "-m", *overrides, "hydra.sweep.dir=s", "hydra.sweep.subdir=job-${hydra.job.num}"]) == 0
     given = [starts(fake / "s" / f"job-{number}")[0][3] for number in range(3)]
     assert given == [f"data.root={root}" for root in roots]
 
 
 def test_values_of_all_kinds_reach_the_job_as_they_were_written(fake):
     (fake / "it's ${x}").mkdir()
-    words = [
+    overrides = [
         "optimizer.lr=1e-3,0.1",
         "image_size=[64,96]",
         "norm_momentum=null",
         "data.root=it's ${x}",
         "seed=range(3,5)",
     ]
-    assert main(["train", "-m", *words, "hydra.sweep.dir=s"]) == 0
+    assert main(["train", "-m", *overrides, "hydra.sweep.dir=s"]) == 0
     seen = starts(fake / "s" / "1")[0][1:6]
     assert seen == ["optimizer.lr=0.001", "image_size=[64,96]", "norm_momentum=null", "data.root=it's ${x}", "seed=4"]
 
@@ -155,10 +155,10 @@ def test_sweeper_of_a_users_own_file(fake, tmp_path):
 
 
 def test_the_name_follows_from_what_is_swept_alone():
-    from effdet.cli.overrides import split_words
+    from effdet.cli.overrides import split_overrides
 
-    def name(*words: str) -> str:
-        return multirun.default_name("train", split_words(["-m", *words]))
+    def name(*overrides: str) -> str:
+        return multirun.default_name("train", split_overrides(["-m", *overrides]))
 
     assert name("seed=0,1") == name("seed=0,1", "hydra/launcher=joblib", "hydra.launcher.n_jobs=2")
     assert name("seed=0,1") != name("seed=0,2")
@@ -174,11 +174,11 @@ sys.exit(main({arguments!r}))
 """
 
 
-def driver(arguments: list[str], folder: Path, pause: float) -> subprocess.Popen[bytes]:
+def driver(arguments: list[str], directory: Path, pause: float) -> subprocess.Popen[bytes]:
     """The command in a process group of its own."""
     return subprocess.Popen(
         [sys.executable, "-c", KILLED.format(program=FAKE, arguments=arguments)],
-        cwd=folder,
+        cwd=directory,
         env={**os.environ, "FAKE_PAUSE": str(pause)},
         start_new_session=True,
         stdout=subprocess.DEVNULL,
@@ -198,9 +198,9 @@ def test_killed_at_any_moment_and_started_again(tmp_path, whole_group):
         process.wait()
     assert driver(arguments, tmp_path, 0.0).wait() == 0
     for number in range(3):
-        folder = tmp_path / "s" / str(number)
-        assert (folder / "steps.txt").read_text() == "0\n1\n2\n3\n4\n"  # each step once, whatever was killed
-        record = JobRecord.read(folder)
+        directory = tmp_path / "s" / str(number)
+        assert (directory / "steps.txt").read_text() == "0\n1\n2\n3\n4\n"  # each step once, whatever was killed
+        record = JobRecord.read(directory)
         assert record is not None and record.state == "done"
     assert [job.value for job in sweep_table(tmp_path / "s").jobs] == [0.5, 0.51, 0.52]
 

@@ -13,23 +13,25 @@ from effdet.cli.outputs import refuse_export, refuse_masks
 from heads.structures import UserError
 
 
-def contents(folder):
-    return {path.relative_to(folder).as_posix(): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+def contents(directory):
+    return {
+        path.relative_to(directory).as_posix(): path.read_bytes() for path in directory.rglob("*") if path.is_file()
+    }
 
 
 @pytest.fixture
 def mine(tmp_path):
     """A folder with files of the user's that have the names of results."""
-    folder = tmp_path / "mine"
-    folder.mkdir()
+    directory = tmp_path / "mine"
+    directory.mkdir()
     names = ("compare.json", "doctor.json", "metrics.json", "annotations.json", "train-000000.tar", "train-000001.tar")
     for name in names:
-        (folder / name).write_text(json.dumps({"mine": name}))
-    return folder
+        (directory / name).write_text(json.dumps({"mine": name}))
+    return directory
 
 
 @pytest.mark.parametrize(
-    ("words", "name"),
+    ("overrides", "name"),
     [
         (["compare", "first=a", "second=b"], "compare.json"),
         (["doctor", "data=coco", "data.root=DATA"], "doctor.json"),
@@ -39,12 +41,12 @@ def mine(tmp_path):
         (["shards", "data=coco", "data.root=DATA", "split=train"], "holds shards of split train"),
     ],
 )
-def test_a_file_that_the_command_did_not_write_stays(words, name, mine, small_coco, tmp_path, monkeypatch, capsys):
+def test_a_file_that_the_command_did_not_write_stays(overrides, name, mine, small_coco, tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     before = contents(mine)
-    words = [word.replace("DATA", str(small_coco)).replace("OUT", str(mine)) for word in words]
-    words += [] if any(word.startswith("out=") for word in words) else [f"out={mine}"]
-    assert main(words) == 2
+    overrides = [override.replace("DATA", str(small_coco)).replace("OUT", str(mine)) for override in overrides]
+    overrides += [] if any(override.startswith("out=") for override in overrides) else [f"out={mine}"]
+    assert main(overrides) == 2
     text = capsys.readouterr().err
     assert name in text and str(mine) in text and len(text.strip().splitlines()) == 1
     assert contents(mine) == before
@@ -75,19 +77,19 @@ def test_shards_are_not_written_over_what_they_are_read_from(tmp_path, small_coc
     before = contents(shards)
     (tmp_path / "link").symlink_to(shards)
     for out in (shards, tmp_path / "link", shards / ".." / "shards"):
-        words = ["shards", "data=shards", f"data.root={shards}", "split=val", f"out={out}", "overwrite=true"]
-        assert main(words) == 2
+        overrides = ["shards", "data=shards", f"data.root={shards}", "split=val", f"out={out}", "overwrite=true"]
+        assert main(overrides) == 2
         assert "holds the shards that would be read" in capsys.readouterr().err
     assert contents(shards) == before
 
 
-def test_class_maps_do_not_go_where_masks_lie(tmp_path):
-    folder = tmp_path / "class_maps"
-    record = SimpleNamespace(image=tmp_path / "images" / "a.png", mask=folder / "city" / "a.png")
-    refuse_masks(folder, SimpleNamespace(records=[record]), key="out=x")  # it is not there yet
-    folder.mkdir()
+def test_segmentation_map_do_not_go_where_masks_lie(tmp_path):
+    directory = tmp_path / "class_maps"
+    record = SimpleNamespace(image=tmp_path / "images" / "a.png", mask=directory / "city" / "a.png")
+    refuse_masks(directory, SimpleNamespace(records=[record]), key="out=x")  # it is not there yet
+    directory.mkdir()
     with pytest.raises(UserError, match=r"out=x: .*class_maps holds a\.png of the data; name another folder"):
-        refuse_masks(folder, SimpleNamespace(records=[record]), key="out=x")
+        refuse_masks(directory, SimpleNamespace(records=[record]), key="out=x")
 
 
 def test_files_beside_an_exported_one(tmp_path):

@@ -42,8 +42,10 @@ def clip(path, frames=4):
     return path
 
 
-def predict(model, *words):
-    return main(["predict", f"model={model}", "score=0", "max_detections=3", "device=cpu", *map(str, words)])
+def predict(model, *overrides):
+    return main(
+        ["predict", f"model={model}", "score_threshold=0", "max_detections=3", "device=cpu", *map(str, overrides)]
+    )
 
 
 def files_named(out):
@@ -74,8 +76,8 @@ NAMES = [
 def test_an_image_and_a_folder_whose_names_look_like_patterns(model, tmp_path, name):
     source = image(tmp_path / name.removesuffix(".png") / name)
     image(tmp_path / "5" / "5.png")
-    for number, words in enumerate([source, source.parent, source.parent / "*.png"]):
-        assert predict(model, f"source={words}", f"out={tmp_path}/out{number}") == 0
+    for number, overrides in enumerate([source, source.parent, source.parent / "*.png"]):
+        assert predict(model, f"source={overrides}", f"out={tmp_path}/out{number}") == 0
         assert files_named(tmp_path / f"out{number}") == [str(source)]
         assert (tmp_path / f"out{number}" / f"{source.stem}.jpg").is_file()
 
@@ -106,7 +108,7 @@ def test_no_credential_of_a_stream_is_printed_or_written(model, tmp_path, server
     for missing in (f"http://admin:s3cret@{server}/none.mp4?sig=s3cret", "rtsp://admin:s3cret@127.0.0.1:9"):
         assert predict(model, f"source={missing}", f"out={tmp_path}/none") == 2
     assert predict(model, f"source={source}", f"out={out}", "--print") == 0
-    assert predict(model, f"source={source}", "score=7") == 2
+    assert predict(model, f"source={source}", "score_threshold=7") == 2
     printed = capfd.readouterr()
     assert "s3cret" not in printed.out + printed.err and server in printed.err
     written = [path for path in tmp_path.rglob("*") if path.is_file()]
@@ -119,13 +121,18 @@ def test_no_credential_of_a_stream_is_printed_or_written(model, tmp_path, server
 def test_max_detections_holds_with_and_without_tiles(model, tmp_path, tiles):
     Image.fromarray(np.random.default_rng(0).integers(0, 256, (90, 120, 3), dtype=np.uint8)).save(tmp_path / "a.png")
     for most, expected in ((5, 5), ("null", 100), (150, 150)):
-        words = [f"source={tmp_path}/a.png", f"out={tmp_path}/{most}", tiles, "predict.draw=false", "nms_iou=0.9"]
-        assert main(["predict", f"model={model}", "score=0", "device=cpu", f"max_detections={most}", *words]) == 0
+        overrides = [f"source={tmp_path}/a.png", f"out={tmp_path}/{most}", tiles, "predict.draw=false", "nms_iou=0.9"]
+        assert (
+            main(["predict", f"model={model}", "score_threshold=0", "device=cpu", f"max_detections={most}", *overrides])
+            == 0
+        )
         assert len(json.loads((tmp_path / str(most) / "predictions.json").read_text())["annotations"]) == expected
 
 
-def contents(folder):
-    return {path.relative_to(folder).as_posix(): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+def contents(directory):
+    return {
+        path.relative_to(directory).as_posix(): path.read_bytes() for path in directory.rglob("*") if path.is_file()
+    }
 
 
 @pytest.mark.parametrize(
@@ -155,8 +162,8 @@ def test_images_of_the_source_are_never_written_over(model, tmp_path, monkeypatc
     (tmp_path / "in" / "tracks.txt").write_text("mine")
     (tmp_path / "link").symlink_to("in")
     before = contents(tmp_path / "in")
-    for words in ([], ["predict.draw=false"], ["limit=1"], ["predict.track=true"]):
-        code = predict(model, f"source={source}", f"out={out}", *words)
+    for overrides in ([], ["predict.draw=false"], ["max_images=1"], ["predict.track=true"]):
+        code = predict(model, f"source={source}", f"out={out}", *overrides)
         assert code in (0, 2)
         after = contents(tmp_path / "in")
         assert {name: after.get(name) for name in before} == before
@@ -183,16 +190,16 @@ def test_a_file_called_as_a_camera_is(model, tmp_path, monkeypatch):
 
 def stopping(monkeypatch, after, stop):
     """Calls `stop` when so many images are drawn."""
-    from effdet.inference.jobs import pictures
+    from effdet.inference.jobs import images
 
-    save, count = pictures._save, iter(range(1000))
+    save, count = images._save, iter(range(1000))
 
     def counted(drawn, path):
         if next(count) == after:
             stop()
         save(drawn, path)
 
-    monkeypatch.setattr(pictures, "_save", counted)
+    monkeypatch.setattr(images, "_save", counted)
 
 
 def full_disk():
@@ -217,19 +224,19 @@ def test_what_is_done_is_written_whatever_ends_a_run_over_images(
 ):
     for number in range(9):
         image(tmp_path / "in" / f"{number}.png", seed=number)
-    words = [f"source={tmp_path}/in", "batch_size=2"]
+    overrides = [f"source={tmp_path}/in", "batch_size=2"]
     with monkeypatch.context() as patch:
         stopping(patch, 4, stop)
         if code is None:
             with pytest.raises(RuntimeError, match="a fault of ours"):
-                predict(model, *words, f"out={tmp_path}/out")
+                predict(model, *overrides, f"out={tmp_path}/out")
         else:
-            assert predict(model, *words, f"out={tmp_path}/out") == code
+            assert predict(model, *overrides, f"out={tmp_path}/out") == code
             assert capsys.readouterr().err.strip()
     written = files_named(tmp_path / "out")
     assert written == [f"{tmp_path}/in/{number}.png" for number in range(done)]
     rows = (tmp_path / "out" / "predictions.csv").read_text().splitlines()
     assert len(rows) == 1 + 3 * done
-    assert predict(model, *words, f"out={tmp_path}/out", "resume=auto") == 0
-    assert predict(model, *words, f"out={tmp_path}/whole") == 0
+    assert predict(model, *overrides, f"out={tmp_path}/out", "resume=auto") == 0
+    assert predict(model, *overrides, f"out={tmp_path}/whole") == 0
     assert contents(tmp_path / "out") == contents(tmp_path / "whole")

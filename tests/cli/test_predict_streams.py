@@ -96,9 +96,9 @@ def test_a_stream_that_comes_back(model, tmp_path, capsys, recording):
     assert [at for at, _ in written.drawn(video.name)] == pytest.approx(written.times, abs=2e-3)
 
 
-def test_a_limit_ends_a_stream_in_order(model, tmp_path, recording):
+def test_a_max_images_ends_a_stream_in_order(model, tmp_path, recording):
     with Server(recording, recording) as server:
-        assert predict(model, address(server), f"out={tmp_path}/out", "predict.reconnect=5", "limit=30") == 0
+        assert predict(model, address(server), f"out={tmp_path}/out", "predict.reconnect=5", "max_images=30") == 0
     assert Written(tmp_path / "out").frames == list(range(30))
 
 

@@ -19,7 +19,7 @@ from effdet.cli.app import main
 from effdet.inference.sources import VideoSource
 from effdet.inference.writers import video as video_writer
 from effdet.model import build, spec_for
-from tests.inference.clips import clip, cut, damage, joined, sound
+from tests.inference.clips import audio_only, clip, cut, damage, joined
 
 pytest.importorskip("av")
 
@@ -38,12 +38,20 @@ def model(tmp_path_factory):
     return path
 
 
-def words(model, *more):
-    return ["predict", f"model={model}", "score=0.5", "nms_iou=0.3", "max_detections=3", "device=cpu", *map(str, more)]
+def overrides(model, *more):
+    return [
+        "predict",
+        f"model={model}",
+        "score_threshold=0.5",
+        "nms_iou=0.3",
+        "max_detections=3",
+        "device=cpu",
+        *map(str, more),
+    ]
 
 
 def predict(model, *more):
-    return main(words(model, *more))
+    return main(overrides(model, *more))
 
 
 class Written:
@@ -179,7 +187,7 @@ def test_every_third_frame(model, tmp_path, capsys):
     assert {line.split(",")[0] for line in (tmp_path / "out/a.txt").read_text().splitlines()} <= {"1", "4", "7", "10"}
     Image.new("RGB", (64, 48)).save(tmp_path / "a.png")
     assert predict(model, f"source={tmp_path}/a.png", f"out={tmp_path}/out2", "predict.every=3") == 2
-    assert "predict.every: has no effect on pictures" in capsys.readouterr().err
+    assert "predict.every: has no effect on images" in capsys.readouterr().err
 
 
 def test_a_folder_of_images_and_videos(model, tmp_path, capsys):
@@ -188,7 +196,7 @@ def test_a_folder_of_images_and_videos(model, tmp_path, capsys):
     second = clip(source / "2" / "DRIVE.MOV", 4)
     broken = source / "2" / "broken.mkv"
     broken.write_bytes(b"nothing")
-    sound(source / "2" / "song.mp4")
+    audio_only(source / "2" / "song.mp4")
     (source / "app.ts").write_text("const typescript = true;\n")
     Image.new("RGB", (64, 48)).save(source / "drive.png")
     out = tmp_path / "out"
@@ -205,7 +213,7 @@ def test_a_folder_of_images_and_videos(model, tmp_path, capsys):
     assert (out / "drive.jpg").is_file()
     assert predict(model, f"source={source}/2/*.mkv", f"out={tmp_path}/out2") == 2
     assert "none of the 1 videos can be read" in capsys.readouterr().err
-    assert predict(model, f"source={source}/*/*.m[op]*", f"out={tmp_path}/out2", "limit=2") == 0
+    assert predict(model, f"source={source}/*/*.m[op]*", f"out={tmp_path}/out2", "max_images=2") == 0
     assert Written(tmp_path / "out2").of(first) == [0, 1]
     (source / "list.txt").write_text("1/drive.mp4\ndrive.png\n")
     assert predict(model, f"source={source}/list.txt", f"out={tmp_path}/out3") == 0
@@ -291,7 +299,7 @@ def test_a_full_disk(model, tmp_path, monkeypatch, capsys):
 def test_a_signal(model, tmp_path, monkeypatch, number, code):
     first, second = clip(tmp_path / "in" / "a.mp4", 30), clip(tmp_path / "in" / "b.mp4", 4)
     out = tmp_path / "out"
-    more = words(model, f"source={tmp_path}/in", f"out={out}", "batch_size=2", "predict.track=true")
+    more = overrides(model, f"source={tmp_path}/in", f"out={out}", "batch_size=2", "predict.track=true")
     write = video_writer.VideoWriter.write
 
     def stopped(self, image, time=None):
@@ -304,12 +312,12 @@ def test_a_signal(model, tmp_path, monkeypatch, number, code):
         assert main(more) == code
     written = Written(out)
     assert written.frames == list(range(13)) and len(written.drawn("a.mp4")) == 13 and (out / "a.txt").is_file()
-    assert main([*more, "resume=auto", "limit=6"]) == 0  # the one that was not finished begins anew
+    assert main([*more, "resume=auto", "max_images=6"]) == 0  # the one that was not finished begins anew
     written = Written(out)
     assert written.of(first) == list(range(6)) and written.of(second) == list(range(4))
     assert sorted(path.name for path in out.glob("*.mp4")) == ["a.mp4", "b.mp4"]
     before = {path.name: path.read_bytes() for path in out.iterdir()}
-    assert main([*more, "resume=auto", "limit=6"]) == 0  # nothing is left to be done
+    assert main([*more, "resume=auto", "max_images=6"]) == 0  # nothing is left to be done
     assert {path.name: path.read_bytes() for path in out.iterdir()} == before
 
 
@@ -317,7 +325,7 @@ def test_a_signal(model, tmp_path, monkeypatch, number, code):
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 143), (signal.SIGINT, 130), (signal.SIGKILL, -9)])
 def test_a_signal_to_a_process(model, tmp_path, number, code):
     path, out = clip(tmp_path / "a.mp4", 2000), tmp_path / "out"
-    more = words(model, f"source={path}", f"out={out}", "batch_size=2", "predict.track=true")
+    more = overrides(model, f"source={path}", f"out={out}", "batch_size=2", "predict.track=true")
     script = f"from effdet.cli.app import main; import sys; sys.exit(main({more!r}))"
     process = subprocess.Popen(
         [sys.executable, "-c", script], env={**os.environ, "OMP_NUM_THREADS": "1"}, stderr=subprocess.PIPE, text=True
@@ -333,7 +341,7 @@ def test_a_signal_to_a_process(model, tmp_path, number, code):
     if number != signal.SIGKILL:
         written = Written(out)
         assert 10 < len(written.frames) < 2000 and len(written.drawn("a.mp4")) == len(written.frames)
-    assert main([*more, "limit=6"]) == 0  # the same again: nothing is in its way, nothing is left of the first
+    assert main([*more, "max_images=6"]) == 0  # the same again: nothing is in its way, nothing is left of the first
     assert Written(out).frames == list(range(6))
     assert sorted(entry.name for entry in out.iterdir() if not entry.name.startswith(".")) == [
         "a.mp4", "a.txt", "predictions.csv", "predictions.json", "predictions.jsonl"

@@ -11,7 +11,7 @@ from effdet.cli.overrides import expand, quote, shape, split_choices, unquote
 NASTY = [
     "",
     " ",
-    "my pictures/a=b, c",
+    "my images/a=b, c",
     "[x]{y}(z)",
     "it's",
     'say "hi"',

@@ -19,22 +19,22 @@ SMALL = ["phi=-4", "image_size=64", "weights=none", "batch_size=2", "workers=0",
 @pytest.fixture(scope="module")
 def runs(small_coco, tmp_path_factory) -> Path:
     """A folder with two runs of one epoch, a and b."""
-    folder = tmp_path_factory.mktemp("work")
+    directory = tmp_path_factory.mktemp("work")
     before = Path.cwd()
-    os.chdir(folder)
+    os.chdir(directory)
     try:
         for number, name in enumerate("ab"):
-            words = ["data=coco", f"data.root={small_coco}", f"run_dir={name}", f"seed={number}"]
-            effdet.train([*words, *SMALL, *(["report=false"] if name == "b" else [])])
+            overrides = ["data=coco", f"data.root={small_coco}", f"run_dir={name}", f"seed={number}"]
+            effdet.train([*overrides, *SMALL, *(["report=false"] if name == "b" else [])])
     finally:
         os.chdir(before)
-    return folder
+    return directory
 
 
 def test_a_training_ends_with_a_page(runs):
     page = (runs / "a" / "report.html").read_text()
-    for words in ("Training", "Learning rate", "Mistakes", "Fusion weights", "Configuration", "1 epochs, 2 steps"):
-        assert words in page, words
+    for overrides in ("Training", "Learning rate", "Mistakes", "Fusion weights", "Configuration", "1 epochs, 2 steps"):
+        assert overrides in page, overrides
     assert tensors_hash(effdet.load(runs / "a" / "checkpoints" / "last.ckpt")) in page
     assert (runs / "a" / "statistics.npz").is_file()
 
@@ -59,20 +59,20 @@ def test_two_runs_are_compared(runs, tmp_path, capsys):
     found = record["differences"]["AP"]
     assert [found["first"], found["second"]] == pytest.approx(metrics)
     assert found["difference"] == pytest.approx(metrics[1] - metrics[0])
-    assert record["pictures"] == 4 and record["samples"] == 100
+    assert record["images"] == 4 and record["samples"] == 100
     assert "not clear" in (tmp_path / "c" / "compare.html").read_text()
 
 
 def test_other_data_is_refused(runs, small_coco, tmp_path, capsys):
-    for words in (["limit=3"], ["split=train"]):
-        out = tmp_path / words[0]
-        effdet.evaluate([f"model={runs}/a", "device=cpu", "workers=0", f"out={out}", "report=false", *words])
+    for overrides in (["max_images=3"], ["split=train"]):
+        out = tmp_path / overrides[0]
+        effdet.evaluate([f"model={runs}/a", "device=cpu", "workers=0", f"out={out}", "report=false", *overrides])
         assert app.main(["compare", f"first={runs}/a", f"second={out}"]) == 2
         assert "only evaluations of the same split with the same labels" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(
-    ("words", "text"),
+    ("overrides", "text"),
     [
         ([], "first=…: must be given"),
         (["nowhere", "nowhere"], "nowhere: no such folder"),
@@ -80,16 +80,23 @@ def test_other_data_is_refused(runs, small_coco, tmp_path, capsys):
         (["a", "b", "samples=5"], "samples=5: must be int ≥ 100"),
     ],
 )
-def test_misuse_of_compare(runs, monkeypatch, capsys, words, text):
+def test_misuse_of_compare(runs, monkeypatch, capsys, overrides, text):
     monkeypatch.chdir(runs)
-    assert app.main(["compare", *words]) == 2
+    assert app.main(["compare", *overrides]) == 2
     assert text in capsys.readouterr().err
 
 
 def test_explain_draws(runs, small_coco, tmp_path, capsys):
-    words = [f"model={runs}/a", f"source={small_coco}/val2017", "score=0", "most=1", "limit=2", "device=cpu"]
-    assert app.main(["explain", *words, f"out={tmp_path}/seen"]) == 0
-    assert "2 targets in 2 pictures" in capsys.readouterr().out
+    overrides = [
+        f"model={runs}/a",
+        f"source={small_coco}/val2017",
+        "score_threshold=0",
+        "most=1",
+        "max_images=2",
+        "device=cpu",
+    ]
+    assert app.main(["explain", *overrides, f"out={tmp_path}/seen"]) == 0
+    assert "2 targets in 2 images" in capsys.readouterr().out
     names = sorted(path.name for path in (tmp_path / "seen").iterdir())
     assert len(names) == 3 and names[-1] == "fusion.html"
     assert names[0].startswith("1-detection-1-")

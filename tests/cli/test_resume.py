@@ -5,7 +5,7 @@ import pytest
 from effdet.cli.app import prepare
 from effdet.cli.config import Config
 from effdet.cli.errors import ConfigError
-from effdet.cli.overrides import split_words
+from effdet.cli.overrides import split_overrides
 from effdet.cli.registry import COMMANDS
 from effdet.cli.resume import RULES, Rule, changed, continued, rule, run_prefix
 from effdet.cli.run import write_config
@@ -14,31 +14,31 @@ from tests.cli.conftest import composed
 
 @pytest.fixture
 def run_of(tmp_path, monkeypatch):
-    """A run folder whose configuration was composed from words."""
+    """A run folder whose configuration was composed from overrides."""
     monkeypatch.chdir(tmp_path)
 
-    def write(*words: str) -> None:
+    def write(*overrides: str) -> None:
         (tmp_path / "x" / "checkpoints").mkdir(parents=True)
         (tmp_path / "x" / "checkpoints" / "last.ckpt").touch()
-        write_config(tmp_path / "x", composed("train", *words).to_yaml())
+        write_config(tmp_path / "x", composed("train", *overrides).to_yaml())
 
     return write
 
 
-def prepared(command: str, *words: str) -> Config:
-    return prepare(COMMANDS[command], split_words(words))
+def prepared(command: str, *overrides: str) -> Config:
+    return prepare(COMMANDS[command], split_overrides(overrides))
 
 
-@pytest.mark.parametrize("words", [["resume=x"], ["run_dir=x", "resume=auto"]])
-def test_the_run_is_taken_as_it_was(run_of, tmp_path, words):
+@pytest.mark.parametrize("overrides", [["resume=x"], ["run_dir=x", "resume=auto"]])
+def test_the_run_is_taken_as_it_was(run_of, tmp_path, overrides):
     run_of("data=coco", f"data.root={tmp_path}", "backbone=b3", "optimizer=adamw", "seed=5", "trainer.max_epochs=7")
-    config = prepared("train", *words)
+    config = prepared("train", *overrides)
     assert (config.data.name, config.data.root, config.backbone.name) == ("coco", str(tmp_path), "b3")
     assert (config.optimizer.name, config.seed, config.trainer.max_epochs) == ("adamw", 5, 7)
     assert config.resume is not None
 
 
-def test_words_win_where_they_may(run_of):
+def test_overrides_win_where_they_may(run_of):
     run_of("trainer.max_epochs=7", "seed=5")
     config = prepared("train", "resume=x", "trainer.max_epochs=9")
     assert (config.trainer.max_epochs, config.seed) == (9, 5)
@@ -57,10 +57,10 @@ def test_other_data_or_another_model_are_listed(run_of, tmp_path):
         assert line in text
 
 
-def test_the_same_words_again_are_no_difference(run_of, tmp_path):
-    words = ["data=coco", f"data.root={tmp_path}", "backbone=b3", "phi=null", "run_dir=x", "resume=auto"]
-    run_of(*words)
-    assert prepared("train", *words).backbone.name == "b3"
+def test_the_same_overrides_again_are_no_difference(run_of, tmp_path):
+    overrides = ["data=coco", f"data.root={tmp_path}", "backbone=b3", "phi=null", "run_dir=x", "resume=auto"]
+    run_of(*overrides)
+    assert prepared("train", *overrides).backbone.name == "b3"
 
 
 def test_the_data_named_again_ask_for_no_other_number_of_epochs(run_of, tmp_path):
@@ -72,9 +72,9 @@ def test_the_data_named_again_ask_for_no_other_number_of_epochs(run_of, tmp_path
 
 
 def test_evaluate_takes_the_runs_data(run_of, tmp_path):
-    run_of("data=coco", f"data.root={tmp_path}", "data.val_fraction=0.25", "limit=16", "seed=9")
+    run_of("data=coco", f"data.root={tmp_path}", "data.val_fraction=0.25", "max_images=16", "seed=9")
     config = prepared("evaluate", "model=x")
-    assert (config.data.name, config.data.root, config.data.val_fraction, config.limit) == (
+    assert (config.data.name, config.data.root, config.data.val_fraction, config.max_images) == (
         "coco",
         str(tmp_path),
         0.25,
@@ -83,13 +83,13 @@ def test_evaluate_takes_the_runs_data(run_of, tmp_path):
     other = tmp_path / "other"
     other.mkdir()
     config = prepared("evaluate", "model=x/checkpoints/last.ckpt", "data=voc", f"data.root={other}")
-    assert (config.data.name, config.data.root, config.limit) == ("voc", str(other), None)
+    assert (config.data.name, config.data.root, config.max_images) == ("voc", str(other), None)
 
 
-def test_evaluate_takes_single_words_over_the_runs(run_of, tmp_path):
-    run_of("data=coco", f"data.root={tmp_path}/gone", "limit=16")
-    config = prepared("evaluate", "model=x", f"data.root={tmp_path}", "limit=null")
-    assert (config.data.name, config.data.root, config.limit) == ("coco", str(tmp_path), None)
+def test_evaluate_takes_single_overrides_over_the_runs(run_of, tmp_path):
+    run_of("data=coco", f"data.root={tmp_path}/gone", "max_images=16")
+    config = prepared("evaluate", "model=x", f"data.root={tmp_path}", "max_images=null")
+    assert (config.data.name, config.data.root, config.max_images) == ("coco", str(tmp_path), None)
 
 
 def test_a_folder_without_configuration(tmp_path, monkeypatch):
@@ -101,7 +101,7 @@ def test_a_folder_without_configuration(tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize(
-    ("words", "prefix"),
+    ("overrides", "prefix"),
     [
         ([], "detection-streets-b0"),
         (["data=coco", "backbone=lite3"], "detection-coco-lite3"),
@@ -109,8 +109,8 @@ def test_a_folder_without_configuration(tmp_path, monkeypatch):
         (["model=tf_efficientdet_d1"], "detection-streets-tf_efficientdet_d1"),
     ],
 )
-def test_the_name_of_a_run(words, prefix):
-    assert run_prefix(composed("train", *words)) == prefix
+def test_the_name_of_a_run(overrides, prefix):
+    assert run_prefix(composed("train", *overrides)) == prefix
 
 
 def test_yaml_round_trip():

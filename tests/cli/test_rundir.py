@@ -60,11 +60,11 @@ def test_a_folder_without_a_run_is_used(root):
 
 
 def test_resume_auto(root):
-    assert resolved("x", resume="auto").resume_from is None  # a job's first start says the same words
+    assert resolved("x", resume="auto").resume_from is None  # a job's first start says the same overrides
     a_run(root / "x")
-    folder = resolved("x", resume="auto")
-    assert folder.path == folder.resume_from
-    assert make(folder, overwrite=False) == root / "x"
+    directory = resolved("x", resume="auto")
+    assert directory.path == directory.resume_from
+    assert make(directory, overwrite=False) == root / "x"
     assert holds_run(root / "x")
 
 
@@ -79,13 +79,13 @@ def test_resume_auto_finds_the_newest(root):
 def test_resume_a_path(root):
     a_run(root / "x")
     assert str(resolved(resume="x").path) == "x"
-    folder = resolved(resume="x/checkpoints/last.ckpt")
-    assert (str(folder.path), str(folder.resume_from)) == ("x", "x/checkpoints/last.ckpt")
+    directory = resolved(resume="x/checkpoints/last.ckpt")
+    assert (str(directory.path), str(directory.resume_from)) == ("x", "x/checkpoints/last.ckpt")
     assert str(resolved("y", resume="x").path) == "y"
 
 
 @pytest.mark.parametrize(
-    ("words", "text"),
+    ("overrides", "text"),
     [
         ({"resume": "none"}, "no such run folder or checkpoint"),
         ({"resume": "empty"}, "holds no run"),
@@ -95,10 +95,10 @@ def test_resume_a_path(root):
         ({"run_dir": "lone.ckpt"}, "is a file"),
     ],
 )
-def test_what_cannot_be(root, words, text):
+def test_what_cannot_be(root, overrides, text):
     a_run(root / "x")
     a_run(root / "y")
     (root / "empty").mkdir()
     (root / "lone.ckpt").touch()
     with pytest.raises(ConfigError, match=text):
-        resolved(words.pop("run_dir", None), **words)
+        resolved(overrides.pop("run_dir", None), **overrides)

@@ -1,4 +1,4 @@
-"""``effdet scale``: its words, and its model files."""
+"""``effdet scale``: its overrides, and its model files."""
 
 import json
 
@@ -11,23 +11,23 @@ from effdet.cli.app import prepare, run
 from effdet.cli.commands import scale
 from effdet.cli.commands.scale import refuse_contradictions
 from effdet.cli.errors import ConfigError
-from effdet.cli.overrides import split_words
+from effdet.cli.overrides import split_overrides
 from effdet.cli.registry import COMMANDS
-from effdet.cli.resume import candidate_words
+from effdet.cli.resume import candidate_overrides
 from effdet.model import read_model_file, spec_for
 from heads.structures import UserError
 
 SCALE = COMMANDS["scale"]
 
 
-def refused(*words: str) -> list[str]:
+def refused(*overrides: str) -> list[str]:
     with pytest.raises(ConfigError) as caught:
-        refuse_contradictions(prepare(SCALE, split_words(words)))
+        refuse_contradictions(prepare(SCALE, split_overrides(overrides)))
     return list(caught.value.problems)
 
 
 @pytest.mark.parametrize(
-    ("words", "text"),
+    ("overrides", "text"),
     [
         ([], "nothing to do: give one of fit_latency_ms="),
         (["fit_gmacs=1", "fit_memory_mb=30"], "fit_memory_mb=30 fit_gmacs=1: each is a budget; give one of them"),
@@ -43,18 +43,20 @@ def refused(*words: str) -> list[str]:
         (["phi=1", "task=detection", "data=cifar10"], "the task needs boxes"),
     ],
 )
-def test_contradictions_are_one_line(words, text):
-    (line,) = refused(*words)
+def test_contradictions_are_one_line(overrides, text):
+    (line,) = refused(*overrides)
     assert text in line
 
 
-def test_other_words_are_handed_on():
-    words = split_words(
+def test_other_overrides_are_handed_on():
+    overrides = split_overrides(
         ["grid=true", "task=classification", "data=folder", "backbone=b0", "image_size=64", "batch_size=4"]
     )
-    config = prepare(SCALE, words)
+    config = prepare(SCALE, overrides)
     assert config.grid is True and config.train.batch_size == 4 and config.train.task.name == "classification"
-    found = candidate_words("scale", words, {"seed": 3, "run_dir": "r"}, unless={"batch_size": 2, "report": "false"})
+    found = candidate_overrides(
+        "scale", overrides, {"seed": 3, "run_dir": "r"}, unless={"batch_size": 2, "report": "false"}
+    )
     assert found == (
         "task=classification",
         "data=folder",
@@ -67,23 +69,23 @@ def test_other_words_are_handed_on():
 
 
 def test_a_study_that_is_replaced_leaves_what_others_keep_there(tmp_path):
-    """And no credential of an address stands in the words that it keeps."""
-    words = split_words(
+    """And no credential of an address stands in the overrides that it keeps."""
+    overrides = split_overrides(
         ["grid=true", "task=classification", "data=shards", "data.url=https://me:s3cret@h/set?sig=s3cret",
          "overwrite=true", f"run_dir={tmp_path}"]
     )  # fmt: skip
-    config = prepare(SCALE, words)
+    config = prepare(SCALE, overrides)
     (tmp_path / "photo.jpg").write_bytes(b"mine")
     (tmp_path / "study.json").write_text('{"mine": 1}')
     with pytest.raises(UserError, match=r"study\.json is there already and is not of a study"):
-        scale._folder(config, words)
+        scale._directory(config, overrides)
     (tmp_path / "study.json").unlink()
     for _ in range(2):
-        scale._folder(config, words)
+        scale._directory(config, overrides)
         for name in ("runs/a/metrics.csv", "models/a.json", "grid.csv", "comparison.png", "best.json"):
             (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
             (tmp_path / name).write_text("of the study")
-    scale._folder(config, words)
+    scale._directory(config, overrides)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["photo.jpg", "study.json"]
     assert "data.url=https://h/set" in (tmp_path / "study.json").read_text()
     assert "s3cret" not in (tmp_path / "study.json").read_text()
@@ -101,8 +103,8 @@ def test_the_model_of_a_phi(tmp_path):
 
 
 def test_the_model_of_coefficients(tmp_path):
-    words = ["alpha=1", "beta=1", "gamma=2", "phi=1", "backbone=lite0", "image_size=64", "task=classification"]
-    run(SCALE, [*words, f"out={tmp_path / 'm.json'}"])
+    overrides = ["alpha=1", "beta=1", "gamma=2", "phi=1", "backbone=lite0", "image_size=64", "task=classification"]
+    run(SCALE, [*overrides, f"out={tmp_path / 'm.json'}"])
     found = read_model_file(tmp_path / "m.json")
     assert found.image_size == (128, 128) and found.backbone.blocks == 16 and found.neck is not None
     path = f"architecture.path={tmp_path / 'm.json'}"
@@ -138,11 +140,11 @@ def test_a_study_end_to_end_and_again(tmp_path, capsys):
             path = tmp_path / "set" / split / name / "0.png"
             path.parent.mkdir(parents=True)
             Image.fromarray(np.full((20, 24, 3), colour, np.uint8)).save(path)
-    words = ["task=classification", "data=folder", f"data.root={tmp_path / 'set'}", f"run_dir={tmp_path / 'study'}"]
-    words += ["batch_size=2", "workers=0", "device=cpu", "trainer.max_epochs=1", "base_phi=-4", "image_size=32"]
-    words += ["grid=true", "candidates.alpha=[1.2]", "candidates.gamma=[1.15,1.3]", "candidates.tolerance=0.12"]
-    words += ["compare=true", "kinds=[base,resolution]", "seeds=1"]
-    result = run(SCALE, words)
+    overrides = ["task=classification", "data=folder", f"data.root={tmp_path / 'set'}", f"run_dir={tmp_path / 'study'}"]
+    overrides += ["batch_size=2", "workers=0", "device=cpu", "trainer.max_epochs=1", "base_phi=-4", "image_size=32"]
+    overrides += ["grid=true", "candidates.alpha=[1.2]", "candidates.gamma=[1.15,1.3]", "candidates.tolerance=0.12"]
+    overrides += ["compare=true", "kinds=[base,resolution]", "seeds=1"]
+    result = run(SCALE, overrides)
     rows = json.loads((tmp_path / "study" / "grid.json").read_text())["rows"]
     assert len(rows) >= 2 and all(row["mean"] is not None for row in rows)
     assert {row["kind"] for row in json.loads((tmp_path / "study" / "comparison.json").read_text())["rows"]} == {
@@ -151,12 +153,12 @@ def test_a_study_end_to_end_and_again(tmp_path, capsys):
     }
     assert read_model_file(tmp_path / "study" / "best.json").made_by["study"]["top1"] == result.metrics["top1"]
     with pytest.raises(ConfigError, match="holds a study; go on by resume=auto"):
-        run(SCALE, words)
-    with pytest.raises(ConfigError, match="made with other words"):
-        run(SCALE, [*words, "seed=4", "resume=auto"])
+        run(SCALE, overrides)
+    with pytest.raises(ConfigError, match="made with other overrides"):
+        run(SCALE, [*overrides, "seed=4", "resume=auto"])
     capsys.readouterr()
     before = {path: path.stat().st_mtime_ns for path in (tmp_path / "study" / "runs").glob("*/result.json")}
-    run(SCALE, [*words, "resume=auto"])
+    run(SCALE, [*overrides, "resume=auto"])
     assert {path: path.stat().st_mtime_ns for path in before} == before  # nothing was trained again
     saved = yaml.safe_load(next((tmp_path / "study" / "runs").glob("*/config.yaml")).read_text())
     assert saved["image_size"] is None and saved["architecture"]["path"].endswith(".json")

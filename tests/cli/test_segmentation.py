@@ -19,12 +19,12 @@ ROAD, CAR, PERSON = 7, 26, 24
 
 @pytest.fixture(scope="module")
 def scenes(tmp_path_factory):
-    """Two pictures to train on and two to judge by: road below, a car that is an object, and a crowd of people."""
+    """Two images to train on and two to evaluate by: road below, a car that is an object, and a crowd of people."""
     root = tmp_path_factory.mktemp("scenes")
     rng = np.random.default_rng(0)
     for split in ("train", "val"):
-        pictures, truth = root / "leftImg8bit" / split / "town", root / "gtFine" / split / "town"
-        pictures.mkdir(parents=True)
+        images, truth = root / "leftImg8bit" / split / "town", root / "gtFine" / split / "town"
+        images.mkdir(parents=True)
         truth.mkdir(parents=True)
         for number in range(2):
             name = f"town_00000{number}_000019"
@@ -36,7 +36,7 @@ def scenes(tmp_path_factory):
             instances[labels == CAR] = CAR * 1000
             image = rng.integers(0, 60, (64, 96, 3), np.uint8)
             image[..., 0] += (labels * 4).astype(np.uint8)
-            Image.fromarray(image).save(pictures / f"{name}_leftImg8bit.png")
+            Image.fromarray(image).save(images / f"{name}_leftImg8bit.png")
             Image.fromarray(labels.astype(np.uint8)).save(truth / f"{name}_gtFine_labelIds.png")
             Image.fromarray(instances).save(truth / f"{name}_gtFine_instanceIds.png")
     return root
@@ -44,12 +44,12 @@ def scenes(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def driving(scenes, tmp_path_factory):
-    words = ["task=driving", "data=cityscapes", f"data.root={scenes}", *SMALL, "trainer.max_epochs=1"]
+    overrides = ["task=driving", "data=cityscapes", f"data.root={scenes}", *SMALL, "trainer.max_epochs=1"]
     balance = ["task.balance.rule=uncertainty", "head.semantic.loss.class_weights=sqrt"]
-    return effdet.train([*words, *balance, f"run_dir={tmp_path_factory.mktemp('runs') / 'driving'}"])
+    return effdet.train([*overrides, *balance, f"run_dir={tmp_path_factory.mktemp('runs') / 'driving'}"])
 
 
-def test_one_model_is_judged_by_both_heads(driving):
+def test_one_model_is_evaluated_by_both_heads(driving):
     metrics = driving.metrics
     assert {"AP", "mIoU", "miIoU"} <= set(metrics) and 0 <= metrics["mIoU"] <= 1
     header, *rows = (driving.run_dir / "metrics.csv").read_text().splitlines()
@@ -83,12 +83,12 @@ def test_evaluation_repeats_the_last_epochs(driving, tmp_path):
         [f"model={driving.run_dir}/checkpoints/last.ckpt", "workers=0", f"out={tmp_path / 'again'}"]
     )
     assert metrics_of(tmp_path / "again") == pytest.approx(metrics_of(driving.run_dir), abs=1e-6)
-    words = ["semantic.flip=true", "semantic.scales=[0.5,1.0]", "semantic.sliding=[64,64]", "image_size=[64,96]"]
-    slow = effdet.evaluate([f"model={driving.run_dir}", *words, "workers=0", f"out={tmp_path / 'slow'}"])
+    overrides = ["semantic.flip=true", "semantic.scales=[0.5,1.0]", "semantic.sliding=[64,64]", "image_size=[64,96]"]
+    slow = effdet.evaluate([f"model={driving.run_dir}", *overrides, "workers=0", f"out={tmp_path / 'slow'}"])
     assert 0 <= slow.metrics["mIoU"] <= 1 and again.metrics["AP"] >= 0
 
 
-def test_a_prediction_has_both_in_the_pictures_own_pixels(driving, scenes):
+def test_a_prediction_has_both_in_the_images_own_pixels(driving, scenes):
     predict = effdet.Predictor(driving.run_dir)
     path = next((scenes / "leftImg8bit" / "val").rglob("*.png"))
     found = predict(str(path))
@@ -97,13 +97,13 @@ def test_a_prediction_has_both_in_the_pictures_own_pixels(driving, scenes):
     names = found.classes["semantic"].names
     assert set(found.to_dict()["semantic"]) <= set(names)
     assert set(np.unique(found.semantic_ids())) <= set(found.classes["semantic"].ids)
-    assert found.draw(score=0.0, legend=True).height > 64
+    assert found.draw(score_threshold=0.0, legend=True).height > 64
 
 
 def test_segmentation_alone(scenes, tmp_path):
-    words = ["task=segmentation", "data=cityscapes", f"data.root={scenes}", *SMALL, "trainer.max_epochs=1"]
+    overrides = ["task=segmentation", "data=cityscapes", f"data.root={scenes}", *SMALL, "trainer.max_epochs=1"]
     losses = ["head.semantic.loss.dice=0.5", "head.semantic.loss.lovasz=0.5", "head.semantic.auxiliary.level=C4"]
-    run = effdet.train([*words, *losses, f"run_dir={tmp_path / 'run'}"])
+    run = effdet.train([*overrides, *losses, f"run_dir={tmp_path / 'run'}"])
     assert run.run_dir is not None
     assert "AP" not in run.metrics and "mIoU" in run.metrics
     spec = json.loads(torch.load(run.run_dir / "checkpoints" / "last.ckpt", weights_only=True)["spec"])
@@ -119,7 +119,7 @@ def test_designs_are_files():
     assert list(both.heads) == ["detection", "semantic"] and both.neck.levels == light.neck.levels
 
 
-def test_what_decides_the_best_is_told_by_the_task(tmp_path):
+def test_what_decides_the_best_is_reported_by_the_task(tmp_path):
     assert fit_settings(composed("train", "task=driving"), tmp_path, "cpu").monitor == ("AP", "mIoU")
     assert fit_settings(composed("train", "task=segmentation"), tmp_path, "cpu").monitor == ("mIoU",)
 

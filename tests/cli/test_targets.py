@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from effdet.cli.overrides import split_words
+from effdet.cli.overrides import split_overrides
 from effdet.cli.resume import inherit
 from heads.errors import UserError
 from tests.cli.conftest import composed, problems
@@ -12,37 +12,37 @@ from tests.cli.conftest import composed, problems
 
 def test_a_target_takes_keys_of_its_own_with_or_without_plus():
     config = composed(
-        "train", "optimizer._target_=a.B", "+optimizer.eps=1e-3", "optimizer.nested.word=x, y", "optimizer.lr=1"
+        "train", "optimizer._target_=a.B", "+optimizer.eps=1e-3", "optimizer.nested.override=x, y", "optimizer.lr=1"
     )
     section = config.get("optimizer")
-    assert section["_target_"] == "a.B" and section["eps"] == 1e-3 and section["nested"] == {"word": "x, y"}
-    assert section["lr"] == 1 and section["lr_per"] == 64 and section["name"] == "B"
+    assert section["_target_"] == "a.B" and section["eps"] == 1e-3 and section["nested"] == {"override": "x, y"}
+    assert section["lr"] == 1 and section["base_batch_size"] == 64 and section["name"] == "B"
     assert "momentum" not in section and "nesterov" not in section  # they are those of the default choice, sgd
 
 
 def test_what_the_user_sets_stays_beside_a_target(own_files):
     assert composed("train", "optimizer._target_=a.B", "optimizer.momentum=0.5").get("optimizer.momentum") == 0.5
-    folder = own_files(
+    directory = own_files(
         {"experiment/mine.yaml": "# @package _global_\noptimizer: {_target_: a.B, nesterov: true, foo: 1}\n"}
     )
-    section = composed("train", "experiment=mine", config_dir=folder).get("optimizer")
+    section = composed("train", "experiment=mine", config_dir=directory).get("optimizer")
     assert section["nesterov"] is True and section["foo"] == 1 and "momentum" not in section
 
 
 def test_a_data_set_of_the_users_own(own_files):
-    words = ("data._target_=fish.lines.open_split", "data.file=~/a b.txt", "data.val_fraction=0.2")
-    section = composed("train", *words).get("data")
+    overrides = ("data._target_=fish.lines.open_split", "data.file=~/a b.txt", "data.val_fraction=0.2")
+    section = composed("train", *overrides).get("data")
     assert section["name"] == "lines" and not {"size", "seed", "labels", "default_epochs"} & set(section)
     assert not section["file"].startswith("~") and section["file"].endswith("a b.txt")
-    folder = own_files({"data/mine.yaml": "_target_: fish.open_split\nlabels: [boxes]\ndeep: {er: [1, 2]}\n"})
-    section = composed("train", "data=mine", "data.more=3", config_dir=folder).get("data")
+    directory = own_files({"data/mine.yaml": "_target_: fish.open_split\nlabels: [boxes]\ndeep: {er: [1, 2]}\n"})
+    section = composed("train", "data=mine", "data.more=3", config_dir=directory).get("data")
     assert section == {
         "_target_": "fish.open_split", "labels": ["boxes"], "deep": {"er": [1, 2]}, "name": "mine", "more": 3
     }  # fmt: skip
 
 
 @pytest.mark.parametrize(
-    ("words", "line"),
+    ("overrides", "line"),
     [
         (["neck._target_=a.B"], "neck._target_: no _target_ is read here; one fills data, optimizer"),
         (["+sed=1"], "+sed: no such key; did you mean seed?"),
@@ -54,39 +54,39 @@ def test_a_data_set_of_the_users_own(own_files):
         (["optimizer._target_=a.B", "optimzer.lr=1"], "did you mean optimizer.lr?"),
     ],
 )
-def test_elsewhere_keys_are_as_strict_as_ever(words, line):
-    assert line in "\n".join(problems("train", *words))
+def test_elsewhere_keys_are_as_strict_as_ever(overrides, line):
+    assert line in "\n".join(problems("train", *overrides))
 
 
 def test_a_file_without_a_target_adds_no_key(own_files):
-    folder = own_files({"data/mine.yaml": "name: coco\nlabels: [boxes]\nmy_key: 1\n"})
-    assert "my_key: no such key" in "\n".join(problems("train", "data=mine", config_dir=folder))
+    directory = own_files({"data/mine.yaml": "name: coco\nlabels: [boxes]\nmy_key: 1\n"})
+    assert "my_key: no such key" in "\n".join(problems("train", "data=mine", config_dir=directory))
 
 
-def run_folder(tmp_path, *words):
-    folder = tmp_path / "run"
-    (folder / "checkpoints").mkdir(parents=True)
-    (folder / "checkpoints" / "last.ckpt").touch()
-    config = composed("train", f"run_dir={folder}", *words)
-    (folder / "config.yaml").write_text(config.to_yaml(), encoding="utf-8")
-    return folder
+def run_folder(tmp_path, *overrides):
+    directory = tmp_path / "run"
+    (directory / "checkpoints").mkdir(parents=True)
+    (directory / "checkpoints" / "last.ckpt").touch()
+    config = composed("train", f"run_dir={directory}", *overrides)
+    (directory / "config.yaml").write_text(config.to_yaml(), encoding="utf-8")
+    return directory
 
 
 def test_targets_of_a_run_are_trusted_only_when_the_user_says_so(tmp_path):
-    folder = run_folder(tmp_path, "optimizer._target_=a.B", "optimizer.eps=1")
+    directory = run_folder(tmp_path, "optimizer._target_=a.B", "optimizer.eps=1")
     with pytest.raises(UserError, match=r"run/config\.yaml: imports a\.B, .*trust=true"):
-        inherit("train", split_words([f"resume={folder}"]))
-    for word in ("trust=true", "optimizer._target_=a.B"):
-        assert inherit("train", split_words([f"resume={folder}", word])).get("optimizer.eps") == 1
+        inherit("train", split_overrides([f"resume={directory}"]))
+    for override in ("trust=true", "optimizer._target_=a.B"):
+        assert inherit("train", split_overrides([f"resume={directory}", override])).get("optimizer.eps") == 1
     with pytest.raises(UserError, match=r"imports a\.B"):
-        inherit("train", split_words([f"resume={folder}", "optimizer._target_=a.C"]))
+        inherit("train", split_overrides([f"resume={directory}", "optimizer._target_=a.C"]))
 
 
 def test_a_measurement_takes_the_runs_own_data_set_if_trusted(tmp_path):
-    folder = run_folder(tmp_path, "data._target_=a.b.open_split", "data.file=x", "data.labels=[boxes]")
+    directory = run_folder(tmp_path, "data._target_=a.b.open_split", "data.file=x", "data.labels=[boxes]")
     with pytest.raises(UserError, match=r"imports a\.b\.open_split"):
-        inherit("evaluate", split_words([f"model={folder}"]))
+        inherit("evaluate", split_overrides([f"model={directory}"]))
     expected = {"name": "b", "_target_": "a.b.open_split", "file": "x", "labels": ["boxes"]}
-    for word in ("trust=true", "data._target_=a.b.open_split"):
-        section = inherit("evaluate", split_words([f"model={folder}", word])).get("data")
+    for override in ("trust=true", "data._target_=a.b.open_split"):
+        section = inherit("evaluate", split_overrides([f"model={directory}", override])).get("data")
         assert section.items() >= expected.items() and "size" not in section

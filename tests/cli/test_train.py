@@ -1,4 +1,4 @@
-"""The commands, end to end, on four pictures."""
+"""The commands, end to end, on four images."""
 
 import json
 import os
@@ -28,17 +28,17 @@ SMALL = [
 ]
 
 
-def metrics_of(folder: Path) -> dict[str, float]:
-    values = json.loads((folder / "metrics.json").read_text())
+def metrics_of(directory: Path) -> dict[str, float]:
+    values = json.loads((directory / "metrics.json").read_text())
     return {key: value for key, value in values.items() if isinstance(value, float) and "second" not in key}
 
 
 @pytest.fixture(scope="module")
 def trained(small_coco, tmp_path_factory):
     """A run of one epoch, started in a folder of its own."""
-    folder = tmp_path_factory.mktemp("work")
+    directory = tmp_path_factory.mktemp("work")
     before = Path.cwd()
-    os.chdir(folder)
+    os.chdir(directory)
     try:
         run = effdet.train(["data=coco", f"data.root={small_coco}", *SMALL, "trainer.max_epochs=1"])
     finally:
@@ -48,13 +48,13 @@ def trained(small_coco, tmp_path_factory):
 
 
 def test_a_training_writes_its_folder(trained, small_coco):
-    folder = trained.run_dir
-    assert folder.name == "detection-coco-phi-4-1"
+    directory = trained.run_dir
+    assert directory.name == "detection-coco-phi-4-1"
     for name in ("config.yaml", "metrics.csv", "metrics.json", "train_batch.jpg", "predictions.jpg"):
-        assert (folder / name).is_file(), name
+        assert (directory / name).is_file(), name
     for name in ("best.ckpt", "last.ckpt"):
-        assert (folder / "checkpoints" / name).is_file()
-    saved = yaml.safe_load((folder / "config.yaml").read_text())
+        assert (directory / "checkpoints" / name).is_file()
+    saved = yaml.safe_load((directory / "config.yaml").read_text())
     assert saved["data"]["root"] == str(small_coco)
     assert "AP50" in trained.metrics
 
@@ -76,14 +76,14 @@ def test_evaluate_agrees_with_the_last_validation(trained):
 
 
 def test_predict_draws(trained, small_coco, tmp_path, capsys):
-    words = [
+    overrides = [
         f"model={trained.run_dir}",
         f"source={small_coco}/val2017",
         f"out={tmp_path}/drawn",
-        "score=0",
+        "score_threshold=0",
         "device=cpu",
     ]
-    assert app.main(["predict", *words]) == 0
+    assert app.main(["predict", *overrides]) == 0
     assert capsys.readouterr().out.strip().splitlines()[-1] == f"{tmp_path}/drawn"
     written = json.loads((tmp_path / "drawn" / "predictions.json").read_text())
     assert len(written["images"]) == 4
@@ -92,20 +92,20 @@ def test_predict_draws(trained, small_coco, tmp_path, capsys):
 
 
 def test_a_run_goes_on(trained, capsys):
-    words = [f"run_dir={trained.run_dir}", "trainer.max_epochs=2"]
-    assert app.main(["train", *words]) == 2
+    overrides = [f"run_dir={trained.run_dir}", "trainer.max_epochs=2"]
+    assert app.main(["train", *overrides]) == 2
     assert "resume=auto" in capsys.readouterr().err
-    run = effdet.train([*words, "resume=auto"])
+    run = effdet.train([*overrides, "resume=auto"])
     assert run.run_dir == trained.run_dir
     rows = (trained.run_dir / "metrics.csv").read_text().splitlines()
     assert any(row.startswith("4,") for row in rows)
 
 
-def test_data_errors_are_told_together_and_before_anything_is_written(small_coco, tmp_path, monkeypatch, capsys):
+def test_data_errors_are_reported_together_and_before_anything_is_written(small_coco, tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
-    words = [f"data.root={small_coco}", f"data.train_annotations={small_coco}/val2017/1.png",
+    overrides = [f"data.root={small_coco}", f"data.train_annotations={small_coco}/val2017/1.png",
              f"data.val_annotations={small_coco}/val2017/2.png"]  # fmt: skip
-    assert app.main(["train", "data=coco", *words, *SMALL]) == 2
+    assert app.main(["train", "data=coco", *overrides, *SMALL]) == 2
     text = capsys.readouterr().err
     assert "1.png" in text
     assert "2.png" in text
@@ -114,7 +114,7 @@ def test_data_errors_are_told_together_and_before_anything_is_written(small_coco
 
 
 @pytest.mark.parametrize(
-    ("words", "text"),
+    ("overrides", "text"),
     [
         (["model=nothing"], "neither a file nor a model"),
         (["model=runs/nothing"], "no such file or folder"),
@@ -122,17 +122,17 @@ def test_data_errors_are_told_together_and_before_anything_is_written(small_coco
         (["model=tf_efficientdet_d0"], "it has no weights"),
     ],
 )
-def test_a_model_that_is_not_there(words, text, small_coco, monkeypatch, tmp_path):
+def test_a_model_that_is_not_there(overrides, text, small_coco, monkeypatch, tmp_path):
     monkeypatch.setenv("EFFDET_CACHE", str(tmp_path))
     with pytest.raises(UserError, match=text.replace("?", r"\?")):
-        effdet.evaluate([*words, "data=coco", f"data.root={small_coco}"])
+        effdet.evaluate([*overrides, "data=coco", f"data.root={small_coco}"])
 
 
 def training_set(root: Path):
     from effdet.cli.assemble import open_splits
 
     config = composed("train", "data=coco", f"data.root={root}")
-    return open_splits(config, "train", wanted=config.task.needs)[0]
+    return open_splits(config, "train", requested=config.task.needs)[0]
 
 
 def test_random_weights_are_said_aloud(small_coco, tmp_path, monkeypatch, capsys):
@@ -173,14 +173,14 @@ def test_a_backbones_file_is_loaded_and_recorded(data_root, small_coco, tmp_path
 @pytest.mark.slow
 @pytest.mark.parametrize("launcher", ["lightning", "torchrun"])
 def test_two_processes_share_a_folder(launcher, small_coco, tmp_path):
-    words = ["train", "data=coco", f"data.root={small_coco}", *SMALL, "trainer.max_epochs=1", "freeze=bn"]
-    words += ["trainer.devices=2", "trainer.strategy=ddp"]
+    overrides = ["train", "data=coco", f"data.root={small_coco}", *SMALL, "trainer.max_epochs=1", "freeze=bn"]
+    overrides += ["trainer.devices=2", "trainer.strategy=ddp"]
     program = ["-m", "effdet"]
     if launcher == "torchrun":
         program = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2", "-m", "effdet"]
     environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)}
     result = subprocess.run(
-        [sys.executable, *program, *words], cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=280,
+        [sys.executable, *program, *overrides], cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=280,
         check=False,
     )  # fmt: skip
     assert result.returncode == 0, result.stderr
@@ -189,74 +189,74 @@ def test_two_processes_share_a_folder(launcher, small_coco, tmp_path):
     assert "AP50" in metrics_of(tmp_path / "runs" / "detection-coco-phi-4-1")
 
 
-def contents(folder: Path) -> dict[str, tuple[int, bytes]]:
-    """Every file below `folder`: when it was written, and what it holds."""
-    files = sorted(path for path in folder.rglob("*") if path.is_file())
+def contents(directory: Path) -> dict[str, tuple[int, bytes]]:
+    """Every file below `directory`: when it was written, and what it holds."""
+    files = sorted(path for path in directory.rglob("*") if path.is_file())
     return {str(path): (path.stat().st_mtime_ns, path.read_bytes()) for path in files}
 
 
 @pytest.fixture(scope="module")
 def short(small_coco, tmp_path_factory):
     """The overrides of a run of three steps, which has been run to its end."""
-    folder = tmp_path_factory.mktemp("short") / "x"
-    words = ["data=coco", f"data.root={small_coco}", *SMALL, f"run_dir={folder}", "resume=auto"]
-    assert app.main(["train", *words, "trainer.max_steps=3", "early_stopping.patience=2"]) == 0
-    return folder, words
+    directory = tmp_path_factory.mktemp("short") / "x"
+    overrides = ["data=coco", f"data.root={small_coco}", *SMALL, f"run_dir={directory}", "resume=auto"]
+    assert app.main(["train", *overrides, "trainer.max_steps=3", "early_stopping.patience=2"]) == 0
+    return directory, overrides
 
 
 def test_a_restart_of_a_run_that_is_over_trains_and_replaces_nothing(short, capsys):
-    folder, words = short
-    before = contents(folder)
+    directory, overrides = short
+    before = contents(directory)
     for _ in range(2):
-        assert app.main(["train", *words, "trainer.max_steps=3", "early_stopping.patience=2"]) == 0
+        assert app.main(["train", *overrides, "trainer.max_steps=3", "early_stopping.patience=2"]) == 0
         out = capsys.readouterr().out
         assert "this run is over after 2 epochs, 3 steps: nothing to do" in out
         assert "raise trainer.max_steps (now 3)" in out
-        assert out.strip().splitlines()[-1] == str(folder)
-    assert contents(folder) == before
-    run = effdet.train([*words, "trainer.max_steps=3", "early_stopping.patience=2"])
-    assert run.run_dir == folder
-    assert run.metrics == json.loads((folder / "metrics.json").read_text())
+        assert out.strip().splitlines()[-1] == str(directory)
+    assert contents(directory) == before
+    run = effdet.train([*overrides, "trainer.max_steps=3", "early_stopping.patience=2"])
+    assert run.run_dir == directory
+    assert run.metrics == json.loads((directory / "metrics.json").read_text())
 
 
 def test_a_run_stopped_before_its_results_were_written_gets_them(short, capsys):
-    folder, words = short
+    directory, overrides = short
     names = ("metrics.json", "predictions.json", "statistics.npz")
-    before = contents(folder)
-    found = json.loads((folder / "metrics.json").read_text())
-    predictions = (folder / "predictions.json").read_text()
+    before = contents(directory)
+    found = json.loads((directory / "metrics.json").read_text())
+    predictions = (directory / "predictions.json").read_text()
     for name in names:
-        (folder / name).unlink()
-    run = effdet.train([*words, "trainer.max_steps=3", "early_stopping.patience=2"])
+        (directory / name).unlink()
+    run = effdet.train([*overrides, "trainer.max_steps=3", "early_stopping.patience=2"])
     assert "stopped before its results were written" in capsys.readouterr().out
     assert {key: run.metrics[key] for key in found if "second" not in key} == {
         key: found[key] for key in found if "second" not in key
     }
-    assert (folder / "predictions.json").read_text() == predictions
-    assert set(contents(folder)) == set(before)
+    assert (directory / "predictions.json").read_text() == predictions
+    assert set(contents(directory)) == set(before)
 
 
 def test_a_resume_that_is_refused_leaves_the_run_as_it_was(short, capsys):
-    folder, words = short
-    before = contents(folder)
-    assert app.main(["train", *words, "trainer.max_steps=9", "optimizer.lr=0.5"]) == 2
+    directory, overrides = short
+    before = contents(directory)
+    assert app.main(["train", *overrides, "trainer.max_steps=9", "optimizer.lr=0.5"]) == 2
     assert "optimizer.lr=0.5: the run has" in capsys.readouterr().err
-    words = [word for word in words if not word.startswith("batch_size=")]
-    assert app.main(["train", *words, "trainer.max_steps=9", "batch_size=1"]) == 2  # known once the trainer is made
+    overrides = [override for override in overrides if not override.startswith("batch_size=")]
+    assert app.main(["train", *overrides, "trainer.max_steps=9", "batch_size=1"]) == 2  # known once the trainer is made
     assert "batch_size: 2 -> 1" in capsys.readouterr().err
-    assert contents(folder) == before
+    assert contents(directory) == before
 
 
 def test_what_a_resume_asks_for_counts_and_is_said(short, capsys):
-    folder, words = short
+    directory, overrides = short
     more = ["trainer.max_steps=4", "early_stopping.patience=12", "max_detections=7", "trainer.precision=bf16-mixed"]
-    assert app.main(["train", *words, *more]) == 0
+    assert app.main(["train", *overrides, *more]) == 0
     out = capsys.readouterr().out
     for line in ("early_stopping.patience: 2 -> 12", "trainer.max_steps: 3 -> 4", "max_detections: null -> 7"):
         assert f"from here on {line}" in out
-    saved = yaml.safe_load((folder / "config.yaml").read_text())
+    saved = yaml.safe_load((directory / "config.yaml").read_text())
     assert (saved["early_stopping"]["patience"], saved["max_detections"]) == (12, 7)
-    model = effdet.load(folder / "checkpoints" / "last.ckpt")
+    model = effdet.load(directory / "checkpoints" / "last.ckpt")
     assert model.heads["detection"].postprocess.max_detections == 7
-    found = [row["image_id"] for row in json.loads((folder / "predictions.json").read_text())]
+    found = [row["image_id"] for row in json.loads((directory / "predictions.json").read_text())]
     assert max(map(found.count, found)) <= 7

@@ -13,8 +13,8 @@ from PIL import Image
 
 
 @pytest.fixture
-def picture(tmp_path: Path) -> Callable[..., Path]:
-    """Writes a black picture with a bright rectangle; returns its path."""
+def image(tmp_path: Path) -> Callable[..., Path]:
+    """Writes a black image with a bright rectangle; returns its path."""
 
     def write(
         name: str = "a.jpg", *, size: tuple[int, int] = (48, 64), box: Sequence[int] | None = None, **save: Any
@@ -32,8 +32,8 @@ def picture(tmp_path: Path) -> Callable[..., Path]:
 
 
 @pytest.fixture
-def coco_set(tmp_path: Path, picture: Callable[..., Path]) -> Callable[..., Path]:
-    """Writes a set in the official layout: `count` pictures of 64×48, each with one box; returns its root.
+def coco_set(tmp_path: Path, image: Callable[..., Path]) -> Callable[..., Path]:
+    """Writes a set in the official layout: `count` images of 64×48, each with one box; returns its root.
 
     ``edit(content)`` may change the annotation file's content before it is written.
     """
@@ -51,9 +51,9 @@ def coco_set(tmp_path: Path, picture: Callable[..., Path]) -> Callable[..., Path
         for index in range(count):
             x, y, width, height = 4 + 2 * index, 6 + index, 20, 16
             name = f"{index:03}.{suffix}"
-            picture(f"{split}2017/{name}", size=size, box=(x, y, x + width, y + height))
-            image = {"id": 10 + index, "file_name": name, "height": size[0], "width": size[1]}
-            content["images"].append(image)
+            image(f"{split}2017/{name}", size=size, box=(x, y, x + width, y + height))
+            entry = {"id": 10 + index, "file_name": name, "height": size[0], "width": size[1]}
+            content["images"].append(entry)
             content["annotations"].append(
                 {
                     "id": 100 + index,
@@ -94,10 +94,10 @@ def mask_file(tmp_path: Path) -> Write:
 
 
 @pytest.fixture
-def city_set(tmp_path: Path, picture: Write, mask_file: Write) -> Callable[..., Path]:
-    """Writes pictures in Cityscapes' layout, each 40×30 with road below, sky above, a car, a group of persons.
+def city_set(tmp_path: Path, image: Write, mask_file: Write) -> Callable[..., Path]:
+    """Writes images in Cityscapes' layout, each 40×30 with road below, sky above, a car, a group of persons.
 
-    ``edit(ids, instances)`` may change each picture's label and instance ids in place.
+    ``edit(ids, instances)`` may change each image's label and instance ids in place.
     """
 
     def write(
@@ -119,7 +119,7 @@ def city_set(tmp_path: Path, picture: Write, mask_file: Write) -> Callable[..., 
             if edit is not None:
                 edit(ids, instances)
             stem = f"aachen/aachen_000000_{index:06}"
-            picture(f"leftImg8bit/{split}/{stem}_leftImg8bit.png", size=ids.shape)
+            image(f"leftImg8bit/{split}/{stem}_leftImg8bit.png", size=ids.shape)
             for suffix, values in (("labelIds", ids), ("instanceIds", instances)):
                 if suffix in suffixes:
                     mask_file(f"gtFine/{split}/{stem}_gtFine_{suffix}.png", values)
@@ -129,8 +129,8 @@ def city_set(tmp_path: Path, picture: Write, mask_file: Write) -> Callable[..., 
 
 
 @pytest.fixture
-def mask_set(tmp_path: Path, picture: Write, mask_file: Write) -> Callable[..., Path]:
-    """Writes pictures of unequal sizes with masks of 0 (left), 1 (a column) and 255, in ``images/`` and ``masks/``."""
+def mask_set(tmp_path: Path, image: Write, mask_file: Write) -> Callable[..., Path]:
+    """Writes images of unequal sizes with masks of 0 (left), 1 (a column) and 255, in ``images/`` and ``masks/``."""
 
     def write(split: str = "train", count: int = 3, *, images: str = "images/{}", masks: str = "masks/{}") -> Path:
         for index in range(count):
@@ -138,7 +138,7 @@ def mask_set(tmp_path: Path, picture: Write, mask_file: Write) -> Callable[..., 
             values = np.zeros((height, width), np.uint8)
             values[:, width // 2 :] = 255
             values[2:5, width // 2] = 1
-            picture(f"{images.format(split)}/{index}.jpg", size=(height, width))
+            image(f"{images.format(split)}/{index}.jpg", size=(height, width))
             mask_file(f"{masks.format(split)}/{index}.png", values)
         return tmp_path
 

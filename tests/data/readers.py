@@ -17,11 +17,11 @@ import numpy as np
 import yaml
 from PIL import Image
 
-from effdet.data import DataSpec, Source, open_source
+from effdet.data import Dataset, DataSpec, open_dataset
 from effdet.data.images import read_image
 from effdet.data.shards import write_shards
 from effdet.files import encode_name
-from effdet.inference.sources import find_pictures
+from effdet.inference.sources import find_images
 
 CLASSES = ("car", "person")
 SIDES = (40, 64)
@@ -137,7 +137,7 @@ def masks(root: Path, names: Sequence[str]) -> None:
     put_text(root / "classes.txt", "".join(f"{name}\n" for name in CLASSES))
 
 
-def folder(root: Path, names: Sequence[str]) -> None:
+def directory(root: Path, names: Sequence[str]) -> None:
     for number, name in enumerate(names):
         put_image(root / "train" / CLASSES[number % 2] / name, number)
 
@@ -179,7 +179,7 @@ def cifar100(root: Path, names: Sequence[str]) -> None:
 
 def shards(root: Path, names: Sequence[str]) -> None:
     yolo(root.parent / "source", names)
-    write_shards(open_source(DataSpec("yolo", root.parent / "source")), root)
+    write_shards(open_dataset(DataSpec("yolo", root.parent / "source")), root)
 
 
 def mixed(root: Path, names: Sequence[str]) -> None:
@@ -207,12 +207,12 @@ def spec(data: str, root: Path, **settings: object) -> DataSpec:
     return DataSpec(data, root, **settings)  # type: ignore[arg-type]
 
 
-def answers(source: Source) -> list[Answer]:
+def answers(source: Dataset) -> list[Answer]:
     """What was read, sorted."""
     return sorted((number_of(source.read_image(record)), _label(source, record)) for record in source.records)
 
 
-def _label(source: Source, record) -> int | None:
+def _label(source: Dataset, record) -> int | None:
     if record.label is not None and record.label >= 0:
         return record.label
     if len(record.boxes):
@@ -225,4 +225,4 @@ def _label(source: Source, record) -> int | None:
 
 def predicted(source: str) -> list[Answer]:
     """The images that ``predict source=…`` takes."""
-    return sorted((number_of(read_image(path)), None) for path in find_pictures(source))
+    return sorted((number_of(read_image(path)), None) for path in find_images(source))

@@ -12,9 +12,9 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from effdet.data import DataError, DataSpec, open_source, read_image
+from effdet.data import DataError, DataSpec, open_dataset, read_image
 from effdet.data.images import MAX_PIXELS, image_sizes
-from effdet.inference.picture import as_array
+from effdet.inference.image import as_array
 
 
 @pytest.fixture(autouse=True)
@@ -26,7 +26,7 @@ def at_once() -> Iterator[None]:
 
 def refused(name: str, root: Path) -> str:
     with pytest.raises(DataError) as caught:
-        open_source(DataSpec(name, root=root))
+        open_dataset(DataSpec(name, root=root))
     assert len(str(caught.value).splitlines()) <= 12
     return str(caught.value)
 
@@ -34,8 +34,8 @@ def refused(name: str, root: Path) -> str:
 @pytest.fixture
 def voc(tmp_path: Path) -> Callable[..., Path]:
     def write(annotation: bytes) -> Path:
-        for folder in ("JPEGImages", "Annotations", "ImageSets/Main"):
-            (tmp_path / folder).mkdir(parents=True)
+        for directory in ("JPEGImages", "Annotations", "ImageSets/Main"):
+            (tmp_path / directory).mkdir(parents=True)
         Image.new("RGB", (64, 48)).save(tmp_path / "JPEGImages/a.jpg")
         (tmp_path / "ImageSets/Main/train.txt").write_text("a\n")
         (tmp_path / "Annotations/a.xml").write_bytes(annotation)
@@ -138,7 +138,7 @@ BOMBS = {
 
 
 @pytest.mark.parametrize("kind", BOMBS)
-def test_pictures(kind: str, tmp_path: Path) -> None:
+def test_images(kind: str, tmp_path: Path) -> None:
     path = tmp_path / "a.png"
     path.write_bytes(BOMBS[kind])
     for read in (read_image, image_sizes, as_array):

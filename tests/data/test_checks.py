@@ -1,4 +1,4 @@
-"""All that is wrong, told at once."""
+"""All that is wrong, reported at once."""
 
 import pytest
 
@@ -14,10 +14,10 @@ def test_nothing_wrong_raises_nothing():
 
 def test_one_error_is_one_line():
     findings = Findings()
-    findings.error("missing", "a.jpg", "no such picture")
+    findings.error("missing", "a.jpg", "no such image")
     with pytest.raises(DataError) as caught:
         findings.raise_errors("data=x")
-    assert str(caught.value) == "data=x: a.jpg: no such picture"
+    assert str(caught.value) == "data=x: a.jpg: no such image"
 
 
 def test_many_errors_are_counted_by_kind():

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from effdet.data import DataError, DataSpec, EvalSet, open_source
+from effdet.data import DataError, DataSpec, EvalSet, open_dataset
 from effdet.preprocess import Preprocess
 
 NAMES = ["airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck"]
@@ -34,23 +34,23 @@ def test_the_folder_or_the_one_that_holds_it(tmp_path):
     write_ten(tmp_path)
     for split, count in (("train", 5 * COUNT), ("test", COUNT)):
         inside, above = (
-            open_source(DataSpec("cifar10", root=root, split=split))
+            open_dataset(DataSpec("cifar10", root=root, split=split))
             for root in (tmp_path / "cifar-10-batches-bin", tmp_path)
         )
         assert len(inside) == count and inside.fingerprint() == above.fingerprint()
         assert inside.classes.names == tuple(NAMES)
 
 
-@pytest.mark.parametrize(("name", "folder"), [("cifar10", "cifar-10-batches-py"), ("cifar100", "cifar-100-python")])
-def test_the_pickled_form_is_refused_with_the_way_out(tmp_path, name, folder):
-    (tmp_path / folder).mkdir()
-    for root in (tmp_path, tmp_path / folder):
-        with pytest.raises(DataError, match=rf"{folder} holds pickles, which are not read; take .* from https"):
-            open_source(DataSpec(name, root=root))
+@pytest.mark.parametrize(("name", "directory"), [("cifar10", "cifar-10-batches-py"), ("cifar100", "cifar-100-python")])
+def test_the_pickled_form_is_refused_with_the_way_out(tmp_path, name, directory):
+    (tmp_path / directory).mkdir()
+    for root in (tmp_path, tmp_path / directory):
+        with pytest.raises(DataError, match=rf"{directory} holds pickles, which are not read; take .* from https"):
+            open_dataset(DataSpec(name, root=root))
 
 
 def test_planes_become_pixels(tmp_path):
-    source = open_source(DataSpec("cifar10", root=write_ten(tmp_path), split="test"))
+    source = open_dataset(DataSpec("cifar10", root=write_ten(tmp_path), split="test"))
     pixels, labels = rows(5)
     record = source.records[2]
     image = source.read_image(record)
@@ -59,10 +59,10 @@ def test_planes_become_pixels(tmp_path):
     assert record.label == labels[2] and not record.has_boxes and len(record.boxes) == 0
 
 
-def test_val_is_held_out_of_train_and_subsets_keep_their_pictures(tmp_path):
+def test_val_is_held_out_of_train_and_subsets_keep_their_images(tmp_path):
     write_ten(tmp_path)
-    whole = open_source(DataSpec("cifar10", root=tmp_path))
-    parts = [open_source(DataSpec("cifar10", root=tmp_path, split=s, val_fraction=0.3)) for s in ("train", "val")]
+    whole = open_dataset(DataSpec("cifar10", root=tmp_path))
+    parts = [open_dataset(DataSpec("cifar10", root=tmp_path, split=s, val_fraction=0.3)) for s in ("train", "val")]
     assert sum(map(len, parts)) == len(whole) and all(map(len, parts))
     names = {record.file_name: whole.read_image(record) for record in whole.records}
     for part in parts:
@@ -70,51 +70,51 @@ def test_val_is_held_out_of_train_and_subsets_keep_their_pictures(tmp_path):
             assert np.array_equal(part.read_image(record), names.pop(record.file_name))
     assert not names
     with pytest.raises(DataError, match=r"val_fraction=0\.1"):
-        open_source(DataSpec("cifar10", root=tmp_path, split="val"))
+        open_dataset(DataSpec("cifar10", root=tmp_path, split="val"))
 
 
 def test_evaluation_samples(tmp_path):
-    source = open_source(DataSpec("cifar10", root=write_ten(tmp_path), split="test", limit=2))
+    source = open_dataset(DataSpec("cifar10", root=write_ten(tmp_path), split="test", max_images=2))
     sample = EvalSet(source, Preprocess(size=(64, 64), resize="stretch"))[1]
     assert sample.image.shape == (3, 64, 64) and sample.record.label == rows(5)[1][1]
 
 
 def write_hundred(root: Path, form: str) -> Path:
-    folder = root / form
-    folder.mkdir()
+    directory = root / form
+    directory.mkdir()
     for name in ("train", "test"):
         pixels, coarse = rows(len(name))
         fine = [label * 5 for label in coarse]
         labels = np.array([coarse, fine], np.uint8).T
-        (folder / f"{name}.bin").write_bytes(np.concatenate([labels, pixels], axis=1).tobytes())
+        (directory / f"{name}.bin").write_bytes(np.concatenate([labels, pixels], axis=1).tobytes())
     fine_names, coarse_names = [f"f{k}" for k in range(100)], [f"c{k}" for k in range(20)]
-    (folder / "fine_label_names.txt").write_text("\n".join(fine_names))
-    (folder / "coarse_label_names.txt").write_text("\n".join(coarse_names))
-    return folder
+    (directory / "fine_label_names.txt").write_text("\n".join(fine_names))
+    (directory / "coarse_label_names.txt").write_text("\n".join(coarse_names))
+    return directory
 
 
 @pytest.mark.parametrize("form", ["cifar-100-binary", "cifar-100-batches-bin"])
 def test_cifar100_has_two_levels(tmp_path, form):
     root = write_hundred(tmp_path, form)
-    fine = open_source(DataSpec("cifar100", root=root, split="test"))
-    coarse = open_source(DataSpec("cifar100", root=tmp_path, split="test", level="coarse"))
+    fine = open_dataset(DataSpec("cifar100", root=root, split="test"))
+    coarse = open_dataset(DataSpec("cifar100", root=tmp_path, split="test", level="coarse"))
     assert (len(fine.classes), len(coarse.classes)) == (100, 20)
     assert [record.label for record in coarse.records] == rows(4)[1]
     assert [record.label for record in fine.records] == [label * 5 for label in rows(4)[1]]
 
 
-def test_faults_are_told(tmp_path):
+def test_faults_are_reported(tmp_path):
     root = write_ten(tmp_path) / "cifar-10-batches-bin"
     with pytest.raises(DataError, match=r"cifar-10-batches-bin/ \(test_batch.bin"):
-        open_source(DataSpec("cifar10", root=tmp_path / "cifar-10-batches-bin" / ".." / ".."))
+        open_dataset(DataSpec("cifar10", root=tmp_path / "cifar-10-batches-bin" / ".." / ".."))
     test = root / "test_batch.bin"
     content = test.read_bytes()
     test.write_bytes(b"\x0a" + content[1:])
     with pytest.raises(DataError, match="from 0 to 9"):
-        open_source(DataSpec("cifar10", root=root, split="test"))
+        open_dataset(DataSpec("cifar10", root=root, split="test"))
     test.write_bytes(content[:-1])
     with pytest.raises(DataError, match="cut off"):
-        open_source(DataSpec("cifar10", root=root, split="test"))
+        open_dataset(DataSpec("cifar10", root=root, split="test"))
 
 
 @pytest.mark.data
@@ -123,5 +123,5 @@ def test_the_real_files(data_root):
     root = data_root / "cifar10"
     if not root.is_dir():
         pytest.skip(f"{root} is not there")
-    source = open_source(DataSpec("cifar10", root=root, split="test"))
+    source = open_dataset(DataSpec("cifar10", root=root, split="test"))
     assert np.bincount(source.records.categories).tolist() == [1000] * 10

@@ -4,13 +4,13 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from effdet.data import DataError, DataSpec, EvalSet, open_source
+from effdet.data import DataError, DataSpec, EvalSet, open_dataset
 from effdet.data import cityscapes_labels as table
 from effdet.preprocess import Preprocess
 
 
 def opened(root, split="train", **settings):
-    return open_source(DataSpec("cityscapes", root=root, split=split, **settings))
+    return open_dataset(DataSpec("cityscapes", root=root, split=split, **settings))
 
 
 @pytest.mark.peer
@@ -48,7 +48,7 @@ def test_masks_boxes_and_groups(city_set):
 
 def test_only_what_is_wanted_is_read(city_set):
     root = city_set(suffixes=("instanceIds",))
-    source = opened(root, wanted=("boxes",))
+    source = opened(root, requested=("boxes",))
     assert source.labelled == {"boxes"}
     assert source.records[0].mask is None
     assert len(source.records.labels) == 6
@@ -57,7 +57,7 @@ def test_only_what_is_wanted_is_read(city_set):
 
 
 def test_masks_alone(city_set):
-    source = opened(city_set(suffixes=("labelIds",)), wanted=("semantic",))
+    source = opened(city_set(suffixes=("labelIds",)), requested=("semantic",))
     assert (source.labelled, len(source.classes), source.records[0].has_boxes) == ({"semantic"}, 0, False)
     assert source.read_instances(source.records[0]) is None
 
@@ -86,16 +86,16 @@ def test_every_fault_in_one_error(city_set, mask_file):
         opened(root)
     lines = str(caught.value).splitlines()[1:]
     assert len(lines) == 7
-    for words in (
+    for overrides in (
         "000000_gtFine_labelIds.png: unknown id 77 on 1,200 pixels; known are 0…33, 255",
-        "000001_gtFine_labelIds.png: is 44×30 (width × height), its picture",
+        "000001_gtFine_labelIds.png: is 44×30 (width × height), its image",
         "no mask",
         "colours (mode RGB)",
         "16 bits a pixel",
-        "no picture",
+        "no image",
         "unknown id 40000",
     ):
-        assert sum(words in line for line in lines) == 1, words
+        assert sum(overrides in line for line in lines) == 1, overrides
 
 
 def test_the_void_is_not_learned_from(city_set):
@@ -103,7 +103,7 @@ def test_the_void_is_not_learned_from(city_set):
         ids[:], instances[:] = 4, 4
 
     with pytest.raises(DataError, match="no mask to learn from"):
-        opened(city_set(edit=empty), wanted=("semantic",))
+        opened(city_set(edit=empty), requested=("semantic",))
 
 
 def test_a_mask_that_changes_later_is_an_error(city_set, mask_file):

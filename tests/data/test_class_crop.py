@@ -3,23 +3,23 @@
 import numpy as np
 import pytest
 
-from effdet.data import AugmentSpec, DataError, DataSpec, TrainSet, open_source
+from effdet.data import AugmentSpec, DataError, DataSpec, TrainSet, open_dataset
 from effdet.preprocess import Preprocess
 from heads.structures import UserError
 
 
 @pytest.fixture
-def rare(tmp_path, picture, mask_file):
-    """One picture of 64×64 with 4 pixels of class 1 in a corner, on class 0."""
+def rare(tmp_path, image, mask_file):
+    """One image of 64×64 with 4 pixels of class 1 in a corner, on class 0."""
     values = np.zeros((64, 64), np.uint8)
     values[60:62, 58:60] = 1
-    picture("images/train/a.png", size=(64, 64), box=(58, 60, 60, 62))
+    image("images/train/a.png", size=(64, 64), box=(58, 60, 60, 62))
     mask_file("masks/train/a.png", values)
-    return open_source(DataSpec("masks", root=tmp_path, classes=("ground", "pole")))
+    return open_dataset(DataSpec("masks", root=tmp_path, classes=("ground", "pole")))
 
 
 def share_with_rare(source, class_crop: float) -> float:
-    """How many of 100 crops of a quarter of the picture hold class 1."""
+    """How many of 100 crops of a quarter of the image hold class 1."""
     augment = AugmentSpec(scale=(2.0, 2.0), class_crop=class_crop)
     train = TrainSet(source, Preprocess((64, 64)), augment=augment, seed=3)
     samples = [train[epoch, 0] for epoch in range(100)]
@@ -58,6 +58,6 @@ def test_without_it_nothing_changes(rare):
 def test_it_needs_a_crop_and_masks(coco_set):
     with pytest.raises(DataError, match="would do nothing"):
         AugmentSpec(class_crop=0.5)
-    source = open_source(DataSpec("coco", root=coco_set()))
+    source = open_dataset(DataSpec("coco", root=coco_set()))
     with pytest.raises(UserError, match="has no masks"):
         TrainSet(source, Preprocess((32, 32)), augment=AugmentSpec(scale=(1, 2), class_crop=0.5))

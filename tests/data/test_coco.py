@@ -1,4 +1,4 @@
-"""COCO files, sound and broken."""
+"""COCO files, valid and broken."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from effdet.data import DataError, DataSpec, Findings, open_source
+from effdet.data import DataError, DataSpec, Findings, open_dataset
 
 
 def opened(root, **changes):
-    return open_source(DataSpec("coco", root=root, **changes))
+    return open_dataset(DataSpec("coco", root=root, **changes))
 
 
 def test_records(coco_set):
@@ -33,7 +33,7 @@ def test_records(coco_set):
     assert source.warnings == []
 
 
-def test_pictures_are_sorted_by_id_and_empty_ones_count(coco_set):
+def test_images_are_sorted_by_id_and_empty_ones_count(coco_set):
     def edit(content):
         content["images"].reverse()
         content["annotations"] = content["annotations"][1:3][::-1]
@@ -71,11 +71,11 @@ def perfect_ap(truth) -> float:
         coco.dataset = truth
         coco.createIndex()
         results = [{**annotation, "score": 0.9} for annotation in truth["annotations"] if not annotation["iscrowd"]]
-        judge = COCOeval(coco, coco.loadRes(results), "bbox")
-        judge.evaluate()
-        judge.accumulate()
-        judge.summarize()
-    return judge.stats[0]
+        evaluator = COCOeval(coco, coco.loadRes(results), "bbox")
+        evaluator.evaluate()
+        evaluator.accumulate()
+        evaluator.summarize()
+    return evaluator.stats[0]
 
 
 def test_crowds_and_areas(coco_set):
@@ -108,7 +108,7 @@ def test_size_as_stored_keeps_the_stored_frame(coco_set):
     assert source.read_image(source.records[0]).shape == (48, 64, 3)
 
 
-def test_grey_picture(coco_set):
+def test_grey_image(coco_set):
     root = coco_set(1)
     Image.open(root / "train2017/000.png").convert("L").save(root / "train2017/000.png")
     source = opened(root)
@@ -127,7 +127,7 @@ def test_degenerate_boxes_are_left_out_and_counted(coco_set):
     assert len(source.warnings) == 4
     assert source.warnings[0].startswith("1 × zero-area (first: ")
     assert "annotation 100: box [5, 5, 0, 10] (x y w h) has no area: left out" in source.warnings[0]
-    assert "leaves its 64×48 picture: clipped" in source.warnings[3]
+    assert "leaves its 64×48 image: clipped" in source.warnings[3]
     assert [annotation["bbox"] for annotation in source.coco()["annotations"]] == [[60, 40, 4, 8]]
 
 
@@ -159,7 +159,7 @@ def test_all_problems_at_once(coco_set):
         "annotation 101: image_id 5 is not among the images",
         "annotation 102: bbox must be 4 numbers",
         "the set says 65×48 (width × height), the file has 64×48",
-        "gone.png: no such picture",
+        "gone.png: no such image",
     ):
         assert part in text
     assert text.startswith("data=coco split=train: 5 problems")
@@ -182,7 +182,7 @@ def test_findings_are_handed_out_instead_of_raised(coco_set):
         content["annotations"][0]["category_id"] = 99
 
     findings = Findings()
-    source = open_source(DataSpec("coco", root=coco_set(edit=edit)), findings=findings)
+    source = open_dataset(DataSpec("coco", root=coco_set(edit=edit)), findings=findings)
     assert [(finding.kind, finding.item) for finding in findings.errors] == [("unknown-category", "annotation 100")]
     assert [len(record.boxes) for record in source.records] == [0, 1, 1, 1]
 
@@ -220,7 +220,7 @@ def test_files_that_are_no_annotations(coco_set, content, message):
         (lambda content: content["images"][1].update(id="x"), "needs a whole-number id and a file_name"),
         (lambda content: content["annotations"].__setitem__(0, None), r"annotations\[0\]: is no object"),
         (lambda content: content["annotations"].clear(), "no box to learn from"),
-        (lambda content: (content["images"].clear(), content["annotations"].clear()), "no picture"),
+        (lambda content: (content["images"].clear(), content["annotations"].clear()), "no image"),
         (lambda content: content["annotations"][0].update(category_id=True), "category_id must be a whole number"),
         (lambda content: content["images"][0].update(id=2**70), "needs a whole-number id"),
         (lambda content: content["categories"].clear(), "'categories' is empty"),
@@ -238,25 +238,25 @@ def test_only_crowds_leave_nothing_to_learn(coco_set):
             annotation["iscrowd"] = 1
 
     root = coco_set(edit=edit)
-    with pytest.raises(DataError, match="^data=coco split=train: 4 pictures, but no box to learn from"):
+    with pytest.raises(DataError, match="^data=coco split=train: 4 images, but no box to learn from"):
         opened(root)
 
 
 def test_named_files(coco_set, tmp_path):
     root = coco_set(2, split="val")
-    source = open_source(
+    source = open_dataset(
         DataSpec("coco", train_images=root / "val2017", train_annotations=root / "annotations/instances_val2017.json")
     )
     assert len(source) == 2
     with pytest.raises(DataError, match=r"data.train_annotations=.*none.json is not a file"):
-        open_source(DataSpec("coco", train_annotations=tmp_path / "none.json"))
+        open_dataset(DataSpec("coco", train_annotations=tmp_path / "none.json"))
     with pytest.raises(DataError, match=r"data.train_images=.*none is not a folder"):
-        open_source(
+        open_dataset(
             DataSpec("coco", train_images=root / "none", train_annotations=root / "annotations/instances_val2017.json")
         )
 
 
-def test_pictures_are_found_by_the_names_in_the_file(coco_set):
+def test_images_are_found_by_the_names_in_the_file(coco_set):
     def edit(content):
         for image in content["images"]:
             image["file_name"] = f"train2017\\{image['file_name']}"
@@ -266,7 +266,7 @@ def test_pictures_are_found_by_the_names_in_the_file(coco_set):
     assert source.records[0].image.is_file()
 
 
-def test_pictures_beside_their_json(coco_set):
+def test_images_beside_their_json(coco_set):
     root = coco_set(2)
     (root / "train2017").rename(root / "valid")
     (root / "annotations/instances_train2017.json").rename(root / "valid/_annotations.coco.json")
@@ -280,7 +280,7 @@ def test_what_is_not_there(coco_set, tmp_path):
     with pytest.raises(DataError, match="is not a folder"):
         opened(tmp_path / "nowhere")
     with pytest.raises(DataError, match="say where it lies"):
-        open_source(DataSpec("coco"))
+        open_dataset(DataSpec("coco"))
     (root / "train2017").rename(root / "elsewhere")
     with pytest.raises(DataError, match=r"no image of .* found, such as '000.png'"):
         opened(root)
@@ -297,13 +297,13 @@ def test_two_files_that_fit(coco_set):
 
 
 @pytest.mark.data
-@pytest.mark.parametrize(("split", "pictures", "boxes", "crowds"), [("train", 200, 1815, None), ("val", 206, 1786, 21)])
-def test_official_files(data_root, split, pictures, boxes, crowds):
+@pytest.mark.parametrize(("split", "images", "boxes", "crowds"), [("train", 200, 1815, None), ("val", 206, 1786, 21)])
+def test_official_files(data_root, split, images, boxes, crowds):
     root = data_root / "coco"
     source = opened(root, split=split)
     content = json.loads((root / f"annotations/instances_{split}2017.json").read_text())
     assert source.warnings == []
-    assert len(source) == pictures
+    assert len(source) == images
     assert len(source.classes) == 80
     truth = {annotation["id"]: annotation for annotation in source.coco()["annotations"]}
     assert len(truth) == boxes

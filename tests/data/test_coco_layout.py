@@ -7,13 +7,13 @@ from pathlib import Path
 
 import pytest
 
-from effdet.data import DataError, DataSpec, open_source
+from effdet.data import DataError, DataSpec, open_dataset
 from effdet.doctor import examine, repair
 from tests.data.test_remedies import coco, image, text
 
 
 def opened(root: Path, split: str = "train", **changes):
-    return open_source(DataSpec("coco", root=root, split=split, **changes))
+    return open_dataset(DataSpec("coco", root=root, split=split, **changes))
 
 
 def paths(source, root: Path) -> list[str]:
@@ -83,9 +83,9 @@ def test_repair_of_paths_of_another_machine(tmp_path: Path) -> None:
     text(tmp_path / "set/annotations/train.json", coco("/home/x/images/cam1/a.png", "/home/x/images/cam2/a.png"))
     made = repair(examine(DataSpec("coco", tmp_path / "set"), workers=0, progress=False), tmp_path / "fixed")
     assert made.done == {"image paths rewritten": 2}
-    written = json.loads((made.folder / "annotations/train.json").read_text())
+    written = json.loads((made.directory / "annotations/train.json").read_text())
     assert [entry["file_name"] for entry in written["images"]] == ["images/cam1/a.png", "images/cam2/a.png"]
-    pixels = [opened(made.folder).read_image(record).sum() for record in opened(made.folder).records]
+    pixels = [opened(made.directory).read_image(record).sum() for record in opened(made.directory).records]
     assert pixels == [opened(tmp_path / "set").read_image(record).sum() for record in opened(tmp_path / "set").records]
 
 
@@ -94,4 +94,4 @@ def test_equal_names_in_two_folders_are_two_images_after_repair(tmp_path: Path) 
         image(tmp_path / "set/images" / name, number)
     text(tmp_path / "set/annotations/train.json", coco("b/../b/a.png", "a.png"))
     made = repair(examine(DataSpec("coco", tmp_path / "set"), workers=0, progress=False), tmp_path / "fixed")
-    assert len({record.image.resolve() for record in opened(made.folder).records}) == 2
+    assert len({record.image.resolve() for record in opened(made.directory).records}) == 2

@@ -6,22 +6,22 @@ import json
 
 import pytest
 
-from effdet.data import DataError, DataSpec, open_source
+from effdet.data import DataError, DataSpec, open_dataset
 from effdet.doctor import examine, repair
 
 
 def opened(root, **changes):
-    return open_source(DataSpec("coco", root=root, **changes))
+    return open_dataset(DataSpec("coco", root=root, **changes))
 
 
 def repaired(root, out, data="coco"):
     """The folder of the repaired copy and its repairs.json."""
     made = repair(examine(DataSpec(data, root), workers=0, progress=False), out)
-    return made.folder, json.loads((made.folder / "repairs.json").read_text())
+    return made.directory, json.loads((made.directory / "repairs.json").read_text())
 
 
-def written(folder, split="train"):
-    return json.loads((folder / f"annotations/instances_{split}2017.json").read_text())
+def written(directory, split="train"):
+    return json.loads((directory / f"annotations/instances_{split}2017.json").read_text())
 
 
 @pytest.mark.parametrize(
@@ -35,9 +35,9 @@ def test_crowd_as_text(coco_set, tmp_path, value, crowd, warned, stays):
     assert source.records[0].crowd.tolist() == [crowd]
     assert [line for line in source.warnings if "bad-crowd" in line] == source.warnings
     assert bool(source.warnings) == warned
-    folder, _ = repaired(root, tmp_path / "fixed")
-    assert written(folder)["annotations"][0]["iscrowd"] == stays
-    assert opened(folder).records[0].crowd.tolist() == [crowd]
+    directory, _ = repaired(root, tmp_path / "fixed")
+    assert written(directory)["annotations"][0]["iscrowd"] == stays
+    assert opened(directory).records[0].crowd.tolist() == [crowd]
 
 
 def as_text(content):
@@ -61,14 +61,14 @@ def test_numbers_as_text_and_as_floats(coco_set, tmp_path):
     record = source.records[1]
     assert (record.size, record.boxes.tolist(), record.annotation_ids.tolist()) == ((48, 64), [[6, 7, 26, 23]], [101])
     assert record.area.tolist() == [320]
-    folder, done = repaired(root, tmp_path / "fixed")
+    directory, done = repaired(root, tmp_path / "fixed")
     # 4 images of 3 numbers, 2 categories, 4 annotations with id, image_id, category_id and area
     assert done == {"numbers rewritten": 4 * 3 + 2 + 4 * 4}
-    (annotation, *_) = written(folder)["annotations"]
+    (annotation, *_) = written(directory)["annotations"]
     assert annotation == {
         "id": 100, "image_id": 10, "category_id": 3, "bbox": [4, 6, 20, 16], "area": 320, "iscrowd": 0,
     }  # fmt: skip
-    assert opened(folder).coco() == {**source.coco()}
+    assert opened(directory).coco() == {**source.coco()}
 
 
 def test_what_is_no_number_is_still_an_error(coco_set):
@@ -88,9 +88,9 @@ def test_a_polygon_stands_in_for_its_box(coco_set, tmp_path, bbox):
     source = opened(root)
     assert source.records[0].boxes.tolist() == [[5, 6, 25, 22]]
     assert [line.split(" (")[0] for line in source.warnings] == ["1 × box-from-mask"]
-    folder, done = repaired(root, tmp_path / "fixed")
+    directory, done = repaired(root, tmp_path / "fixed")
     assert done["boxes taken from segmentations"] == 1
-    assert written(folder)["annotations"][0]["bbox"] == [5, 6, 20, 16]
+    assert written(directory)["annotations"][0]["bbox"] == [5, 6, 20, 16]
 
 
 def test_a_run_length_mask_stands_in_for_its_box(coco_set):
@@ -120,9 +120,9 @@ def test_names_that_differ_in_case_are_two_classes(coco_set, tmp_path):
     found = examine(DataSpec("coco", root), workers=0, progress=False)
     assert found.issues.counts["similar-classes"] == 1
     assert found.issues.kind("similar-classes").level == "warning"
-    folder, done = repaired(root, tmp_path / "fixed")
+    directory, done = repaired(root, tmp_path / "fixed")
     assert done == {}
-    before, after = (path / "annotations/instances_train2017.json" for path in (root, folder))
+    before, after = (path / "annotations/instances_train2017.json" for path in (root, directory))
     assert after.read_bytes() == before.read_bytes()
 
 
@@ -161,9 +161,9 @@ def test_placeholder_categories(coco_set, tmp_path, categories, names):
     assert source.classes.names == names
     dropped = len(categories) - len(names)
     assert [line.split(" (")[0] for line in source.warnings] == ["1 × placeholder-category"] * dropped
-    folder, done = repaired(root, tmp_path / "fixed")
+    directory, done = repaired(root, tmp_path / "fixed")
     assert done == ({"placeholder categories left out": 1} if dropped else {})
-    assert [entry["name"] for entry in written(folder)["categories"]] == list(names)
+    assert [entry["name"] for entry in written(directory)["categories"]] == list(names)
 
 
 def test_a_category_that_another_split_uses_is_no_placeholder(coco_set):
@@ -189,6 +189,6 @@ def test_equal_names_that_are_both_used_are_refused_and_repaired(coco_set, tmp_p
     root = coco_set(edit=edit)
     with pytest.raises(DataError, match=r"'car' is also the name of category 3.*doctor.fix=true"):
         opened(root)
-    folder, done = repaired(root, tmp_path / "fixed")
+    directory, done = repaired(root, tmp_path / "fixed")
     assert done["categories merged"] == 1
-    assert [record.labels.tolist() for record in opened(folder).records] == [[0]] * 4
+    assert [record.labels.tolist() for record in opened(directory).records] == [[0]] * 4

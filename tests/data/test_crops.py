@@ -1,17 +1,17 @@
-"""Things of a detection set as pictures of their own."""
+"""Things of a detection set as images of their own."""
 
 from __future__ import annotations
 
 import numpy as np
 import pytest
 
-from effdet.data import DataError, DataSpec, open_source
-from effdet.data.crops import CropSource
+from effdet.data import DataError, DataSpec, open_dataset
+from effdet.data.crops import CropDataset
 
 
 def test_a_crop_is_the_box_and_its_margin(coco_set):
-    scenes = open_source(DataSpec("coco", root=coco_set(3)))
-    crops = CropSource.of(scenes)
+    scenes = open_dataset(DataSpec("coco", root=coco_set(3)))
+    crops = CropDataset.of(scenes)
     assert len(crops) == 3 and crops.labelled == {"category"} and crops.classes == scenes.classes
     record = crops.records[1]
     assert record.label == 1 and record.file_name == "001.png#101"
@@ -22,8 +22,8 @@ def test_a_crop_is_the_box_and_its_margin(coco_set):
 
 
 def test_subsets_and_small_things(coco_set):
-    scenes = open_source(DataSpec("coco", root=coco_set(3)))
-    crops = CropSource.of(scenes)
+    scenes = open_dataset(DataSpec("coco", root=coco_set(3)))
+    crops = CropDataset.of(scenes)
     assert np.array_equal(crops.subset([2]).read_image(crops.records[2]), crops.read_image(crops.records[2]))
 
     def shrink(content):
@@ -31,4 +31,4 @@ def test_subsets_and_small_things(coco_set):
             annotation["bbox"][2:] = [5, 5]
 
     with pytest.raises(DataError, match="large enough"):
-        CropSource.of(open_source(DataSpec("coco", root=coco_set(2, edit=shrink))))
+        CropDataset.of(open_dataset(DataSpec("coco", root=coco_set(2, edit=shrink))))

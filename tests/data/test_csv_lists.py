@@ -6,11 +6,11 @@ import json
 
 import pytest
 
-from effdet.data import DataSpec, open_source
+from effdet.data import DataSpec, open_dataset
 
 
 def pair(**values):
-    return [open_source(DataSpec(split=split, **values)) for split in ("train", "val")]
+    return [open_dataset(DataSpec(split=split, **values)) for split in ("train", "val")]
 
 
 @pytest.mark.parametrize(
@@ -22,9 +22,9 @@ def pair(**values):
         ("C:\\set\\images\\b.png,007\nimages/a.png,7\n", "images/b.png,7\n", [0, 1]),
     ],
 )
-def test_csv_paths_and_labels(tmp_path, picture, train, val, labels):
+def test_csv_paths_and_labels(tmp_path, image, train, val, labels):
     for name in ("a", "b", "IMG 001"):
-        picture(f"images/{name}.png")
+        image(f"images/{name}.png")
     (tmp_path / "train.csv").write_text(train)
     (tmp_path / "val.csv").write_text(val)
     first, second = pair(name="csv", root=tmp_path)
@@ -33,12 +33,12 @@ def test_csv_paths_and_labels(tmp_path, picture, train, val, labels):
     assert len(second) == 1 and second.classes == first.classes
 
 
-def test_csv_paths_are_told_apart_by_the_file(tmp_path, picture):
-    picture("images/a.png")
+def test_csv_paths_are_distinguished_by_the_file(tmp_path, image):
+    image("images/a.png")
     (tmp_path / "train.csv").write_text(f"images/a.png,x\n./images/a.png,x\n{tmp_path}/images/a.png,y\n")
-    source = open_source(DataSpec("csv", root=tmp_path))
+    source = open_dataset(DataSpec("csv", root=tmp_path))
     assert len(source) == 1
-    assert [line.split(" (")[0] for line in source.warnings] == ["2 × duplicate-picture"]
+    assert [line.split(" (")[0] for line in source.warnings] == ["2 × duplicate-images"]
 
 
 def test_the_tables_of_all_splits_are_one(coco_set):

@@ -7,19 +7,19 @@ import json
 import numpy as np
 import pytest
 
-from effdet.data import ArraySource, DataError, DataSpec, TrainSet, open_source
+from effdet.data import ArrayDataset, DataError, DataSpec, TrainSet, open_dataset
 from effdet.data.identities import as_identities, split_identities, street_identities
 from effdet.preprocess import Preprocess
 from heads.structures import ClassTable
 
-WANTED = ("identity",)
+REQUESTED = ("identity",)
 
 
 def test_no_identity_is_on_both_sides():
     labels = np.arange(40) % 10
     names = [str(index) for index in range(40)]
     pixels = np.zeros((40, 4, 4, 3), np.uint8)
-    whole = ArraySource(pixels, labels, ClassTable.of(list("abcdefghij")), names=names, name="x", split="train")
+    whole = ArrayDataset(pixels, labels, ClassTable.of(list("abcdefghij")), names=names, name="x", split="train")
     train, val = (split_identities(whole, split=split, fraction=0.4) for split in ("train", "val"))
     assert not set(train.classes.names) & set(val.classes.names)
     assert len(train) + len(val) == 40 and len(train.classes) + len(val.classes) == 10
@@ -31,11 +31,13 @@ def test_no_identity_is_on_both_sides():
         split_identities(whole, split="val", fraction=1e-9)
 
 
-def test_a_folders_val_has_identities_of_its_own(tmp_path, picture):
+def test_a_folders_val_has_identities_of_its_own(tmp_path, image):
     for name in ("train/a", "train/b", "val/c"):
-        picture(f"{name}/0.png", size=(8, 8))
+        image(f"{name}/0.png", size=(8, 8))
     (tmp_path / "val/empty").mkdir()
-    train, val = (open_source(DataSpec("folder", root=tmp_path, split=s, wanted=WANTED)) for s in ("train", "val"))
+    train, val = (
+        open_dataset(DataSpec("folder", root=tmp_path, split=s, requested=REQUESTED)) for s in ("train", "val")
+    )
     assert train.classes.names == ("a", "b") and val.classes.names == ("c",)
     assert train.labelled == {"category", "identity"}
     assert TrainSet(train, Preprocess(size=(8, 8)))[0, 1].category == 1
@@ -47,7 +49,7 @@ def test_things_are_labelled_by_who_they_are(coco_set):
             annotation["identity"] = {100: 70, 101: 30, 102: 70}[annotation["id"]]
 
     root = coco_set(3, edit=edit)
-    scenes = open_source(DataSpec("coco", root=root))
+    scenes = open_dataset(DataSpec("coco", root=root))
     annotations = root / "annotations/instances_train2017.json"
     source = as_identities(street_identities(scenes, annotations))
     assert source.classes.ids == (30, 70)

@@ -67,9 +67,9 @@ def test_float_tiff(tmp_path):
     assert (read_image(path) == 128).all()
 
 
-def test_exif_turns_the_picture(picture):
+def test_exif_turns_the_image(image):
     # Orientation 6: shown turned by 90° clockwise; the bright top-left corner comes to the top right.
-    path = picture("a.png", size=(20, 40), box=(0, 0, 5, 5), exif=exif(6))
+    path = image("a.png", size=(20, 40), box=(0, 0, 5, 5), exif=exif(6))
     pixels = read_image(path)
     assert pixels.shape == (40, 20, 3)
     assert pixels[0, -1, 0] == 255
@@ -77,8 +77,8 @@ def test_exif_turns_the_picture(picture):
     assert image_sizes(path) == ((40, 20), (20, 40))
 
 
-def test_frame_follows_the_size_that_the_set_states(picture):
-    path = picture("a.png", size=(20, 40), box=(0, 0, 5, 5), exif=exif(6))
+def test_frame_follows_the_size_that_the_set_states(image):
+    path = image("a.png", size=(20, 40), box=(0, 0, 5, 5), exif=exif(6))
     assert read_image(path, size=(40, 20)).shape == (40, 20, 3)
     stored = read_image(path, size=(20, 40))
     assert stored.shape == (20, 40, 3)
@@ -87,14 +87,14 @@ def test_frame_follows_the_size_that_the_set_states(picture):
         read_image(path, size=(30, 30))
 
 
-def test_half_turn_is_always_applied(picture):
-    path = picture("a.png", size=(20, 40), box=(0, 0, 5, 5), exif=exif(3))
+def test_half_turn_is_always_applied(image):
+    path = image("a.png", size=(20, 40), box=(0, 0, 5, 5), exif=exif(3))
     assert read_image(path, size=(20, 40))[-1, -1, 0] == 255
 
 
 @pytest.mark.parametrize("turn", [1, 6])
-def test_reduced_decoding_is_no_smaller_than_asked(picture, turn):
-    path = picture("a.jpg", size=(400, 800), exif=exif(turn))
+def test_reduced_decoding_is_no_smaller_than_asked(image, turn):
+    path = image("a.jpg", size=(400, 800), exif=exif(turn))
     full = read_image(path)
     goal = (90, 180) if turn == 1 else (180, 90)
     reduced = read_image(path, at_least=goal)
@@ -102,21 +102,21 @@ def test_reduced_decoding_is_no_smaller_than_asked(picture, turn):
     assert reduced.shape[1] * 4 == full.shape[1]
 
 
-def test_truncated_jpeg(picture):
-    whole = picture("a.jpg", size=(200, 200), box=(0, 0, 200, 200))
+def test_truncated_jpeg(image):
+    whole = image("a.jpg", size=(200, 200), box=(0, 0, 200, 200))
     whole.write_bytes(whole.read_bytes()[: whole.stat().st_size // 2])
     with pytest.raises(DataError, match=r"a\.jpg: cannot be decoded \(.*truncated"):
         read_image(whole)
     with pytest.warns(UserWarning, match=r"a\.jpg: cut off"):
-        assert read_image(whole, policy="warn").shape == (200, 200, 3)
+        assert read_image(whole, on_error="warn").shape == (200, 200, 3)
     with pytest.raises(DataError):  # the library's switch is back where it was
         read_image(whole)
 
 
 @pytest.mark.parametrize(
-    "content", [b"", b"no picture", b"\x89PNG\r\n\x1a\n" + b"\0" * 40, b"GIF89a\1", b"II*\0" + b"\xff" * 30]
+    "content", [b"", b"no image", b"\x89PNG\r\n\x1a\n" + b"\0" * 40, b"GIF89a\1", b"II*\0" + b"\xff" * 30]
 )
-def test_what_is_no_picture_is_one_line(tmp_path, content):
+def test_what_is_no_image_is_one_line(tmp_path, content):
     path = tmp_path / "a.jpg"
     path.write_bytes(content)
     for reader in (read_image, image_sizes):
@@ -126,13 +126,13 @@ def test_what_is_no_picture_is_one_line(tmp_path, content):
         assert "\n" not in str(caught.value)
 
 
-def test_missing_picture(tmp_path):
-    with pytest.raises(DataError, match="no such picture"):
+def test_missing_image(tmp_path):
+    with pytest.raises(DataError, match="no such image"):
         read_image(tmp_path / "none.jpg")
 
 
-def test_bomb_is_refused_by_its_header(picture, monkeypatch):
-    path = picture("a.png", size=(50, 50))
+def test_bomb_is_refused_by_its_header(image, monkeypatch):
+    path = image("a.png", size=(50, 50))
     monkeypatch.setattr(images, "MAX_PIXELS", 2499)
     with pytest.raises(DataError, match="50×50 pixels are more than the bound of 2,499"):
         read_image(path)

@@ -45,7 +45,7 @@ def test_the_same_pixels(tmp_path, options, size, goal):
     assert np.array_equal(read_image("name.jpg", at_least=goal, content=content), expected)
 
 
-def test_a_turned_picture_is_turned(tmp_path):
+def test_a_rotated_image_is_rotated(tmp_path):
     tags = Image.Exif()
     tags[0x0112] = 6
     (tmp_path / "a.jpg").write_bytes(encoded(photo(40, 90), exif=tags))
@@ -73,11 +73,11 @@ def test_a_file_that_is_cut_off_is_refused(tmp_path):
     with pytest.raises(DataError, match=r"a\.jpg: cannot be decoded \(.*truncated"):
         read_image(path, at_least=(300, 300))
     with pytest.warns(UserWarning, match=r"a\.jpg: cut off"):
-        assert read_image(path, at_least=(300, 300), policy="warn").shape == (300, 300, 3)
+        assert read_image(path, at_least=(300, 300), on_error="warn").shape == (300, 300, 3)
 
 
 def test_broken_inside(tmp_path):
-    """Nothing behind the header: both ways give the same picture, or refuse it."""
+    """Nothing behind the header: both ways give the same image, or refuse it."""
     content = bytearray(encoded(photo(64, 64)))
     start = content.index(b"\xff\xda")
     path = tmp_path / "a.jpg"

@@ -8,8 +8,8 @@ import time
 import pytest
 import torch
 
-from effdet.data import AugmentSpec, DataError, DataSpec, TrainLoader, TrainSet, open_source
-from effdet.data.loader import own_words
+from effdet.data import AugmentSpec, DataError, DataSpec, TrainLoader, TrainSet, open_dataset
+from effdet.data.loader import own_text
 from effdet.preprocess import Preprocess
 from heads.structures import Batch
 
@@ -21,7 +21,7 @@ AUGMENT = AugmentSpec(
 
 @pytest.fixture
 def train_set(coco_set) -> TrainSet:
-    source = open_source(DataSpec("coco", root=coco_set(11)))
+    source = open_dataset(DataSpec("coco", root=coco_set(11)))
     return TrainSet(source, Preprocess((64, 64)), augment=AUGMENT, seed=4, epochs=3)
 
 
@@ -78,11 +78,11 @@ def test_an_error_in_a_worker_is_one_line(train_set):
     for workers in (0, 1):
         with pytest.raises(DataError) as caught:
             list(TrainLoader(train_set, 3, workers=workers))
-        assert str(caught.value) == f"{path}: not a picture that can be read"
+        assert str(caught.value) == f"{path}: not an image that can be read"
 
 
-def test_own_words_of_a_plain_error():
-    assert own_words(DataError("x: DataError: y")) == "x: DataError: y"
+def test_own_overrides_of_a_plain_error():
+    assert own_text(DataError("x: DataError: y")) == "x: DataError: y"
 
 
 def test_closing_ends_the_workers_at_once_and_iterating_starts_new_ones(train_set):

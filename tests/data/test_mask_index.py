@@ -49,11 +49,11 @@ def test_a_second_scan_reads_nothing(mask_file, tmp_path, monkeypatch):
             scan_instances(paths, smallest=24)
 
 
-def test_a_torn_cache_is_written_anew(mask_file, tmp_path, monkeypatch):
+def test_a_corrupt_cache_is_written_anew(mask_file, tmp_path, monkeypatch):
     monkeypatch.setenv("EFFDET_CACHE", str(tmp_path / "cache"))
     monkeypatch.setattr(mask_index, "WORTH_CACHING", 1)
     path = mask_file("a.png", np.ones((2, 3), np.uint8))
     scan_masks([path])
     (stored,) = (tmp_path / "cache" / "annotations").glob("*.npz")
-    stored.write_bytes(b"torn")
+    stored.write_bytes(b"corrupt")
     assert scan_masks([path]).counts[0, 1] == 6

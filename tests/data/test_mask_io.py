@@ -41,21 +41,21 @@ def test_files_of_few_bits_keep_their_values(tmp_path, bits, most):
 
 
 @pytest.mark.parametrize(
-    ("values", "words"),
+    ("values", "overrides"),
     [
         (np.zeros((4, 4, 3), np.uint8), "colours .mode RGB. where class ids are expected"),
         (np.zeros((4, 4, 4), np.uint8), "colours .mode RGBA."),
         (np.zeros((4, 4), np.uint16), "16 bits a pixel or more"),
     ],
 )
-def test_other_forms_are_refused_in_one_line(mask_file, values, words):
-    with pytest.raises(DataError, match=words) as caught:
+def test_other_forms_are_refused_in_one_line(mask_file, values, overrides):
+    with pytest.raises(DataError, match=overrides) as caught:
         read_values(mask_file("a.png", values))
     assert "\n" not in str(caught.value)
 
 
 def test_what_cannot_be_read_is_named(tmp_path):
-    (tmp_path / "a.png").write_bytes(b"no picture")
+    (tmp_path / "a.png").write_bytes(b"no image")
     with pytest.raises(DataError, match="not a mask"):
         read_values(tmp_path / "a.png")
     with pytest.raises(DataError, match="no such mask"):

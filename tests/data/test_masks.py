@@ -4,14 +4,14 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from effdet.data import AugmentSpec, DataError, DataSpec, EvalSet, TrainSet, open_source
+from effdet.data import AugmentSpec, DataError, DataSpec, EvalSet, TrainSet, open_dataset
 from effdet.preprocess import Preprocess
 
 CLASSES = ("ground", "pole")
 
 
 def opened(root, split="train", **settings):
-    return open_source(DataSpec("masks", root=root, split=split, **{"classes": CLASSES, **settings}))
+    return open_dataset(DataSpec("masks", root=root, split=split, **{"classes": CLASSES, **settings}))
 
 
 @pytest.mark.parametrize(
@@ -26,10 +26,10 @@ def test_layouts(mask_set, images, masks):
     assert source.labelled == {"semantic"}
 
 
-def test_named_folders_suffixes_and_values(tmp_path, picture, mask_file):
-    picture("x/a.b.png", size=(4, 6))
+def test_named_folders_suffixes_and_values(tmp_path, image, mask_file):
+    image("x/a.b.png", size=(4, 6))
     mask_file("x/a.b_m.png", np.array([[7] * 3 + [8] * 3] * 4, np.uint8))
-    source = open_source(
+    source = open_dataset(
         DataSpec(
             "masks",
             train_images=tmp_path / "x",
@@ -54,16 +54,16 @@ def test_class_names_from_a_file_or_an_error(mask_set):
     assert opened(root, classes=None).semantic_classes.names == CLASSES
 
 
-def test_pairs_that_are_none(mask_set, picture, mask_file):
+def test_pairs_that_are_none(mask_set, image, mask_file):
     root = mask_set()
     (root / "masks/train/0.png").unlink()
     mask_file("masks/train/extra.png", np.zeros((3, 3), np.uint8))
-    picture("images/train/1.png", size=(24, 27))
+    image("images/train/1.png", size=(24, 27))
     with pytest.raises(DataError) as caught:
         opened(root)
     text = str(caught.value)
     assert "missing-mask" in text
-    assert "extra.png: no picture of that name" in text
+    assert "extra.png: no image of that name" in text
     assert "1.png: 1.jpg has the same name" in text or "1.jpg" in text
 
 
@@ -79,13 +79,13 @@ def test_val_out_of_train(mask_set):
     assert sum(map(len, parts.values())) == 12
 
 
-def test_the_frame_is_that_of_the_mask(tmp_path, picture, mask_file):
-    """A picture with an EXIF turn and a mask that was drawn on it as stored."""
+def test_the_frame_is_that_of_the_mask(tmp_path, image, mask_file):
+    """An image with an EXIF turn and a mask that was drawn on it as stored."""
     exif = Image.Exif()
     exif[0x0112] = 6
-    picture("images/train/a.jpg", size=(20, 30), exif=exif)
+    image("images/train/a.jpg", size=(20, 30), exif=exif)
     mask_file("masks/train/a.png", np.zeros((20, 30), np.uint8))
-    picture("images/train/b.jpg", size=(20, 30), exif=exif)
+    image("images/train/b.jpg", size=(20, 30), exif=exif)
     mask_file("masks/train/b.png", np.zeros((30, 20), np.uint8))
     source = opened(tmp_path)
     assert [record.size for record in source.records] == [(20, 30), (30, 20)]
@@ -108,18 +108,18 @@ def test_masks_are_resampled_with_nearest_alone(mask_set, scale):
     assert seen == {0, 1, 255}
 
 
-def test_a_mirrored_mask_is_its_pictures(mask_set, mask_file, picture):
+def test_a_mirrored_mask_is_its_images(mask_set, mask_file, image):
     root = mask_set(count=0)
     values = np.zeros((16, 16), np.uint8)
     values[:, 4:6] = 1
-    picture("images/train/a.png", size=(16, 16), box=(4, 0, 6, 16))
+    image("images/train/a.png", size=(16, 16), box=(4, 0, 6, 16))
     mask_file("masks/train/a.png", values)
     sample = TrainSet(opened(root), Preprocess((16, 16)), augment=AugmentSpec(hflip=1.0))[0, 0]
     assert np.array_equal(sample.semantic == 1, sample.image[:, :, 0] > 128)
     assert sample.semantic[0, 10:12].tolist() == [1, 1]
 
 
-def test_grey_pictures_and_the_original_size_in_evaluation(mask_set, mask_file):
+def test_grey_images_and_the_original_size_in_evaluation(mask_set, mask_file):
     root = mask_set(count=2)
     mask_file("images/train/grey.png", np.full((9, 31), 90, np.uint8))
     mask_file("masks/train/grey.png", np.ones((9, 31), np.uint8))

@@ -1,9 +1,9 @@
-"""Two sets as one: each picture keeps its own labels, and adds only their losses."""
+"""Two sets as one: each image keeps its own labels, and adds only their losses."""
 
 import numpy as np
 import pytest
 
-from effdet.data import AugmentSpec, DataError, DataSpec, EvalSet, TrainSet, collate, open_source
+from effdet.data import AugmentSpec, DataError, DataSpec, EvalSet, TrainSet, collate, open_dataset
 from effdet.data.rng import generator
 from effdet.preprocess import Preprocess
 
@@ -17,10 +17,10 @@ def mixed(coco_set, mask_set):
         boxes={"name": "coco", "root": root, "val_fraction": None},
         masks={"name": "masks", "root": root, "classes": ["ground", "pole"]},
     )
-    return open_source(spec)
+    return open_dataset(spec)
 
 
-def test_pictures_alternate_in_proportion(mixed):
+def test_images_alternate_in_proportion(mixed):
     assert [record.has_boxes for record in mixed.records] == [True, False, True, True, False, True]
     assert [record.image_id for record in mixed.records] == [1, 2, 3, 4, 5, 6]
     assert mixed.classes.names == ("car", "person")
@@ -29,7 +29,7 @@ def test_pictures_alternate_in_proportion(mixed):
     assert len(mixed.fingerprint()) == 64
 
 
-def test_each_picture_adds_what_it_labels(mixed):
+def test_each_image_adds_what_it_labels(mixed):
     samples = [TrainSet(mixed, Preprocess((32, 32)))[0, index] for index in range(2)]
     batch = collate(samples)
     assert batch.targets.has_boxes.tolist() == [True, False]
@@ -52,7 +52,7 @@ def test_a_mosaic_takes_partners_that_label_the_same(mixed, probability):
 
 
 def test_a_set_whose_images_label_the_same_draws_partners_as_ever(coco_set):
-    source = open_source(DataSpec("coco", root=coco_set(4)))
+    source = open_dataset(DataSpec("coco", root=coco_set(4)))
     train = TrainSet(source, Preprocess((32, 32)), augment=AugmentSpec(mosaic=1.0))
     assert np.array_equal(train._partners(2, generator(5)), generator(5).integers(0, 4, 3))
 
@@ -72,7 +72,7 @@ def test_evaluation_has_the_truth_of_each(mixed):
 def test_one_wanted_label_opens_one_set(coco_set):
     root = coco_set(2)
     boxes = {"name": "coco", "root": root}
-    source = open_source(DataSpec("mixed", boxes=boxes, wanted=("boxes",)))
+    source = open_dataset(DataSpec("mixed", boxes=boxes, requested=("boxes",)))
     assert (len(source), source.labelled) == (2, {"boxes"})
 
 
@@ -87,16 +87,16 @@ def test_one_wanted_label_opens_one_set(coco_set):
 )
 def test_settings_are_checked(boxes, message):
     with pytest.raises(DataError, match=message):
-        open_source(DataSpec("mixed", boxes=boxes))
+        open_dataset(DataSpec("mixed", boxes=boxes))
 
 
 def test_a_set_without_the_label(mask_set):
     root = mask_set()
     with pytest.raises(DataError, match="labels no boxes"):
-        open_source(DataSpec("mixed", boxes={"name": "masks", "root": root, "classes": ["a", "b"]}))
+        open_dataset(DataSpec("mixed", boxes={"name": "masks", "root": root, "classes": ["a", "b"]}))
 
 
-def test_faults_of_both_are_told(coco_set, mask_set, mask_file):
+def test_faults_of_both_are_reported(coco_set, mask_set, mask_file):
     root = coco_set(2, edit=lambda content: content["annotations"][0].update(category_id=99))
     mask_set(count=1)
     mask_file("masks/train/0.png", np.full((20, 30), 9, np.uint8))
@@ -104,6 +104,6 @@ def test_faults_of_both_are_told(coco_set, mask_set, mask_file):
         "mixed", boxes={"name": "coco", "root": root}, masks={"name": "masks", "root": root, "classes": ["a", "b"]}
     )
     with pytest.raises(DataError) as caught:
-        open_source(spec)
+        open_dataset(spec)
     assert "category_id 99" in str(caught.value)
     assert "unknown id 9" in str(caught.value)

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from effdet.data import (
-    ArraySource,
+    ArrayDataset,
     AugmentSpec,
     DataError,
     DataSpec,
@@ -17,10 +17,10 @@ from effdet.data import (
     TrainLoader,
     TrainSet,
     generator,
-    open_source,
+    open_dataset,
 )
+from effdet.data.crop import as_evaluated, random_shift
 from effdet.data.mixing import mixed, one_hot, rectangle
-from effdet.data.placing import as_evaluated, random_shift
 from effdet.preprocess import Preprocess
 from effdet.training.autobatch import largest_batch
 from heads.structures import ClassTable
@@ -28,11 +28,11 @@ from heads.structures import ClassTable
 SQUARE = Preprocess(size=(16, 16), resize="stretch")
 
 
-def small_set(count: int = 6) -> ArraySource:
+def small_set(count: int = 6) -> ArrayDataset:
     pixels = np.random.default_rng(0).integers(0, 256, (count, 8, 8, 3), dtype=np.uint8)
     labels = np.arange(count) % 3
     names = [f"{index}" for index in range(count)]
-    return ArraySource(pixels, labels, ClassTable.of(["a", "b", "c"]), names=names, name="small", split="train")
+    return ArrayDataset(pixels, labels, ClassTable.of(["a", "b", "c"]), names=names, name="small", split="train")
 
 
 def test_one_hot_leaves_out_what_has_no_class():
@@ -115,7 +115,7 @@ def test_policies_follow_the_samples_seed_and_leave_the_global_one(policy):
 
 
 def test_what_boxes_cannot_follow_is_refused(coco_set):
-    boxes = open_source(DataSpec("coco", root=coco_set()))
+    boxes = open_dataset(DataSpec("coco", root=coco_set()))
     for augment in (AugmentSpec(policy="randaugment"), AugmentSpec(shift=0.1), AugmentSpec(cutmix=1.0)):
         with pytest.raises(DataError, match="for classification"):
             TrainSet(boxes, SQUARE, augment=augment)
@@ -133,16 +133,16 @@ def test_settings_out_of_range_are_refused(values):
 
 
 def test_a_shift_is_a_crop_after_padding():
-    picture = np.random.default_rng(1).integers(0, 256, (16, 16, 3), dtype=np.uint8)
+    image = np.random.default_rng(1).integers(0, 256, (16, 16, 3), dtype=np.uint8)
     padded = np.zeros((24, 24, 3), np.uint8)
-    padded[4:20, 4:20] = picture
+    padded[4:20, 4:20] = image
     crops = {padded[y : y + 16, x : x + 16].tobytes() for y in range(9) for x in range(9)}
     seen = set()
     for index in range(60):
         window = random_shift(generator(0, index), as_evaluated((16, 16), SQUARE), (16, 16), 0.25)
         canvas = np.zeros((16, 16, 3), np.uint8)
         x1, y1, x2, y2 = (round(value) for value in window.source)
-        canvas[window.rows, window.columns] = picture[y1:y2, x1:x2]
+        canvas[window.rows, window.columns] = image[y1:y2, x1:x2]
         assert canvas.tobytes() in crops
         seen.add(canvas.tobytes())
     assert len(seen) > 30

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from effdet.data import DataError, DataSpec, Example, Examples, Findings, open_source
+from effdet.data import DataError, DataSpec, Example, Examples, Findings, open_dataset
 
 NAMES = ["red", "green"]
 HERE, FOLDER = __name__, Path()
@@ -16,7 +16,7 @@ HERE, FOLDER = __name__, Path()
 
 def opened(function, split="train", **options):
     findings = options.pop("findings", None)
-    return open_source(
+    return open_dataset(
         DataSpec("own", split=split, target={"_target_": f"{HERE}.{function}"}, **options), findings=findings
     )
 
@@ -58,16 +58,18 @@ def many(split):
 
 
 def test_splits_and_limits_are_those_of_every_set():
-    assert len(opened("arrays", limit=2)) == 2
+    assert len(opened("arrays", max_images=2)) == 2
     train, val = opened("many", val_fraction=0.5), opened("many", "val", val_fraction=0.5)
     assert len(train) + len(val) == 20 and not set(train.records.file_names) & set(val.records.file_names)
     assert opened("arrays", "val").records[0].file_name == "val/a"
-    assert "semantic" not in opened("arrays", wanted=("boxes",)).labelled
+    assert "semantic" not in opened("arrays", requested=("boxes",)).labelled
 
 
 def files(split):
-    folder = FOLDER
-    return Examples([Example(folder / "0.png", [[0, 0, 4, 4]], ["red"], folder / "mask.png")], NAMES, ["road", "sky"])
+    directory = FOLDER
+    return Examples(
+        [Example(directory / "0.png", [[0, 0, 4, 4]], ["red"], directory / "mask.png")], NAMES, ["road", "sky"]
+    )
 
 
 def test_files_become_records(tmp_path, monkeypatch):
@@ -95,7 +97,7 @@ def faulty(split):
     )
 
 
-def test_faults_are_told_all_at_once():
+def test_faults_are_reported_all_at_once():
     with pytest.raises(DataError) as error:
         opened("faulty")
     assert "'blue' is none of the classes red, green" in str(error.value)

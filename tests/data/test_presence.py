@@ -7,7 +7,7 @@ from dataclasses import replace
 import numpy as np
 
 from effdet.data.presence import without_trace
-from effdet.data.records import Record, RecordTable, Source
+from effdet.data.records import Dataset, Record, RecordTable
 from heads.structures import ClassTable
 
 
@@ -20,14 +20,14 @@ def record(labels: list[int], *, crowd: bool = False, label: int | None = None) 
     )  # fmt: skip
 
 
-def boxes(names: list[str], *records: Record, split: str = "train") -> Source:
-    return Source(list(records), ClassTable.of(names), name="x", split=split)
+def boxes(names: list[str], *records: Record, split: str = "train") -> Dataset:
+    return Dataset(list(records), ClassTable.of(names), name="x", split=split)
 
 
-def masks(pixels: list[list[int]], split: str = "train") -> Source:
+def masks(pixels: list[list[int]], split: str = "train") -> Dataset:
     table = replace(RecordTable.of([record([])] * len(pixels)), class_pixels=np.array(pixels))
     classes = ClassTable.of(["bg", "fg"])
-    return Source(table, classes, name="masks", split=split, labelled=["semantic"], semantic_classes=classes)
+    return Dataset(table, classes, name="masks", split=split, labelled=["semantic"], semantic_classes=classes)
 
 
 def test_every_class_shown_says_nothing() -> None:
@@ -61,8 +61,8 @@ def test_masks_whose_foreground_is_ignored() -> None:
 
 def test_categories() -> None:
     names = ["a", "b"]
-    train = Source([record([], label=1)], ClassTable.of(names), name="x", split="train", labelled=["category"])
-    val = Source([record([], label=0)], ClassTable.of(names), name="x", split="val", labelled=["category"])
+    train = Dataset([record([], label=1)], ClassTable.of(names), name="x", split="train", labelled=["category"])
+    val = Dataset([record([], label=0)], ClassTable.of(names), name="x", split="val", labelled=["category"])
     assert [line.partition(" (")[0] for line in without_trace(train, val)] == [
         "train: no image of 1 of 2 classes",
         "val: shows 1 of 2 classes",

@@ -11,10 +11,10 @@ import pytest
 from PIL import Image
 
 from effdet.data import DataError
-from effdet.data.array_source import ArraySource
+from effdet.data.array_dataset import ArrayDataset
 from effdet.data.images import read_image
 from effdet.data.readable import cut_off, report, undecodable, without_undecodable
-from effdet.data.records import Record, Source
+from effdet.data.records import Dataset, Record
 from heads.structures import ClassTable
 
 SIZE = (96, 128)
@@ -29,7 +29,7 @@ def content(kind: str, seed: int = 0, **options: object) -> bytes:
     return buffer.getvalue()
 
 
-def source_of(paths: list[Path], split: str = "val") -> Source:
+def source_of(paths: list[Path], split: str = "val") -> Dataset:
     nothing = np.zeros(0)
     records = [
         Record(
@@ -39,7 +39,7 @@ def source_of(paths: list[Path], split: str = "val") -> Source:
         )
         for number, path in enumerate(paths, 1)
     ]  # fmt: skip
-    return Source(records, ClassTable.of(["a"]), name="coco", split=split)
+    return Dataset(records, ClassTable.of(["a"]), name="coco", split=split)
 
 
 @pytest.fixture
@@ -88,14 +88,14 @@ def test_a_broken_middle_is_found_where_all_is_decoded(files: list[Path]) -> Non
 def test_a_split_that_was_decoded_whole_is_remembered_until_a_file_changes(
     files: list[Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    sound = [path for number, path in enumerate(files) if number not in (3, 7, 9)]
-    assert undecodable(source_of(sound)) == {}
+    valid = [path for number, path in enumerate(files) if number not in (3, 7, 9)]
+    assert undecodable(source_of(valid)) == {}
     with monkeypatch.context() as patched:
-        patched.setattr(Source, "read_image", lambda *_, **__: pytest.fail("read again"))
-        assert undecodable(source_of(sound)) == {}
-    sound[2].write_bytes(sound[2].read_bytes()[:500])
-    assert list(undecodable(source_of(sound))) == [2]
-    assert list(undecodable(source_of(sound))) == [2]  # what is broken is looked at each time
+        patched.setattr(Dataset, "read_image", lambda *_, **__: pytest.fail("read again"))
+        assert undecodable(source_of(valid)) == {}
+    valid[2].write_bytes(valid[2].read_bytes()[:500])
+    assert list(undecodable(source_of(valid))) == [2]
+    assert list(undecodable(source_of(valid))) == [2]  # what is broken is looked at each time
 
 
 def test_bytes_after_the_end_and_images_in_memory_are_no_fault(files: list[Path]) -> None:
@@ -104,16 +104,16 @@ def test_bytes_after_the_end_and_images_in_memory_are_no_fault(files: list[Path]
     source = source_of(files[:3])
     assert cut_off(source) == undecodable(source) == {}
     pixels = np.zeros((2, 8, 8, 3), np.uint8)
-    inside = ArraySource(pixels, np.array([0, 0]), ClassTable.of(["a"]), names=["1", "2"], name="x", split="val")
+    inside = ArrayDataset(pixels, np.array([0, 0]), ClassTable.of(["a"]), names=["1", "2"], name="x", split="val")
     assert cut_off(inside) == undecodable(inside) == {}
 
 
-def outcome(path: Path, *, policy: str, at_least: tuple[int, int] | None) -> str:
+def outcome(path: Path, *, on_error: str, at_least: tuple[int, int] | None) -> str:
     """``error``, ``warned`` or ``read``; of what is read the pixels are left out, since a reduced JPEG has fewer."""
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         try:
-            read_image(path, size=SIZE, policy=policy, at_least=at_least)
+            read_image(path, size=SIZE, on_error=on_error, at_least=at_least)
         except DataError:
             return "error"
     return "warned" if any("cut off" in str(warning.message) for warning in caught) else "read"
@@ -144,9 +144,9 @@ def test_training_reads_a_cut_off_jpeg_by_the_rule_of_evaluation(
     """OpenCV would give a grey lower half without a word; such a file is never its to read."""
     path = tmp_path / "a.jpg"
     path.write_bytes(broken(way, options))
-    for policy in ("error", "warn"):
-        slow = outcome(path, policy=policy, at_least=None)
+    for on_error in ("error", "warn"):
+        slow = outcome(path, on_error=on_error, at_least=None)
         for at_least in (SIZE, (40, 50), (12, 16)):
-            assert outcome(path, policy=policy, at_least=at_least) == slow
+            assert outcome(path, on_error=on_error, at_least=at_least) == slow
     if way not in ("whole", "no end"):
-        assert outcome(path, policy="error", at_least=SIZE) == "error"
+        assert outcome(path, on_error="error", at_least=SIZE) == "error"

@@ -16,7 +16,7 @@ from typing import Any
 
 import pytest
 
-from effdet.data import open_source
+from effdet.data import open_dataset
 from effdet.doctor import examine, page_of, repair
 from effdet.doctor.repair import REPAIRERS
 from effdet.files import FileError, image_suffixes
@@ -38,7 +38,7 @@ class Reader:
     settings: dict[str, Any] = field(default_factory=dict)
     texts: tuple[str, ...] = ()
     """Text files of the set."""
-    folders: tuple[str, ...] = ()
+    directories: tuple[str, ...] = ()
     """Folders whose files are listed."""
     source: str = ""
     """``predict``: what is given, below the root."""
@@ -56,7 +56,7 @@ class Reader:
     def read(self, root: Path) -> list[Answer]:
         if not self.data:
             return readers.predicted(str(root / self.source) if self.source else str(root))
-        return readers.answers(open_source(readers.spec(self.data, root, **self.settings)))
+        return readers.answers(open_dataset(readers.spec(self.data, root, **self.settings)))
 
     def expected(self, numbers: Sequence[int] | range | None = None) -> list[Answer]:
         found = [(number, self.says(number)) for number in (range(self.count) if numbers is None else numbers)]
@@ -67,7 +67,9 @@ class Reader:
 BOXES: dict[str, Any] = {"says": lambda number: number}
 NOTHING: dict[str, Any] = {"says": lambda number: None}
 READERS: dict[str, Reader] = {
-    "yolo": Reader(readers.yolo, "yolo", texts=("data.yaml", "labels/train/0.txt"), folders=("images/train",), **BOXES),
+    "yolo": Reader(
+        readers.yolo, "yolo", texts=("data.yaml", "labels/train/0.txt"), directories=("images/train",), **BOXES
+    ),
     "yolo-list": Reader(
         readers.yolo_list, "yolo", texts=("data.yaml", "train.txt", "classes.txt"), by_text=True, **BOXES
     ),
@@ -77,14 +79,14 @@ READERS: dict[str, Reader] = {
         readers.voc,
         "voc",
         texts=("ImageSets/Main/train.txt", "Annotations/0.xml"),
-        folders=("JPEGImages", "Annotations"),
+        directories=("JPEGImages", "Annotations"),
         by_text=True,
         **BOXES,
     ),
     "bdd100k-boxes": Reader(
         readers.bdd_boxes,
         "bdd100k",
-        {"wanted": ("boxes",)},
+        {"requested": ("boxes",)},
         texts=("labels/det_20/det_train.json",),
         by_text=True,
         **BOXES,
@@ -92,26 +94,26 @@ READERS: dict[str, Reader] = {
     "bdd100k-masks": Reader(
         readers.bdd_masks,
         "bdd100k",
-        {"wanted": ("semantic",)},
-        folders=("images/10k/train", "labels/sem_seg/masks/train"),
+        {"requested": ("semantic",)},
+        directories=("images/10k/train", "labels/sem_seg/masks/train"),
     ),
-    "camvid": Reader(readers.camvid, "camvid", folders=("train", "trainannot")),
+    "camvid": Reader(readers.camvid, "camvid", directories=("train", "trainannot")),
     "cityscapes": Reader(
         readers.cityscapes,
         "cityscapes",
-        {"wanted": ("semantic",)},
-        folders=("leftImg8bit/train", "gtFine/train"),
+        {"requested": ("semantic",)},
+        directories=("leftImg8bit/train", "gtFine/train"),
         suffixes=False,
     ),
-    "masks": Reader(readers.masks, "masks", texts=("classes.txt",), folders=("images/train", "masks/train")),
-    "folder": Reader(readers.folder, "folder", folders=("train", "train/car")),
-    "identities": Reader(readers.folder, "folder", {"wanted": ("identity",)}, folders=("train", "train/car")),
+    "masks": Reader(readers.masks, "masks", texts=("classes.txt",), directories=("images/train", "masks/train")),
+    "folder": Reader(readers.directory, "folder", directories=("train", "train/car")),
+    "identities": Reader(readers.directory, "folder", {"requested": ("identity",)}, directories=("train", "train/car")),
     "csv": Reader(readers.csv_list, "csv", texts=("train.csv",), by_text=True),
     "cifar10": Reader(
         readers.cifar10,
         "cifar10",
         texts=("cifar-10-batches-bin/batches.meta.txt",),
-        folders=("cifar-10-batches-bin",),
+        directories=("cifar-10-batches-bin",),
         named=False,
         count=5,
     ),
@@ -119,33 +121,33 @@ READERS: dict[str, Reader] = {
         readers.cifar100,
         "cifar100",
         texts=("cifar-100-binary/fine_label_names.txt",),
-        folders=("cifar-100-binary",),
+        directories=("cifar-100-binary",),
         named=False,
         count=5,
     ),
-    "shards": Reader(readers.shards, "shards", folders=("",), **BOXES),
+    "shards": Reader(readers.shards, "shards", directories=("",), **BOXES),
     "mixed": Reader(
         readers.mixed,
         "mixed",
         texts=("boxed/data.yaml", "masked/classes.txt"),
-        folders=("boxed/images/train", "masked/masks/train"),
+        directories=("boxed/images/train", "masked/masks/train"),
     ),
-    "predict-folder": Reader(readers.files, folders=("",), **NOTHING),
-    "predict-pattern": Reader(readers.files, source="**/*", folders=("",), **NOTHING),
+    "predict-folder": Reader(readers.files, directories=("",), **NOTHING),
+    "predict-pattern": Reader(readers.files, source="**/*", directories=("",), **NOTHING),
     "predict-list": Reader(readers.file_list, source="list.txt", texts=("list.txt",), by_text=True, **NOTHING),
 }
 
 
-def cases(*, wanted: Callable[[Reader], Any] = lambda reader: True) -> pytest.MarkDecorator:
-    names = [name for name, reader in READERS.items() if wanted(reader)]
+def cases(*, requested: Callable[[Reader], Any] = lambda reader: True) -> pytest.MarkDecorator:
+    names = [name for name, reader in READERS.items() if requested(reader)]
     return pytest.mark.parametrize("reader", [READERS[name] for name in names], ids=names)
 
 
 def state(root: Path) -> dict[str, tuple[bytes, int]]:
     """Path -> content, or where a link leads, and time of change, of all below `root`."""
     found = {}
-    for top, folders, names in os.walk(root):
-        for name in (*folders, *names):
+    for top, directories, names in os.walk(root):
+        for name in (*directories, *names):
             path = Path(top) / name
             if path.is_symlink():
                 found[str(path)] = (os.fsencode(os.readlink(path)), path.lstat().st_mtime_ns)
@@ -176,8 +178,8 @@ def check(
     if reader.data:
         spec = readers.spec(reader.data, root, **reader.settings)
         found = examine(spec, split="train", workers=0, progress=False)
-        told = [str(issue) for issue in found.issues if found.issues.kind(issue.kind).level == "error"]
-        assert [line for line in told if not also(line)] == []
+        reported = [str(issue) for issue in found.issues if found.issues.kind(issue.kind).level == "error"]
+        assert [line for line in reported if not also(line)] == []
         out = root.parent / "out"
         found.write_json(out / "doctor.json")
         page_of(found).write(out / "doctor.html")
@@ -185,10 +187,10 @@ def check(
         (out / "doctor.html").read_text("utf-8")
         if reader.data in REPAIRERS:
             made = repair(found, out / "repaired")
-            assert reader.read(made.folder) == expected
-            copied = {path for path in made.folder.rglob("*") if path.is_file()}
-            for path in copied - {made.folder / "repairs.json"}:
-                assert path.read_bytes() == (root / path.relative_to(made.folder)).read_bytes()
+            assert reader.read(made.directory) == expected
+            copied = {path for path in made.directory.rglob("*") if path.is_file()}
+            for path in copied - {made.directory / "repairs.json"}:
+                assert path.read_bytes() == (root / path.relative_to(made.directory)).read_bytes()
             assert set(made.done) <= {"other files not copied"}
     assert state(root) == before
 
@@ -206,7 +208,7 @@ def refused(reader: Reader, root: Path) -> str:
 
 
 @pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16", "utf-16-be"])
-@cases(wanted=lambda reader: reader.texts)
+@cases(requested=lambda reader: reader.texts)
 def test_byte_order_marks(reader: Reader, root: Path, encoding: str) -> None:
     reader.write(root, PLAIN)
     for name in reader.texts:
@@ -215,7 +217,7 @@ def test_byte_order_marks(reader: Reader, root: Path, encoding: str) -> None:
     check(reader, root, reader.expected())
 
 
-@cases(wanted=lambda reader: reader.texts)
+@cases(requested=lambda reader: reader.texts)
 def test_latin1_is_one_error_with_file_byte_and_fix(reader: Reader, root: Path) -> None:
     reader.write(root, PLAIN)
     for name in reader.texts:
@@ -227,20 +229,20 @@ def test_latin1_is_one_error_with_file_byte_and_fix(reader: Reader, root: Path) 
     assert reader.read(root) == reader.expected()
 
 
-@cases(wanted=lambda reader: reader.folders)
+@cases(requested=lambda reader: reader.directories)
 def test_hidden_files_and_folders(reader: Reader, root: Path) -> None:
     reader.write(root, PLAIN)
-    for name in (*reader.folders, ""):
+    for name in (*reader.directories, ""):
         for other in ("._0.png", ".DS_Store", "Thumbs.db", "desktop.ini", "._0.xml", "._0.txt", "._train.csv"):
             (root / name / other).write_bytes(b"\0\5\x16\7 no image")
-        for folder in (".hidden", "__MACOSX", ".ipynb_checkpoints", "@eaDir"):
-            (root / name / folder).mkdir(exist_ok=True)
-            (root / name / folder / "0.png").write_bytes(b"no image")
-            (root / name / folder / "0.xml").write_bytes(b"no XML")
+        for directory in (".hidden", "__MACOSX", ".ipynb_checkpoints", "@eaDir"):
+            (root / name / directory).mkdir(exist_ok=True)
+            (root / name / directory / "0.png").write_bytes(b"no image")
+            (root / name / directory / "0.xml").write_bytes(b"no XML")
     check(reader, root, reader.expected())
 
 
-@cases(wanted=lambda reader: reader.named)
+@cases(requested=lambda reader: reader.named)
 def test_two_folders_with_files_of_one_name(reader: Reader, root: Path) -> None:
     reader.write(root, ["camA/0.png", "camA/1.png", "camB/1.png", "camB/0.png", "0.png"])
     check(reader, root, reader.expected(range(5)))
@@ -249,17 +251,17 @@ def test_two_folders_with_files_of_one_name(reader: Reader, root: Path) -> None:
 SUFFIXES = sorted({".JPG", ".jpe", ".jfif", ".JPEG", ".webp", ".bmp", ".TIF", ".gif", ".tga", ".ppm", ".jp2", ".avif"})
 
 
-@cases(wanted=lambda reader: reader.named and reader.suffixes)
+@cases(requested=lambda reader: reader.named and reader.suffixes)
 def test_suffixes(reader: Reader, root: Path) -> None:
     names = [f"{number}{suffix}" for number, suffix in enumerate(SUFFIXES) if suffix.lower() in image_suffixes()]
     reader.write(root, names)
     check(reader, root, reader.expected(range(len(names))))
 
 
-@cases(wanted=lambda reader: reader.named and reader.folders and reader.suffixes)
+@cases(requested=lambda reader: reader.named and reader.directories and reader.suffixes)
 def test_what_is_skipped_is_said(reader: Reader, root: Path) -> None:
     reader.write(root, PLAIN)
-    place = next(name for name in reader.folders if name == "" or "ask" not in name.rsplit("/", 2)[-2:][0])
+    place = next(name for name in reader.directories if name == "" or "ask" not in name.rsplit("/", 2)[-2:][0])
     if reader.data in ("folder",):
         place = "train/car"
     for number in range(2):
@@ -267,7 +269,7 @@ def test_what_is_skipped_is_said(reader: Reader, root: Path) -> None:
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         if reader.data:
-            said = open_source(readers.spec(reader.data, root, **reader.settings)).warnings
+            said = open_dataset(readers.spec(reader.data, root, **reader.settings)).warnings
         else:
             readers.predicted(str(root / reader.source) if reader.source else str(root))
             said = [str(warning.message) for warning in caught]
@@ -278,13 +280,13 @@ def test_what_is_skipped_is_said(reader: Reader, root: Path) -> None:
 NAMES = ("a b.png", "[1] (2).png", "#3.png", "100%.png", "ÄÖ 日本.png", "a,b;c=d&e.png", "it's.png", "~x.png", "*y.png")
 
 
-@cases(wanted=lambda reader: reader.named)
+@cases(requested=lambda reader: reader.named)
 def test_names(reader: Reader, root: Path) -> None:
     reader.write(root, NAMES)
     check(reader, root, reader.expected(range(len(NAMES))))
 
 
-@cases(wanted=lambda reader: reader.named)
+@cases(requested=lambda reader: reader.named)
 def test_a_name_that_is_not_utf8(reader: Reader, root: Path) -> None:
     names = [*PLAIN[:2], os.fsdecode(b"caf\xe9.png")]
     if reader.by_text:
@@ -297,7 +299,7 @@ def test_a_name_that_is_not_utf8(reader: Reader, root: Path) -> None:
     reader.write(root, names)
     check(reader, root, reader.expected())
     if reader.data:
-        source = open_source(readers.spec(reader.data, root, **reader.settings))
+        source = open_dataset(readers.spec(reader.data, root, **reader.settings))
         assert len(source.fingerprint()) == 64
         json.dumps(source.coco())
 
@@ -307,17 +309,17 @@ def test_links(reader: Reader, root: Path) -> None:
     """The set is reached through a link, its folders are links, and one leads back."""
     real = root.parent / "elsewhere" / "set"
     reader.write(real, PLAIN)
-    for number, name in enumerate(sorted(set(reader.folders) - {""})):
+    for number, name in enumerate(sorted(set(reader.directories) - {""})):
         if not (real / name).is_symlink() and (real / name).is_dir():
             (real / name).rename(root.parent / f"moved-{number}")
             (real / name).symlink_to(root.parent / f"moved-{number}")
-    for name in reader.folders:
+    for name in reader.directories:
         (real / name / "back").symlink_to(real)
     root.symlink_to(real)
     check(reader, root, reader.expected())
 
 
-@cases(wanted=lambda reader: reader.named and not reader.by_text)
+@cases(requested=lambda reader: reader.named and not reader.by_text)
 def test_links_to_files(reader: Reader, root: Path) -> None:
     reader.write(root, PLAIN)
     for number, path in enumerate(sorted(root.rglob("*.png"))):
@@ -349,8 +351,8 @@ def test_a_broken_image_among_good_ones(reader: Reader, root: Path) -> None:
         assert [issue.file for issue in found.issues if found.issues.kind(issue.kind).level == "error"] == [str(broken)]
         before = state(root)
         made = repair(found, root.parent / "repaired")
-        assert reader.read(made.folder) == reader.expected([1, 2])
-        assert made.done["pictures left out: unusable"] == 1
+        assert reader.read(made.directory) == reader.expected([1, 2])
+        assert made.done["images left out: unusable"] == 1
         assert state(root) == before
     if not reader.data:
         with pytest.raises(UserError, match=broken.name):

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from effdet.data import Record, RecordTable, Source
+from effdet.data import Dataset, Record, RecordTable
 from effdet.data.records import counted_boxes
 from effdet.evaluation import coco_metrics
 from heads.structures import ClassTable, UserError
@@ -72,7 +72,7 @@ def test_subset_keeps_the_order_asked_for(records):
 
 def test_source_round_trip_of_ids(records):
     records = [record(1, [[0, 0, 10, 10]], annotation_ids=np.array([0])), records[2]]
-    source = Source(records, ClassTable(("a", "b"), (5, 9)), name="x", split="train")
+    source = Dataset(records, ClassTable(("a", "b"), (5, 9)), name="x", split="train")
     truth = source.coco()
     assert truth["annotations"] == [
         {"id": 1, "image_id": 1, "category_id": 5, "area": 100, "iscrowd": 0, "bbox": [0, 0, 10, 10]},
@@ -86,7 +86,7 @@ def test_fingerprint_sees_labels_and_not_places(records):
     classes = ClassTable.of(("a", "b"))
 
     def print_of(items, table=classes):
-        return Source(items, table, name="x", split="train").fingerprint()
+        return Dataset(items, table, name="x", split="train").fingerprint()
 
     first = print_of(records)
     assert first == print_of(records)
@@ -107,7 +107,7 @@ def test_small_boxes_that_rounding_pushes_out_are_found_by_perfect_predictions()
     """Hanging over by .3 of 5.7 pixels: the visible part has an IoU of 5.4 / 5.7 = .947 with the box as given."""
     table = RecordTable.of([record(1, [[94.6, 10, 100.3, 15.7], [94.9, 10, 100.1, 15.2]])])
     assert counted_boxes(table)[:, 2].tolist() == pytest.approx([5.4, 5.2], abs=1e-4)
-    truth = Source(table, ClassTable.of(("a", "b")), name="x", split="val").coco()
+    truth = Dataset(table, ClassTable.of(("a", "b")), name="x", split="val").coco()
     perfect = [
         {"image_id": 1, "category_id": row["category_id"], "score": 1.0, "bbox": [x1, y1, x2 - x1, y2 - y1]}
         for row, (x1, y1, x2, y2) in zip(truth["annotations"], table[0].boxes.tolist(), strict=True)
@@ -116,12 +116,12 @@ def test_small_boxes_that_rounding_pushes_out_are_found_by_perfect_predictions()
 
 
 def test_a_source_travels_to_workers(records):
-    source = Source(records, ClassTable.of(("a", "b")), name="x", split="train")
+    source = Dataset(records, ClassTable.of(("a", "b")), name="x", split="train")
     assert pickle.loads(pickle.dumps(source)).fingerprint() == source.fingerprint()
 
 
 def test_subset_of_a_source_is_its_own(records):
-    source = Source(records, ClassTable.of(("a", "b")), name="x", split="train", warnings=["w"])
+    source = Dataset(records, ClassTable.of(("a", "b")), name="x", split="train", warnings=["w"])
     smaller = source.subset([1])
     smaller.warnings.append("more")
     assert (len(source), len(smaller)) == (3, 1)
@@ -130,4 +130,4 @@ def test_subset_of_a_source_is_its_own(records):
 
 def test_what_a_source_may_label(records):
     with pytest.raises(UserError, match=r"labelled=\['colour'\]"):
-        Source(records, ClassTable.of(("a",)), name="x", split="train", labelled=["colour"])
+        Dataset(records, ClassTable.of(("a",)), name="x", split="train", labelled=["colour"])

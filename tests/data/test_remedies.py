@@ -13,7 +13,7 @@ import yaml
 from PIL import Image
 
 from effdet.cli.app import OK, main
-from effdet.data import OPENERS, DataError, DataSpec, open_source
+from effdet.data import OPENERS, DataError, DataSpec, open_dataset
 from effdet.data.spec import SPLITS
 from tests.data.test_voc import xml
 
@@ -50,24 +50,24 @@ def coco(*names: str) -> str:
     return json.dumps({"images": rows, "annotations": boxes, "categories": [{"id": 1, "name": "car"}]})
 
 
-def elsewhere(folder: Path) -> dict[str, dict[str, Any]]:
+def elsewhere(directory: Path) -> dict[str, dict[str, Any]]:
     """Images and annotations of each set, in folders where nobody looks; by set the values for the keys of messages."""
-    image(folder / "pics/a.png", 1)
-    image(folder / "pics/b.png", 2)
-    image(folder / "folders/car/a.png", 1)
-    image(folder / "cities/x_leftImg8bit.png", 1)
-    mask(folder / "fine/x_gtFine_labelIds.png", 7)
+    image(directory / "pics/a.png", 1)
+    image(directory / "pics/b.png", 2)
+    image(directory / "folders/car/a.png", 1)
+    image(directory / "cities/x_leftImg8bit.png", 1)
+    mask(directory / "fine/x_gtFine_labelIds.png", 7)
     for name in "ab":
-        mask(folder / f"maps/{name}.png")
-        text(folder / f"xmls/{name}.xml", xml(("dog", 2, 2, 21, 21, 0), size=(32, 48)))
-        text(folder / f"txts/{name}.txt", "0 .5 .5 .5 .5\n")
-    text(folder / "det.json", frames("a.png", "b.png"))
-    text(folder / "boxes.json", coco("a.png", "b.png"))
-    text(folder / "list.csv", "../pics/a.png,car\n" + str(folder / "pics/b.png") + ",dog\n")
-    (folder / "root").mkdir()
+        mask(directory / f"maps/{name}.png")
+        text(directory / f"xmls/{name}.xml", xml(("dog", 2, 2, 21, 21, 0), size=(32, 48)))
+        text(directory / f"txts/{name}.txt", "0 .5 .5 .5 .5\n")
+    text(directory / "det.json", frames("a.png", "b.png"))
+    text(directory / "boxes.json", coco("a.png", "b.png"))
+    text(directory / "list.csv", "../pics/a.png,car\n" + str(directory / "pics/b.png") + ",dog\n")
+    (directory / "root").mkdir()
 
     def named(images: str, annotations: str) -> dict[str, Any]:
-        return {"images": folder / images, "annotations": folder / annotations}
+        return {"images": directory / images, "annotations": directory / annotations}
 
     return {
         "bdd100k": named("pics", "det.json"),
@@ -84,9 +84,9 @@ def elsewhere(folder: Path) -> dict[str, dict[str, Any]]:
 
 
 OPTIONS = {
-    "bdd100k": {"wanted": ("boxes",)},
-    "bdd100k-masks": {"wanted": ("semantic",)},
-    "cityscapes": {"wanted": ("semantic",)},
+    "bdd100k": {"requested": ("boxes",)},
+    "bdd100k-masks": {"requested": ("semantic",)},
+    "cityscapes": {"requested": ("semantic",)},
     "masks": {"classes": ["a", "b"]},
     "yolo": {"classes": ["a"]},
 }
@@ -103,14 +103,14 @@ def test_following_the_lines_opens_the_set(name: str, split: str, tmp_path: Path
     said: list[str] = []
     for _ in range(4):
         try:
-            source = open_source(DataSpec(data, split=split, **given))
+            source = open_dataset(DataSpec(data, split=split, **given))
             break
         except DataError as error:
             line = str(error)
             assert line not in said, "the same line comes back"
             said.append(line)
             keys = [key for key in KEY.findall(line) if key in (f"{split}_images", f"{split}_annotations")]
-            assert keys or "no such picture" in line, line
+            assert keys or "no such image" in line, line
             # Where images are nowhere to be found, their key is the only one left.
             keys = keys or [f"{split}_images"]
             given |= {key: values[key.removeprefix(f"{split}_")] for key in keys}
@@ -120,7 +120,7 @@ def test_following_the_lines_opens_the_set(name: str, split: str, tmp_path: Path
     # Without a root all is named.
     both = {f"{split}_{part}": value for part, value in values.items() if value.name}
     if name not in ("folder", "csv"):
-        again = open_source(DataSpec(data, split=split, **both, **OPTIONS.get(name, {})))
+        again = open_dataset(DataSpec(data, split=split, **both, **OPTIONS.get(name, {})))
         assert again.fingerprint() == source.fingerprint()
 
 
@@ -144,7 +144,7 @@ def test_a_mixed_set_names_its_own_keys(tmp_path: Path) -> None:
         "masks": {"name": "camvid", "root": tmp_path / "root"},
     }
     with pytest.raises(DataError) as caught:
-        open_source(DataSpec("mixed", split="val", **parts))  # type: ignore[arg-type]
+        open_dataset(DataSpec("mixed", split="val", **parts))  # type: ignore[arg-type]
     assert "data.boxes.val_annotations=FILE" in str(caught.value)
     assert "data.boxes.val_fraction=0.1" in str(caught.value)
 
@@ -152,10 +152,10 @@ def test_a_mixed_set_names_its_own_keys(tmp_path: Path) -> None:
 @pytest.mark.parametrize("name", ["coco", "voc", "yolo"])
 def test_named_files_without_a_root_are_no_fault(name: str, tmp_path: Path) -> None:
     values = elsewhere(tmp_path / "set")[name]
-    words = [f"data.train_{part}={value}" for part, value in values.items()]
-    words += ["data.classes=[a]"] if name == "yolo" else []
+    overrides = [f"data.train_{part}={value}" for part, value in values.items()]
+    overrides += ["data.classes=[a]"] if name == "yolo" else []
     out = tmp_path / "out"
-    assert main(["doctor", f"data={name}", *words, "workers=0", "image_size=128", f"out={out}"]) == OK
+    assert main(["doctor", f"data={name}", *overrides, "workers=0", "image_size=128", f"out={out}"]) == OK
     found = json.loads((out / "doctor.json").read_text())
     assert found["totals"]["error"] == 0
     notes = [finding["split"] for finding in found["findings"] if finding["kind"] == "missing-split"]
@@ -165,7 +165,9 @@ def test_named_files_without_a_root_are_no_fault(name: str, tmp_path: Path) -> N
 
 def test_bdd100k_by_the_command(tmp_path: Path) -> None:
     values = elsewhere(tmp_path / "set")["bdd100k"]
-    words = [f"data.train_{part}={value}" for part, value in values.items()]
+    overrides = [f"data.train_{part}={value}" for part, value in values.items()]
     out = tmp_path / "out"
-    assert main(["doctor", "data=bdd100k", *words, "split=train", "workers=0", "image_size=128", f"out={out}"]) == OK
-    assert json.loads((out / "doctor.json").read_text())["splits"]["train"] == {"pictures": 2, "boxes": 2}
+    assert (
+        main(["doctor", "data=bdd100k", *overrides, "split=train", "workers=0", "image_size=128", f"out={out}"]) == OK
+    )
+    assert json.loads((out / "doctor.json").read_text())["splits"]["train"] == {"images": 2, "boxes": 2}

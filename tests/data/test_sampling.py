@@ -23,7 +23,7 @@ def table(labels: list[list[int]], crowd: bool = False) -> RecordTable:
 
 
 def test_repeat_factors_by_hand():
-    # 16 pictures; class 0 in all, class 1 in one: f = 1/16, factor sqrt(0.25 · 16) = 2.
+    # 16 images; class 0 in all, class 1 in one: f = 1/16, factor sqrt(0.25 · 16) = 2.
     factors = repeat_factors(table([[0, 0]] * 15 + [[0, 1, 1]]), threshold=0.25)
     assert factors.tolist() == [1] * 15 + [2]
     assert repeat_factors(table([[]] * 3), threshold=0.5).tolist() == [1, 1, 1]
@@ -89,7 +89,7 @@ def test_sets_smaller_than_a_step(count, size, world, expected):
     [
         ({"batch_size": 0}, "batch_size=0"),
         ({"rank": 2, "world": 2}, "rank=2"),
-        ({"world": 9}, "5 train pictures are too few"),
+        ({"world": 9}, "5 train images are too few"),
     ],
 )
 def test_wrong_use(values, message):

@@ -1,9 +1,9 @@
-"""Held-out pictures stay where they are."""
+"""Held-out images stay where they are."""
 
 import numpy as np
 import pytest
 
-from effdet.data import DataError, DataSpec, open_source
+from effdet.data import DataError, DataSpec, open_dataset
 from effdet.data.split import held_out
 
 NAMES = [f"folder/{index:05}.jpg" for index in range(2000)]
@@ -13,7 +13,7 @@ def test_share_is_about_the_fraction():
     assert held_out(NAMES, 0.1).mean() == pytest.approx(0.1, abs=0.02)
 
 
-def test_adding_pictures_moves_none():
+def test_adding_images_moves_none():
     some = NAMES[::3]
     both = held_out(NAMES, 0.2)
     assert (held_out(some, 0.2) == both[::3]).all()
@@ -42,7 +42,7 @@ def test_train_and_val_share_nothing_and_lose_nothing(coco_set):
     parts = {
         split: {
             record.image_id
-            for record in open_source(DataSpec("coco", root=root, split=split, val_fraction=0.3)).records
+            for record in open_dataset(DataSpec("coco", root=root, split=split, val_fraction=0.3)).records
         }
         for split in ("train", "val")
     }
@@ -51,12 +51,12 @@ def test_train_and_val_share_nothing_and_lose_nothing(coco_set):
     assert parts["val"]
 
 
-def test_a_side_without_pictures_is_an_error(coco_set):
+def test_a_side_without_images_is_an_error(coco_set):
     root = coco_set(2)
-    with pytest.raises(DataError, match=r"val_fraction=0.001 of 2 train pictures leaves val without any: raise it"):
-        open_source(DataSpec("coco", root=root, split="val", val_fraction=0.001))
+    with pytest.raises(DataError, match=r"val_fraction=0.001 of 2 train images leaves val without any: raise it"):
+        open_dataset(DataSpec("coco", root=root, split="val", val_fraction=0.001))
     with pytest.raises(DataError, match=r"leaves train without any: lower it"):
-        open_source(DataSpec("coco", root=root, val_fraction=0.999))
+        open_dataset(DataSpec("coco", root=root, val_fraction=0.999))
 
 
 @pytest.mark.parametrize("fraction", [0, 1, -0.1, 1.5])

@@ -7,7 +7,7 @@ import pytest
 
 from effdet.data.augment import AugmentSpec
 from effdet.data.photometric import Photometric
-from effdet.data.policies import Policy
+from effdet.data.policies import AutoAugmentation
 
 
 @pytest.mark.parametrize("shape", [(1, 40, 3), (40, 1, 3), (1, 1, 3), (2, 1, 3), (3, 500, 3)])
@@ -21,7 +21,7 @@ def test_changes_of_colour_keep_the_shape(change: str, shape: tuple[int, int, in
 @pytest.mark.parametrize("shape", [(1, 40, 3), (40, 1, 3), (1, 1, 3)])
 @pytest.mark.parametrize("policy", ["randaugment", "autoaugment", "autoaugment_cifar10", "trivialaugment"])
 def test_policies_keep_the_shape(policy: str, shape: tuple[int, int, int]) -> None:
-    changes = Policy.of(AugmentSpec(policy=policy), fill=(1, 2, 3))
+    changes = AutoAugmentation.of(AugmentSpec(policy=policy), fill=(1, 2, 3))
     assert changes is not None
     rng = np.random.default_rng(0)
     for _ in range(20):

@@ -9,7 +9,7 @@ import pytest
 import torch
 from PIL import Image
 
-from effdet.data import AugmentSpec, DataError, DataSpec, EvalSet, Source, TrainSet, collate, open_source
+from effdet.data import AugmentSpec, DataError, Dataset, DataSpec, EvalSet, TrainSet, collate, open_dataset
 from effdet.data.sampling import epoch_order
 from effdet.preprocess import Preprocess
 from heads.structures import ClassTable, UserError
@@ -22,8 +22,8 @@ EVERYTHING = AugmentSpec(
 
 
 @pytest.fixture
-def source(coco_set) -> Source:
-    return open_source(DataSpec("coco", root=coco_set(6)))
+def source(coco_set) -> Dataset:
+    return open_dataset(DataSpec("coco", root=coco_set(6)))
 
 
 def equal(first, second) -> bool:
@@ -39,17 +39,17 @@ def test_no_augmentation_is_evaluation(source, resize):
     preprocess = Preprocess((64, 96), resize=resize)
     train, evaluation = TrainSet(source, preprocess), EvalSet(source, preprocess)
     for index in range(len(source)):
-        sample, judged = train[5, index], evaluation[index]
-        assert np.array_equal(sample.image.transpose(2, 0, 1), judged.image)
-        expected = judged.geometry.to_canvas(judged.record.boxes)
+        sample, evaluated = train[5, index], evaluation[index]
+        assert np.array_equal(sample.image.transpose(2, 0, 1), evaluated.image)
+        expected = evaluated.geometry.to_canvas(evaluated.record.boxes)
         np.testing.assert_allclose(sample.boxes, np.clip(expected, 0, [96, 64, 96, 64]), atol=1e-3)
-        assert sample.labels.tolist() == judged.record.labels.tolist()
+        assert sample.labels.tolist() == evaluated.record.labels.tolist()
 
 
 def test_boxes_survive_being_laid_out_and_read_back(source):
-    judged = EvalSet(source, PREPROCESS)[1]
-    back = judged.geometry.to_original(judged.geometry.to_canvas(judged.record.boxes))
-    np.testing.assert_allclose(back, judged.record.boxes, atol=1e-4)
+    evaluated = EvalSet(source, PREPROCESS)[1]
+    back = evaluated.geometry.to_original(evaluated.geometry.to_canvas(evaluated.record.boxes))
+    np.testing.assert_allclose(back, evaluated.record.boxes, atol=1e-4)
 
 
 def test_boxes_fit_the_pixels_whatever_moved(source):
@@ -91,7 +91,7 @@ def test_the_libraries_own_state_is_not_used(source):
     assert torch.equal(torch.get_rng_state(), before[2])
 
 
-def test_mosaic_holds_four_pictures_and_ends(source):
+def test_mosaic_holds_four_images_and_ends(source):
     augment = AugmentSpec(mosaic=1, mosaic_off_epochs=2, mosaic_scale=(0.5, 0.6))
     train = TrainSet(source, PREPROCESS, augment=augment, epochs=5)
     plain = TrainSet(source, PREPROCESS)
@@ -104,9 +104,9 @@ def test_mosaic_holds_four_pictures_and_ends(source):
         assert sample.boxes.max(initial=0) <= 64
 
 
-def test_crowds_are_not_taught(coco_set):
+def test_crowds_are_not_trained_on(coco_set):
     root = coco_set(3, edit=lambda content: content["annotations"][0].update(iscrowd=1))
-    train = TrainSet(open_source(DataSpec("coco", root=root)), PREPROCESS)
+    train = TrainSet(open_dataset(DataSpec("coco", root=root)), PREPROCESS)
     assert [len(train[0, index].boxes) for index in range(3)] == [0, 1, 1]
 
 
@@ -130,8 +130,8 @@ def test_padding_keeps_its_colour(source):
     assert (sample.image[48:] == PREPROCESS.fill).all()
 
 
-class Masked(Source):
-    """Class 1 where the picture is bright, 0 elsewhere."""
+class Masked(Dataset):
+    """Class 1 where the image is bright, 0 elsewhere."""
 
     def read_mask(self, record):
         return (self.read_image(record)[..., 0] > 127).astype(np.uint8)
@@ -155,8 +155,8 @@ def test_masks_move_with_the_pixels(source):
     assert batch.targets.semantic.dtype == torch.uint8
 
 
-class Striped(Source):
-    """One picture of 300 × 300 with a bright box, in a file or not: no matter."""
+class Striped(Dataset):
+    """One image of 300 × 300 with a bright box, in a file or not: no matter."""
 
     def read_image(self, record, **_):
         pixels = np.zeros((300, 300, 3), np.uint8)
@@ -188,7 +188,7 @@ def test_categories(source):
     labelled = list(source.records)
     object.__setattr__(labelled[0], "label", 1)
     classes = ClassTable.of(("a", "b"))
-    categories = Source(labelled[:1], classes, name="c", split="train", labelled=["category"])
+    categories = Dataset(labelled[:1], classes, name="c", split="train", labelled=["category"])
     train = TrainSet(categories, PREPROCESS, augment=AugmentSpec(area=(0.5, 1), aspect=(0.75, 1.33)))
     assert collate([train[0, 0], train[1, 0]]).targets.category.tolist() == [1, 1]
 
@@ -222,11 +222,11 @@ def test_large_jpegs_are_decoded_small_and_boxes_still_fit(coco_set):
     root = coco_set(
         1, size=(800, 1000), suffix="jpg", edit=lambda content: content["annotations"][0].update(bbox=[4, 6, 20, 16])
     )
-    picture = root / "train2017/000.jpg"
+    image = root / "train2017/000.jpg"
     pixels = np.zeros((800, 1000, 3), np.uint8)
     pixels[200:600, 300:800] = 255
-    Image.fromarray(pixels).save(picture)
-    source = open_source(DataSpec("coco", root=root))
+    Image.fromarray(pixels).save(image)
+    source = open_dataset(DataSpec("coco", root=root))
     source.records.bbox[0] = [300, 200, 500, 400]
     shapes = []
     read = source.read_image
@@ -238,13 +238,13 @@ def test_large_jpegs_are_decoded_small_and_boxes_still_fit(coco_set):
     np.testing.assert_allclose(sample.boxes[0], [xs.min(), ys.min(), xs.max() + 1, ys.max() + 1], atol=1.01)
 
 
-def test_undecodable_picture(source):
+def test_undecodable_image(source):
     path = source.records[0].image
     path.write_bytes(b"broken")
-    with pytest.raises(DataError, match="000.png: not a picture"):
+    with pytest.raises(DataError, match="000.png: not an image"):
         TrainSet(source, PREPROCESS)[0, 0]
     with pytest.warns(UserWarning, match="000.png.*left blank"):
-        sample = TrainSet(source, PREPROCESS, policy="warn")[0, 0]
+        sample = TrainSet(source, PREPROCESS, on_error="warn")[0, 0]
     assert not sample.has_boxes
     assert len(sample.boxes) == 0
     assert (sample.image == PREPROCESS.fill).all()
@@ -253,13 +253,13 @@ def test_undecodable_picture(source):
 def test_wrong_use(source):
     with pytest.raises(UserError, match=r"asked for by \(epoch, index\), got 3"):
         TrainSet(source, PREPROCESS)[3]
-    with pytest.raises(DataError, match="holds no pictures"):
+    with pytest.raises(DataError, match="holds no images"):
         TrainSet(source.subset([]), PREPROCESS)
 
 
 @pytest.mark.data
-def test_real_pictures_keep_their_boxes(data_root):
-    source = open_source(DataSpec("coco", root=data_root / "coco", limit=20))
+def test_real_images_keep_their_boxes(data_root):
+    source = open_dataset(DataSpec("coco", root=data_root / "coco", max_images=20))
     train = TrainSet(source, Preprocess((128, 128)))
     boxes = sum(len(train[0, index].boxes) for index in epoch_order(20, seed=0, epoch=0)[:, 0])
     assert boxes == sum((~record.crowd).sum() for record in source.records)
@@ -267,9 +267,9 @@ def test_real_pictures_keep_their_boxes(data_root):
 
 def test_a_partner_that_cannot_be_read_leaves_its_quarter_blank_and_the_others_boxes(coco_set):
     root = coco_set(4)
-    source = open_source(DataSpec("coco", root=root))
+    source = open_dataset(DataSpec("coco", root=root))
     (root / "train2017" / "001.png").write_bytes(b"no image")
-    train = TrainSet(source, PREPROCESS, augment=AugmentSpec(mosaic=1.0), policy="warn")
+    train = TrainSet(source, PREPROCESS, augment=AugmentSpec(mosaic=1.0), on_error="warn")
     with pytest.warns(UserWarning, match="001.png.*left blank"):
         samples = [train[epoch, 0] for epoch in range(12)]
     assert all(sample.has_boxes for sample in samples)

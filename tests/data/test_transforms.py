@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 
-from effdet.data import AugmentSpec, DataError, DataSpec, Example, Examples, TrainLoader, TrainSet, open_source
+from effdet.data import AugmentSpec, DataError, DataSpec, Example, Examples, TrainLoader, TrainSet, open_dataset
 from effdet.data.transforms import Transforms, check_transforms, seeded
 from effdet.preprocess import Preprocess
 from heads.errors import UserError
@@ -92,7 +92,7 @@ def open_split(split):
 
 @pytest.fixture(scope="module")
 def train_set():
-    source = open_source(DataSpec("own", target={"_target_": f"{__name__}.open_split"}))
+    source = open_dataset(DataSpec("own", target={"_target_": f"{__name__}.open_split"}))
     spec = AugmentSpec(
         hflip=0.5, colour=0.5, brightness=0.2, transforms=[OWN, {"_target_": "albumentations.RandomRain", "p": 0.5}]
     )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from effdet.data import DataError, DataSpec, open_source
+from effdet.data import DataError, DataSpec, open_dataset
 
 
 def xml(*objects, size=(48, 64), filename="x.jpg"):
@@ -18,13 +18,13 @@ def xml(*objects, size=(48, 64), filename="x.jpg"):
 
 
 @pytest.fixture
-def voc_set(tmp_path, picture):
+def voc_set(tmp_path, image):
     def write(files: dict[str, str], *, lists: dict[str, list[str]] | None = None, suffix="jpg"):
         (tmp_path / "Annotations").mkdir(exist_ok=True)
         (tmp_path / "ImageSets/Main").mkdir(parents=True, exist_ok=True)
         for stem, content in files.items():
             (tmp_path / "Annotations" / f"{stem}.xml").write_text(content)
-            picture(f"JPEGImages/{stem}.{suffix}")
+            image(f"JPEGImages/{stem}.{suffix}")
         for split, stems in (lists or {"train": list(files)}).items():
             (tmp_path / "ImageSets/Main" / f"{split}.txt").write_text("\n".join(stems) + "\n")
         return tmp_path
@@ -33,11 +33,11 @@ def voc_set(tmp_path, picture):
 
 
 def opened(root, **changes):
-    return open_source(DataSpec("voc", root=root, **changes))
+    return open_dataset(DataSpec("voc", root=root, **changes))
 
 
 def test_pixels_count_from_one_and_corners_belong_to_the_box(voc_set):
-    # The whole picture is 1 … 64 by 1 … 48; the pixel in the top-left corner is 1 … 1.
+    # The whole image is 1 … 64 by 1 … 48; the pixel in the top-left corner is 1 … 1.
     source = opened(voc_set({"a": xml(("cat", 1, 1, 64, 48, 0), ("dog", 11, 21, 30, 40, 0))}))
     assert source.records[0].boxes.tolist() == [[0, 0, 64, 48], [10, 20, 30, 40]]
     assert source.coco()["annotations"][1]["bbox"] == [10, 20, 20, 20]
@@ -82,7 +82,7 @@ def test_floats_missing_size_and_other_suffix(voc_set):
     assert record.boxes[0].tolist() == [1.5, 1, 9, 9]
 
 
-def test_empty_picture(voc_set):
+def test_empty_image(voc_set):
     assert len(opened(voc_set({"a": xml(("dog", 2, 2, 9, 9, 0)), "b": xml()})).records[1].boxes) == 0
 
 
@@ -99,7 +99,7 @@ def test_folders_without_lists(voc_set, tmp_path):
     root = voc_set({name: xml(("dog", 2, 2, 9, 9, 0)) for name in "abcdefgh"}, lists={})
     (root / "ImageSets/Main/train.txt").unlink()
     spec = {"train_images": root / "JPEGImages", "train_annotations": root / "Annotations"}
-    assert len(open_source(DataSpec("voc", **spec))) == 8
+    assert len(open_dataset(DataSpec("voc", **spec))) == 8
     parts = [opened(root, split=split, val_fraction=0.5) for split in ("train", "val")]
     assert sum(len(part) for part in parts) == 8
     assert len(opened(root)) == 8  # a set without lists is train
@@ -133,17 +133,17 @@ def test_what_the_list_names_but_is_not_there(voc_set):
     with pytest.raises(DataError, match=r"no ImageSets/Main/test.txt"):
         opened(root, split="test")
     (root / "JPEGImages/a.jpg").unlink()
-    with pytest.raises(DataError, match=r"2 problems(.|\n)*a.jpg: no such picture"):
+    with pytest.raises(DataError, match=r"2 problems(.|\n)*a.jpg: no such image"):
         opened(root)
 
 
 @pytest.mark.data
 @pytest.mark.parametrize(
-    ("split", "pictures", "boxes", "flat"), [("train", 205, 2804, 1), ("val", 87, 1137, 1), ("test", 72, 945, 0)]
+    ("split", "images", "boxes", "flat"), [("train", 205, 2804, 1), ("val", 87, 1137, 1), ("test", 72, 945, 0)]
 )
-def test_blood_cells(data_root, split, pictures, boxes, flat):
+def test_blood_cells(data_root, split, images, boxes, flat):
     source = opened(data_root / "bccd", split=split)
     assert source.classes.names == ("Platelets", "RBC", "WBC")
-    assert (len(source), len(source.coco()["annotations"])) == (pictures, boxes)
+    assert (len(source), len(source.coco()["annotations"])) == (images, boxes)
     assert len(source.warnings) == flat
     assert all("zero-area" in line for line in source.warnings)

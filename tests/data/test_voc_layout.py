@@ -7,19 +7,19 @@ import json
 import pytest
 
 from effdet.cli.app import OK, main
-from effdet.data import DataError, DataSpec, open_source
+from effdet.data import DataError, DataSpec, open_dataset
 from effdet.data.voc_layout import named
 from effdet.doctor import examine, repair
 from tests.data.test_voc import xml
 
 
 @pytest.fixture
-def put(tmp_path, picture):
+def put(tmp_path, image):
     """Writes ``NAME.xml`` with a box of a class (or a text) and images below the test's folder."""
 
     def write(*images, **files):
         for index, name in enumerate(images):
-            picture(name, box=(3 * index % 50, 5, 3 * index % 50 + 14, 40))
+            image(name, box=(3 * index % 50, 5, 3 * index % 50 + 14, 40))
         for name, content in files.items():
             path = tmp_path / name
             path.parent.mkdir(parents=True, exist_ok=True)
@@ -32,7 +32,7 @@ def put(tmp_path, picture):
 
 
 def opened(root, split="train", **changes):
-    return open_source(DataSpec("voc", root=root, split=split, **changes))
+    return open_dataset(DataSpec("voc", root=root, split=split, **changes))
 
 
 def stems(source):
@@ -82,9 +82,9 @@ def test_lists_with_spaces_suffixes_and_flags(put):
     with pytest.raises(DataError, match=r"no ImageSets/Main/cat_train.txt"):
         opened(root, train_list="cat_train")
     out = root / "out"
-    words = ["data=voc", f"data.root={root}", "data.train_list=dog_train", "split=train", "workers=0", f"out={out}"]
-    assert main(["doctor", *words, "image_size=128"]) == OK
-    assert json.loads((out / "doctor.json").read_text())["splits"]["train"] == {"pictures": 3, "boxes": 3}
+    overrides = ["data=voc", f"data.root={root}", "data.train_list=dog_train", "split=train", "workers=0", f"out={out}"]
+    assert main(["doctor", *overrides, "image_size=128"]) == OK
+    assert json.loads((out / "doctor.json").read_text())["splits"]["train"] == {"images": 3, "boxes": 3}
 
 
 def test_two_files_of_one_name_in_two_folders(put, tmp_path):
@@ -97,7 +97,7 @@ def test_two_files_of_one_name_in_two_folders(put, tmp_path):
     assert [source.classes.names[record.labels[0]] for record in source.records] == ["dog", "cat"]
     assert [record.file_name for record in source.records] == ["cam1/a.jpg", "cam2/a.jpg"]
     made = repair(examine(DataSpec("voc", root), workers=0, progress=False), tmp_path / "fixed")
-    again = opened(made.folder)
+    again = opened(made.directory)
     assert [record.file_name for record in again.records] == ["cam1/a.jpg", "cam2/a.jpg"]
     assert again.coco() == source.coco()
 
@@ -113,9 +113,9 @@ def test_roboflow_folders(put, tmp_path):
     found = examine(DataSpec("voc", root), workers=0, progress=False)
     made = repair(found, tmp_path / "fixed")
     for split, source in (("train", train), ("val", val)):
-        again = opened(made.folder, split)
+        again = opened(made.directory, split)
         assert [len(record.boxes) for record in again.records] == [len(record.boxes) for record in source.records]
-    assert json.loads((made.folder / "repairs.json").read_text()) == {"file names corrected": 3}  # all say x.jpg
+    assert json.loads((made.directory / "repairs.json").read_text()) == {"file names corrected": 3}  # all say x.jpg
 
 
 @pytest.mark.parametrize(
@@ -140,7 +140,7 @@ def test_the_remedies_work(put, tmp_path):
     root = put("pics/a.jpg", **{"boxes/a.xml": "dog", "list.txt": "a.jpg\n"})
     with pytest.raises(DataError, match="no folder Annotations .*data.train_annotations=DIR"):
         opened(root)
-    with pytest.raises(DataError, match=r"a.jpg: no such picture"):
+    with pytest.raises(DataError, match=r"a.jpg: no such image"):
         opened(root, train_annotations=root / "boxes")
     assert stems(opened(root, train_annotations=root / "boxes", train_images=root / "pics")) == ["a"]
     with pytest.raises(DataError, match=r"none is not a folder of XML files, nor a .txt list"):
@@ -154,8 +154,8 @@ def test_an_image_of_the_name_in_the_file(put, tmp_path):
     root = put("JPEGImages/x.png", **{"Annotations/a.xml": xml(("dog", 2, 2, 21, 31, 0), filename="x.png")})
     assert stems(opened(root)) == ["x"]
     made = repair(examine(DataSpec("voc", root), workers=0, progress=False), tmp_path / "fixed")
-    assert (made.folder / "JPEGImages/x.png").is_file()
-    assert len(opened(made.folder).records[0].boxes) == 1
+    assert (made.directory / "JPEGImages/x.png").is_file()
+    assert len(opened(made.directory).records[0].boxes) == 1
 
 
 def test_truth_values(put, tmp_path):
@@ -167,7 +167,7 @@ def test_truth_values(put, tmp_path):
     assert [line.split(" (")[0] for line in source.warnings] == ["1 × bad-difficult"]
     made = repair(examine(DataSpec("voc", root), workers=0, progress=False), tmp_path / "fixed")
     assert made.done == {}
-    assert (made.folder / "Annotations/a.xml").read_bytes() == (root / "Annotations/a.xml").read_bytes()
+    assert (made.directory / "Annotations/a.xml").read_bytes() == (root / "Annotations/a.xml").read_bytes()
 
 
 def test_names_that_differ_in_case_stay_apart(put, tmp_path):
@@ -176,6 +176,6 @@ def test_names_that_differ_in_case_stay_apart(put, tmp_path):
     found = examine(DataSpec("voc", root), workers=0, progress=False)
     assert found.issues.counts["similar-classes"] == 1 and not found.fails("error")
     made = repair(found, tmp_path / "fixed")
-    assert opened(made.folder).classes.names == ("A", "a")
+    assert opened(made.directory).classes.names == ("A", "a")
     with pytest.raises(DataError, match="'a' is the name of class 0 and of class 1"):
         opened(root, classes=["a", "a", "A"])

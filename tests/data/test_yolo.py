@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import pytest
 
-from effdet.data import DataError, DataSpec, open_source
+from effdet.data import DataError, DataSpec, open_dataset
 
 YAML = "path: .\ntrain: images/train\nval: images/val\nnames: {0: car, 1: person}\n"
 
 
 @pytest.fixture
-def yolo_set(tmp_path, picture):
+def yolo_set(tmp_path, image):
     def write(labels: dict[str, str | None], *, yaml: str | None = YAML):
         for name, content in labels.items():
-            picture(f"images/{name}.jpg", size=(50, 100))
+            image(f"images/{name}.jpg", size=(50, 100))
             path = tmp_path / f"labels/{name}.txt"
             path.parent.mkdir(parents=True, exist_ok=True)
             if content is not None:
@@ -26,7 +26,7 @@ def yolo_set(tmp_path, picture):
 
 
 def opened(root, **changes):
-    return open_source(DataSpec("yolo", root=root, **changes))
+    return open_dataset(DataSpec("yolo", root=root, **changes))
 
 
 def test_shares_become_pixels(yolo_set):
@@ -85,8 +85,8 @@ def test_split_folders_and_lists(yolo_set, tmp_path):
         ("-1 0.5 0.5 0.2 0.2", "class -1 must be"),
         ("0.5 0.5 0.5 0.2 0.2", "class 0.5 must be"),
         ("nan 0.5 0.5 0.2 0.2", "class nan must be"),
-        ("0 50 25 20 20", "shares of the picture from 0 to 1, not pixels"),
-        ("0 nan 0.5 0.2 0.2", "shares of the picture"),
+        ("0 50 25 20 20", "shares of the image from 0 to 1, not pixels"),
+        ("0 nan 0.5 0.2 0.2", "shares of the image"),
     ],
 )
 def test_broken_lines(yolo_set, line, message):
@@ -100,7 +100,7 @@ def test_warnings(yolo_set):
     (root / "labels/train/alone.txt").write_text("")
     source = opened(root)
     kinds = [line.split(" (")[0] for line in source.warnings]
-    assert kinds == ["1 × label-without-picture", "1 × zero-area", "1 × out-of-range", "1 × outside-picture"]
+    assert kinds == ["1 × label-without-image", "1 × zero-area", "1 × out-of-range", "1 × outside-image"]
     assert source.records[0].boxes.tolist() == [[25, 12.5, 75, 37.5], [75, 12.5, 100, 37.5]]
 
 

@@ -4,17 +4,17 @@ from __future__ import annotations
 
 import pytest
 
-from effdet.data import DataError, DataSpec, open_source
+from effdet.data import DataError, DataSpec, open_dataset
 from effdet.doctor import examine, repair
 
 
 @pytest.fixture
-def put(tmp_path, picture):
+def put(tmp_path, image):
     """Writes images (each with a label of its own class 0 box) and text files below the test's folder."""
 
     def write(images=(), **texts):
         for index, name in enumerate(images):
-            picture(name, size=(32, 64), box=(20 * index % 60, 3 * index % 29, 20 * index % 60 + 19, 30))
+            image(name, size=(32, 64), box=(20 * index % 60, 3 * index % 29, 20 * index % 60 + 19, 30))
         for name, text in texts.items():
             path = tmp_path / name
             path.parent.mkdir(parents=True, exist_ok=True)
@@ -33,7 +33,7 @@ def labelled(*names):
 
 
 def opened(root, split="train", **changes):
-    return open_source(DataSpec("yolo", root=root, split=split, **changes))
+    return open_dataset(DataSpec("yolo", root=root, split=split, **changes))
 
 
 def paths(source, root):
@@ -105,7 +105,7 @@ def test_lines_of_a_list(put):
         "c.png",
     ]
     (root / "t.txt").write_text("images/none.png\n")
-    with pytest.raises(DataError, match="images/none.png: no such picture"):
+    with pytest.raises(DataError, match="images/none.png: no such image"):
         opened(root)
 
 
@@ -159,7 +159,7 @@ def test_folders_named_by_key_do_what_the_messages_say(put):
         opened(root, train_images=root / "pics")
     source = opened(root, train_images=root / "pics", train_annotations=root / "txt")
     assert [record.boxes[0, 2] - record.boxes[0, 0] for record in source.records] == [32, 16]
-    source = open_source(DataSpec("yolo", classes=["x"], train_images=root / "pics", train_annotations=root / "txt"))
+    source = open_dataset(DataSpec("yolo", classes=["x"], train_images=root / "pics", train_annotations=root / "txt"))
     assert len(source) == 2
     with pytest.raises(DataError, match=r"data.train_annotations=.*none must be a folder of label files, a data.yaml"):
         opened(root, train_annotations=root / "none")
@@ -202,8 +202,8 @@ def test_labels_are_found_by_a_suffix_in_capitals_and_repaired(put, tmp_path):
     source = opened(root)
     assert [len(record.boxes) for record in source.records] == [1, 1] and not source.warnings
     found = examine(DataSpec("yolo", root=root), workers=0, progress=False)
-    assert not {"no-labels", "label-without-picture"} & {issue.kind for issue in found.issues}
-    copy = repair(found, tmp_path / "repaired").folder
+    assert not {"no-labels", "label-without-image"} & {issue.kind for issue in found.issues}
+    copy = repair(found, tmp_path / "repaired").directory
     assert [len(record.boxes) for record in opened(copy).records] == [1, 1]
 
 

@@ -4,19 +4,19 @@ from __future__ import annotations
 
 import pytest
 
-from effdet.data import DataError, DataSpec, open_source
+from effdet.data import DataError, DataSpec, open_dataset
 from effdet.doctor import examine, repair
 
 POSE = "0 0.5 0.5 0.2 0.2 0.42 0.44 1 0.58 0.44 1"
 
 
 @pytest.fixture
-def lines_set(tmp_path, picture):
+def lines_set(tmp_path, image):
     def write(*lines, yaml="", size=(256, 256)):
-        picture("set/images/train/a.png", size=size)
-        folder = tmp_path / "set/labels/train"
-        folder.mkdir(parents=True)
-        (folder / "a.txt").write_text("".join(f"{line}\n" for line in lines))
+        image("set/images/train/a.png", size=size)
+        directory = tmp_path / "set/labels/train"
+        directory.mkdir(parents=True)
+        (directory / "a.txt").write_text("".join(f"{line}\n" for line in lines))
         (tmp_path / "set/data.yaml").write_text(f"train: images/train\nnames: [a, b]\n{yaml}")
         return tmp_path / "set"
 
@@ -24,7 +24,7 @@ def lines_set(tmp_path, picture):
 
 
 def boxes(root):
-    return open_source(DataSpec("yolo", root=root)).records[0].boxes.round().tolist()
+    return open_dataset(DataSpec("yolo", root=root)).records[0].boxes.round().tolist()
 
 
 @pytest.mark.parametrize(
@@ -68,7 +68,7 @@ def test_a_wrong_count(lines_set, line, yaml, message):
 
 
 def test_a_confidence_is_said(lines_set):
-    source = open_source(DataSpec("yolo", root=lines_set("0 .5 .5 .2 .2 .7")))
+    source = open_dataset(DataSpec("yolo", root=lines_set("0 .5 .5 .2 .2 .7")))
     assert [line.split(" (")[0] for line in source.warnings] == ["1 × label-confidence"]
 
 
@@ -79,17 +79,17 @@ def test_repair_keeps_keypoints_byte_for_byte(lines_set, tmp_path):
     (root / "images/val").symlink_to(root / "images/train")
     made = repair(examine(DataSpec("yolo", root), split="train", workers=0, progress=False), tmp_path / "fixed")
     assert made.done == {}
-    assert (made.folder / "labels/train/a.txt").read_bytes() == (root / "labels/train/a.txt").read_bytes()
-    assert (made.folder / "data.yaml").read_bytes() == (root / "data.yaml").read_bytes()
-    assert "license: MIT" in (made.folder / "data.yaml").read_text()
-    assert boxes(made.folder) == boxes(root)
+    assert (made.directory / "labels/train/a.txt").read_bytes() == (root / "labels/train/a.txt").read_bytes()
+    assert (made.directory / "data.yaml").read_bytes() == (root / "data.yaml").read_bytes()
+    assert "license: MIT" in (made.directory / "data.yaml").read_text()
+    assert boxes(made.directory) == boxes(root)
 
 
 def test_repair_clips_a_box_and_leaves_the_rest_of_the_line(lines_set, tmp_path):
     root = lines_set("0 0.05 0.5 0.2 0.2 0.01 0.5 2 0.1 0.5 1", "1 .5 .5 .1 .1", yaml="kpt_shape: [2, 3]")
     made = repair(examine(DataSpec("yolo", root), split="train", workers=0, progress=False), tmp_path / "fixed")
     assert made.done == {"boxes clipped": 1}
-    text = (made.folder / "labels/train/a.txt").read_text()
+    text = (made.directory / "labels/train/a.txt").read_text()
     # From 0.05 - 0.1 < 0 to 0.15: centre 0.075, width 0.15.
     assert text == "0 0.075 0.5 0.15 0.2 0.01 0.5 2 0.1 0.5 1\n1 .5 .5 .1 .1\n"
 
@@ -100,10 +100,10 @@ def test_equal_names(lines_set, tmp_path):
     with pytest.raises(
         DataError, match=r"class 1: 'a' is the name of class 0 and of class 1: rename one.*doctor.fix=true"
     ):
-        open_source(DataSpec("yolo", root=root))
+        open_dataset(DataSpec("yolo", root=root))
     made = repair(examine(DataSpec("yolo", root), split="train", workers=0, progress=False), tmp_path / "fixed")
     assert made.done == {"classes of one name joined": 1, "labels renumbered": 2}
-    source = open_source(DataSpec("yolo", root=made.folder))
+    source = open_dataset(DataSpec("yolo", root=made.directory))
     assert (source.classes.names, source.records[0].labels.tolist()) == (("a", "b"), [0, 0, 1])
     with pytest.raises(DataError, match="'x' is the name of class 0 and of class 2"):
-        open_source(DataSpec("yolo", root=root, classes=["x", "y", "x"]))
+        open_dataset(DataSpec("yolo", root=root, classes=["x", "y", "x"]))

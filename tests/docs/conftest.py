@@ -26,10 +26,10 @@ TINY = (
 
 @pytest.fixture(scope="session")
 def tiny_run(tmp_path_factory, small_coco: Path) -> Path:
-    folder = tmp_path_factory.mktemp("tiny") / "run"
+    directory = tmp_path_factory.mktemp("tiny") / "run"
     test = (
         f"data.test_images={small_coco}/val2017",
         f"data.test_annotations={small_coco}/annotations/instances_val2017.json",
     )
-    run(COMMANDS["train"], [*TINY, "data=coco", f"data.root={small_coco}", *test, f"run_dir={folder}"])
-    return folder
+    run(COMMANDS["train"], [*TINY, "data=coco", f"data.root={small_coco}", *test, f"run_dir={directory}"])
+    return directory

@@ -18,16 +18,16 @@ from tests.docs.commands import ROOT
 PAGE = (ROOT / "docs" / "extending.md").read_text(encoding="utf-8")
 BLOCK = re.compile(r"^```(\w+)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 SMALL = ["image_size=64", "weights=none", "batch_size=2", "workers=0", "device=cpu", "progress=false", "report=false",
-         "trainer.max_epochs=1", "preflight=false", "limit=2"]  # fmt: skip
+         "trainer.max_epochs=1", "preflight=false", "max_images=2"]  # fmt: skip
 SECTIONS = {part.partition("\n")[0]: part for part in re.split(r"^## ", PAGE, flags=re.MULTILINE)[1:]}
 
 
-def write_files(section: str, folder: Path, data: Path) -> None:
+def write_files(section: str, directory: Path, data: Path) -> None:
     """The section's files, each named in a comment of its own at the top."""
     for kind, text in BLOCK.findall(section):
         if kind in ("python", "yaml"):
             (name,) = re.findall(r"^# (\S+\.(?:py|yaml))$", text, re.MULTILINE)[:1]
-            path = folder / name
+            path = directory / name
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_text(text.replace("DIR", str(data)), encoding="utf-8")
 
@@ -40,17 +40,17 @@ def commands(section: str, data: Path) -> list[list[str]]:
 @pytest.fixture(scope="module")
 def shapes(tmp_path_factory) -> Path:
     """Four images a split in the made-up format of the page."""
-    folder = tmp_path_factory.mktemp("shapes")
+    directory = tmp_path_factory.mktemp("shapes")
     rng = np.random.default_rng(0)
     for split in ("train", "val"):
         lines = []
         for number in range(4):
             pixels = rng.integers(0, 60, (48, 64, 3), dtype=np.uint8)
             pixels[8:28, 10:34, number % 2] = 250
-            Image.fromarray(pixels).save(folder / f"{split}{number}.png")
+            Image.fromarray(pixels).save(directory / f"{split}{number}.png")
             lines.append(f"{split}{number}.png; {('red', 'green')[number % 2]} 10 8 34 28")
-        (folder / f"{split}.txt").write_text("\n".join(lines))
-    return folder
+        (directory / f"{split}.txt").write_text("\n".join(lines))
+    return directory
 
 
 @pytest.fixture
@@ -71,17 +71,19 @@ def test_a_recipe_runs(title, outside, shapes, small_coco):
     write_files(section, outside, shapes)
     found = commands(section, shapes)
     assert found, "a recipe shows a command"
-    for number, words in enumerate(found):
-        if words[0] == "train":
-            own_data = any(word.startswith(("data=", "data._target_")) for word in words)
-            words += SMALL + [f"run_dir=run{number}"] + ([] if own_data else ["data=coco", f"data.root={small_coco}"])
-        words = [word.replace("RUN", "run0") for word in words]
-        words += {"evaluate": ["device=cpu", "workers=0"], "predict": ["device=cpu"]}.get(words[0], [])
-        assert app.main(words) == 0, words
-        if words[0] == "train":
+    for number, overrides in enumerate(found):
+        if overrides[0] == "train":
+            own_data = any(text.startswith(("data=", "data._target_")) for text in overrides)
+            overrides += (
+                SMALL + [f"run_dir=run{number}"] + ([] if own_data else ["data=coco", f"data.root={small_coco}"])
+            )
+        overrides = [text.replace("RUN", "run0") for text in overrides]
+        overrides += {"evaluate": ["device=cpu", "workers=0"], "predict": ["device=cpu"]}.get(overrides[0], [])
+        assert app.main(overrides) == 0, overrides
+        if overrides[0] == "train":
             assert (outside / f"run{number}" / "checkpoints" / "last.ckpt").is_file()
             saved = yaml.safe_load((outside / f"run{number}" / "config.yaml").read_text())
-            for target in re.findall(r"_target_[=:] ?([\w.]+)", " ".join(words)):
+            for target in re.findall(r"_target_[=:] ?([\w.]+)", " ".join(overrides)):
                 assert target in str(saved)
     if "diary.txt" in section:
         assert (outside / "diary.txt").read_text() == "0 1\n"

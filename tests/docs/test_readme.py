@@ -38,7 +38,7 @@ ADDED: dict[str, tuple[str, ...]] = {
 def place(tmp_path_factory, tiny_run: Path, small_coco: Path) -> Path:
     place = tmp_path_factory.mktemp("tour")
     shutil.copytree(small_coco, place / "COCO")
-    shutil.copytree(small_coco / "val2017", place / "PICTURES")
+    shutil.copytree(small_coco / "val2017", place / "IMAGES")
     shutil.copy(small_coco / "val2017/1.png", place / "street.jpg")
     for split in ("train", "val"):
         shutil.copytree(small_coco / f"{split}2017", place / "MASKS/images" / split)
@@ -76,7 +76,7 @@ def _text(shown: Shown) -> str:
 @pytest.mark.slow
 @pytest.mark.parametrize("shown", [shown for shown in TOUR if shown.command != "serve"], ids=_text)
 def test_a_command_of_the_tour_runs(shown: Shown, place: Path) -> None:
-    added = next(words for start, words in ADDED.items() if _text(shown).startswith(start))
+    added = next(overrides for start, overrides in ADDED.items() if _text(shown).startswith(start))
     arguments = [text for text in shown.arguments if text != "weights=auto"]  # which downloads
     output = _run([sys.executable, "-m", "effdet", shown.command, *arguments, *added], place)
     written = Path(place, output.strip().splitlines()[-1])

@@ -12,7 +12,7 @@ from effdet.cli.app import prepare
 from effdet.cli.compose import swept_overrides
 from effdet.cli.job import JobRecord
 from effdet.cli.multirun import check_jobs, expected_jobs
-from effdet.cli.overrides import split_words
+from effdet.cli.overrides import split_overrides
 from effdet.cli.registry import COMMANDS
 from tests.docs.commands import Shown, shown_commands
 
@@ -67,10 +67,10 @@ def test_pages_show_commands() -> None:
 def test_a_shown_command_composes_and_passes_its_checks(shown: Shown, place: Path, monkeypatch) -> None:
     monkeypatch.chdir(place)
     command = COMMANDS[shown.command]
-    words = split_words(_filled(shown), positional=command.positional, switches=command.switches)
-    assert not words.problems
-    if words.multirun:
-        jobs = expected_jobs(swept_overrides(command.name, words), basic=True)
-        check_jobs(prepare, command, words, jobs)
+    overrides = split_overrides(_filled(shown), positional=command.positional, switches=command.switches)
+    assert not overrides.problems
+    if overrides.multirun:
+        jobs = expected_jobs(swept_overrides(command.name, overrides), basic=True)
+        check_jobs(prepare, command, overrides, jobs)
     else:
-        prepare(command, words)
+        prepare(command, overrides)

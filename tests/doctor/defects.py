@@ -1,4 +1,4 @@
-"""The corpus: each defect breaks one thing of a sound set, and says how doctor must name it."""
+"""The corpus: each defect breaks one thing of a valid set, and says how doctor must name it."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ def _annotation(**values: Any) -> Callable[[Path], None]:
     return lambda root: edit_json(root, lambda content: content["annotations"][1].update(values))
 
 
-def _image(place: int = 0, **values: Any) -> Callable[[Path], None]:
+def _image_entry(place: int = 0, **values: Any) -> Callable[[Path], None]:
     return lambda root: edit_json(root, lambda content: content["images"][place].update(values))
 
 
@@ -58,7 +58,7 @@ def _without(key: str) -> Callable[[Path], None]:
     return lambda root: edit_json(root, lambda content: content["annotations"][1].pop(key))
 
 
-def _picture(write: Callable[[Path], Any], name: str = "train2017/train_1.png") -> Callable[[Path], None]:
+def _image_file(write: Callable[[Path], Any], name: str = "train2017/train_1.png") -> Callable[[Path], None]:
     return lambda root: write(root / name)
 
 
@@ -92,7 +92,7 @@ def _deep(path: Path) -> None:
 
 
 def _coco_as(suffix: str, **options: Any) -> Callable[[Path], None]:
-    """The second picture of train in another format."""
+    """The second image of train in another format."""
 
     def make(root: Path) -> None:
         (root / "train2017" / "train_1.png").unlink()
@@ -102,8 +102,8 @@ def _coco_as(suffix: str, **options: Any) -> Callable[[Path], None]:
     return make
 
 
-def _turned(orientation: int, *, stated: tuple[int, int] | None = None, tall: bool = False) -> Callable[[Path], None]:
-    """The second picture with an EXIF note; `stated` is its (width, height) in the JSON, `tall` adds a box that only fits
+def _rotated(orientation: int, *, stated: tuple[int, int] | None = None, tall: bool = False) -> Callable[[Path], None]:
+    """The second image with an EXIF note; `stated` is its (width, height) in the JSON, `tall` adds a box that only fits
     the pixels as they are stored."""
 
     def make(root: Path) -> None:
@@ -144,15 +144,15 @@ def _repeated(content: dict[str, Any], **changed: Any) -> None:
 
 
 def _leak(**options: Any) -> Callable[[Path], None]:
-    """A picture of train in val too, under another name."""
+    """An image of train in val too, under another name."""
 
     def make(root: Path) -> None:
         name = f"copy.{options.pop('suffix', 'png')}"
         size = options.pop("size", None)
-        picture = Image.open(root / "train2017" / "train_2.png")
-        picture = picture if size is None else picture.resize(size)
-        picture.save(root / "val2017" / name, **options)
-        entry = {"id": 9, "file_name": name, "width": picture.width, "height": picture.height}
+        image = Image.open(root / "train2017" / "train_2.png")
+        image = image if size is None else image.resize(size)
+        image.save(root / "val2017" / name, **options)
+        entry = {"id": 9, "file_name": name, "width": image.width, "height": image.height}
         edit_json(root, lambda content: content["images"].append(entry), "val")
 
     return make
@@ -222,7 +222,7 @@ def _with_id_7(values: np.ndarray) -> np.ndarray:
 
 A102, P1, X1, L1 = "annotation 102", "train2017/train_1.png", "Annotations/train_1.xml", "labels/train/train_1.txt"
 COCO = [
-    ("truncated-json", "not-json", TRAIN, "", _picture(_cut, f"annotations/{TRAIN}"), "error", False),
+    ("truncated-json", "not-json", TRAIN, "", _image_file(_cut, f"annotations/{TRAIN}"), "error", False),
     ("results-list", "not-coco", TRAIN, "", lambda root: json_path(root).write_text("[]"), "error", False),
     ("no-list", "not-coco", TRAIN, "", lambda root: edit_json(root, lambda c: c.pop("categories")), "error", False),
     ("category-without-name", "bad-category", TRAIN, "categories[1]",
@@ -243,17 +243,17 @@ COCO = [
      lambda root: edit_json(root, lambda c: c["categories"].append({"id": 3, "name": "CAR"})), "warning"),
     ("category-gap", "category-gap", TRAIN, "category 7",
      lambda root: edit_json(root, lambda c: c["categories"].append({"id": 7, "name": "tree"})), "note"),
-    ("image-id-is-text", "bad-image", TRAIN, "images[1]", _image(1, id="two")),
-    ("image-id-in-quotes", "odd-number", TRAIN, "images[1]", _image(1, id="2"), "note"),
-    ("image-id-is-float", "odd-number", TRAIN, "images[1]", _image(1, id=2.0), "note"),
-    ("image-id-twice", "duplicate-image", TRAIN, "images[1]", _image(1, id=1)),
+    ("image-id-is-text", "bad-image", TRAIN, "images[1]", _image_entry(1, id="two")),
+    ("image-id-in-quotes", "odd-number", TRAIN, "images[1]", _image_entry(1, id="2"), "note"),
+    ("image-id-is-float", "odd-number", TRAIN, "images[1]", _image_entry(1, id=2.0), "note"),
+    ("image-id-twice", "duplicate-image-id", TRAIN, "images[1]", _image_entry(1, id=1)),
     ("image-listed-twice", "listed-twice", TRAIN, "images[5]",
      lambda root: edit_json(root, lambda c: c["images"].append({**c["images"][0], "id": 50})), "warning"),
-    ("path-escape", "odd-path", TRAIN, "image 2", _image(1, file_name="../train2017/train_1.png"), "warning"),
+    ("path-escape", "odd-path", TRAIN, "image 2", _image_entry(1, file_name="../train2017/train_1.png"), "warning"),
     ("size-unstated", "unstated-size", TRAIN, "image 2",
      lambda root: edit_json(root, lambda c: c["images"][1].pop("width")), "note"),
-    ("size-wrong", "wrong-size", P1, "", _image(1, width=WIDTH * 2, height=HEIGHT * 2)),
-    ("size-swapped", "swapped-size", P1, "", _image(1, width=HEIGHT, height=WIDTH)),
+    ("size-wrong", "wrong-size", P1, "", _image_entry(1, width=WIDTH * 2, height=HEIGHT * 2)),
+    ("size-swapped", "swapped-size", P1, "", _image_entry(1, width=HEIGHT, height=WIDTH)),
     ("bbox-missing", "bad-annotation", TRAIN, A102, _annotation(bbox=None, segmentation=None)),
     ("bbox-empty", "box-from-mask", TRAIN, A102, _annotation(bbox=[]), "warning"),
     ("bbox-of-text", "bad-annotation", TRAIN, A102, _annotation(bbox=["a", "2", "3", "4"])),
@@ -262,12 +262,12 @@ COCO = [
     ("bbox-infinite", "bad-number", TRAIN, A102, _annotation(bbox=[5, 5, float("inf"), 9])),
     ("bbox-zero", "zero-area", TRAIN, A102, _annotation(bbox=[56, 4, 0, 24])),
     ("bbox-negative", "negative-area", TRAIN, A102, _annotation(bbox=[56, 4, -20, 24])),
-    ("bbox-outside", "outside-picture", TRAIN, A102, _annotation(bbox=[WIDTH + 5, 4, 20, 20])),
+    ("bbox-outside", "outside-image", TRAIN, A102, _annotation(bbox=[WIDTH + 5, 4, 20, 20])),
     ("bbox-overhangs", "out-of-range", TRAIN, A102, _annotation(bbox=[80, 4, 30, 24]), "warning"),
     ("bbox-corners", "corners-not-sizes", TRAIN, "annotation 101", lambda root: edit_json(root, _to_corners)),
     ("bbox-shares", "shares-not-pixels", TRAIN, "annotation 101", lambda root: edit_json(root, _to_shares)),
     ("bbox-tiny", "tiny-box", TRAIN, A102, _annotation(bbox=[56, 4, 1, 1], area=1), "warning"),
-    ("bbox-whole-picture", "whole-picture-box", TRAIN, A102, _annotation(bbox=[0, 0, WIDTH, HEIGHT]), "note"),
+    ("bbox-whole-image", "whole-image-box", TRAIN, A102, _annotation(bbox=[0, 0, WIDTH, HEIGHT]), "note"),
     ("bbox-thin", "thin-box", TRAIN, A102, _annotation(bbox=[2, 4, 90, 3]), "note"),
     ("bbox-twice", "duplicate-box", TRAIN, "annotation 999", lambda root: edit_json(root, _repeated), "warning"),
     ("bbox-two-classes", "two-class-box", TRAIN, "annotation 999",
@@ -284,30 +284,30 @@ COCO = [
     ("crowd-perhaps", "bad-crowd", TRAIN, A102, _annotation(iscrowd="perhaps"), "warning"),
     ("crowd-in-quotes", "odd-number", TRAIN, "annotations[1]", _annotation(iscrowd="0"), "note"),
     ("area-negative", "wrong-area", TRAIN, A102, _annotation(area=-5), "warning"),
-    ("picture-missing", "missing-picture", P1, "", _picture(Path.unlink)),
-    ("picture-empty", "unreadable-picture", P1, "", _picture(lambda path: path.write_bytes(b""))),
-    ("picture-is-text", "unreadable-picture", P1, "", _picture(lambda path: path.write_text("<html>404</html>"))),
-    ("picture-cut-off", "truncated-picture", P1, "", _picture(_cut)),
-    ("picture-corrupt", "corrupt-picture", P1, "", _picture(_flip_bytes)),
-    ("picture-bomb", "decompression-bomb", P1, "", _picture(_bomb)),
-    ("picture-grey", "grey-picture", P1, "", _picture(_mode("L")), "note"),
-    ("picture-rgba", "alpha-picture", P1, "", _picture(_mode("RGBA")), "note"),
-    ("picture-16-bit", "deep-picture", P1, "", _picture(_deep), "note"),
-    ("picture-cmyk", "cmyk-picture", "train_1.jpg", "",
+    ("image-missing", "missing-image", P1, "", _image_file(Path.unlink)),
+    ("image-empty", "unreadable-image", P1, "", _image_file(lambda path: path.write_bytes(b""))),
+    ("image-is-text", "unreadable-image", P1, "", _image_file(lambda path: path.write_text("<html>404</html>"))),
+    ("image-cut-off", "truncated-image", P1, "", _image_file(_cut)),
+    ("image-corrupt", "corrupt-image", P1, "", _image_file(_flip_bytes)),
+    ("image-bomb", "decompression-bomb", P1, "", _image_file(_bomb)),
+    ("image-grey", "grey-image", P1, "", _image_file(_mode("L")), "note"),
+    ("image-rgba", "alpha-image", P1, "", _image_file(_mode("RGBA")), "note"),
+    ("image-16-bit", "deep-image", P1, "", _image_file(_deep), "note"),
+    ("image-cmyk", "cmyk-image", "train_1.jpg", "",
      lambda root: (_coco_as("jpg")(root), _mode("CMYK")(root / "train2017" / "train_1.jpg")), "note"),
-    ("picture-misnamed", "wrong-suffix", P1, "", _picture(lambda path: save(path, 1, format="JPEG")), "note"),
-    ("picture-animated", "animated-picture", "train_1.gif", "",
+    ("image-misnamed", "wrong-suffix", P1, "", _image_file(lambda path: save(path, 1, format="JPEG")), "note"),
+    ("image-animated", "animated-image", "train_1.gif", "",
      _coco_as("gif", save_all=True, append_images=[Image.fromarray(pixels(50))]), "note"),
-    ("picture-unlisted", "unlisted-picture", "train2017", "spare.png",
+    ("image-unlisted", "unlisted-image", "train2017", "spare.png",
      lambda root: save(root / "train2017" / "spare.png", 60), "note"),
-    ("picture-twice", "duplicate-picture", "train_4.png", "train_1.png",
+    ("image-twice", "duplicate-images", "train_4.png", "train_1.png",
      lambda root: shutil.copy(root / "train2017" / "train_1.png", root / "train2017" / "train_4.png"), "warning"),
     ("leak-copied", "split-leak", "val2017/copy.png", "train_2.png", _leak()),
     ("leak-resaved", "split-leak", "val2017/copy.jpg", "train_2.png", _leak(suffix="jpg", quality=60)),
     ("leak-scaled", "split-leak", "val2017/copy.png", "train_2.png", _leak(size=(WIDTH * 2, HEIGHT * 2))),
-    ("exif-boxes-unturned", "exif-frame", "train_1.jpg", "", _turned(6, stated=(HEIGHT, WIDTH), tall=True)),
-    ("exif-stated-unturned", "exif-rotation", "train_1.jpg", "", _turned(6), "warning"),
-    ("exif-upside-down", "exif-rotation", "train_1.jpg", "", _turned(3), "warning"),
+    ("exif-boxes-unturned", "exif-frame", "train_1.jpg", "", _rotated(6, stated=(HEIGHT, WIDTH), tall=True)),
+    ("exif-stated-unturned", "exif-rotation", "train_1.jpg", "", _rotated(6), "warning"),
+    ("exif-upside-down", "exif-rotation", "train_1.jpg", "", _rotated(3), "warning"),
     ("class-unused", "unused-class", "data=coco split=train", "class tree",
      lambda root: edit_json(root, lambda c: c["categories"].append({"id": 3, "name": "tree"})), "warning"),
     ("class-not-in-train", "class-not-in-train", "data=coco split=train", "class car", _no_class(1, "train"), "warning"),
@@ -316,7 +316,7 @@ COCO = [
      lambda root: edit_json(root, lambda c: c["annotations"].pop(1)), "note"),
     ("nothing-labelled", "no-boxes", "data=coco split=train", "",
      lambda root: edit_json(root, lambda c: c["annotations"].clear()), "error", False),
-    ("picture-without-boxes", "unlabelled-picture", "data=coco split=train", "train_0.png",
+    ("image-without-boxes", "unlabelled-image", "data=coco split=train", "train_0.png",
      lambda root: edit_json(root, lambda c: c.update(annotations=c["annotations"][4:])), "note"),
     ("boxes-under-the-anchors", "anchor-coverage", "data=coco split=train", "small boxes",
      lambda root: edit_json(root, _tiny), "warning"),
@@ -326,7 +326,7 @@ VOC = [
     ("xml-missing", "missing-annotation", X1, "", lambda root: (root / X1).unlink()),
     ("corners-equal", "zero-area", X1, "object 2 (person)", _voc(_corner(1, xmin=60, xmax=60))),
     ("corners-reversed", "negative-area", X1, "object 2 (person)", _voc(_corner(1, xmin=84, xmax=57))),
-    ("corner-outside", "outside-picture", X1, "object 2 (person)", _voc(_corner(1, xmin=200, xmax=230))),
+    ("corner-outside", "outside-image", X1, "object 2 (person)", _voc(_corner(1, xmin=200, xmax=230))),
     ("corner-beyond", "out-of-range", X1, "object 2 (person)", _voc(_corner(1, xmax=130)), "warning"),
     ("corner-0", "zero-based", X1, "object 1 (car)", _voc(_corner(0, xmin=0)), "note"),
     ("corner-is-text", "bad-annotation", X1, "object 2", _voc(_corner(1, xmin="left"))),
@@ -341,7 +341,7 @@ VOC = [
     ("size-exchanged", "swapped-size", "JPEGImages/train_1.png", "",
      _voc(lambda root: (_text("size/width", str(HEIGHT))(root), _text("size/height", str(WIDTH))(root)))),
     ("other-filename", "other-filename", X1, "filename", _voc(_text("filename", "train_2.png")), "warning"),
-    ("voc-picture-missing", "missing-picture", "train_1.jpg", "", lambda root: (root / "JPEGImages/train_1.png").unlink()),
+    ("voc-image-missing", "missing-image", "train_1.jpg", "", lambda root: (root / "JPEGImages/train_1.png").unlink()),
     ("voc-in-two-splits", "split-leak", "JPEGImages/train_1.png", "train_1.png",
      lambda root: edit_lines(root / "ImageSets/Main/val.txt", lambda lines: lines.append("train_1"))),
     ("voc-listed-twice", "listed-twice", "ImageSets/Main/train.txt", "train_1",
@@ -356,12 +356,12 @@ YOLO = [
     ("share-nan", "not-normalised", L1, "line 2", _line(2, "1 nan 0.5 0.1 0.1")),
     ("share-negative", "negative-area", L1, "line 2", _line(2, "1 0.5 0.5 -0.1 0.1")),
     ("share-zero", "zero-area", L1, "line 2", _line(2, "1 0.5 0.5 0 0.1")),
-    ("share-outside", "outside-picture", L1, "line 2", _line(2, "1 1.5 0.5 0.1 0.1")),
+    ("share-outside", "outside-image", L1, "line 2", _line(2, "1 1.5 0.5 0.1 0.1")),
     ("share-overhangs", "out-of-range", L1, "line 2", _line(2, "1 0.95 0.5 0.3 0.3"), "warning"),
     ("line-twice", "duplicate-box", L1, "line 5",
      lambda root: edit_lines(root / L1, lambda lines: lines.append(lines[0])), "warning"),
     ("labels-binary", "bad-text", L1, "", lambda root: (root / L1).write_bytes(b"\xff\x00\x01")),
-    ("label-without-picture", "label-without-picture", "labels/train/spare.txt", "",
+    ("label-without-image", "label-without-image", "labels/train/spare.txt", "",
      lambda root: (root / "labels/train/spare.txt").write_text("0 0.5 0.5 0.1 0.1\n"), "warning"),
     ("labels-gone", "no-labels", "labels/train", "", lambda root: shutil.rmtree(root / "labels/train"), "error", False),
     ("names-with-gap", "bad-yaml", "", "",
@@ -371,7 +371,7 @@ YOLO = [
      lambda root: (root / "data.yaml").write_text("train: images/train\nval: images/val\n"), "error", False),
     ("names-alike", "similar-classes", "data=yolo split=train", "class CAR",
      lambda root: edit_lines(root / "data.yaml", lambda lines: lines.append("  2: CAR")), "warning"),
-    ("yolo-picture-cut-off", "truncated-picture", "images/train/train_1.png", "", _picture(_cut, "images/train/train_1.png")),
+    ("yolo-image-cut-off", "truncated-image", "images/train/train_1.png", "", _image_file(_cut, "images/train/train_1.png")),
 ]  # fmt: skip
 MASKS = [
     ("mask-missing", "missing-mask", "images/train/train_1.png", "", _mask(Path.unlink)),
@@ -382,9 +382,9 @@ MASKS = [
      _mask(lambda path: _values(path, lambda values: values[:32, :32]))),
     ("mask-all-ignored", "empty-mask", "masks/train/train_1.png", "",
      _mask(lambda path: _values(path, lambda values: np.full_like(values, 255))), "warning"),
-    ("mask-of-no-picture", "missing-picture", "masks/train/spare.png", "",
+    ("mask-of-no-image", "missing-image", "masks/train/spare.png", "",
      lambda root: shutil.copy(root / "masks/train/train_1.png", root / "masks/train/spare.png")),
-    ("mask-picture-cut-off", "truncated-picture", "images/train/train_1.png", "", _picture(_cut, "images/train/train_1.png")),
+    ("mask-image-cut-off", "truncated-image", "images/train/train_1.png", "", _image_file(_cut, "images/train/train_1.png")),
 ]  # fmt: skip
 
 

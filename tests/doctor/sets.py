@@ -1,4 +1,4 @@
-"""Small sound sets in every form, to be broken one thing at a time."""
+"""Small valid sets in every form, to be broken one thing at a time."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from PIL import Image
 
 WIDTH, HEIGHT = 96, 64
 BOXES = ((6, 4), (56, 4), (6, 36), (56, 36))
-"""Top-left corners of a picture's four boxes, 28 × 24 each, of the two classes by turns."""
+"""Top-left corners of an image's four boxes, 28 × 24 each, of the two classes by turns."""
 BOX = (28, 24)
 NAMES = ("car", "person")
 COUNTS = {"train": 5, "val": 2}
@@ -21,7 +21,7 @@ COUNTS = {"train": 5, "val": 2}
 
 
 def pixels(seed: int, size: tuple[int, int] = (HEIGHT, WIDTH)) -> np.ndarray:
-    """A picture unlike those of other seeds: smooth blobs, which survive JPEG."""
+    """An image unlike those of other seeds: smooth blobs, which survive JPEG."""
     coarse = np.random.default_rng(seed).integers(0, 256, (6, 8, 3), np.uint8)
     return np.asarray(Image.fromarray(coarse).resize((size[1], size[0]), Image.Resampling.BICUBIC))
 
@@ -32,8 +32,8 @@ def save(path: Path, seed: int, **options: Any) -> Path:
     return path
 
 
-def pictures(suffix: str = "png") -> list[tuple[str, str, int]]:
-    """(split, file name, seed) of every picture."""
+def images(suffix: str = "png") -> list[tuple[str, str, int]]:
+    """(split, file name, seed) of every image."""
     return [
         (split, f"{split}_{index}.{suffix}", 10 * number + index)
         for number, (split, count) in enumerate(COUNTS.items())
@@ -46,7 +46,7 @@ def coco(root: Path) -> None:
     for split in COUNTS:
         content: dict[str, Any] = {"images": [], "annotations": [], "categories": []}
         content["categories"] = [{"id": label + 1, "name": name} for label, name in enumerate(NAMES)]
-        for number, (_, name, seed) in enumerate([row for row in pictures() if row[0] == split], start=1):
+        for number, (_, name, seed) in enumerate([row for row in images() if row[0] == split], start=1):
             save(root / f"{split}2017" / name, seed)
             content["images"].append({"id": number, "file_name": name, "width": WIDTH, "height": HEIGHT})
             for place, (x, y) in enumerate(BOXES):
@@ -67,7 +67,7 @@ def coco(root: Path) -> None:
 def voc(root: Path) -> None:
     """Pascal VOC with ImageSets."""
     lists: dict[str, list[str]] = {split: [] for split in COUNTS}
-    for split, name, seed in pictures():
+    for split, name, seed in images():
         save(root / "JPEGImages" / name, seed)
         stem = Path(name).stem
         lists[split].append(stem)
@@ -97,7 +97,7 @@ def add_object(node: ElementTree.Element, name: str, corners: tuple[Any, ...]) -
 
 def yolo(root: Path) -> None:
     """YOLO with data.yaml."""
-    for split, name, seed in pictures():
+    for split, name, seed in images():
         save(root / "images" / split / name, seed)
         lines = [
             f"{place % 2} {(x + BOX[0] / 2) / WIDTH} {(y + BOX[1] / 2) / HEIGHT} {BOX[0] / WIDTH} {BOX[1] / HEIGHT}"
@@ -111,8 +111,8 @@ def yolo(root: Path) -> None:
 
 
 def masks(root: Path) -> None:
-    """Pairs of pictures and masks; ids 0 and 1, 255 ignored."""
-    for split, name, seed in pictures():
+    """Pairs of images and masks; ids 0 and 1, 255 ignored."""
+    for split, name, seed in images():
         save(root / "images" / split / name, seed)
         ids = np.zeros((HEIGHT, WIDTH), np.uint8)
         ids[:, WIDTH // 2 :] = 1
@@ -123,7 +123,7 @@ def masks(root: Path) -> None:
     (root / "classes.txt").write_text("road\ncar\n")
 
 
-FORMS: dict[str, Callable[[Path], None]] = {"coco": coco, "voc": voc, "yolo": yolo, "masks": masks}
+FORMATS: dict[str, Callable[[Path], None]] = {"coco": coco, "voc": voc, "yolo": yolo, "masks": masks}
 
 
 def json_path(root: Path, split: str = "train") -> Path:

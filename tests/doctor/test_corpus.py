@@ -7,11 +7,11 @@ from pathlib import Path
 import pytest
 
 from effdet.data import OPENERS, DataSpec
-from effdet.doctor import KINDS, CoverageSettings, Diagnosis, examine, page_of, repair
+from effdet.doctor import ISSUE_TYPES, CoverageSettings, Diagnosis, examine, page_of, repair
 from effdet.doctor.repair import REPAIRERS
 from effdet.preprocess import Preprocess
 from tests.doctor.defects import DEFECTS, Defect
-from tests.doctor.sets import FORMS
+from tests.doctor.sets import FORMATS
 
 SETTINGS = CoverageSettings(Preprocess((128, 128)))
 HERE = [defect for defect in DEFECTS if defect.data in OPENERS]
@@ -25,10 +25,10 @@ def diagnosis(data: str, root: Path) -> Diagnosis:
 @pytest.fixture(scope="module")
 def twins(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Diagnosis]:
     found = {}
-    for data in FORMS:
+    for data in FORMATS:
         if data in OPENERS:
             root = tmp_path_factory.mktemp(data)
-            FORMS[data](root)
+            FORMATS[data](root)
             found[data] = diagnosis(data, root)
     return found
 
@@ -38,7 +38,7 @@ def name_of(defect: Defect) -> str:
 
 
 def broken(defect: Defect, root: Path) -> Path:
-    FORMS[defect.data](root)
+    FORMATS[defect.data](root)
     defect.make(root)
     return root
 
@@ -46,7 +46,7 @@ def broken(defect: Defect, root: Path) -> Path:
 @pytest.mark.parametrize("defect", HERE, ids=name_of)
 def test_the_defect_is_named(defect: Defect, tmp_path: Path, twins: dict[str, Diagnosis]) -> None:
     found = diagnosis(defect.data, broken(defect, tmp_path))
-    known = KINDS[defect.kind]
+    known = ISSUE_TYPES[defect.kind]
     assert known.level == defect.level
     named = [(issue.file, issue.item) for issue in found.issues.of(defect.kind)]
     assert any(file.endswith(defect.file) and item == defect.item for file, item in named), (
@@ -63,7 +63,7 @@ def test_the_repaired_copy_has_no_error(defect: Defect, tmp_path: Path) -> None:
     root = broken(defect, tmp_path / "set")
     before = {path: path.read_bytes() for path in root.rglob("*") if path.is_file()}
     made = repair(diagnosis(defect.data, root), tmp_path / "repaired")
-    again = diagnosis(defect.data, made.folder).issues
+    again = diagnosis(defect.data, made.directory).issues
     assert again.total("error") == 0, [str(issue) for issue in again if again.kind(issue.kind).level == "error"]
     assert {path: path.read_bytes() for path in root.rglob("*") if path.is_file()} == before
 

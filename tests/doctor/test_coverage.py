@@ -32,7 +32,7 @@ def random_boxes(count: int, seed: int = 0) -> np.ndarray:
     return np.concatenate([corner, np.minimum(corner + side, (192, 128))], axis=1).astype(np.float32)
 
 
-@pytest.mark.parametrize("spec", [AnchorSpec(), AnchorSpec(scale=3.0, octaves=2, aspects=(1.0, 2.0, 0.5))])
+@pytest.mark.parametrize("spec", [AnchorSpec(), AnchorSpec(scale=3.0, scales_per_octave=2, aspects=(1.0, 2.0, 0.5))])
 @pytest.mark.parametrize("size", [(128, 192), (100, 190)])  # a canvas that no level divides, too
 def test_the_short_way_finds_the_best_of_all_anchors(spec: AnchorSpec, size: tuple[int, int]) -> None:
     settings = CoverageSettings(Preprocess(size), anchors=spec)
@@ -81,8 +81,8 @@ def test_states_agree_with_the_overlaps_where_boxes_stand_alone() -> None:
         assert found.state[0] == (FITTED if best[0] >= 0.5 else FORCED)
 
 
-def test_the_picture_is_laid_on_the_canvas() -> None:
-    """A picture twice as large, with boxes twice as large, is the same."""
+def test_the_image_is_laid_on_the_canvas() -> None:
+    """An image twice as large, with boxes twice as large, is the same."""
     boxes = random_boxes(20)
     once, twice = match_boxes(boxes, (128, 192), SETTINGS), match_boxes(boxes * 2, (256, 384), SETTINGS)
     np.testing.assert_array_equal(once.state, twice.state)

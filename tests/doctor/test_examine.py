@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 
 import effdet
-from effdet.data import DataError, DataSpec, open_source
-from effdet.doctor import KINDS, CoverageSettings, examine, page_of, repair
-from effdet.doctor import passing as passing_module
+from effdet.data import DataError, DataSpec, open_dataset
+from effdet.doctor import ISSUE_TYPES, CoverageSettings, examine, page_of, repair
+from effdet.doctor import scan as scan_module
 from effdet.doctor.facts import Facts
 from effdet.doctor.issues import KEPT, Issue, Issues
 from effdet.preprocess import Preprocess
@@ -28,19 +28,19 @@ def test_every_kind_that_a_reader_finds_is_known() -> None:
         used |= set(re.findall(r'(?:findings|collected)\.(?:error|warning)\(\s*"([a-z0-9-]+)"', text))
         used |= set(re.findall(r'(?:issues\.note|\bnote)\(\s*"([a-z0-9-]+)"', text))
         used |= set(re.findall(r'[^.]\bkind="([a-z]+-[a-z0-9-]+)"', text))
-    assert used - KINDS.keys() == set()
-    assert all(kind.advice.endswith((".", ")")) for kind in KINDS.values())
+    assert used - ISSUE_TYPES.keys() == set()
+    assert all(kind.advice.endswith((".", ")")) for kind in ISSUE_TYPES.values())
 
 
 def test_every_kind_is_in_the_docs() -> None:
     docs = (Path(__file__).parents[2] / "docs" / "doctor.md").read_text()
     listed = dict(re.findall(r"^\| `([a-z0-9-]+)` \| (error|warning|note) \|", docs, re.MULTILINE))
-    assert listed == {name: kind.level for name, kind in KINDS.items()}
+    assert listed == {name: kind.level for name, kind in ISSUE_TYPES.items()}
 
 
 def test_processes_find_what_one_finds(tmp_path: Path) -> None:
     sets.coco(tmp_path)
-    (tmp_path / "train2017" / "train_1.png").write_bytes(b"no picture")
+    (tmp_path / "train2017" / "train_1.png").write_bytes(b"no image")
     alone, together = (
         examine(DataSpec("coco", tmp_path), coverage=SETTINGS, workers=workers, progress=False) for workers in (0, 2)
     )
@@ -56,11 +56,11 @@ def _kill_on_train_1(path: Path) -> Facts:
     return Facts(pixels=str(path).encode())
 
 
-def test_a_picture_that_kills_its_reader(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_image_that_kills_its_reader(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     sets.coco(tmp_path)
-    monkeypatch.setattr(passing_module, "look", _kill_on_train_1)
+    monkeypatch.setattr(scan_module, "look", _kill_on_train_1)
     found = examine(DataSpec("coco", tmp_path), workers=2, progress=False)
-    (issue,) = found.issues.of("corrupt-picture")
+    (issue,) = found.issues.of("corrupt-image")
     assert Path(issue.file).name == "train_1.png"
 
 
@@ -68,12 +68,12 @@ def test_one_split_and_a_limit(tmp_path: Path) -> None:
     sets.coco(tmp_path)
     found = examine(DataSpec("coco", tmp_path), split="val", workers=0, progress=False)
     assert [split.name for split in found.splits] == ["val"]
-    limited = examine(DataSpec("coco", tmp_path, limit=1), workers=0, progress=False)
-    assert limited.pictures == 2
+    limited = examine(DataSpec("coco", tmp_path, max_images=1), workers=0, progress=False)
+    assert limited.images == 2
 
 
 def test_a_part_held_out_is_a_split(tmp_path: Path) -> None:
-    """Under data.val_fraction the same picture twice in train may be in both parts."""
+    """Under data.val_fraction the same image twice in train may be in both parts."""
     sets.coco(tmp_path)
     names = [f"train_{index}.png" for index in range(5)]
     data = (tmp_path / "train2017" / names[0]).read_bytes()
@@ -109,33 +109,33 @@ def test_the_files_that_are_written(tmp_path: Path) -> None:
     assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["doctor.html", "doctor.json"]
 
 
-def folders(root: Path) -> None:
+def directories(root: Path) -> None:
     """A folder for each class; train and val alone."""
-    for split, name, seed in sets.pictures():
+    for split, name, seed in sets.images():
         for label, kind in enumerate(sets.NAMES):
             sets.save(root / split / kind / name, 2 * seed + 100 * label)
 
 
-def test_whole_pictures(tmp_path: Path) -> None:
-    folders(tmp_path)
+def test_whole_images(tmp_path: Path) -> None:
+    directories(tmp_path)
     clean = examine(DataSpec("folder", tmp_path), workers=0, progress=False)
     assert set(clean.issues.counts) == {"rare-class"}
     (tmp_path / "train/car/train_1.png").write_bytes(b"")
     (tmp_path / "val/car/copy.png").write_bytes((tmp_path / "train/car/train_2.png").read_bytes())
     found = examine(DataSpec("folder", tmp_path), workers=0, progress=False).issues
     named = {(issue.kind, Path(issue.file).name) for issue in found if found.kind(issue.kind).level == "error"}
-    assert named == {("unreadable-picture", "train_1.png"), ("split-leak", "copy.png")}
+    assert named == {("unreadable-image", "train_1.png"), ("split-leak", "copy.png")}
 
 
-def test_pictures_inside_archives(tmp_path: Path) -> None:
+def test_images_inside_archives(tmp_path: Path) -> None:
     """Shards are read through their source, and named by it."""
     from effdet.data.shards import write_shards
 
     sets.coco(tmp_path / "set")
     for split in sets.COUNTS:
-        write_shards(open_source(DataSpec("coco", tmp_path / "set", split=split)), tmp_path / "shards")
+        write_shards(open_dataset(DataSpec("coco", tmp_path / "set", split=split)), tmp_path / "shards")
     found = examine(DataSpec("shards", tmp_path / "shards"), coverage=SETTINGS, workers=0, progress=False)
-    assert (found.pictures, found.boxes, dict(found.issues.counts)) == (7, 28, {})
+    assert (found.images, found.boxes, dict(found.issues.counts)) == (7, 28, {})
 
 
 def test_repair_refuses_what_it_cannot_do(tmp_path: Path) -> None:
@@ -156,13 +156,13 @@ def test_findings_are_counted_beyond_what_is_kept() -> None:
     assert (issues.counts["tiny-box"], len(issues.of("tiny-box"))) == (KEPT + 5, KEPT)
     issues.add(Issue("zero-area", "file", "text"))
     issues.add(Issue("zero-area", "file", "text"))
-    assert issues.kinds() == ["zero-area", "tiny-box"]
+    assert issues.issue_types() == ["zero-area", "tiny-box"]
     assert issues.total("error") == 1
 
 
 @pytest.mark.data
 @pytest.mark.parametrize(
-    ("data", "folder", "errors"),
+    ("data", "directory", "errors"),
     [
         ("voc", "bccd", {"zero-area": 2}),
         ("coco", "coco", {}),
@@ -170,13 +170,13 @@ def test_findings_are_counted_beyond_what_is_kept() -> None:
         ("cityscapes", "cityscapes", {}),
     ],
 )
-def test_real_sets(data: str, folder: str, errors: dict[str, int], data_root: Path) -> None:
+def test_real_sets(data: str, directory: str, errors: dict[str, int], data_root: Path) -> None:
     found = examine(
-        DataSpec(data, data_root / folder), coverage=CoverageSettings(Preprocess((512, 512))), progress=False
+        DataSpec(data, data_root / directory), coverage=CoverageSettings(Preprocess((512, 512))), progress=False
     )
     grave = {name: count for name, count in found.issues.counts.items() if found.issues.kind(name).level == "error"}
     assert grave == errors
-    if folder == "bccd":
+    if directory == "bccd":
         named = {(Path(issue.file).stem, issue.item) for issue in found.issues.of("zero-area")}
         assert named == {("BloodImage_00338", "object 13 (RBC)"), ("BloodImage_00343", "object 4 (RBC)")}
 

@@ -1,4 +1,4 @@
-"""A repaired copy: each file at its own place, what is sound byte for byte, and a line for all that is left out."""
+"""A repaired copy: each file at its own place, what is valid byte for byte, and a line for all that is left out."""
 
 from __future__ import annotations
 
@@ -10,31 +10,39 @@ import numpy as np
 import pytest
 
 from effdet.cli.app import main
-from effdet.data.open import open_source
+from effdet.data.open import open_dataset
 from effdet.data.spec import DataSpec
 from tests.doctor import sets
 
 
-def doctor(data: str, root: Path, out: Path, *words: str) -> dict[str, int]:
+def doctor(data: str, root: Path, out: Path, *overrides: str) -> dict[str, int]:
     """``effdet doctor doctor.fix=true``; what ``repairs.json`` says."""
     main(
-        ["doctor", f"data={data}", f"data.root={root}", f"out={out}", "doctor.fix=true", "doctor.anchors=false", *words]
+        [
+            "doctor",
+            f"data={data}",
+            f"data.root={root}",
+            f"out={out}",
+            "doctor.fix=true",
+            "doctor.anchors=false",
+            *overrides,
+        ]
     )
     return json.loads((out / "repaired" / "repairs.json").read_text())
 
 
-def contents(folder: Path) -> dict[str, bytes]:
+def contents(directory: Path) -> dict[str, bytes]:
     """Path -> content; links count as what they point to."""
     return {
-        (Path(top) / name).relative_to(folder).as_posix(): (Path(top) / name).read_bytes()
-        for top, _, names in os.walk(folder)
+        (Path(top) / name).relative_to(directory).as_posix(): (Path(top) / name).read_bytes()
+        for top, _, names in os.walk(directory)
         for name in names
     }
 
 
 def pixels_and_labels(data: str, root: Path, split: str = "train") -> list[tuple[bytes, list]]:
     """What is learned from each image, sorted."""
-    source = open_source(DataSpec(data, root, split=split))
+    source = open_dataset(DataSpec(data, root, split=split))
     return sorted(
         (source.read_image(record).tobytes(), np.c_[record.labels, record.boxes.round(3)].tolist())
         for record in source.records
@@ -94,11 +102,11 @@ def test_two_folders_of_a_voc_set(tmp_path):
     root = tmp_path / "set"
     sets.voc(root)
     for number in (0, 1):
-        folder = f"cam{number}"
+        directory = f"cam{number}"
         for top, suffix in (("Annotations", ".xml"), ("JPEGImages", ".png")):
-            (root / top / folder).mkdir()
-            (root / top / f"train_{number}{suffix}").rename(root / top / folder / f"0{suffix}")
-        sets.edit_xml(root, f"{folder}/0", lambda node: setattr(node.find("filename"), "text", "0.png"))
+            (root / top / directory).mkdir()
+            (root / top / f"train_{number}{suffix}").rename(root / top / directory / f"0{suffix}")
+        sets.edit_xml(root, f"{directory}/0", lambda node: setattr(node.find("filename"), "text", "0.png"))
     path = root / "ImageSets/Main/train.txt"
     path.write_text(path.read_text().replace("train_0", "cam0/0").replace("train_1", "cam1/0"))
     before = contents(root)
@@ -111,20 +119,20 @@ def test_voc_splits_in_folders_of_their_own(tmp_path):
     """Both splits have ``0.xml`` and ``0.png``."""
     for number, split in enumerate(("train", "val")):
         sets.voc(tmp_path / "made" / split)
-        for name, folder, suffix in (("xml", "Annotations", ".xml"), ("jpg", "JPEGImages", ".png")):
-            source = tmp_path / "made" / split / folder / f"train_{number}{suffix}"
+        for name, directory, suffix in (("xml", "Annotations", ".xml"), ("jpg", "JPEGImages", ".png")):
+            source = tmp_path / "made" / split / directory / f"train_{number}{suffix}"
             (tmp_path / split / name).mkdir(parents=True)
             source.rename(tmp_path / split / name / f"0{suffix}")
-    words = [f"data.{split}_{part}={tmp_path / split / name}" for split in ("train", "val")
+    overrides = [f"data.{split}_{part}={tmp_path / split / name}" for split in ("train", "val")
              for part, name in (("annotations", "xml"), ("images", "jpg"))]  # fmt: skip
-    main(["doctor", "data=voc", f"out={tmp_path / 'out'}", "doctor.fix=true", "doctor.anchors=false", *words])
+    main(["doctor", "data=voc", f"out={tmp_path / 'out'}", "doctor.fix=true", "doctor.anchors=false", *overrides])
     found = {split: pixels_and_labels("voc", tmp_path / "out/repaired", split) for split in ("train", "val")}
     assert [len(rows) for rows in found.values()] == [1, 1] and found["train"] != found["val"]
 
 
 @pytest.mark.parametrize("data", ["coco", "voc", "yolo"])
-def test_a_sound_set_stays_as_it_is(data, tmp_path):
-    sets.FORMS[data](tmp_path / "set")
+def test_a_valid_set_stays_as_it_is(data, tmp_path):
+    sets.FORMATS[data](tmp_path / "set")
     before = contents(tmp_path / "set")
     assert doctor(data, tmp_path / "set", tmp_path / "out") == {}
     repaired = contents(tmp_path / "out" / "repaired")
@@ -136,14 +144,14 @@ def test_a_sound_set_stays_as_it_is(data, tmp_path):
 def test_what_is_left_out_has_a_line(data, tmp_path):
     """A broken image, a cut-off one, one of no size, and a note beside them."""
     root = tmp_path / "set"
-    sets.FORMS[data](root)
+    sets.FORMATS[data](root)
     images = sorted(path for path in root.rglob("train_*.png"))
     images[0].write_bytes(b"no image")
     images[1].write_bytes(images[1].read_bytes()[:900])
     images[2].write_bytes(b"")
     (images[3].parent / "note.heic").write_bytes(b"?")
     done = doctor(data, root, tmp_path / "out")
-    assert done.pop("pictures left out: unusable") == 3
+    assert done.pop("images left out: unusable") == 3
     assert done.pop("other files not copied") == 1
     assert set(done) <= {"objects left out"}
     repaired = contents(tmp_path / "out" / "repaired")
@@ -155,11 +163,11 @@ def test_labels_in_another_encoding_take_their_image_along(tmp_path):
     """An image without its labels would be learned as empty."""
     sets.yolo(tmp_path / "set")
     (tmp_path / "set/labels/train/train_0.txt").write_bytes(b"0 .5 .5 .1 .1 \xe4\n")
-    assert doctor("yolo", tmp_path / "set", tmp_path / "out") == {"pictures left out: labels that cannot be read": 1}
+    assert doctor("yolo", tmp_path / "set", tmp_path / "out") == {"images left out: labels that cannot be read": 1}
     assert not (tmp_path / "out/repaired/images/train/train_0.png").exists()
 
 
-def test_sound_lines_beside_a_faulty_one_stay_as_they_are_written(tmp_path):
+def test_valid_lines_beside_a_faulty_one_stay_as_they_are_written(tmp_path):
     sets.yolo(tmp_path / "set")
     path = tmp_path / "set/labels/train/train_0.txt"
     path.write_text("0 .5 .5 .10 .1\n9 .5 .5 .1 .1\n1  0.25 0.25 0.1000000001 0.1")
@@ -198,11 +206,11 @@ def test_images_outside_of_the_root(tmp_path):
     """Two lists of absolute paths with the same names below."""
     root = tmp_path / "set"
     root.mkdir()
-    for folder, side in (("x", 0.2), ("y", 0.4)):
-        sets.save(tmp_path / folder / "images" / "0.png", int(side * 10))
-        (tmp_path / folder / "labels").mkdir()
-        (tmp_path / folder / "labels" / "0.txt").write_text(f"0 .5 .5 {side} {side}\n")
-    (root / "train.txt").write_text("".join(f"{tmp_path}/{folder}/images/0.png\n" for folder in "xy"))
+    for directory, side in (("x", 0.2), ("y", 0.4)):
+        sets.save(tmp_path / directory / "images" / "0.png", int(side * 10))
+        (tmp_path / directory / "labels").mkdir()
+        (tmp_path / directory / "labels" / "0.txt").write_text(f"0 .5 .5 {side} {side}\n")
+    (root / "train.txt").write_text("".join(f"{tmp_path}/{directory}/images/0.png\n" for directory in "xy"))
     (root / "data.yaml").write_text("train: train.txt\nnames: [car]\n")
     doctor("yolo", root, tmp_path / "out")
     learned = pixels_and_labels("yolo", tmp_path / "out/repaired")

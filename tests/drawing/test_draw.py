@@ -15,8 +15,8 @@ def grey(width=200, height=120):
     return Image.new("RGB", (width, height), (90, 90, 90))
 
 
-def changed(picture, original):
-    return np.abs(np.asarray(picture, int) - np.asarray(original, int)).sum(2) > 0
+def changed(image, original):
+    return np.abs(np.asarray(image, int) - np.asarray(original, int)).sum(2) > 0
 
 
 @pytest.mark.parametrize("size", [(200, 120), (640, 480), (3840, 2160), (1, 1), (7, 300)])
@@ -29,7 +29,7 @@ def test_size_stays_and_the_argument_is_left_alone(size):
     assert image == before
 
 
-def test_lines_and_letters_grow_with_the_picture():
+def test_lines_and_letters_grow_with_the_image():
     small, large = Style.fitting(200, 150), Style.fitting(3840, 2160)
     assert (small.line, small.font) == (1, 10)
     assert large.line >= 6 and large.font >= 36
@@ -111,13 +111,13 @@ def test_labels_lie_inside_and_not_on_each_other():
         assert covered < 0.2 * size[0] * size[1]
 
 
-def test_a_name_wider_than_the_picture_is_shortened():
+def test_a_name_wider_than_the_image_is_shortened():
     style = Style.fitting(60, 60)
     (label,) = place([(5, 30, 50, 55)], [("an exceedingly long class name",)], [0], (60, 60), style)
     assert label.text.endswith("…") and measure(label.text, style)[0] <= 60
 
 
-def test_class_map_is_blended_and_255_left_clear():
+def test_segmentation_map_is_blended_and_255_left_clear():
     classes = np.full((120, 200), 255, np.uint8)
     classes[:, 100:] = 1
     found = np.asarray(draw(grey(), semantic=classes, semantic_palette=[(0, 0, 0), (250, 10, 10)], alpha=0.5))
@@ -125,7 +125,7 @@ def test_class_map_is_blended_and_255_left_clear():
     assert found[60, 150].tolist() == [170, 50, 50]
 
 
-def test_legend_makes_the_picture_taller_and_names_what_is_there():
+def test_legend_makes_the_image_taller_and_names_what_is_there():
     classes = np.zeros((120, 200), np.uint8)
     plain = draw(grey(), [[10, 20, 60, 60]], [1], None, NAMES, semantic=classes, semantic_names=["road", "sky"])
     found = draw(
@@ -139,10 +139,10 @@ def test_legend_makes_the_picture_taller_and_names_what_is_there():
 @pytest.mark.parametrize(
     ("call", "text"),
     [
-        (lambda: draw(np.zeros((4, 4, 3))), r"image must be a PIL picture or \(H, W, 3\) uint8 RGB, got float64"),
+        (lambda: draw(np.zeros((4, 4, 3))), r"image must be a PIL image or \(H, W, 3\) uint8 RGB, got float64"),
         (lambda: draw(grey(), [[0, 0, 1, 1]], [0, 1]), "there are 1 boxes, 2 labels and no scores"),
         (lambda: draw(grey(), [[0, 0, 1, 1]], [0], [1, 2]), "1 boxes, 1 labels and 2 scores"),
-        (lambda: draw(grey(), semantic=np.zeros((2, 2), int)), r"semantic must be \(120, 200\) like the picture"),
+        (lambda: draw(grey(), semantic=np.zeros((2, 2), int)), r"semantic must be \(120, 200\) like the image"),
         (lambda: draw(grey(), semantic=np.zeros((120, 200), int), alpha=2), "alpha=2 must lie in 0…1"),
     ],
 )

@@ -65,7 +65,7 @@ def test_scaling_mends_what_it_has_not_seen_and_moves_no_class():
     scaled = found["calibration"]
     assert found["ECE"] > 0.1
     assert scaled["ECE_after"] < 0.03 < scaled["ECE_before"]
-    assert scaled["pictures"] == 2000
+    assert scaled["images"] == 2000
     assert np.array_equal((logits / scaled["temperature"]).argmax(1), logits.argmax(1))
 
 

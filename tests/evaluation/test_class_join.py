@@ -6,8 +6,8 @@ from rich.console import Console
 from effdet.evaluation import join
 from heads.structures import ClassTable, UserError
 
-VOC_WORDS = ("motorbike", "aeroplane", "sofa", "pottedplant", "diningtable", "tvmonitor")
-COCO_WORDS = ("tv", "dining table", "potted plant", "couch", "airplane", "motorcycle")
+VOC_NAMES = ("motorbike", "aeroplane", "sofa", "pottedplant", "diningtable", "tvmonitor")
+COCO_NAMES = ("tv", "dining table", "potted plant", "couch", "airplane", "motorcycle")
 
 
 def test_same_table_is_exact():
@@ -29,8 +29,8 @@ def test_names_not_numbers_decide():
 
 
 def test_aliases_both_ways():
-    assert join(ClassTable.of(VOC_WORDS), ClassTable.of(COCO_WORDS)).to_data == (5, 4, 3, 2, 1, 0)
-    assert join(ClassTable.of(COCO_WORDS), ClassTable.of(VOC_WORDS)).to_data == (5, 4, 3, 2, 1, 0)
+    assert join(ClassTable.of(VOC_NAMES), ClassTable.of(COCO_NAMES)).to_data == (5, 4, 3, 2, 1, 0)
+    assert join(ClassTable.of(COCO_NAMES), ClassTable.of(VOC_NAMES)).to_data == (5, 4, 3, 2, 1, 0)
 
 
 def test_several_model_classes_may_be_one_of_the_data():

@@ -1,4 +1,4 @@
-"""Class maps as files: the data's own ids, named as the pictures; and the evaluator that feeds them."""
+"""Segmentation maps as files: the data's own ids, named as the images; and the evaluator that feeds them."""
 
 from types import SimpleNamespace
 
@@ -19,7 +19,7 @@ class Batch(SimpleNamespace):
 
 
 def made(masks, instances=()) -> Batch:
-    """A batch of one or two pictures."""
+    """A batch of one or two images."""
     records = [SimpleNamespace(file_name=name) for name in ("a/x_leftImg8bit.png", "y.jpg")]
     indices = tuple(range(len(masks)))
     return Batch(masks=tuple(masks), instances=tuple(instances), indices=indices, records=records[: len(masks)])
@@ -39,14 +39,14 @@ def test_ids_that_no_png_can_hold(tmp_path):
         ClassMapWriter(tmp_path, ClassTable(("a",), (300,)), void=255)
 
 
-def test_every_picture_is_written_and_only_true_maps_are_judged(tmp_path):
+def test_every_image_is_written_and_only_true_maps_are_evaluated(tmp_path):
     model = ClassTable.of(("car", "zebra", "road"))
-    judge = SemanticEvaluator(join(model, DATA), write=ClassMapWriter(tmp_path, DATA, void=0))
+    evaluator = SemanticEvaluator(join(model, DATA), write=ClassMapWriter(tmp_path, DATA, void=0))
     truth = np.array([[0, 1, 255]], np.uint8)
-    judge.update([torch.tensor([[2, 0, 0]]), np.array([[0, 1, 2]])], made(masks=[truth, None]))
+    evaluator.update([torch.tensor([[2, 0, 0]]), np.array([[0, 1, 2]])], made(masks=[truth, None]))
     assert np.array(Image.open(tmp_path / "a/x_leftImg8bit.png")).tolist() == [[7, 26, 26]]
     assert np.array(Image.open(tmp_path / "y.png")).tolist() == [[26, 0, 7]]
-    metrics = judge.metrics()
+    metrics = evaluator.metrics()
     assert metrics["mIoU"] == 1.0
     assert metrics["confusion"] == [[1, 0, 0], [0, 1, 0]]
     assert "iIoU" not in metrics

@@ -1,10 +1,10 @@
-"""The loop with boxes and class maps together, on a real reader's pictures; in shards too."""
+"""The loop with boxes and segmentation maps together, on a real reader's images; in shards too."""
 
 import numpy as np
 import pytest
 from PIL import Image
 
-from effdet.data import DataSpec, EvalSet, open_source
+from effdet.data import DataSpec, EvalSet, open_dataset
 from effdet.evaluation import (
     ClassMapWriter,
     DetectionEvaluator,
@@ -29,19 +29,19 @@ def dataset(tmp_path):
         ids[5:20, 3 : 20 - index] = 26
         ids[:2] = 0
         instances = np.where(ids == 26, 26000, ids.astype(np.uint16))
-        for folder, suffix, pixels in (
+        for directory, suffix, pixels in (
             ("leftImg8bit", "leftImg8bit", np.repeat(ids[..., None], 3, 2)),
             ("gtFine", "gtFine_labelIds", ids),
             ("gtFine", "gtFine_instanceIds", instances),
         ):
-            path = tmp_path / folder / "val" / "ulm" / f"ulm_000000_{index:06}_{suffix}.png"
+            path = tmp_path / directory / "val" / "ulm" / f"ulm_000000_{index:06}_{suffix}.png"
             path.parent.mkdir(parents=True, exist_ok=True)
             Image.fromarray(pixels).save(path)
-    source = open_source(DataSpec("cityscapes", root=tmp_path, split="val"))
+    source = open_dataset(DataSpec("cityscapes", root=tmp_path, split="val"))
     return EvalSet(source, Preprocess((32, 32)))
 
 
-def judges(dataset, **options):
+def by_head(dataset, **options):
     source = dataset.source
     return {
         "detection": DetectionEvaluator(source.coco(), same_classes(source.classes)),
@@ -51,7 +51,7 @@ def judges(dataset, **options):
 
 def test_the_truth_is_perfect_in_both_heads(dataset, tmp_path):
     write = ClassMapWriter(tmp_path / "maps", dataset.source.semantic_classes, void=dataset.source.void_id)
-    found = evaluate(truth, dataset, evaluators=judges(dataset, write=write), batch_size=2, progress=False)
+    found = evaluate(truth, dataset, evaluators=by_head(dataset, write=write), batch_size=2, progress=False)
     metrics = found.metrics
     assert metrics["AP"] == pytest.approx(1)
     assert [metrics[name] for name in ("mIoU", "miIoU", "category_mIoU", "category_miIoU", "pixel_accuracy")] == [1] * 5
@@ -71,7 +71,7 @@ def test_the_truth_is_perfect_in_both_heads(dataset, tmp_path):
 
 
 def test_shards_make_the_whole(dataset):
-    whole, parts = judges(dataset), [judges(dataset) for _ in range(2)]
+    whole, parts = by_head(dataset), [by_head(dataset) for _ in range(2)]
 
     def shifted(batch: EvalBatch):
         predictions = truth(batch)
@@ -88,9 +88,9 @@ def test_shards_make_the_whole(dataset):
     assert 0.5 < whole["semantic"].metrics()["miIoU"] < 1
 
 
-def test_pictures_without_masks_count_in_neither(dataset):
+def test_images_without_masks_count_in_neither(dataset):
     batch = EvalBatch.of([(0, dataset[0])])
     bare = EvalBatch(batch.images, batch.geometries, batch.records, batch.indices, (None,), (None,))
-    judge = judges(dataset)["semantic"]
-    judge.update(truth(bare)["semantic"], bare)
-    assert np.isnan(judge.metrics()["mIoU"])
+    evaluator = by_head(dataset)["semantic"]
+    evaluator.update(truth(bare)["semantic"], bare)
+    assert np.isnan(evaluator.metrics()["mIoU"])

@@ -39,6 +39,6 @@ def test_constant_answer_is_no_answer():
     assert ranks(np.zeros((4, 4), np.float32), np.arange(4)).tolist() == [0, 1, 2, 3]
 
 
-def test_no_pictures():
+def test_no_images():
     found = classification_metrics(np.zeros(0, int), np.zeros(0, int), ["a"])
     assert math.isnan(found["top1"]) and found["accuracy"] == {}

@@ -213,7 +213,7 @@ def test_no_truth_gives_minus_one(backend):
     )
 
 
-def test_pictures_without_detections_count():
+def test_images_without_detections_count():
     rows = [(image, 1, [0, 0, 10, 10]) for image in (1, 2, 3, 4)]
     found = coco_metrics(truth_of(rows, images=(1, 2, 3, 4)), [result(1, 1, [0, 0, 10, 10], 0.9)])
     assert found["AR100"] == pytest.approx(0.25)
@@ -283,7 +283,7 @@ def test_json_in_the_encodings_of_every_reader(encoding, tmp_path):
     assert coco_metrics(tmp_path / "gt.json", tmp_path / "dt.json")["AP"] == pytest.approx(1)
 
 
-def test_at_most_100_detections_of_a_class_and_picture_count():
+def test_at_most_100_detections_of_a_class_and_image_count():
     annotations = truth_of([(1, 1, [0, 0, 10, 10])])
     noise = [result(1, 1, [300, 300, 5, 5], 0.5 + n / 1000) for n in range(100)]
     assert coco_metrics(annotations, [*noise, result(1, 1, [0, 0, 10, 10], 0.1)])["AP"] == 0
@@ -303,7 +303,7 @@ def test_paths_and_quiet(tmp_path, capfd):
 @pytest.mark.parametrize(
     ("change", "text"),
     [
-        ({"image_id": 99}, r"predictions\[0\] has image_id 99, which is not among the 1 pictures"),
+        ({"image_id": 99}, r"predictions\[0\] has image_id 99, which is not among the 1 images"),
         ({"bbox": [0, 0, -1, 5]}, "negative width or height"),
         ({"bbox": [0, math.nan, 1, 5]}, "must be finite"),
         ({"bbox": [0, math.inf, 1, 5]}, "must be finite"),

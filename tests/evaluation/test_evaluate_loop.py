@@ -39,9 +39,9 @@ def run(data, evaluators=None, model=None, **options):
 
 
 def test_all_heads_in_one_pass():
-    """The model calls everything a car: with equal scores, every second detection in picture order is right."""
+    """The model calls everything a car: with equal scores, every second detection in image order is right."""
     found = run(FakeSet(7))
-    assert found.pictures == 7 and found.seconds > 0 and found.pictures_per_second > 0
+    assert found.images == 7 and found.seconds > 0 and found.images_per_second > 0
     best_precision_at_101_recalls = (26 * 1 + 25 * 2 / 3 + 25 * 3 / 5 + 25 * 4 / 7) / 101
     assert found.metrics["per_class"]["car"]["AP50"] == pytest.approx(best_precision_at_101_recalls)
     assert found.metrics["per_class"]["person"]["AP"] == 0
@@ -60,12 +60,12 @@ def test_batches_and_workers_change_nothing(batch_size, workers):
     assert found.metrics == reference.metrics and found.predictions == reference.predictions
 
 
-def test_limit_judges_the_first_pictures_against_their_truth_alone():
-    found = run(FakeSet(9), limit=2)
-    assert found.pictures == 2
+def test_max_images_evaluates_the_first_images_against_their_truth_alone():
+    found = run(FakeSet(9), max_images=2)
+    assert found.images == 2
     assert found.metrics["per_class"]["car"]["boxes"] == 1
     assert found.metrics == run(FakeSet(2)).metrics
-    assert run(FakeSet(3), limit=50).pictures == 3
+    assert run(FakeSet(3), max_images=50).images == 3
 
 
 def test_evaluators_forget_between_evaluations():
@@ -87,7 +87,7 @@ def test_bad_arguments():
     data = FakeSet(3)
     for options, text in (
         ({"batch_size": 0}, r"batch_size \(=0\) must be 1 or more"),
-        ({"limit": 0}, "limit=0 must be 1 or more"),
+        ({"max_images": 0}, "max_images=0 must be 1 or more"),
         ({"evaluators": {"boxes": DetectionEvaluator(data.coco(), EXACT)}}, "there is no 'boxes' to evaluate"),
     ):
         with pytest.raises(UserError, match=text):
@@ -128,15 +128,15 @@ def test_a_cap_that_bites_is_counted():
     )
     evaluator = DetectionEvaluator(FakeSet(2).coco(), EXACT)
     evaluator.update(found, batch_of(FakeRecord(100), FakeRecord(101)))
-    with pytest.warns(UserWarning, match="1 of 2 pictures have more detections"):
+    with pytest.warns(UserWarning, match="1 of 2 images have more detections"):
         evaluator.metrics()
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        evaluator.metrics()  # told once
+        evaluator.metrics()  # reported once
     assert [entry["image_id"] for entry in evaluator.results()] == [100]  # the second row is padding
 
 
-def test_a_cap_on_an_unsure_model_is_not_told(recwarn):
+def test_a_cap_on_an_unsure_model_is_not_reported(recwarn):
     shape = (1, 3)
     found = Detections(
         torch.tensor([0.0, 0, 5, 5]).expand(*shape, 4),
@@ -151,7 +151,7 @@ def test_a_cap_on_an_unsure_model_is_not_told(recwarn):
     assert not recwarn.list
 
 
-def test_pictures_of_a_set_without_boxes_are_not_judged():
+def test_images_of_a_set_without_boxes_are_not_evaluated():
     data = FakeSet(2)
     evaluator = DetectionEvaluator(data.coco(), EXACT)
     found = Detections(
@@ -161,7 +161,7 @@ def test_pictures_of_a_set_without_boxes_are_not_judged():
     assert evaluator.metrics()["per_class"]["car"]["boxes"] == 1
 
 
-def test_semantic_join_and_pictures_without_masks():
+def test_semantic_join_and_images_without_masks():
     model = ClassTable.of(["tree", "person", "car"])
     evaluator = SemanticEvaluator(join(model, CLASSES))
     truth = np.array([[0, 0], [1, 255]], np.uint8)
@@ -183,30 +183,30 @@ def test_classification_join():
 def _worker(rank, world, count, broken):
     try:
         found = run(FakeSet(count, broken=broken), batch_size=2)
-        return found.metrics, found.predictions, found.pictures
+        return found.metrics, found.predictions, found.images
     except Exception as error:
         return f"{type(error).__name__}: {error}"
 
 
-def _two_processes(count, folder, *, broken=None):
-    return on_ranks(_worker, folder, count, broken)
+def _two_processes(count, directory, *, broken=None):
+    return on_ranks(_worker, directory, count, broken)
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("count", [7, 1])
 def test_two_processes_give_the_numbers_of_one(count, tmp_path):
     one = run(FakeSet(count))
-    for metrics, predictions, pictures in _two_processes(count, tmp_path):
+    for metrics, predictions, images in _two_processes(count, tmp_path):
         assert metrics == one.metrics
         assert predictions == one.predictions
-        assert pictures == count
+        assert images == count
 
 
 @pytest.mark.slow
 def test_a_failing_process_takes_the_other_along(tmp_path):
     first, second = _two_processes(4, tmp_path, broken=1)
-    assert first == "RuntimeError: process 1 failed while evaluating (this is process 0): OSError: cannot read picture"
-    assert second == "OSError: cannot read picture"
+    assert first == "RuntimeError: process 1 failed while evaluating (this is process 0): OSError: cannot read image"
+    assert second == "OSError: cannot read image"
 
 
 def test_progress_stays_silent_off_a_terminal(capfd):

@@ -37,7 +37,7 @@ TRAIN_ID[IDS] = np.arange(19)
 
 
 def ours(truth: np.ndarray, instances: np.ndarray, predicted: np.ndarray) -> dict:
-    """Metrics of pictures (P, H, W) in ids."""
+    """Metrics of images (P, H, W) in ids."""
     counter, confusion, objects = ObjectCounter(NAMES), np.zeros((19, 20), np.int64), np.zeros((19, 4))
     for ids, values, guess in zip(truth, instances, predicted, strict=True):
         labels = np.where(TRAIN_ID[guess] < 19, TRAIN_ID[guess], 19)
@@ -48,14 +48,14 @@ def ours(truth: np.ndarray, instances: np.ndarray, predicted: np.ndarray) -> dic
     return segmentation_metrics(confusion, NAMES, objects=objects)
 
 
-def official(folder: Path, truth: np.ndarray, instances: np.ndarray, predicted: np.ndarray) -> dict:
-    """What ``csEvalPixelLevelSemanticLabeling`` says of the same pictures as files."""
+def official(directory: Path, truth: np.ndarray, instances: np.ndarray, predicted: np.ndarray) -> dict:
+    """What ``csEvalPixelLevelSemanticLabeling`` says of the same images as files."""
     evaluator = pytest.importorskip("cityscapesscripts.evaluation.evalPixelLevelSemanticLabeling")
     if not hasattr(np, "in1d"):  # numpy 2.4 has taken the name away that the evaluator calls
         np.in1d = np.isin
     pairs = []
     for index, (ids, values, guess) in enumerate(zip(truth, instances, predicted, strict=True)):
-        stem = folder / f"x_000000_{index:06}"
+        stem = directory / f"x_000000_{index:06}"
         Image.fromarray(ids.astype(np.uint8)).save(f"{stem}_gtFine_labelIds.png")
         Image.fromarray(values.astype(np.uint16)).save(f"{stem}_gtFine_instanceIds.png")
         Image.fromarray(guess.astype(np.uint8)).save(f"{stem}_pred.png")
@@ -88,7 +88,7 @@ def compare(found: dict, expected: dict) -> None:
 
 
 @st.composite
-def pictures(draw: st.DrawFn) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def images(draw: st.DrawFn) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Truth, objects and prediction, (P, H, W) ids: few ids at a time, so that classes are missing here and there.
 
     Objects lie where the truth says (groups among them), or anywhere; predictions are noise, the truth, or the truth with
@@ -112,7 +112,7 @@ def pictures(draw: st.DrawFn) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
 
 @pytest.mark.peer
 @settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
-@given(pictures())
+@given(images())
 def test_equals_the_official_evaluator(tmp_path, sample):
     compare(ours(*sample), official(tmp_path, *sample))
 

@@ -126,7 +126,7 @@ def test_exported_files(settings):
     opened = RuntimeModel(File(settings))
     result = measured(predict_function(opened))
     assert result.metrics["AP"] == pytest.approx(1.0) and len(result.predictions) == 60
-    changed = measured(predict_function(opened, postprocess={"score": 0.01}))
+    changed = measured(predict_function(opened, postprocess={"score_threshold": 0.01}))
     assert changed.predictions == result.predictions
     assert opened._named.tolist() == [True, True, False], "left as it was"
 

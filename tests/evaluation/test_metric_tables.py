@@ -30,14 +30,14 @@ def test_boxes():
     assert max(map(len, text.splitlines())) <= 80
 
 
-def test_classes_that_no_picture_shows_are_counted_only():
+def test_classes_that_no_image_shows_are_counted_only():
     row = {"AP": -1.0, "AP50": -1.0, "AR100": -1.0, "boxes": 0}
     metrics = dict.fromkeys(COCO_KEYS, 0.5) | {"per_class": {"car": row | {"boxes": 3}, "bus": row, "train": row}}
     text = text_of(metrics, width=80)
     assert "car" in text and "2 more" in text and "bus" not in text and "train" not in text
 
 
-def test_maps_and_pictures():
+def test_maps_and_images():
     import numpy as np
 
     text = text_of(segmentation_metrics(np.array([[3, 0], [1, 0]]), ["road", "sky"], categories={"flat": ["road"]}))

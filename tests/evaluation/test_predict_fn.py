@@ -21,7 +21,7 @@ def test_boxes_come_back_in_original_pixels():
     found = ModelPredictFn(FakeModel("detection"))(batch())["detection"]
     assert isinstance(found, Detections)
     for index in range(3):
-        boxes, scores, labels = found.picture(index)
+        boxes, scores, labels = found.image(index)
         left = FakeSet.left(index)
         assert boxes[0].tolist() == pytest.approx([left, 10, left + 10, 20], abs=1)
         assert scores.tolist() == [pytest.approx(0.9)] and labels.tolist() == [0]
@@ -67,15 +67,15 @@ def test_single_against_batched():
     together = fn(batch())
     for index in range(3):
         alone = fn(EvalBatch.of([(index, data[index])]))
-        torch.testing.assert_close(alone["detection"].picture(0), together["detection"].picture(index))
+        torch.testing.assert_close(alone["detection"].image(0), together["detection"].image(index))
         assert (alone["semantic"][0] == together["semantic"][index]).all()
 
 
 def test_errors():
     with pytest.raises(UserError, match="precision must be one of fp32, bf16, fp16 or null, got 'half'"):
         ModelPredictFn(FakeModel(), precision="half")
-    with pytest.raises(UserError, match="score: this model has no detection head"):
-        ModelPredictFn(FakeModel("semantic"), postprocess={"score": 0.5})
+    with pytest.raises(UserError, match="score_threshold: this model has no detection head"):
+        ModelPredictFn(FakeModel("semantic"), postprocess={"score_threshold": 0.5})
     with pytest.raises(UserError, match="postprocess\\.scoer is not a setting; postprocess has score, max_detections"):
         ModelPredictFn(FakeModel(), postprocess={"scoer": 0.5})
 
@@ -87,11 +87,13 @@ def test_overrides_on_a_real_model_leave_it_as_it_was():
     model = build(spec_for(task="detection", backbone="b0", num_classes=3, image_size=64)).eval()
     own = model.heads["detection"].postprocess
     data = FakeSet(2, preprocess=model.preprocess)
-    pictures = EvalBatch.of([(index, data[index]) for index in range(2)])
-    everything = ModelPredictFn(model)(pictures)["detection"]
+    images = EvalBatch.of([(index, data[index]) for index in range(2)])
+    everything = ModelPredictFn(model)(images)["detection"]
     threshold = float(everything.scores.max()) * 0.9
     for network in (model, fold(model)):
-        few = ModelPredictFn(network, postprocess={"score": threshold, "max_detections": 3})(pictures)["detection"]
+        few = ModelPredictFn(network, postprocess={"score_threshold": threshold, "max_detections": 3})(images)[
+            "detection"
+        ]
         assert 0 < few.counts.max() <= 3
         assert (few.scores[few.scores > 0] >= threshold * 0.999).all()
     assert model.heads["detection"].postprocess is own

@@ -1,10 +1,10 @@
-"""The loop over real pictures: targets fed back as predictions must be perfect, on the canvas and off it."""
+"""The loop over real images: targets fed back as predictions must be perfect, on the canvas and off it."""
 
 import numpy as np
 import pytest
 import torch
 
-from effdet.data import DataSpec, EvalSet, open_source
+from effdet.data import DataSpec, EvalSet, open_dataset
 from effdet.evaluation import DetectionEvaluator, evaluate, same_classes
 from effdet.evaluation.restore import restore_detections
 from effdet.preprocess import Preprocess
@@ -30,11 +30,11 @@ def truth_on_the_canvas(batch):
 @pytest.mark.data
 @pytest.mark.parametrize("rule", ["letterbox", "stretch"])
 def test_targets_fed_back_are_perfect(data_root, rule):
-    source = open_source(DataSpec(name="coco", root=data_root / "coco", split="val"))
+    source = open_dataset(DataSpec(name="coco", root=data_root / "coco", split="val"))
     source = source.subset(range(0, len(source), 5))
     data = EvalSet(source, Preprocess((96, 128), resize=rule))
     evaluator = DetectionEvaluator(source.coco(), same_classes(source.classes), backend="hotcoco")
     found = evaluate(truth_on_the_canvas, data, evaluators={"detection": evaluator}, batch_size=16, progress=False)
-    assert found.pictures == len(source)
+    assert found.images == len(source)
     assert found.metrics["AP"] == pytest.approx(1, abs=1e-9)
     assert found.metrics["AR100"] == pytest.approx(1, abs=1e-9)

@@ -17,7 +17,7 @@ def detections(boxes, scores, labels, counts):
     )
 
 
-def test_equals_the_geometry_of_each_picture():
+def test_equals_the_geometry_of_each_image():
     rng = np.random.default_rng(0)
     sizes = [(480, 640), (31, 400), (512, 512), (700, 3)]
     for rule in ("letterbox", "stretch", "center_crop"):
@@ -30,11 +30,11 @@ def test_equals_the_geometry_of_each_picture():
         for row, geometry in enumerate(geometries):
             expected = geometry.to_original(corners[row][: 3 if row == 3 else 5])
             expected = expected[(expected[:, 2:] > expected[:, :2]).all(1)]
-            np.testing.assert_allclose(found.picture(row)[0].numpy(), expected, atol=1e-3)
+            np.testing.assert_allclose(found.image(row)[0].numpy(), expected, atol=1e-3)
 
 
 def test_boxes_in_the_padding_are_dropped_and_order_stays():
-    geometry = Geometry(original=(10, 20), canvas=(40, 40), scale=(2.0, 2.0))  # the picture is the upper half
+    geometry = Geometry(original=(10, 20), canvas=(40, 40), scale=(2.0, 2.0))  # the image is the upper half
     found = restore_detections(
         detections([[0, 30, 10, 40], [2, 2, 6, 60], [0, 0, 0, 0]], [0.9, 0.8, 0.0], [3, 1, -1], [2]), [geometry]
     )
@@ -56,7 +56,7 @@ def test_no_detections():
 @pytest.mark.parametrize("size", [(20, 30), (160, 70), (64, 64)])
 @pytest.mark.parametrize("rule", ["letterbox", "stretch"])
 def test_scores_and_classes_come_back_to_where_they_were(rule, size):
-    """A picture of two halves, laid on the canvas and brought back, both as classes and as quarter-size scores."""
+    """An image of two halves, laid on the canvas and brought back, both as classes and as quarter-size scores."""
     preprocess = Preprocess((64, 64), resize=rule)
     truth = np.zeros(size, np.uint8)
     truth[:, size[1] // 2 :] = 1
@@ -73,7 +73,7 @@ def test_scores_and_classes_come_back_to_where_they_were(rule, size):
 
 
 def test_scores_are_sampled_like_interpolate():
-    """With a canvas that is the picture, the result is torch's own bilinear upsampling, strip by strip."""
+    """With a canvas that is the image, the result is torch's own bilinear upsampling, strip by strip."""
     torch.manual_seed(0)
     scores = torch.randn(1, 5, 150, 20)
     (found,) = restore_maps(scores, [Geometry((600, 80), (600, 80))])

@@ -13,7 +13,7 @@ def test_files(tmp_path):
     assert [path.name for path in paths] == ["metrics.json", "predictions.json"]
     metrics = json.loads(paths[0].read_text())
     assert metrics["AP"] == 0.5 and metrics["mIoU"] is None
-    assert (metrics["pictures"], metrics["seconds"], metrics["pictures_per_second"]) == (4, 2.0, 2.0)
+    assert (metrics["images"], metrics["seconds"], metrics["images_per_second"]) == (4, 2.0, 2.0)
     assert json.loads(paths[1].read_text()) == [{"image_id": 1}]
     assert sorted(path.name for path in (tmp_path / "new").iterdir()) == ["metrics.json", "predictions.json"]
 

@@ -1,4 +1,4 @@
-"""A small detector with logits that differ, and pictures for it."""
+"""A small detector with logits that differ, and images for it."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ import torch
 from torch import Tensor
 
 import effdet
-from effdet.export.pictures import canvases, street_pictures
+from effdet.export.images import canvases, street_images
 from effdet.model import VisionModel
 from heads.structures import ClassTable
 
 CLASSES = ClassTable(("car", None, "person", "bus"), (3, None, 1, 6))
 SIZE = (64, 96)
-SCORE = {"score": 0.05}
+SCORE = {"score_threshold": 0.05}
 
 
 def small_model(**options) -> VisionModel:
@@ -41,8 +41,8 @@ def model() -> VisionModel:
 
 
 @pytest.fixture(scope="session")
-def pictures(model) -> Tensor:
-    return canvases(street_pictures(2), model.preprocess)
+def images(model) -> Tensor:
+    return canvases(street_images(2), model.preprocess)
 
 
 @pytest.fixture(scope="session")

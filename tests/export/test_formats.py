@@ -29,18 +29,18 @@ FILES = [
 ]
 
 
-def exported(model, pictures, folder, settings, **options):
+def exported(model, images, directory, settings, **options):
     for package in settings.kind.packages:
         if importlib.util.find_spec(package) is None:
             pytest.skip(f"{package} is not installed: extra {settings.kind.extra}")
-    path = folder / f"small{settings.kind.suffix}"
-    return path, export_model(model, path, settings, pictures=pictures, postprocess=SCORE, **options)
+    path = directory / f"small{settings.kind.suffix}"
+    return path, export_model(model, path, settings, images=images, postprocess=SCORE, **options)
 
 
 @pytest.mark.parametrize(("name", "options"), FILES, ids=str)
-def test_a_file_predicts_what_its_model_does(name, options, model, pictures, tmp_path):
+def test_a_file_predicts_what_its_model_does(name, options, model, images, tmp_path):
     settings = ExportSettings(format=name, **options)
-    path, report = exported(model, pictures, tmp_path, settings)
+    path, report = exported(model, images, tmp_path, settings)
     assert not report.failed
     opened = RuntimeModel.open(path, threads=1)
     assert opened.spec == model.spec
@@ -59,24 +59,24 @@ def test_a_file_predicts_what_its_model_does(name, options, model, pictures, tmp
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", [name for name, kind in FORMATS.items() if kind.any_size])
-def test_any_size_and_any_batch(name, model, pictures, tmp_path):
+def test_any_size_and_any_batch(name, model, images, tmp_path):
     settings = ExportSettings(format=name, nms=True, batch_size=None, dynamic_size=True)
-    path, _ = exported(model, pictures, tmp_path, settings)
+    path, _ = exported(model, images, tmp_path, settings)
     opened = RuntimeModel.open(path)
     for batch, height, width in ((1, 64, 96), (3, 72, 128), (1, 65, 191), (2, 33, 32)):
         pixels = torch.randint(0, 256, (batch, 3, height, width), dtype=torch.uint8)
         own = model.predict(model(model.preprocess.normalise(pixels)), Context.of(pixels))["detection"]
         found = opened.predict(opened(pixels), Context.of(pixels))["detection"]
-        keep = own.scores[:, :5] >= SCORE["score"]
+        keep = own.scores[:, :5] >= SCORE["score_threshold"]
         assert keep.any()
         torch.testing.assert_close(found.boxes[:, :5][keep], own.boxes[:, :5][keep], atol=1e-2, rtol=1e-4)
         assert torch.equal(found.labels[:, :5][keep], own.labels[:, :5][keep])
 
 
 @pytest.mark.parametrize("name", ["onnx", pytest.param("openvino", marks=pytest.mark.slow)])
-def test_int8_is_smaller_and_still_detects(name, model, pictures, tmp_path):
+def test_int8_is_smaller_and_still_detects(name, model, images, tmp_path):
     settings = ExportSettings(format=name, precision="int8")
-    path, report = exported(model, pictures, tmp_path, settings, calibration=pictures)
+    path, report = exported(model, images, tmp_path, settings, calibration=images)
     assert report["agreement"] >= 0.9
     assert report["logit"] > 1e-4  # it is not the float file
     if name == "onnx":

@@ -26,11 +26,11 @@ def outputs(batch: int = 2, anchors: int = 300, *, shift: float = -3.0, seed: in
     "settings",
     [
         PostProcess(),
-        PostProcess(score=0.3, max_detections=7),
+        PostProcess(score_threshold=0.3, max_detections=7),
         PostProcess(pre_nms=50),
         PostProcess(per_class_nms=False),
         PostProcess(multi_label=False, nms_iou=0.3),
-        PostProcess(score=0.9999),
+        PostProcess(score_threshold=0.9999),
     ],
     ids=["default", "few", "capped", "one class", "one label", "nothing found"],
 )
@@ -42,14 +42,14 @@ def test_equals_the_post_processing_of_models(settings, nms, any_size):
     found = Suppression(settings, NAMED, nms, any_size=any_size)(logits, boxes)
     longest = expected.boxes.shape[1]
     assert (found[3] == expected.counts).all()
-    for own, wanted, filler in zip(
+    for own, requested, filler in zip(
         found[:3], (expected.boxes, expected.scores, expected.labels), (0, 0, -1), strict=True
     ):
-        torch.testing.assert_close(own[:, :longest], wanted)
+        torch.testing.assert_close(own[:, :longest], requested)
         assert (own[:, longest:] == filler).all()
 
 
-def test_one_picture_alone_is_one_of_a_batch():
+def test_one_image_alone_is_one_of_a_batch():
     logits, boxes = outputs(3)
     suppression = Suppression(PostProcess(), NAMED, torch_nms, any_size=False)
     together = suppression(logits, boxes)

@@ -5,7 +5,7 @@ import pytest
 
 from effdet import Predictor
 from effdet.export import ExportSettings, export_model
-from effdet.export.pictures import canvases, street_pictures
+from effdet.export.images import canvases, street_images
 from effdet.inference.runtime_model import RuntimeModel
 from effdet.streets import scene
 from heads.structures import ClassTable, UserError
@@ -26,11 +26,11 @@ def task_model(request):
 
 @pytest.mark.parametrize("name", ["torchscript", pytest.param("onnx", marks=pytest.mark.slow)])
 def test_every_head_is_in_the_file(task_model, name, tmp_path):
-    pictures = canvases(street_pictures(1), task_model.preprocess)
+    images = canvases(street_images(1), task_model.preprocess)
     settings = ExportSettings(format=name, batch_size=None)
     path = tmp_path / f"m{settings.kind.suffix}"
     detects = "detection" in task_model.heads
-    report = export_model(task_model, path, settings, pictures=pictures, postprocess=SCORE if detects else None)
+    report = export_model(task_model, path, settings, images=images, postprocess=SCORE if detects else None)
     assert not report.failed
     assert set(RuntimeModel.open(path).classes) == set(task_model.heads)
     streets = [scene(2, "val", index, (70, 90)).image for index in range(2)]
@@ -46,10 +46,10 @@ def test_every_head_is_in_the_file(task_model, name, tmp_path):
 
 def test_nms_needs_a_detection_head(tmp_path):
     model = small_model(task="classification", backbone="lite0", classes=TASKS["classification"], image_size=SIZE)
-    pictures = canvases(street_pictures(1), model.preprocess)
+    images = canvases(street_images(1), model.preprocess)
     for settings, changes in (
         (ExportSettings(format="torchscript", nms=True), None),
         (ExportSettings(format="torchscript"), SCORE),
     ):
         with pytest.raises(UserError, match="this model has none"):
-            export_model(model, tmp_path / "m.torchscript", settings, pictures=pictures, postprocess=changes)
+            export_model(model, tmp_path / "m.torchscript", settings, images=images, postprocess=changes)

@@ -2,7 +2,7 @@
 
     python -m tests.faults.kill_loop --kills 20 --workers 2
 
-Both go through the command line, on a few generated pictures with the default augmentation and drop-path. Every start is a
+Both go through the command line, on a few generated images with the default augmentation and drop-path. Every start is a
 fork of this process, which has the imports behind it; a kill may hit anything from the reading of the words on: the
 pre-flight, a step, a save (which is on the disk half), an evaluation. In the end weights, average, optimiser, schedule and
 ``metrics.csv`` must be equal bit for bit. Exit code 0: they are.
@@ -28,30 +28,30 @@ import torch
 from PIL import Image, ImageDraw
 
 COMPARED = ("state_dict", "raw_state_dict", "optimizer_states", "lr_schedulers", "position", "global_step", "callbacks")
-TIMED = ("pictures_per_second", "memory_gib")
+TIMED = ("images_per_second", "memory_gib")
 EARLY = 0.25
 """Share of kills at any moment after the start; the others come after the first save, so that the run gets on."""
 
 
-def write_pictures(root: Path, count: int = 6) -> Path:
-    """A COCO set of `count` noisy 96 × 80 pictures a split, with one or two squares in each."""
+def write_images(root: Path, count: int = 6) -> Path:
+    """A COCO set of `count` noisy 96 × 80 images a split, with one or two squares in each."""
     rng = np.random.default_rng(0)
     for split in ("train", "val"):
-        folder = root / f"{split}2017"
-        folder.mkdir(parents=True)
+        directory = root / f"{split}2017"
+        directory.mkdir(parents=True)
         images, annotations = [], []
         for number in range(1, count + 1):
-            picture = Image.fromarray(rng.integers(0, 90, (80, 96, 3), dtype=np.uint8))
+            image = Image.fromarray(rng.integers(0, 90, (80, 96, 3), dtype=np.uint8))
             for _ in range(1 + number % 2):
                 x, y, side = (int(value) for value in rng.integers((2, 2, 20), (60, 45, 34)))
-                ImageDraw.Draw(picture).rectangle(
+                ImageDraw.Draw(image).rectangle(
                     [x, y, x + side, y + side], fill=((250, 40, 40), (40, 250, 40))[side % 2]
                 )
                 annotations.append(
                     {"id": len(annotations) + 1, "image_id": number, "category_id": 1 + side % 2, "iscrowd": 0,
                      "bbox": [x, y, side, side], "area": side * side}
                 )  # fmt: skip
-            picture.save(folder / f"{number}.png")
+            image.save(directory / f"{number}.png")
             images.append({"id": number, "file_name": f"{number}.png", "width": 96, "height": 80})
         truth = {"images": images, "annotations": annotations,
                  "categories": [{"id": 1, "name": "green"}, {"id": 2, "name": "red"}]}  # fmt: skip
@@ -61,7 +61,7 @@ def write_pictures(root: Path, count: int = 6) -> Path:
 
 
 def write_shards(data: Path, root: Path) -> Path:
-    """The same pictures in shards of two or three."""
+    """The same images in shards of two or three."""
     from effdet.cli.app import main
 
     for split in ("train", "val"):
@@ -70,7 +70,7 @@ def write_shards(data: Path, root: Path) -> Path:
     return root
 
 
-def words(name: str, data: Path, run_dir: Path, *, workers: int, epochs: int) -> list[str]:
+def overrides(name: str, data: Path, run_dir: Path, *, workers: int, epochs: int) -> list[str]:
     """The same for every start, as a job manager would give them."""
     return [
         "train", f"data={name}", f"data.root={data}", "phi=-4", "image_size=64", "weights=none", "batch_size=2",
@@ -134,7 +134,7 @@ def differences(a: Path, b: Path) -> list[str]:
     """What differs between two finished runs."""
     from effdet.training import read_checkpoint
 
-    first, second = (read_checkpoint(folder / "checkpoints" / "last.ckpt") for folder in (a, b))
+    first, second = (read_checkpoint(directory / "checkpoints" / "last.ckpt") for directory in (a, b))
     found = [key for key in COMPARED if not _equal(first[key], second[key])]
     if _rows(a) != _rows(b):
         found.append("metrics.csv")
@@ -150,8 +150,8 @@ def _changed(path: Path) -> int:
         return 0
 
 
-def _rows(folder: Path) -> list[dict[str, str]]:
-    with (folder / "metrics.csv").open() as file:
+def _rows(directory: Path) -> list[dict[str, str]]:
+    with (directory / "metrics.csv").open() as file:
         return [{key: value for key, value in row.items() if key not in TIMED} for row in csv.DictReader(file)]
 
 
@@ -178,26 +178,26 @@ def main() -> int:
     import effdet.cli.commands.train  # noqa: F401  (once, for all starts)
 
     began = time.monotonic()
-    with tempfile.TemporaryDirectory() as folder:
-        root = Path(folder)
-        data, log = write_pictures(root / "data"), root / "log.txt"
+    with tempfile.TemporaryDirectory() as directory:
+        root = Path(directory)
+        data, log = write_images(root / "data"), root / "log.txt"
         if options.data == "shards":
             data = write_shards(data, root / "shards")
         common = {"workers": options.workers, "epochs": options.epochs}
-        said = {name: words(options.data, data, root / name, **common) for name in ("whole", "torn")}
+        said = {name: overrides(options.data, data, root / name, **common) for name in ("whole", "corrupt")}
         if wait(start(said["whole"], log)) != 0:
             print(log.read_text()[-3000:])
             return 1
         alone = time.monotonic() - began
         try:
             found = killed(
-                said["torn"], root / "torn", log, kills=options.kills, seconds=options.seconds, seed=options.seed
+                said["corrupt"], root / "corrupt", log, kills=options.kills, seconds=options.seconds, seed=options.seed
             )
         except RuntimeError as error:
             print(log.read_text()[-3000:])
             print(error)
             return 1
-        wrong = differences(root / "whole", root / "torn")
+        wrong = differences(root / "whole", root / "corrupt")
     where = ", ".join(f"{count} {moment}" for moment, count in found.items())
     print(f"{options.kills} kills, {options.workers} workers, {options.data}: {where}")
     print(f"left alone {alone:.0f} s, all {time.monotonic() - began:.0f} s")

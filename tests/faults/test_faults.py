@@ -1,4 +1,4 @@
-"""What stops runs at night, through the command line: a full disk, a torn file, a signal. Each goes on to the same bits."""
+"""What stops runs at night, through the command line: a full disk, a corrupt file, a signal. Each goes on to the same bits."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from pathlib import Path
 import pytest
 
 import effdet.cli.commands.train  # noqa: F401  (once, for all starts, which are forks)
-from effdet.training import sound
-from tests.faults.kill_loop import differences, start, wait, words, write_pictures
+from effdet.training import valid
+from tests.faults.kill_loop import differences, overrides, start, wait, write_images
 
 EPOCHS = 6
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
@@ -23,14 +23,14 @@ Arguments = Callable[[str], list[str]]
 @pytest.fixture(scope="module")
 def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with a set, and a run that was left alone."""
-    folder = tmp_path_factory.mktemp("faults")
-    write_pictures(folder / "data")
-    assert wait(start(said(folder, "whole"), folder / "whole.txt")) == 0
-    return folder
+    directory = tmp_path_factory.mktemp("faults")
+    write_images(directory / "data")
+    assert wait(start(said(directory, "whole"), directory / "whole.txt")) == 0
+    return directory
 
 
 def said(root: Path, name: str, *more: str) -> list[str]:
-    return [*words("coco", root / "data", root / name, workers=0, epochs=EPOCHS), *more]
+    return [*overrides("coco", root / "data", root / name, workers=0, epochs=EPOCHS), *more]
 
 
 def begun(root: Path, name: str, *, saves: int) -> tuple[int, Path]:
@@ -84,7 +84,7 @@ def test_a_full_disk(root: Path) -> None:
 
 
 @pytest.mark.parametrize("damage", ["cut", "flipped", "empty"])
-def test_a_torn_newest_checkpoint(root: Path, damage: str) -> None:
+def test_a_corrupt_newest_checkpoint(root: Path, damage: str) -> None:
     child, _ = begun(root, damage, saves=4)
     os.killpg(child, signal.SIGKILL)
     wait(child)
@@ -94,5 +94,5 @@ def test_a_torn_newest_checkpoint(root: Path, damage: str) -> None:
     content = bytearray(last.read_bytes())
     content[len(content) // 2] ^= 1
     last.write_bytes({"cut": content[: len(content) // 2], "flipped": content, "empty": b""}[damage])
-    assert not sound(last)
+    assert not valid(last)
     goes_on(root, damage)

@@ -13,7 +13,7 @@ import pytest
 import torch
 
 from effdet.training import read_checkpoint
-from tests.faults.kill_loop import write_pictures
+from tests.faults.kill_loop import write_images
 from tests.processes import unused_port
 
 ROOT = Path(__file__).parents[2]
@@ -24,11 +24,11 @@ pytestmark = [pytest.mark.slow, pytest.mark.timeout(1800)]
 
 @pytest.fixture(scope="module")
 def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Nine pictures a split: an odd number, of which a process of two judges four or five."""
-    return write_pictures(tmp_path_factory.mktemp("data") / "set", count=9)
+    """Nine images a split: an odd number, of which a process of two evaluates four or five."""
+    return write_images(tmp_path_factory.mktemp("data") / "set", count=9)
 
 
-def words(data: Path, run_dir: Path, *, batch: int, epochs: int = 2) -> list[str]:
+def overrides(data: Path, run_dir: Path, *, batch: int, epochs: int = 2) -> list[str]:
     return [
         "data=coco", f"data.root={data}", "phi=-4", "image_size=64", "weights=none", f"batch_size={batch}", "workers=0",
         "device=cpu", "logger=null", "progress=false", "freeze=bn", "backbone.drop_path=0.0", "preflight=false",
@@ -36,11 +36,11 @@ def words(data: Path, run_dir: Path, *, batch: int, epochs: int = 2) -> list[str
     ]  # fmt: skip
 
 
-def start(command: list[str], folder: Path) -> subprocess.Popen[str]:
+def start(command: list[str], directory: Path) -> subprocess.Popen[str]:
     environment = {name: value for name, value in os.environ.items() if not name.startswith("PYTEST")}
     environment |= {"OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)}
     return subprocess.Popen(
-        command, cwd=folder, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+        command, cwd=directory, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
     )
 
 
@@ -50,8 +50,8 @@ def finish(*processes: subprocess.Popen[str], code: int = 0) -> str:
     return "\n".join(texts)
 
 
-def run(command: list[str], folder: Path, *, code: int = 0) -> str:
-    return finish(start(command, folder), code=code)
+def run(command: list[str], directory: Path, *, code: int = 0) -> str:
+    return finish(start(command, directory), code=code)
 
 
 def last(run_dir: Path) -> dict[str, Any]:
@@ -66,9 +66,9 @@ def metrics(run_dir: Path) -> dict[str, float]:
 @pytest.fixture(scope="module")
 def alone(data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """One process with batches of four."""
-    folder = tmp_path_factory.mktemp("alone")
-    run([sys.executable, PROGRAM, *words(data, folder / "run", batch=4)], folder)
-    return folder / "run"
+    directory = tmp_path_factory.mktemp("alone")
+    run([sys.executable, PROGRAM, *overrides(data, directory / "run", batch=4)], directory)
+    return directory / "run"
 
 
 def assert_same(two: Path, one: Path) -> None:
@@ -82,20 +82,20 @@ def assert_same(two: Path, one: Path) -> None:
 
 
 def test_devices(data: Path, alone: Path, tmp_path: Path) -> None:
-    run([sys.executable, PROGRAM, *words(data, tmp_path / "run", batch=2), "trainer.devices=2"], tmp_path)
+    run([sys.executable, PROGRAM, *overrides(data, tmp_path / "run", batch=2), "trainer.devices=2"], tmp_path)
     assert_same(tmp_path / "run", alone)
 
 
 def test_accumulation(data: Path, alone: Path, tmp_path: Path) -> None:
     """Two batches of two in a step are one of four: the images have unequal numbers of boxes."""
     more = ["trainer.accumulate_grad_batches=2"]
-    run([sys.executable, PROGRAM, *words(data, tmp_path / "run", batch=2), *more], tmp_path)
+    run([sys.executable, PROGRAM, *overrides(data, tmp_path / "run", batch=2), *more], tmp_path)
     assert_same(tmp_path / "run", alone)
 
 
 def test_torchrun(data: Path, alone: Path, tmp_path: Path) -> None:
     """With Hydra in the loop; the evaluation over two processes gives the numbers of one."""
-    command = [*TORCHRUN, "--standalone", "--nproc-per-node=2", PROGRAM, *words(data, tmp_path / "run", batch=2)]
+    command = [*TORCHRUN, "--standalone", "--nproc-per-node=2", PROGRAM, *overrides(data, tmp_path / "run", batch=2)]
     text = run([*command, "trainer.devices=2"], tmp_path)
     assert_same(tmp_path / "run", alone)
     assert text.count("model: ") == 1, "one process speaks for both"
@@ -107,7 +107,7 @@ def test_torchrun(data: Path, alone: Path, tmp_path: Path) -> None:
 
 def test_cpu_processes_from_python(data: Path, alone: Path, tmp_path: Path) -> None:
     """`effdet.train` in a program that is no command of ours: the same two processes, the same weights."""
-    said = [*words(data, tmp_path / "run", batch=2), "cpu_processes=2"]
+    said = [*overrides(data, tmp_path / "run", batch=2), "cpu_processes=2"]
     program = tmp_path / "notebook.py"
     program.write_text(f"import effdet\nprint('AP', effdet.train({said!r}).metrics['AP'])\n")
     text = run([sys.executable, str(program)], tmp_path)
@@ -118,7 +118,7 @@ def test_cpu_processes_from_python(data: Path, alone: Path, tmp_path: Path) -> N
 def test_two_nodes(data: Path, alone: Path, tmp_path: Path) -> None:
     """Two torchruns of one process each, which meet on loopback."""
     common = ["--nnodes=2", "--nproc-per-node=1", "--rdzv-backend=c10d", f"--rdzv-endpoint=127.0.0.1:{unused_port()}"]
-    program = [PROGRAM, *words(data, tmp_path / "run", batch=2), "trainer.num_nodes=2", "trainer.devices=1"]
+    program = [PROGRAM, *overrides(data, tmp_path / "run", batch=2), "trainer.num_nodes=2", "trainer.devices=1"]
     finish(*(start([*TORCHRUN, *common, *program], tmp_path) for _ in range(2)))
     assert_same(tmp_path / "run", alone)
 
@@ -131,7 +131,7 @@ def test_two_processes_go_on(data: Path, tmp_path: Path) -> None:
 
     def go(name: str, epochs: int, *more: str, code: int = 0) -> None:
         said = [
-            *words(data, tmp_path / name, batch=2, epochs=epochs),
+            *overrides(data, tmp_path / name, batch=2, epochs=epochs),
             "trainer.devices=2",
             *rate,
         ]
@@ -147,10 +147,11 @@ def test_two_processes_go_on(data: Path, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "more, told", [("trainer.strategy=fsdp", "error: trainer.strategy=fsdp"), ("sync_bn=true", "error: sync_bn=true")]
+    "more, reported",
+    [("trainer.strategy=fsdp", "error: trainer.strategy=fsdp"), ("sync_bn=true", "error: sync_bn=true")],
 )
-def test_what_is_not_supported_is_one_line(more: str, told: str, data: Path, tmp_path: Path) -> None:
-    said = [*words(data, tmp_path / "run", batch=2), "trainer.devices=2", more]
+def test_what_is_not_supported_is_one_line(more: str, reported: str, data: Path, tmp_path: Path) -> None:
+    said = [*overrides(data, tmp_path / "run", batch=2), "trainer.devices=2", more]
     process = start([sys.executable, PROGRAM, *said], tmp_path)
     text = process.communicate(timeout=600)[0]
     assert process.returncode == 2 and f"error: {more}" in text and "Traceback" not in text, text[-3000:]

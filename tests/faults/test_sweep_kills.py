@@ -17,18 +17,18 @@ import torch
 from effdet.cli.job import JobRecord
 
 COMMAND = (
-    "train -m phi=-4 limit=4 image_size=64 weights=none batch_size=2 device=cpu logger=null progress=false workers=0 "
+    "train -m phi=-4 max_images=4 image_size=64 weights=none batch_size=2 device=cpu logger=null progress=false workers=0 "
     "trainer.max_epochs=3 evaluation.every=3 checkpoint.every_steps=1 checkpoint.max_share=1 preflight=false report=false "
     "seed=0,1,2 augment=none,light"
 )
-TIMED = ("seconds", "pictures_per_second", "images_per_second")
+TIMED = ("seconds", "images_per_second", "images_per_second")
 
 
-def start(folder: Path, name: str, *more: str) -> subprocess.Popen[bytes]:
+def start(directory: Path, name: str, *more: str) -> subprocess.Popen[bytes]:
     return subprocess.Popen(
         [sys.executable, "-m", "effdet", *COMMAND.split(), f"hydra.sweep.dir={name}", *more],
-        cwd=folder,
-        stdout=(folder / f"{name}.log").open("ab"),
+        cwd=directory,
+        stdout=(directory / f"{name}.log").open("ab"),
         stderr=subprocess.STDOUT,
         start_new_session=True,
     )

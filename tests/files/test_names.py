@@ -1,4 +1,4 @@
-"""Names: what is hidden, what bytes survive, how two files of one name are told apart."""
+"""Names: what is hidden, what bytes survive, how two files of one name are distinguished."""
 
 import os
 import subprocess

@@ -7,9 +7,9 @@ import pytest
 from effdet.files import is_image, matching, walk
 
 
-def touch(folder, *names):
+def touch(directory, *names):
     for name in names:
-        path = folder / name
+        path = directory / name
         path.parent.mkdir(parents=True, exist_ok=True)
         path.touch()
 

@@ -88,8 +88,8 @@ def test_a_folder_is_complete_or_not_there(tmp_path):
 
 
 def test_a_scratch_folder_goes_whatever_happens(tmp_path):
-    with pytest.raises(RuntimeError), scratch_folder(tmp_path / "new") as folder:
-        (folder / "sub").mkdir()
+    with pytest.raises(RuntimeError), scratch_folder(tmp_path / "new") as directory:
+        (directory / "sub").mkdir()
         raise RuntimeError
     assert os.listdir(tmp_path / "new") == []
 

@@ -33,7 +33,7 @@ def test_loss_by_hand():
     first = -math.log(math.exp(2) / (math.exp(2) + 2))
     second = -math.log(1 / (math.e + 2))
     assert float(loss) == pytest.approx((first + second) / 2)
-    # An unlabelled picture adds nothing and is not counted.
+    # An unlabelled image adds nothing and is not counted.
     loss = net.loss(logits, Targets(category=torch.tensor([0, -1])), HERE)["class"]
     assert float(loss) == pytest.approx(first)
 

@@ -55,7 +55,7 @@ def test_loss_by_hand(loss):
     assert model.loss(output, Targets(category=category), HERE)["class"].item() == pytest.approx(total / 2, rel=1e-4)
 
 
-def test_embeddings_have_length_one_and_pictures_do_not_mix():
+def test_embeddings_have_length_one_and_images_do_not_mix():
     model = head().eval()
     found = model.predict(model(features(), Context((64, 96))), HERE)
     assert found.shape == (3, 5) and torch.allclose(found.norm(dim=1), torch.ones(3))
@@ -81,7 +81,7 @@ def test_bf16_keeps_the_loss_in_float32_and_gradients_finite():
     assert all(torch.isfinite(parameter.grad).all() for parameter in model.parameters())
 
 
-def test_a_picture_on_its_prototype_has_a_finite_gradient():
+def test_an_image_on_its_prototype_has_a_finite_gradient():
     cosine = torch.ones(1, 1, requires_grad=True)
     with_margin(cosine, torch.zeros(1, dtype=torch.long), 0.5).sum().backward()
     assert torch.isfinite(cosine.grad).all()

@@ -29,7 +29,7 @@ from tests.processes import on_ranks
 HERE = Context((64, 96))
 
 IMAGES, SIDE, CELLS = 4, 32, 4
-ONE = AnchorSpec(scale=1.0, octaves=1, aspects=(1.0,))
+ONE = AnchorSpec(scale=1.0, scales_per_octave=1, aspects=(1.0,))
 
 
 def test_one_process_counts_for_itself() -> None:
@@ -139,7 +139,7 @@ def losses() -> dict[str, Callable[[Tensor, Targets], Tensor]]:
         "iou": {},
         "atss": {"matcher": "atss", "box": "giou"},
         "tal": {"matcher": "tal", "tal_topk": 3},
-        "paper": {"normaliser": "paper"},
+        "paper": {"normalizer": "paper"},
     }
     for name, values in options.items():
         found[name] = partial(detection, detector(**values))

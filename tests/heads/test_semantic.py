@@ -79,7 +79,7 @@ def test_auxiliary_loss_is_weighed():
     assert side.loss(output, Targets(), settings).item() == 0
 
 
-def test_each_picture_in_its_own_size():
+def test_each_image_in_its_own_size():
     model = head()
     logits = model(pyramid(FINE), Context((64, 96))) * 100
     geometries = [Geometry((64, 96), (64, 96)), Geometry((32, 48), (64, 96), (2.0, 2.0))]
@@ -88,7 +88,7 @@ def test_each_picture_in_its_own_size():
     assert torch.equal(maps[0], model.predict(logits, HERE)[0])
 
 
-def test_batches_equal_single_pictures():
+def test_batches_equal_single_images():
     model = head(COARSE, "sum").eval()
     features = pyramid(COARSE)
     both = model(features, Context((64, 96)))

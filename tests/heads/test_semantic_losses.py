@@ -1,4 +1,4 @@
-"""Losses of class maps against hand values, torch's own cross-entropy and the Jaccard index."""
+"""Losses of segmentation maps against hand values, torch's own cross-entropy and the Jaccard index."""
 
 import math
 from contextlib import contextmanager
@@ -103,7 +103,7 @@ def test_nothing_labelled_is_zero_and_connected():
     assert torch.equal(scores.grad, torch.zeros_like(scores))
 
 
-def test_a_picture_without_mask_changes_nothing():
+def test_an_image_without_mask_changes_nothing():
     scores, target = random_case(batch=1)
     both = torch.cat([target, torch.full_like(target, 255)])
     twice = torch.cat([scores, torch.randn_like(scores)])

@@ -1,4 +1,4 @@
-"""Class maps in original pixels against torch's interpolation."""
+"""Segmentation maps in original pixels against torch's interpolation."""
 
 import pytest
 import torch
@@ -33,8 +33,8 @@ def test_strips_change_nothing(monkeypatch):
 
 
 @pytest.mark.parametrize("original", [(100, 200), (37, 20), (500, 300)])
-def test_a_letterboxed_picture_comes_back_to_its_place(original):
-    """Scores that know the canvas position: class 1 right of the middle of the picture, wherever that is."""
+def test_a_letterboxed_image_comes_back_to_its_place(original):
+    """Scores that know the canvas position: class 1 right of the middle of the image, wherever that is."""
     geometry = Preprocess(size=(64, 64)).place(*original).geometry
     width = original[1] * geometry.scale[1]
     position = (torch.arange(16) + 0.5) * 4 - width / 2

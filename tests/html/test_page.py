@@ -78,7 +78,7 @@ def full_page() -> Page:
     bars = bar_chart([EVIL], {EVIL: [1.0], "b": [2.0]}, title=EVIL, x_label=EVIL)
     heat = heat_map([[0.5]], [EVIL], [EVIL], title=EVIL, row_title=EVIL, column_title=EVIL)
     page.add(section("Charts", figure(chart, EVIL), grid(bars, heat, histogram([1, 2, 3], title=EVIL, x_label=EVIL))))
-    return page.add(section("Pictures", figure(image(np.zeros((8, 8, 3), np.uint8), alt=EVIL), EVIL)))
+    return page.add(section("Images", figure(image(np.zeros((8, 8, 3), np.uint8), alt=EVIL), EVIL)))
 
 
 def test_everything_is_escaped_and_closed() -> None:
@@ -121,7 +121,7 @@ def test_table_sets_numbers_to_the_right_and_folds_long_ones() -> None:
         table(["a"], [[1, 2]])
 
 
-def test_image_holds_its_picture() -> None:
+def test_image_holds_its_image() -> None:
     pixels = np.zeros((40, 100, 3), np.uint8)
     pixels[:, :50] = 255
     drawn = image(pixels, alt="half", longest=50, encoding="png")

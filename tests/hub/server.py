@@ -37,8 +37,8 @@ def serving(site: Site) -> Iterator[Site]:
             site.asked.append((self.path, span))
             body = site.files.get(self.path.lstrip("/"))
             if site.user is not None:
-                wanted = f"Basic {base64.b64encode(site.user.encode()).decode()}"
-                if self.headers.get("Authorization") != wanted:
+                requested = f"Basic {base64.b64encode(site.user.encode()).decode()}"
+                if self.headers.get("Authorization") != requested:
                     self.send_error(401)
                     return
             if site.status is not None or body is None:

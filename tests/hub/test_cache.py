@@ -10,11 +10,11 @@ import pytest
 from effdet import hub
 
 
-def test_the_cache_folder_is_in_the_home_folder_or_where_it_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_cache_folder_is_in_the_home_folder_or_where_it_is_reported(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("EFFDET_CACHE", raising=False)
-    assert hub.cache_folder("weights") == Path.home() / ".cache" / "effdet-lightning" / "weights"
+    assert hub.cache_dir("weights") == Path.home() / ".cache" / "effdet-lightning" / "weights"
     monkeypatch.setenv("EFFDET_CACHE", "~/elsewhere")
-    assert hub.cache_folder() == Path.home() / "elsewhere"
+    assert hub.cache_dir() == Path.home() / "elsewhere"
 
 
 def test_a_half_written_file_is_not_cached(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

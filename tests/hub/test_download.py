@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from effdet.hub import DownloadError, below, cache_folder, cached, download, sha256_of
+from effdet.hub import DownloadError, below, cache_dir, cached, download, sha256_of
 from effdet.hub.download import _BrokenOff, _stream
 from heads.structures import UserError
 from tests.hub.server import Site, serving
@@ -32,12 +32,12 @@ def fetch(site: Site, **options) -> Path:
 
 
 def leftovers() -> list[str]:
-    return sorted(path.name for path in cache_folder("weights").iterdir() if not path.name.endswith(".lock"))
+    return sorted(path.name for path in cache_dir("weights").iterdir() if not path.name.endswith(".lock"))
 
 
 def test_a_file_arrives_whole_and_is_not_asked_for_again(site: Site) -> None:
     path = fetch(site, sha256=SUM[:8])
-    assert path == cache_folder("weights", "a.bin") == cached("a.bin")
+    assert path == cache_dir("weights", "a.bin") == cached("a.bin")
     assert path.read_bytes() == BODY and leftovers() == ["a.bin"]
     assert fetch(site, sha256=SUM) == path
     assert len(site.asked) == 1
@@ -54,7 +54,7 @@ def test_a_transfer_that_breaks_off_is_resumed_where_it_broke(site: Site) -> Non
 def test_a_later_call_resumes_what_an_earlier_one_left(site: Site) -> None:
     site.cut = 0
     site.files["a.bin"] = BODY
-    part = cache_folder("weights", "a.bin.part")
+    part = cache_dir("weights", "a.bin.part")
     part.parent.mkdir(parents=True)
     part.write_bytes(BODY[:1000])
     with pytest.raises(DownloadError, match="broke off after 1000 of 1048576 bytes"):
@@ -66,7 +66,7 @@ def test_a_later_call_resumes_what_an_earlier_one_left(site: Site) -> None:
 
 
 def test_without_a_checksum_a_part_is_resumed_only_if_the_server_still_has_that_version(site: Site) -> None:
-    part = cache_folder("weights", "a.bin.part")
+    part = cache_dir("weights", "a.bin.part")
     part.parent.mkdir(parents=True)
     site.cut = 400_000
     with pytest.raises(_BrokenOff):  # a process that dies here leaves the part and the note of its version
@@ -77,7 +77,7 @@ def test_without_a_checksum_a_part_is_resumed_only_if_the_server_still_has_that_
 
 
 def test_a_server_that_ignores_ranges_is_read_from_the_start(site: Site) -> None:
-    part = cache_folder("weights", "a.bin.part")
+    part = cache_dir("weights", "a.bin.part")
     part.parent.mkdir(parents=True)
     part.write_bytes(BODY[:1000])
     site.ranges = False
@@ -85,7 +85,7 @@ def test_a_server_that_ignores_ranges_is_read_from_the_start(site: Site) -> None
 
 
 def test_a_part_longer_than_the_file_is_thrown_away(site: Site) -> None:
-    part = cache_folder("weights", "a.bin.part")
+    part = cache_dir("weights", "a.bin.part")
     part.parent.mkdir(parents=True)
     part.write_bytes(BODY + b"more")
     assert fetch(site, sha256=SUM).read_bytes() == BODY
@@ -98,7 +98,7 @@ def test_a_wrong_checksum_is_refused_and_nothing_stays(site: Site) -> None:
 
 
 def test_a_damaged_cached_file_is_fetched_anew(site: Site) -> None:
-    path = cache_folder("weights", "a.bin")
+    path = cache_dir("weights", "a.bin")
     path.parent.mkdir(parents=True)
     path.write_bytes(b"damaged")
     assert fetch(site, sha256=SUM).read_bytes() == BODY
@@ -154,7 +154,7 @@ def test_no_error_shows_what_is_secret(site: Site, address: str, monkeypatch: py
     with pytest.raises(DownloadError) as caught:
         download(f"{site.base}/none", file_name="a.bin", progress=False, backoff=0.0, retries=0)
     assert "s3cret" not in str(caught.value)
-    assert all(b"s3cret" not in path.read_bytes() for path in cache_folder().rglob("*") if path.is_file())
+    assert all(b"s3cret" not in path.read_bytes() for path in cache_dir().rglob("*") if path.is_file())
 
 
 def test_a_signature_stays_behind_the_name(site: Site) -> None:

@@ -98,7 +98,7 @@ def joined(target, *paths):
     return Path(target)
 
 
-def sound(path):
+def audio_only(path):
     """A second of silence, without a video."""
     import av
 

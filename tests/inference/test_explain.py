@@ -13,7 +13,7 @@ from heads.protocol import Context
 from heads.structures import UserError
 
 
-def picture(height: int = 48, width: int = 80) -> np.ndarray:
+def image(height: int = 48, width: int = 80) -> np.ndarray:
     return np.random.default_rng(0).integers(0, 255, (height, width, 3), dtype=np.uint8)
 
 
@@ -52,7 +52,7 @@ def test_a_classifier_by_differences():
     """alpha by central differences in float64: one step on all cells of a channel at once is the sum of their gradients."""
     model = model_of("classification").double()
     model.heads["classification"].classifier.weight.data.normal_()  # a fresh one gives all classes the same logit
-    images = torch.from_numpy(picture(64, 96)).permute(2, 0, 1)[None].double() / 255
+    images = torch.from_numpy(image(64, 96)).permute(2, 0, 1)[None].double() / 255
     with features_of(model) as features:
         outputs = model(images.requires_grad_())
         label = int(outputs["classification"].argmax())
@@ -74,9 +74,9 @@ def test_a_classifier_by_differences():
 
 
 @pytest.mark.parametrize("task", ["detection", "segmentation", "driving"])
-def test_every_head_is_explained_in_the_pictures_own_size(task):
+def test_every_head_is_explained_in_the_images_own_size(task):
     model = model_of(task)
-    found = explain(model, picture(), most=2, score=0.0)
+    found = explain(model, image(), most=2, score_threshold=0.0)
     assert {seen.head for seen in found} == set(model.heads)
     for seen in found:
         assert seen.heat.shape == (48, 80) and seen.heat.dtype == np.float32
@@ -87,12 +87,12 @@ def test_every_head_is_explained_in_the_pictures_own_size(task):
 
 def test_a_box_is_explained_by_the_level_and_anchor_that_found_it():
     model = model_of("detection")
-    found = explain(model, picture(), most=3, score=0.0)
-    canvas, geometry = model.preprocess.geometry(picture())
+    found = explain(model, image(), most=3, score_threshold=0.0)
+    canvas, geometry = model.preprocess.geometry(image())
     images = model.preprocess.normalise(torch.from_numpy(canvas).permute(2, 0, 1)[None])
     with torch.no_grad():
         outputs = model(images)
-        boxes, scores, _ = model.predict(outputs, Context.of(images))["detection"].picture(0)
+        boxes, scores, _ = model.predict(outputs, Context.of(images))["detection"].image(0)
     for seen, box, score in zip(found, boxes, scores, strict=False):
         assert seen.score == pytest.approx(float(score), abs=1e-6)
         assert seen.box == pytest.approx(geometry.to_original(box[None].numpy())[0], abs=1e-3)
@@ -101,17 +101,19 @@ def test_a_box_is_explained_by_the_level_and_anchor_that_found_it():
 
 def test_frozen_and_folded_models_look_at_the_same():
     model = model_of("detection")
-    plain = explain(model, picture(), most=1, score=0.0, layer="C4")[0]
-    folded = explain(fold(model), picture(), most=1, score=0.0, layer="C4")[0]
+    plain = explain(model, image(), most=1, score_threshold=0.0, layer="C4")[0]
+    folded = explain(fold(model), image(), most=1, score_threshold=0.0, layer="C4")[0]
     assert folded.heat == pytest.approx(plain.heat, abs=2e-3)
     assert all(parameter.grad is None for parameter in model.parameters())
     model.requires_grad_(False)
-    assert explain(model, picture(), most=1, score=0.0, layer="C4")[0].heat == pytest.approx(plain.heat, abs=1e-6)
+    assert explain(model, image(), most=1, score_threshold=0.0, layer="C4")[0].heat == pytest.approx(
+        plain.heat, abs=1e-6
+    )
 
 
 def test_the_model_is_left_as_it_was():
     model = model_of("segmentation").train()
-    explain(model, picture(), most=1)
+    explain(model, image(), most=1)
     assert model.training
     with features_of(model) as features:
         assert not features
@@ -121,11 +123,11 @@ def test_the_model_is_left_as_it_was():
 def test_misuse():
     model = model_of("detection")
     with pytest.raises(UserError, match="head=semantic: this model has detection"):
-        explain(model, picture(), head="semantic")
+        explain(model, image(), head="semantic")
     with pytest.raises(UserError, match="method=gradcam: must be one of grad, hires"):
-        explain(model, picture(), method="gradcam")
+        explain(model, image(), method="gradcam")
     with pytest.raises(UserError, match="layer=P9: this model has C1, C2"):
-        explain(model, picture(), layer="P9", score=0.0)
+        explain(model, image(), layer="P9", score_threshold=0.0)
 
 
 def test_fusion_shares_by_hand():

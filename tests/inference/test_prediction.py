@@ -21,9 +21,9 @@ def found():
 def test_crop_is_the_part_under_the_box(found):
     assert (np.asarray(found.crop(0)) == found.image[5:25, 10:20]).all()
     assert found.crop(1).size == (60, 40)
-    assert found.crop(-1).size == (10, 10)  # outer pixels, cut at the picture's edge
+    assert found.crop(-1).size == (10, 10)  # outer pixels, cut at the image's edge
     assert found.crop(0, margin=0.5).size == (20, 35)
-    with pytest.raises(UserError, match="there is no box 3: the picture has 3"):
+    with pytest.raises(UserError, match="there is no box 3: the image has 3"):
         found.crop(3)
 
 

@@ -27,7 +27,7 @@ def model_of(task):
     return model.eval(), heads
 
 
-def picture(height=50, width=70):
+def image(height=50, width=70):
     return np.random.default_rng(0).integers(0, 256, (height, width, 3), np.uint8)
 
 
@@ -45,7 +45,7 @@ def test_folded_equals_unfolded(task):
     predictor = Predictor(model)
     assert isinstance(predictor.model, FoldedModel)
     assert not any(isinstance(module, torch.nn.BatchNorm2d) for module in predictor.model.modules())
-    p, q = predictor(picture()), unfolded(model)(picture())
+    p, q = predictor(image()), unfolded(model)(image())
     for head in heads:
         for name in NUMBERS[head]:
             mine, plain = getattr(p, name), getattr(q, name)
@@ -59,7 +59,7 @@ def test_folded_equals_unfolded(task):
 def test_training_goes_on_after_a_prediction():
     model, _ = model_of("detection")
     first = Predictor(model)
-    p = first(picture())
+    p = first(image())
     model.train()
     boxes = torch.tensor([[[4.0, 4, 40, 40]]])
     targets = Targets(boxes=boxes, labels=torch.tensor([[1]]))
@@ -70,15 +70,15 @@ def test_training_goes_on_after_a_prediction():
             assert parameter.grad is not None
             parameter -= parameter.grad
     assert model.training
-    np.testing.assert_array_equal(first(picture()).scores, p.scores)  # its own copy
-    assert not np.array_equal(Predictor(model)(picture()).scores, p.scores)
+    np.testing.assert_array_equal(first(image()).scores, p.scores)  # its own copy
+    assert not np.array_equal(Predictor(model)(image()).scores, p.scores)
     assert model.training
 
 
 def test_bf16_is_the_autocast_of_the_folded_model():
     model, _ = model_of("classification")
-    folded, plain = Predictor(model, precision="bf16")(picture()), unfolded(model, "bf16")(picture())
-    exact = Predictor(model)(picture())
+    folded, plain = Predictor(model, precision="bf16")(image()), unfolded(model, "bf16")(image())
+    exact = Predictor(model)(image())
     assert model.backbone.stem.conv.weight.dtype == torch.float32
     np.testing.assert_allclose(folded.probabilities, plain.probabilities, atol=5e-3)
     np.testing.assert_allclose(folded.probabilities, exact.probabilities, atol=5e-3)

@@ -1,4 +1,4 @@
-"""An exported file as a model, with a runtime that answers what it is told to."""
+"""An exported file as a model, with a runtime that answers what it is reported to."""
 
 import threading
 
@@ -20,12 +20,12 @@ SPEC = spec_for(task="detection", phi=-4, classes=ClassTable(("car", None, "bus"
 
 def info(**changes) -> ExportInfo:
     values = {"precision": "fp32", "nms": False, "normalise": True, "batch": None, "dynamic_size": False}
-    values |= {"postprocess": {"score": 0.1, "max_detections": 3}, **changes}
+    values |= {"postprocess": {"score_threshold": 0.1, "max_detections": 3}, **changes}
     return ExportInfo(spec=SPEC, outputs=DETECTIONS if values["nms"] else ANCHORS, **values)
 
 
 class FakeRuntime:
-    """Two anchors, the second twice as likely a bus as its picture is bright."""
+    """Two anchors, the second twice as likely a bus as its image is bright."""
 
     def __init__(self, **changes) -> None:
         self.info = info(**changes)
@@ -101,21 +101,21 @@ def test_settings_may_be_changed_as_far_as_the_graph_leaves_them_open():
     found = model.predict(model(pixels), Context.of(pixels))["detection"]
     assert isinstance(found, Detections)
     assert found.counts.tolist() == [2, 2]
-    cut = model.adjusted({"score": 0.5})
+    cut = model.adjusted({"score_threshold": 0.5})
     assert cut.predict(cut(pixels), Context.of(pixels))["detection"].counts.tolist() == [1, 1]
     for changes, said in (
-        ({"score": 0.01}, "score=0.01: the file has its NMS inside, with score=0.1"),
+        ({"score_threshold": 0.01}, "score_threshold=0.01: the file has its NMS inside, with score_threshold=0.1"),
         ({"nms_iou": 0.6}, "nms=false"),
         ({"max_detections": 5}, "max_detections=3"),
         ({"nms_threshold": 0.6}, "is not a setting"),
     ):
         with pytest.raises(UserError, match=said):
             model.adjusted(changes)
-    assert RuntimeModel(FakeRuntime(), {"score": 0.01, "nms_iou": 0.6}).settings.nms_iou == 0.6
+    assert RuntimeModel(FakeRuntime(), {"score_threshold": 0.01, "nms_iou": 0.6}).settings.nms_iou == 0.6
 
 
 def test_other_settings_share_the_thread_of_post_processing():
-    """A setting that is replaced (``score=``) leaves no idle thread behind."""
+    """A setting that is replaced (``score_threshold=``) leaves no idle thread behind."""
 
     def threads():
         return [thread for thread in threading.enumerate() if thread.name.startswith("post-process")]
@@ -123,8 +123,8 @@ def test_other_settings_share_the_thread_of_post_processing():
     before = set(threads())  # of other tests, which may end meanwhile
     model = RuntimeModel(FakeRuntime())
     pixels = np.zeros((32, 64, 3), np.uint8)
-    predict = Predictor(model, score=0.2, max_detections=2)
-    for use in (predict, predict.keeping(50), Predictor(model, score=0.3)):
+    predict = Predictor(model, score_threshold=0.2, max_detections=2)
+    for use in (predict, predict.keeping(50), Predictor(model, score_threshold=0.3)):
         assert len(use(pixels)) == 1
     assert len(set(threads()) - before) == 1
     assert predict.max_detections == 2 and predict.keeping(50).max_detections == 50

@@ -1,4 +1,4 @@
-"""Tiles: where they lie, how finds are merged, and that they find what the whole picture is too coarse for."""
+"""Tiles: where they lie, how finds are merged, and that they find what the whole image is too coarse for."""
 
 from dataclasses import replace
 
@@ -23,8 +23,8 @@ class BlobHead(FakeHead):
 
     def predict(self, output):
         found = []
-        for picture in (output.float().mean(1) > 0.5).cpu().numpy():
-            places = find_objects(label(picture)[0])
+        for image in (output.float().mean(1) > 0.5).cpu().numpy():
+            places = find_objects(label(image)[0])
             found.append([[x.start, y.start, x.stop, y.stop] for y, x in places])
         most = max(map(len, found))
         boxes = torch.zeros(len(found), most, 4)
@@ -43,7 +43,7 @@ def predictor():
     return Predictor(model, batch_size=5)
 
 
-def large_picture():
+def large_image():
     """(400, 560) with 24 squares of 6 px and one of 150 px, and their boxes."""
     image = np.zeros((400, 560, 3), np.uint8)
     corners = [(20 + 67 * column, 10 + 45 * row) for row in range(3) for column in range(8)]
@@ -67,7 +67,7 @@ def average_precision(prediction, boxes):
 
 
 def test_tiles_find_small_things_and_keep_the_large_one(predictor):
-    image, boxes = large_picture()
+    image, boxes = large_image()
     whole = average_precision(predictor(image), boxes)
     tiled = average_precision(TiledPredictor(predictor, TileSettings(overlap=0.25))(image), boxes)
     assert whole["APs"] < 0.1 and tiled["APs"] > 0.95
@@ -75,19 +75,21 @@ def test_tiles_find_small_things_and_keep_the_large_one(predictor):
     assert len(TiledPredictor(predictor)(image)) == len(boxes)  # each once, though seen in several tiles
 
 
-def test_a_small_picture_is_seen_as_ever(predictor):
+def test_a_small_image_is_seen_as_ever(predictor):
     image = np.zeros((40, 60, 3), np.uint8)
     image[10:20, 30:40] = 255
     assert (TiledPredictor(predictor)(image).boxes == predictor(image).boxes).all()
 
 
-def test_streams_lists_paths_and_unreadable_pictures(predictor, tmp_path):
-    image, _ = large_picture()
+def test_streams_lists_paths_and_unreadable_images(predictor, tmp_path):
+    image, _ = large_image()
     Image.fromarray(image).save(tmp_path / "a.png")
     (tmp_path / "b.png").write_bytes(b"nothing")
-    tiled, told = TiledPredictor(predictor), []
-    found = list(tiled.stream([tmp_path / "b.png", tmp_path / "a.png"], unreadable=lambda p, e: told.append(str(e))))
-    assert [p.path for p in found] == [str(tmp_path / "a.png")] and "b.png" in told[0]
+    tiled, reported = TiledPredictor(predictor), []
+    found = list(
+        tiled.stream([tmp_path / "b.png", tmp_path / "a.png"], unreadable=lambda p, e: reported.append(str(e)))
+    )
+    assert [p.path for p in found] == [str(tmp_path / "a.png")] and "b.png" in reported[0]
     assert isinstance(tiled([image]), list)
     with pytest.raises(UserError, match=r"b\.png"):
         tiled(tmp_path / "b.png")
@@ -144,10 +146,10 @@ def seen_by_tiles(objects, frames, size):
     parts = []
     for x1, y1, x2, y2 in frames.tolist():
         rows = []
-        for left, top, right, bottom, score, kind in objects:
+        for left, top, right, bottom, score_threshold, kind in objects:
             low, high = (max(left, x1), max(top, y1)), (min(right, x2), min(bottom, y2))
             if min(high[0] - low[0], high[1] - low[1]) >= 8:
-                rows.append((low[0] - x1, low[1] - y1, high[0] - x1, high[1] - y1, score, kind))
+                rows.append((low[0] - x1, low[1] - y1, high[0] - x1, high[1] - y1, score_threshold, kind))
         parts.append(prediction((y2 - y1, x2 - x1), *rows))
     return parts
 
@@ -229,14 +231,14 @@ def test_max_detections_holds_with_tiles(most):
     image = np.random.default_rng(0).integers(0, 256, (200, 260, 3), dtype=np.uint8)
 
     def tiled(**options):
-        return TiledPredictor(Predictor(model, score=0.001, nms_iou=0.4, **options))(image)
+        return TiledPredictor(Predictor(model, score_threshold=0.001, nms_iou=0.4, **options))(image)
 
     every, found = tiled(max_detections=100_000), tiled(max_detections=most)
     assert len(every) > 120 and len(found) == most
     assert (found.scores == every.scores[:most]).all() and (found.boxes == every.boxes[:most]).all()
     assert len(tiled()) == 100, "the model's own"
     assert len(tiled(max_detections=120)) == 120
-    assert len(TiledPredictor(Predictor(model, score=0.001), max_detections=7)(image)) == 7
+    assert len(TiledPredictor(Predictor(model, score_threshold=0.001), max_detections=7)(image)) == 7
 
 
 def test_settings_are_checked():

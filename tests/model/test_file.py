@@ -68,7 +68,7 @@ def test_the_necks_other_settings_are_kept(architecture):
     assert found == neck
 
 
-def test_the_users_words_win(architecture):
+def test_the_users_overrides_win(architecture):
     spec = spec_for(
         task="detection", architecture=architecture, image_size=160, neck={"channels": 16}, backbone_options={"drop_path": 0.1},
         heads={"detection": {"repeats": 1}},

@@ -12,7 +12,7 @@ B0 = {"C1": 16, "C2": 24, "C3": 40, "C4": 112, "C5": 320}
 
 
 def features(height, width, channels, batch=1):
-    """C1…C5 of a (height, width) picture, sizes rounded up at each halving."""
+    """C1…C5 of a (height, width) image, sizes rounded up at each halving."""
     maps = {}
     for number, (name, count) in enumerate(channels.items(), start=1):
         maps[name] = torch.randn(batch, count, -(-height // 2**number), -(-width // 2**number))

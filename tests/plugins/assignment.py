@@ -29,8 +29,8 @@ class RisingMatcher:
         best, index = iou.max(1)
         threshold = self.first + (self.last - self.first) * inputs.progress
         index = torch.where(best >= threshold, index, -1)
-        wanted = inputs.boxes.gather(1, index.clamp(min=0)[..., None].expand(-1, -1, 4))
-        return Assignment(index, aligned_iou(inputs.predicted(), wanted).clamp(0, 1))
+        requested = inputs.boxes.gather(1, index.clamp(min=0)[..., None].expand(-1, -1, 4))
+        return Assignment(index, aligned_iou(inputs.predicted(), requested).clamp(0, 1))
 
 
 class QualityLoss:

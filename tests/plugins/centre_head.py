@@ -83,7 +83,7 @@ class CentreHead(nn.Module):
         """``{"heat", "size", "offset"}``: float32, divided by the number of boxes of the whole optimiser step."""
         with torch.autocast(output.device.type, enabled=False):
             logits, offset, size = output.float().split([self.num_classes, 2, 2], dim=1)
-            boxes, labels, taught = _taught(targets, output)
+            boxes, labels, trained_on = _trained_on(targets, output)
             real = labels >= 0  # (B, M)
             total, parts = over_ranks(real.sum())
             share = parts / total.clamp(min=1)
@@ -96,11 +96,11 @@ class CentreHead(nn.Module):
             index = (cell[..., 1] * width + cell[..., 0]).long()  # (B, M)
             found = torch.cat([offset, size], 1).flatten(2).transpose(1, 2)  # (B, h * w, 4)
             found = found.gather(1, index[..., None].expand(-1, -1, 4))
-            wanted = torch.cat([centre - cell, sides.log()], -1)
-            distance = ((found - wanted).abs() * real[..., None]).sum((0, 1))  # (4,)
+            requested = torch.cat([centre - cell, sides.log()], -1)
+            distance = ((found - requested).abs() * real[..., None]).sum((0, 1))  # (4,)
             each = _penalised_focal(logits, heat).sum((1, 2, 3))  # (B,)
             return {
-                "heat": (each * taught).sum() * share,
+                "heat": (each * trained_on).sum() * share,
                 "size": distance[2:].sum() * self.size_weight * share,
                 "offset": distance[:2].sum() * self.offset_weight * share,
             }
@@ -118,7 +118,7 @@ class CentreHead(nn.Module):
         return heat.scatter_reduce(1, index, splats, "amax").unflatten(2, size)
 
     def count(self, output: Tensor, targets: Targets, context: Context) -> None:
-        over_ranks((_taught(targets, output)[1] >= 0).sum())
+        over_ranks((_trained_on(targets, output)[1] >= 0).sum())
 
     def labelled(self, targets: Targets) -> bool | Tensor:
         if targets.boxes is None:
@@ -152,7 +152,7 @@ def _strides(output: Tensor, context: Context) -> Tensor:
     return output.new_tensor([width / output.shape[3], height / output.shape[2]] * 2, dtype=torch.float32)
 
 
-def _taught(targets: Targets, output: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+def _trained_on(targets: Targets, output: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     """Boxes (B, M, 4), labels (B, M) with -1 for padding, and (B,) float32: 1 for images that are labelled with boxes."""
     batch, device = len(output), output.device
     if targets.boxes is None or targets.labels is None:

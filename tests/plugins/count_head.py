@@ -64,7 +64,7 @@ class CountReport(HeadReport):
         return MeanStatistic(("count_near",), near[:, None])
 
     @property
-    def pictures(self) -> list[str]:
+    def images(self) -> list[str]:
         return [str(index) for index in self.rows]
 
     def sections(self, metrics: Any, intervals: Any, gallery: Any) -> list[Any]:

@@ -39,12 +39,12 @@ def head(**options) -> CentreHead:
     return CentreHead({"P3": 8}, 3, **options)
 
 
-def perfect(wanted: Targets) -> torch.Tensor:
-    """(1, 7, 8, 12): the output that says exactly the boxes of `wanted`, worked out box by box."""
+def perfect(requested: Targets) -> torch.Tensor:
+    """(1, 7, 8, 12): the output that says exactly the boxes of `requested`, worked out box by box."""
     output = torch.full((1, 7, 8, 12), -20.0)
     output[:, 3:] = 0
-    assert wanted.boxes is not None and wanted.labels is not None
-    for (x1, y1, x2, y2), label in zip(wanted.boxes[0].tolist(), wanted.labels[0].tolist(), strict=True):
+    assert requested.boxes is not None and requested.labels is not None
+    for (x1, y1, x2, y2), label in zip(requested.boxes[0].tolist(), requested.labels[0].tolist(), strict=True):
         if label < 0:
             continue
         x, y = (x1 + x2) / 16, (y1 + y2) / 16

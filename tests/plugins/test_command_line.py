@@ -23,7 +23,7 @@ LOSSES = [
 
 @pytest.mark.parametrize("plugin", ["centre", "losses"])
 def test_from_training_to_exported_file_and_report(plugin, small_coco, tmp_path, capsys):
-    words = LOSSES
+    overrides = LOSSES
     if plugin == "centre":
         head = {
             "_target_": f"{HERE}.centre_head.CentreHead",
@@ -32,9 +32,9 @@ def test_from_training_to_exported_file_and_report(plugin, small_coco, tmp_path,
         }
         (tmp_path / "conf" / "head").mkdir(parents=True)
         (tmp_path / "conf" / "head" / "centre.yaml").write_text("# @package head.centre\n" + yaml.safe_dump(head))
-        words = ["--config-dir", str(tmp_path / "conf"), "head=[centre]"]
+        overrides = ["--config-dir", str(tmp_path / "conf"), "head=[centre]"]
     run = tmp_path / "run"
-    assert app.main(["train", *words, *SMALL, "data=coco", f"data.root={small_coco}", f"run_dir={run}"]) == 0
+    assert app.main(["train", *overrides, *SMALL, "data=coco", f"data.root={small_coco}", f"run_dir={run}"]) == 0
     assert (run / "report.html").is_file()
     saved = yaml.safe_load((run / "config.yaml").read_text())["head"]
     assert list(saved) == ["centre" if plugin == "centre" else "detection"]

@@ -47,7 +47,7 @@ def without(data, tmp_path_factory):
     return effdet.train([*SMALL, *data, f"run_dir={tmp_path_factory.mktemp('runs')}/bare"]).run_dir
 
 
-def a_picture() -> np.ndarray:
+def a_image() -> np.ndarray:
     return np.random.default_rng(0).integers(0, 256, (48, 80, 3), np.uint8)
 
 
@@ -57,17 +57,17 @@ def test_a_kit_brings_metric_report_and_statistics(with_kit):
     page = (with_kit / "report.html").read_text()
     assert "counts within 1" in page and "Counts" in page
     statistic = read_statistics(with_kit / "statistics.npz").statistics["count"]
-    near = statistic(np.ones((1, statistic.pictures), np.int64))["count_near"]
+    near = statistic(np.ones((1, statistic.images), np.int64))["count_near"]
     assert near.tolist() == [pytest.approx(metrics["count_near"])]
     assert (with_kit / "checkpoints" / "best.ckpt").is_file()
 
 
 def test_a_kit_brings_fields_json_drawing_and_explanation(with_kit):
     model = effdet.load(with_kit, trust=True)
-    found = effdet.Predictor(model)(a_picture())
+    found = effdet.Predictor(model)(a_image())
     assert found.to_dict()["count"] == round(found.extra["count"], 3)
     assert found.draw().getpixel((0, 0)) == (1, 2, 3)
-    (seen,) = explain(model, a_picture())
+    (seen,) = explain(model, a_image())
     assert (seen.head, seen.name, seen.layer) == ("count", "count", "C5")
 
 
@@ -77,7 +77,7 @@ def test_without_a_kit_the_loss_decides(without):
     assert (without / "report.html").is_file()
     rows = list(csv.DictReader((without / "metrics.csv").open()))
     assert any(row.get("val/count_loss") for row in rows)
-    found = effdet.Predictor(effdet.load(without, trust=True))(a_picture())
+    found = effdet.Predictor(effdet.load(without, trust=True))(a_image())
     assert found.extra == {} and found.to_dict() == {"path": None, "height": 48, "width": 80}
 
 
@@ -92,8 +92,8 @@ def test_without_a_kit_a_run_goes_on(without, data, tmp_path):
 def test_raw_outputs_are_exported(run, request, tmp_path):
     run_dir: Path = request.getfixturevalue(run)
     out = tmp_path / "count.torchscript"
-    words = [f"model={run_dir}", "trust=true", "format=torchscript", "nms=false", f"out={out}"]
-    assert app.main(["export", *words]) == 0
+    overrides = [f"model={run_dir}", "trust=true", "format=torchscript", "nms=false", f"out={out}"]
+    assert app.main(["export", *overrides]) == 0
     model, opened = (effdet.Predictor(path, trust=True).model for path in (run_dir, out))
     images = torch.rand(1, 3, 64, 64)
     expected = model(images)["count"]

@@ -51,7 +51,7 @@ def test_a_run_records_and_uses_what_was_named(whole, overrides):
     assert "val/AP" in lines and "loss" in lines
     checkpoint = torch.load(whole.run_dir / "checkpoints" / "last.ckpt", weights_only=True)
     (state,) = checkpoint["optimizer_states"]
-    # 0.08 · 2 / 64 of `lr_per`, a tenth of it by `share`, a quarter after two halvings
+    # 0.08 · 2 / 64 of `base_batch_size`, a tenth of it by `share`, a quarter after two halvings
     assert state["param_groups"][-1]["lr"] == pytest.approx(0.08 * 2 / 64 * 0.1 / 4)
     assert {group["weight_decay"] for group in state["param_groups"]} == {0, 4e-5}
 
@@ -76,11 +76,11 @@ def test_a_resumed_run_is_equal_to_the_bit_whatever_the_workers(whole, overrides
 
 
 def test_evaluate_report_and_export(whole, capsys):
-    words = [f"model={whole.run_dir}", "device=cpu"]
-    assert app.main(["evaluate", *words]) == 2  # the run's data set is imported only if trusted
+    overrides = [f"model={whole.run_dir}", "device=cpu"]
+    assert app.main(["evaluate", *overrides]) == 2  # the run's data set is imported only if trusted
     error = capsys.readouterr().err
     assert f"config.yaml: imports {HERE}.dominoes.open_split" in error and "trust=true" in error
-    run = effdet.evaluate([*words, "workers=0", DATA])
+    run = effdet.evaluate([*overrides, "workers=0", DATA])
     assert run.metrics["AP"] == pytest.approx(whole.metrics["AP"], abs=1e-6)
     assert (
         run.run_dir is not None
@@ -93,8 +93,8 @@ def test_evaluate_report_and_export(whole, capsys):
 
 
 def test_errors_come_before_data_is_opened(overrides, capsys):
-    def error(*words):
-        assert app.main(["train", *SMALL, *words]) == 2
+    def error(*overrides):
+        assert app.main(["train", *SMALL, *overrides]) == 2
         return capsys.readouterr().err
 
     assert "takes no argument flder; did you mean folder?" in error(DATA, "data.flder=x")

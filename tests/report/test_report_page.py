@@ -1,4 +1,4 @@
-"""The page as a whole, of a small evaluation of all three heads: what it says, and that it is sound HTML."""
+"""The page as a whole, of a small evaluation of all three heads: what it says, and that it is valid HTML."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ class Outline(HTMLParser):
         super().__init__()
         self.open: list[str] = []
         self.seen: list[str] = []
-        self.words = ""
+        self.text = ""
         self.feed(text)
         assert not self.open
 
@@ -45,23 +45,23 @@ class Outline(HTMLParser):
         assert self.open.pop() == tag
 
     def handle_data(self, data):
-        self.words += data + "\n"
+        self.text += data + "\n"
 
 
 class ReadableSet(FakeSet):
-    """With a `source` that reads the pictures as they are stored."""
+    """With a `source` that reads the images as they are stored."""
 
     @property
     def source(self):
         records = [self[index].record for index in range(len(self))]
         return SimpleNamespace(
             records=records,
-            read_image=lambda record: self.picture(record.image_id - 100),
-            read_mask=lambda record: (self.picture(record.image_id - 100)[..., 0] > 0).astype(np.uint8),
+            read_image=lambda record: self.image(record.image_id - 100),
+            read_mask=lambda record: (self.image(record.image_id - 100)[..., 0] > 0).astype(np.uint8),
         )
 
 
-def judged(*, count: int = 4, heads=("detection", "semantic", "classification")):
+def evaluated(*, count: int = 4, heads=("detection", "semantic", "classification")):
     """The fake model on the fake set: result, evaluators, gallery."""
     dataset, model = ReadableSet(count), FakeModel(*heads)
     kinds = {
@@ -96,27 +96,35 @@ def page_of(result, evaluators, gallery, **options) -> Outline:
 
 
 def test_all_heads_have_their_part():
-    page = page_of(*judged())
-    for title in ("Boxes", "Precision, recall and F1", "Confusion", "Mistakes", "Pictures", "Class maps", "Classes"):
-        assert title in page.words
-    assert "A <run>" in page.words  # escaped in the file, itself to the reader
+    page = page_of(*evaluated())
+    for title in (
+        "Boxes",
+        "Precision, recall and F1",
+        "Confusion",
+        "Mistakes",
+        "Images",
+        "Segmentation maps",
+        "Classes",
+    ):
+        assert title in page.text
+    assert "A <run>" in page.text  # escaped in the file, itself to the reader
     assert page.seen.count("svg") >= 5
-    assert "2 of each" not in page.words
-    # The fake finds each square and calls it a car: right in even pictures, the other class in odd ones.
-    assert "1 right, 0 wrong, 0 missed" in page.words
-    assert "0 right, 1 wrong, 1 missed" in page.words
-    assert "Cls" in page.words
+    assert "2 of each" not in page.text
+    # The fake finds each square and calls it a car: right in even images, the other class in odd ones.
+    assert "1 right, 0 wrong, 0 missed" in page.text
+    assert "0 right, 1 wrong, 1 missed" in page.text
+    assert "Cls" in page.text
 
 
 @pytest.mark.parametrize("head", ["detection", "semantic", "classification"])
-def test_one_head_alone_and_without_pictures(head):
-    result, evaluators, _ = judged(heads=(head,), count=1)
+def test_one_head_alone_and_without_images(head):
+    result, evaluators, _ = evaluated(heads=(head,), count=1)
     page = page_of(result, evaluators, None)
     assert "img" not in page.seen
 
 
-def test_a_head_that_judged_nothing_is_left_out():
-    _, evaluators, _ = judged(heads=("semantic",))
+def test_a_head_that_evaluated_nothing_is_left_out():
+    _, evaluators, _ = evaluated(heads=("semantic",))
     evaluators["semantic"].reset()
     assert reports_of(evaluators) == {}
 
@@ -125,14 +133,14 @@ def test_a_subclass_of_an_evaluator_has_its_parents_part():
     class Finer(SemanticEvaluator):
         pass
 
-    _, evaluators, _ = judged(heads=("semantic",))
+    _, evaluators, _ = evaluated(heads=("semantic",))
     finer = Finer(same_classes(CLASSES))
     finer.merge([evaluators["semantic"].state()])
     assert list(reports_of({"semantic": finer})) == ["semantic"]
 
 
 def test_statistics_agree_with_the_metrics():
-    result, evaluators, _ = judged()
+    result, evaluators, _ = evaluated()
     intervals = measured(reports_of(evaluators), samples=50)
     for head, keys in {"detection": ("AP", "AP50"), "semantic": ("mIoU",), "classification": ("top1", "top5")}.items():
         for key in keys:
@@ -141,20 +149,20 @@ def test_statistics_agree_with_the_metrics():
 
 def test_boxes_are_matched_once(monkeypatch):
     """The report takes the matches that the metrics were computed from."""
-    result, evaluators, gallery = judged(heads=("detection",))
-    expected = page_of(result, evaluators, gallery).words
+    result, evaluators, gallery = evaluated(heads=("detection",))
+    expected = page_of(result, evaluators, gallery).text
     monkeypatch.setattr("effdet.report.boxes.match", lambda boxes: pytest.fail("matched again"))
-    assert page_of(result, evaluators, gallery).words == expected
+    assert page_of(result, evaluators, gallery).text == expected
     monkeypatch.undo()
     evaluators["detection"].pairs = None  # as of a backend that doesn't say
-    assert page_of(result, evaluators, gallery).words == expected
+    assert page_of(result, evaluators, gallery).text == expected
 
 
 def test_two_evaluations_can_be_paired():
-    (_, first, _), (_, second, _) = judged(), judged()
+    (_, first, _), (_, second, _) = evaluated(), evaluated()
     for head, report in reports_of(first).items():
         other = reports_of(second)[head]
-        assert report.pictures == other.pictures
+        assert report.images == other.images
         assert all(
             d.value == 0 or np.isnan(d.value) for d in paired_difference(report.statistic, other.statistic).values()
         )
@@ -173,9 +181,9 @@ def test_facts_and_curves_are_written_down(tmp_path):
         fusion=[FusionShares(0, "td", "P6", (("in.P6", 0.4), ("in.P7", 0.6))),
                 FusionShares(0, "out", "P6", (("in.P6", 0.2), ("td.P6", 0.3), ("td.P5", 0.5)))],
     )  # fmt: skip
-    result, evaluators, gallery = judged()
+    result, evaluators, gallery = evaluated()
     page = page_of(result, evaluators, gallery, facts=facts, curves=tmp_path / "metrics.csv", summary=["finished."])
-    for word in (
+    for text in (
         "Training",
         "Learning rate",
         "1 box without area",
@@ -185,4 +193,4 @@ def test_facts_and_curves_are_written_down(tmp_path):
         "0.60",
         "finished.",
     ):
-        assert word in page.words, word
+        assert text in page.text, text

@@ -11,13 +11,13 @@ from pathlib import Path
 from typing import Any
 
 
-def settings(words: tuple[str, ...]) -> dict[str, str]:
-    return dict(word.split("=", 1) for word in words)
+def settings(overrides: tuple[str, ...]) -> dict[str, str]:
+    return dict(override.split("=", 1) for override in overrides)
 
 
-def run(words: tuple[str, ...]) -> Mapping[str, Any]:
+def run(overrides: tuple[str, ...]) -> Mapping[str, Any]:
     """Does what ``do=`` says, and leaves a line in ``record=`` for each call."""
-    chosen = settings(words)
+    chosen = settings(overrides)
     if "record" in chosen:
         with Path(chosen["record"]).open("a") as file:
             file.write(f"{chosen['do']}\n")
@@ -42,9 +42,9 @@ def run(words: tuple[str, ...]) -> Mapping[str, Any]:
     raise AssertionError(chosen)
 
 
-def trained(words: tuple[str, ...]) -> Mapping[str, Any]:
+def trained(overrides: tuple[str, ...]) -> Mapping[str, Any]:
     """As a training of a model file would end: the more kernels of 5, the better."""
-    chosen = settings(words)
+    chosen = settings(overrides)
     stages = json.loads(Path(chosen["architecture.path"]).read_text())["backbone"]["stages"]
     assert chosen["resume"] == "auto" and chosen["report"] == "false"
     return {"top1": sum(stage["kernel"] for stage in stages) / 35}
@@ -56,6 +56,6 @@ def _saved(path: str) -> None:
 
 
 class Stopped(BaseException):
-    """As a training does that was told to stop."""
+    """As a training does that was reported to stop."""
 
     exit_code = 143

@@ -21,7 +21,7 @@ from tests.search.fake_runs import run
 SPACE = SearchSpace(phi_spec(-4))
 TRIALS, BATCH = 12, 4
 What = Callable[[int], tuple[str, ...]]
-"""Number of the candidate, in the order in which this process starts them -> more words."""
+"""Number of the candidate, in the order in which this process starts them -> more overrides."""
 
 
 def passes(count: int) -> tuple[str, ...]:
@@ -29,20 +29,20 @@ def passes(count: int) -> tuple[str, ...]:
 
 
 def study(
-    folder: Path, *, algorithm: str = "ppo", workers: int = 2, what: What = passes, trials: int = TRIALS
+    directory: Path, *, algorithm: str = "ppo", workers: int = 2, what: What = passes, trials: int = TRIALS
 ) -> list[Trial]:
-    """Goes on with the study in `folder`; each training leaves a line in ``folder/record``."""
+    """Goes on with the study in `directory`; each training leaves a line in ``directory/record``."""
     count = 0
 
     def job(spec: BackboneSpec) -> Job:
         nonlocal count
         count += 1
         value = f"value={sum(stage.kernel for stage in spec.stages) / 35}"  # larger kernels are better here
-        words = (*what(count), value, f"record={folder / 'record'}")
-        return Job(spec.name, words, folder / "trials" / spec.name)
+        overrides = (*what(count), value, f"record={directory / 'record'}")
+        return Job(spec.name, overrides, directory / "trials" / spec.name)
 
     evaluation = Evaluation(run, job, "top1", lambda spec: backbone_macs(spec, 32) / 1e6, reward_of("soft", 5.0))
-    with StudyStore(folder / "study.sqlite", {"algorithm": algorithm}) as store:
+    with StudyStore(directory / "study.sqlite", {"algorithm": algorithm}) as store:
         return search(
             store,
             SPACE,

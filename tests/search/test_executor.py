@@ -18,8 +18,8 @@ from heads.structures import UserError
 from tests.search.fake_runs import run
 
 
-def jobs_of(folder: Path, **words: tuple[str, ...]) -> list[Job]:
-    return [Job(key, chosen, folder / key) for key, chosen in words.items()]
+def jobs_of(directory: Path, **overrides: tuple[str, ...]) -> list[Job]:
+    return [Job(key, chosen, directory / key) for key, chosen in overrides.items()]
 
 
 def run_all(jobs: list[Job], **options) -> dict[str, JobResult]:

@@ -10,20 +10,20 @@ from effdet.scaling import detector_row, row_for_backbone
 from effdet.search.coefficients import Factors
 from effdet.search.scaling_study import scaled
 
-TRUNK = backbone_spec("b0")
-BASE = Architecture.of_row(row_for_backbone(TRUNK.name), TRUNK, image_size=(64, 96))
+BACKBONE = backbone_spec("b0")
+BASE = Architecture.of_row(row_for_backbone(BACKBONE.name), BACKBONE, image_size=(64, 96))
 
 
 def test_nothing_changes_but_the_name():
     same = scaled(BASE, Factors(), name="x")
-    assert replace(same, name=BASE.name, backbone=TRUNK) == BASE
-    assert replace(same.backbone, name=TRUNK.name, image_size=224) == TRUNK
+    assert replace(same, name=BASE.name, backbone=BACKBONE) == BASE
+    assert replace(same.backbone, name=BACKBONE.name, image_size=224) == BACKBONE
 
 
 def test_depth_alone():
     deeper = scaled(BASE, Factors(depth=1.5), name="x")
     assert [stage.repeats for stage in deeper.backbone.stages] == [2, 3, 3, 4, 4, 6, 2]  # 1.5 of 1 2 2 3 3 4 1, nearest
-    assert [stage.channels for stage in deeper.backbone.stages] == [stage.channels for stage in TRUNK.stages]
+    assert [stage.channels for stage in deeper.backbone.stages] == [stage.channels for stage in BACKBONE.stages]
     assert (deeper.neck.repeats, deeper.neck.channels, deeper.head.repeats) == (4, 64, 4)
     assert deeper.image_size == (64, 96)
 
@@ -34,14 +34,14 @@ def test_width_alone():
     assert [stage.channels for stage in wider.backbone.stages] == [s.channels for s in backbone_spec("b2").stages]
     assert (wider.backbone.stem_channels, wider.backbone.head_channels) == (32, 1408)
     assert (wider.neck.channels, wider.neck.repeats) == (72, 3)
-    assert wider.backbone.blocks == TRUNK.blocks
+    assert wider.backbone.blocks == BACKBONE.blocks
 
 
 @pytest.mark.parametrize(("step", "size"), [(1, (74, 110)), (2, (74, 110)), (8, (72, 112)), (32, (64, 96))])
 def test_resolution_alone(step, size):
     larger = scaled(BASE, Factors(resolution=1.15), name="x", size_step=step)
     assert larger.image_size == size and larger.backbone.image_size == max(size)
-    assert larger.backbone.stages == TRUNK.stages
+    assert larger.backbone.stages == BACKBONE.stages
 
 
 def test_nothing_vanishes():

@@ -18,14 +18,22 @@ def candidate(kind: str) -> Candidate:
     return Candidate(kind, architecture, Factors(depth=1.2), Cost(1000, 0.002), PAPER if kind == "compound" else None)
 
 
-def study(folder: Path, scores: dict[str, str], **options):
-    def words(model: Path, run_dir: Path, seed: int) -> tuple[str, ...]:
+def study(directory: Path, scores: dict[str, str], **options):
+    def overrides(model: Path, run_dir: Path, seed: int) -> tuple[str, ...]:
         name = read_model_file(model).name
-        return (f"do={scores[name].split()[seed]}", f"value=0.{seed + 5}", f"record={folder / 'record'}")
+        return (f"do={scores[name].split()[seed]}", f"value=0.{seed + 5}", f"record={directory / 'record'}")
 
     found = [candidate(kind) for kind in scores]
     return train_candidates(
-        found, run, words, folder=folder, seeds=range(2), metric="top1", workers=2, notify=lambda line: None, **options
+        found,
+        run,
+        overrides,
+        directory=directory,
+        seeds=range(2),
+        metric="top1",
+        workers=2,
+        notify=lambda line: None,
+        **options,
     )
 
 

@@ -38,9 +38,9 @@ def test_round_trip(tokens):
 
 def test_the_base_lies_in_its_own_space():
     base = SPACE.decode(SPACE.encode(SPACE.base))
-    for found, wanted in zip(base.stages, SPACE.base.stages, strict=True):
-        assert base.attention_of(found) == SPACE.base.attention_of(wanted)
-        assert {**found.to_dict(), "attention": None} == {**wanted.to_dict(), "attention": None}
+    for found, requested in zip(base.stages, SPACE.base.stages, strict=True):
+        assert base.attention_of(found) == SPACE.base.attention_of(requested)
+        assert {**found.to_dict(), "attention": None} == {**requested.to_dict(), "attention": None}
 
 
 def test_size_of_the_space():

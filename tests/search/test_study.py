@@ -48,7 +48,7 @@ def test_bad_candidates_cost_a_trial_each(tmp_path):
     assert all(trial.cost is not None and trial.seconds is not None for trial in trials)
     again = study(tmp_path, algorithm="random", trials=8)  # more of a study that was complete
     assert again[:6] == trials and [trial.state for trial in again[6:]] == ["done", "done"]
-    # What ended badly and could say so is not run again; the verdict on the one that was killed is stored as well.
+    # What ended badly and could say so is not run again; the result on the one that was killed is stored as well.
     assert len((tmp_path / "record").read_text().split()) == 8
 
 
@@ -69,8 +69,8 @@ def trial(
     return Trial(number, 0, (), state, reward, accuracy, cost, 1.0, "", same)
 
 
-def page_of(trials, folder):
-    return plot_front(trials, folder / "again.html", metric="top1", cost="GMACs", target=2.0).read_text()
+def page_of(trials, directory):
+    return plot_front(trials, directory / "again.html", metric="top1", cost="GMACs", target=2.0).read_text()
 
 
 def test_front_by_hand(tmp_path):

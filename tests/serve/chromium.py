@@ -88,9 +88,9 @@ class Page:
         node = self._send("DOM.querySelector", nodeId=root, selector=selector)["nodeId"]
         self._send("DOM.setFileInputFiles", nodeId=node, files=[str(path) for path in files])
 
-    def downloads(self, folder: Path) -> None:
-        """Let downloads fall into `folder`."""
-        self._send("Page.setDownloadBehavior", behavior="allow", downloadPath=str(folder))
+    def downloads(self, directory: Path) -> None:
+        """Let downloads fall into `directory`."""
+        self._send("Page.setDownloadBehavior", behavior="allow", downloadPath=str(directory))
 
     def screenshot(self, path: Path) -> None:
         path.write_bytes(base64.b64decode(self._send("Page.captureScreenshot")["data"]))
@@ -102,11 +102,11 @@ class Page:
             message["sessionId"] = self._session
         os.write(self._write, json.dumps(message).encode() + b"\0")
         while True:
-            answer = self._receive()
-            if answer.get("id") == number:
-                assert "error" not in answer, (method, answer["error"])
-                return answer["result"]
-            self.messages.append(answer)
+            response = self._receive()
+            if response.get("id") == number:
+                assert "error" not in response, (method, response["error"])
+                return response["result"]
+            self.messages.append(response)
 
     def _receive(self, patience: float = 120) -> dict[str, Any]:
         while b"\0" not in self._rest:

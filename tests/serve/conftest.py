@@ -1,4 +1,4 @@
-"""A server's application round a stand-in detector, and pictures to send."""
+"""A server's application round a stand-in detector, and images to send."""
 
 import pytest
 
@@ -11,14 +11,14 @@ from starlette.testclient import TestClient
 from effdet.inference import Predictor
 from effdet.serve import ServeSettings, create_app
 from tests.evaluation_fakes import FakeModel, FakeSet
-from tests.serve.pictures import encoded
+from tests.serve.images import encoded
 
 SETTINGS = ServeSettings(max_bytes=200_000, max_pixels=1_000_000, timeout=5, queue=8, batch_size=4)
 
 
 @pytest.fixture(scope="session")
-def picture() -> bytes:
-    return encoded(FakeSet(3).picture(2))
+def image() -> bytes:
+    return encoded(FakeSet(3).image(2))
 
 
 @pytest.fixture

@@ -2,7 +2,7 @@
 
     python -m tests.serve.load http://127.0.0.1:8000 FOLDER
 
-sends the pictures of FOLDER in turn, and tells statuses, latencies and the server's memory.
+sends the images of FOLDER in turn, and tells statuses, latencies and the server's memory.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from urllib.parse import urlsplit
 import numpy as np
 from PIL import Image
 
-from tests.serve.pictures import png_header
+from tests.serve.images import png_header
 
 CLIENTS, REQUESTS = 16, 500
 TIMEOUT = 120.0
@@ -58,13 +58,13 @@ class Load:
 EXPECTED = {"good": 200, "empty": 400, "text": 415, "truncated": 422, "huge": 413, "wrong field": 422}
 
 
-def fire(url: str, pictures: Sequence[bytes], *, clients: int = CLIENTS, requests: int = REQUESTS) -> Load:
+def fire(url: str, images: Sequence[bytes], *, clients: int = CLIENTS, requests: int = REQUESTS) -> Load:
     """Send `requests` from `clients` threads."""
     address = urlsplit(url).netloc
     bad = _malformed()
 
     def send(number: int) -> Shot:
-        kind, field, data = "good", "image", pictures[number % len(pictures)]
+        kind, field, data = "good", "image", images[number % len(images)]
         if number % 10 == 9:
             kind, field, data = bad[number // 10 % len(bad)]
         body = _form(field, data)
@@ -108,10 +108,10 @@ def _malformed() -> list[tuple[str, str, bytes]]:
     jpeg = buffer.getvalue()
     return [
         ("empty", "image", b""),
-        ("text", "image", b"this is no picture"),
+        ("text", "image", b"this is no image"),
         ("truncated", "image", jpeg[: len(jpeg) // 2]),
         ("huge", "image", png_header(30_000, 30_000)),
-        ("wrong field", "picture", jpeg),
+        ("wrong field", "image", jpeg),
     ]
 
 

@@ -24,10 +24,10 @@ sys.exit(main(["serve", "model=stand-in", "port=0", *sys.argv[1:]]))
 
 
 @contextmanager
-def server(*words: str, command: list[str] | None = None, patience: float = 120) -> Iterator[str]:
+def server(*overrides: str, command: list[str] | None = None, patience: float = 120) -> Iterator[str]:
     """The URL of a server, which is stopped (by Ctrl-C, in good order) in the end."""
     process = subprocess.Popen(
-        [*(command or [sys.executable, "-c", START]), *words],
+        [*(command or [sys.executable, "-c", START]), *overrides],
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,

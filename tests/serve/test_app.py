@@ -11,19 +11,19 @@ from starlette.testclient import TestClient
 
 from effdet.inference import Predictor
 from effdet.serve import ServeSettings, create_app
-from effdet.serve.refusal import STATUSES
+from effdet.serve.errors import STATUSES
 from heads.structures import UserError
 from tests.evaluation_fakes import FakeModel, FakeSet
 from tests.serve.conftest import SETTINGS
-from tests.serve.pictures import encoded, png_header
+from tests.serve.images import encoded, png_header
 
 
 def send(client, data, **fields):
     return client.post("/predict", files={"image": ("a", data)}, data=fields)
 
 
-def test_a_form(client, picture):
-    reply = send(client, picture)
+def test_a_form(client, image):
+    reply = send(client, image)
     found = reply.json()
     assert reply.status_code == 200 and (found["width"], found["height"]) == (60, 40)
     (box,) = found["boxes"]
@@ -32,37 +32,37 @@ def test_a_form(client, picture):
     assert found["classes"][0]["name"] == "car" and "path" not in found
 
 
-def test_json_is_the_same(client, picture):
-    text = base64.b64encode(picture).decode()
-    for image in (text, f"data:image/png;base64,{text}", text[:30] + "\n" + text[30:]):
-        reply = client.post("/predict", json={"image": image})
-        assert reply.status_code == 200 and reply.json()["boxes"] == send(client, picture).json()["boxes"]
+def test_json_is_the_same(client, image):
+    text = base64.b64encode(image).decode()
+    for value in (text, f"data:image/png;base64,{text}", text[:30] + "\n" + text[30:]):
+        reply = client.post("/predict", json={"image": value})
+        assert reply.status_code == 200 and reply.json()["boxes"] == send(client, image).json()["boxes"]
 
 
-def test_the_class_map_is_a_picture_of_classes(client, picture):
-    found = send(client, picture).json()["semantic"]
+def test_the_segmentation_map_is_an_image_of_classes(client, image):
+    found = send(client, image).json()["semantic"]
     data = base64.b64decode(found["map"].partition(",")[2])
     values = np.asarray(Image.open(io.BytesIO(data)))
-    expected = (FakeSet(3).picture(2)[..., 0] > 0).astype(np.uint8)
+    expected = (FakeSet(3).image(2)[..., 0] > 0).astype(np.uint8)
     assert values.shape == (40, 60) and (values == expected).mean() > 0.97
     assert sum(entry["share"] for entry in found["classes"]) == pytest.approx(1)
-    assert "map" not in send(client, picture, masks="false").json()["semantic"]
+    assert "map" not in send(client, image, masks="false").json()["semantic"]
 
 
-def test_the_threshold(client, picture):
-    assert len(send(client, picture, score="0.95").json()["boxes"]) == 0
-    assert len(send(client, picture, score="0.89").json()["boxes"]) == 1
-    text = base64.b64encode(picture).decode()
+def test_the_threshold(client, image):
+    assert len(send(client, image, score="0.95").json()["boxes"]) == 0
+    assert len(send(client, image, score="0.89").json()["boxes"]) == 1
+    text = base64.b64encode(image).decode()
     assert client.post("/predict", json={"image": text, "score": 0.95}).json()["boxes"] == []
 
 
 @pytest.mark.parametrize("form", ["JPEG", "WEBP", "BMP", "GIF"])
 def test_formats(client, form):
-    assert send(client, encoded(FakeSet(3).picture(2), form)).status_code == 200
+    assert send(client, encoded(FakeSet(3).image(2), form)).status_code == 200
 
 
-def test_grey_alpha_and_turned_pictures(client):
-    pixels = FakeSet(3).picture(2)
+def test_grey_alpha_and_rotated_images(client):
+    pixels = FakeSet(3).image(2)
     assert len(send(client, encoded(pixels[..., 0])).json()["boxes"]) == 1
     assert send(client, encoded(np.dstack([pixels, pixels[..., :1]]))).status_code == 200
     exif = Image.Exif()
@@ -73,7 +73,7 @@ def test_grey_alpha_and_turned_pictures(client):
 JPEG = encoded(np.random.default_rng(0).integers(0, 255, (60, 80, 3), np.uint8), "JPEG")
 BAD = {
     "empty file": (400, b""),
-    "text": (415, b"hello, this is no picture"),
+    "text": (415, b"hello, this is no image"),
     "truncated": (422, JPEG[: len(JPEG) // 2]),
     "filled up with zeros": (422, JPEG[: len(JPEG) // 2] + bytes(len(JPEG) // 2)),
     "30,000 x 30,000": (413, png_header(30_000, 30_000)),
@@ -85,7 +85,7 @@ BAD = {
 
 
 @pytest.mark.parametrize("name", BAD)
-def test_bad_pictures(client, name):
+def test_bad_images(client, name):
     status, data = BAD[name]
     for reply in (send(client, data), client.post("/predict", json={"image": base64.b64encode(data).decode()})):
         assert reply.status_code == status, reply.text
@@ -110,7 +110,7 @@ def test_bad_pictures(client, name):
         (422, {"json": {"image": 3}}),
         (422, {"json": {"image": "%%%"}}),
         (422, {"json": {"image": "ü"}}),
-        (422, {"files": {"picture": ("a", b"x")}}),
+        (422, {"files": {"photo": ("a", b"x")}}),
         (422, {"files": {"image": (None, "text")}}),
         (422, {"files": [("image", ("a", b"x")), ("colour", (None, "y"))]}),
         (400, {"files": [("image", ("a", b"x")), ("image", ("b", b"y"))]}),
@@ -133,11 +133,11 @@ def test_other_routes(client):
     assert state == {"status": "ok", "waiting": 0, "model": "fake"}
 
 
-def test_metrics_count(client, picture):
-    assert [send(client, data).status_code for data in (picture, b"text")] == [200, 415]
+def test_metrics_count(client, image):
+    assert [send(client, data).status_code for data in (image, b"text")] == [200, 415]
     text = client.get("/metrics").text
     assert 'effdet_requests_total{status="200"} 1.0' in text and 'effdet_requests_total{status="415"} 1.0' in text
-    assert "effdet_batch_pictures_count 1.0" in text and "effdet_requests_in_work 0.0" in text
+    assert "effdet_batch_images_count 1.0" in text and "effdet_requests_in_work 0.0" in text
 
 
 def test_the_interface_names_every_status(client):
@@ -156,31 +156,31 @@ def test_pages_load_nothing_from_elsewhere(client, path):
     assert "http://" not in text and "https://" not in text and "@import" not in text
 
 
-def test_a_fault_of_the_model_is_a_500_and_the_server_lives(picture):
-    def fails(pictures):
-        if any(picture.max() == 0 for picture in pictures):
+def test_a_fault_of_the_model_is_a_500_and_the_server_lives(image):
+    def fails(images):
+        if any(image.max() == 0 for image in images):
             raise ZeroDivisionError("secret")
-        return Predictor(FakeModel("detection"))(pictures)
+        return Predictor(FakeModel("detection"))(images)
 
     with TestClient(create_app(fails, settings=SETTINGS)) as client:
         reply = send(client, encoded(np.zeros((8, 8, 3), np.uint8)))
         assert reply.status_code == 500 and "secret" not in reply.text and "ZeroDivisionError" in reply.text
-        assert send(client, picture).status_code == 200
+        assert send(client, image).status_code == 200
 
 
 def test_too_slow_is_a_504():
     import time
 
-    with TestClient(create_app(lambda pictures: time.sleep(0.5), settings=ServeSettings(timeout=0.1))) as client:
+    with TestClient(create_app(lambda images: time.sleep(0.5), settings=ServeSettings(timeout=0.1))) as client:
         assert send(client, encoded(np.zeros((8, 8, 3), np.uint8))).status_code == 504
         assert client.get("/health").json()["waiting"] == 0
 
 
 def test_settings_are_checked():
-    for wrong in ({"queue": 0}, {"timeout": 0}, {"score": 2}, {"max_bytes": 0}):
+    for wrong in ({"queue": 0}, {"timeout": 0}, {"score_threshold": 2}, {"max_bytes": 0}):
         with pytest.raises(UserError, match=next(iter(wrong))):
             ServeSettings(**wrong)
 
 
-def test_json_holds_no_nan(client, picture):
-    json.loads(send(client, picture).text, parse_constant=lambda name: pytest.fail(name))
+def test_json_holds_no_nan(client, image):
+    json.loads(send(client, image).text, parse_constant=lambda name: pytest.fail(name))

@@ -10,17 +10,17 @@ from effdet.serve.batcher import Batcher
 
 
 class Slow:
-    """Gives back each picture's first value, after `gate` opens; notes the batches."""
+    """Gives back each image's first value, after `gate` opens; notes the batches."""
 
     def __init__(self):
         self.gate, self.batches = threading.Event(), []
 
-    def __call__(self, pictures):
+    def __call__(self, images):
         self.gate.wait(5)
-        self.batches.append([int(picture[0]) for picture in pictures])
+        self.batches.append([int(image[0]) for image in images])
         if 99 in self.batches[-1]:
             raise ArithmeticError("99")
-        return [int(picture[0]) for picture in pictures]
+        return [int(image[0]) for image in images]
 
 
 @pytest.fixture
@@ -43,7 +43,7 @@ def test_those_that_wait_go_together_in_order(work):
     assert slow.batches == [[0], [1, 2, 3], [4, 5]]
 
 
-def test_a_fault_is_its_picture_s_alone(work):
+def test_a_fault_is_its_image_s_alone(work):
     slow, batcher = work
     futures = [batcher.submit(np.array([n])) for n in (1, 99, 2)]
     slow.gate.set()

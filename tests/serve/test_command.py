@@ -9,8 +9,8 @@ import pytest
 
 from effdet.cli import app
 from tests.evaluation_fakes import FakeSet
+from tests.serve.images import encoded
 from tests.serve.load import EXPECTED, fire, report
-from tests.serve.pictures import encoded
 from tests.serve.running import server
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -19,9 +19,9 @@ ROOT = Path(__file__).resolve().parents[2]
 @pytest.mark.slow
 def test_load():
     """16 clients, 500 requests, every tenth malformed: nothing dies or sticks, statuses are right, memory is flat."""
-    pictures = [encoded(FakeSet(12).picture(index).repeat(10, 0).repeat(10, 1), "JPEG") for index in range(12)]
+    images = [encoded(FakeSet(12).image(index).repeat(10, 0).repeat(10, 1), "JPEG") for index in range(12)]
     with server() as url:
-        load = fire(url, pictures)
+        load = fire(url, images)
         print(report(load))
         with urllib.request.urlopen(f"{url}/health", timeout=30) as reply:
             assert json.load(reply)["waiting"] == 0
@@ -38,7 +38,7 @@ def test_a_taken_port_is_one_line(capsys):
     assert capsys.readouterr().err.startswith(f"error: host=127.0.0.1 port={port}: cannot be listened on")
 
 
-def test_words_are_checked(capsys):
+def test_overrides_are_checked(capsys):
     assert app.main(["serve"]) == app.MISUSED
     assert app.main(["serve", "model=x", "port=70000"]) == app.MISUSED
     assert app.main(["serve", "model=x", "host=no such host"]) == app.MISUSED

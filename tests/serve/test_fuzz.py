@@ -11,10 +11,10 @@ from starlette.testclient import TestClient
 
 from effdet.inference import Predictor
 from effdet.serve import create_app
-from effdet.serve.refusal import STATUSES
+from effdet.serve.errors import STATUSES
 from tests.evaluation_fakes import FakeModel
 from tests.serve.conftest import SETTINGS
-from tests.serve.pictures import encoded
+from tests.serve.images import encoded
 
 DOCUMENTED = {200, *STATUSES} - {500}
 GOOD = [encoded(np.full((9, 12, 3), 200, np.uint8), form) for form in ("PNG", "JPEG", "GIF", "WEBP", "BMP")]
@@ -29,7 +29,7 @@ VALUES = st.recursive(
 
 @st.composite
 def damaged(draw):
-    """A picture with some bytes changed, cut off or added."""
+    """An image with some bytes changed, cut off or added."""
     data = bytearray(draw(st.sampled_from(GOOD)))
     for _ in range(draw(st.integers(0, 6))):
         data[draw(st.integers(0, len(data) - 1))] = draw(st.integers(0, 255))
@@ -67,7 +67,7 @@ def test_json_values(client, fields):
 
 @QUICK
 @given(data=damaged(), as_json=st.booleans())
-def test_damaged_pictures(client, data, as_json):
+def test_damaged_images(client, data, as_json):
     if as_json:
         checked(client.post("/predict", json={"image": base64.b64encode(data).decode()}))
     else:

@@ -1,4 +1,4 @@
-"""The page in a real browser: a picture and a video are shown with their boxes, the threshold works, results download."""
+"""The page in a real browser: an image and a video are shown with their boxes, the threshold works, results download."""
 
 import json
 import time
@@ -36,7 +36,7 @@ def page(url, tmp_path):
 
 
 def large(index):
-    return FakeSet(12).picture(index).repeat(8, 0).repeat(8, 1)
+    return FakeSet(12).image(index).repeat(8, 0).repeat(8, 1)
 
 
 def arrived(path, patience=60):
@@ -49,7 +49,7 @@ def arrived(path, patience=60):
     return path
 
 
-def test_a_picture(page, tmp_path):
+def test_an_image(page, tmp_path):
     Image.fromarray(large(2)).save(tmp_path / "street.png")
     page.choose("#file", tmp_path / "street.png")
     page.until("!document.getElementById('save').disabled")
@@ -57,7 +57,7 @@ def test_a_picture(page, tmp_path):
     assert "1 of 1 boxes" in page.evaluate("document.getElementById('state').textContent")
     assert "car" in page.evaluate("document.getElementById('list').textContent")
     shown = page.evaluate("document.getElementById('cover').classList.contains('hidden')")
-    assert shown is False  # the stand-in has a class map, so its slider is there
+    assert shown is False  # the stand-in has a segmentation map, so its slider is there
     move = "const s = document.getElementById('{0}'); s.value = {1}; s.dispatchEvent(new Event('input'));"
     page.evaluate("{" + move.format("score", 0.95) + "}")
     assert "0 of 1 boxes" in page.evaluate("document.getElementById('state').textContent")
@@ -73,11 +73,11 @@ def test_a_picture(page, tmp_path):
     assert found["boxes"][0]["box"] == pytest.approx([64, 80, 144, 160], abs=6)
 
 
-def test_a_file_that_is_no_picture(page, tmp_path):
+def test_a_file_that_is_no_image(page, tmp_path):
     (tmp_path / "notes.png").write_text("hello")
     page.choose("#file", tmp_path / "notes.png")
     page.until("document.getElementById('state').className === 'bad'")
-    assert "no picture" in page.evaluate("document.getElementById('state').textContent")
+    assert "no image" in page.evaluate("document.getElementById('state').textContent")
 
 
 def test_a_video(page, tmp_path):

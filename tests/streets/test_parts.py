@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 
 from effdet.streets.camera import Camera
+from effdet.streets.canvas import Canvas
 from effdet.streets.items import Item, back_to_front
 from effdet.streets.marks import Mark, capsule
 from effdet.streets.panels import Pose, clip_near, quad
-from effdet.streets.sheet import Sheet
 from effdet.streets.weather import mirror_ground
 
 
@@ -28,7 +28,7 @@ def test_pose_turns_about_the_vertical():
     ahead = np.array([[0.0, 1.0, 2.0]])
     assert Pose(1.0, 10.0).world(ahead) == pytest.approx(np.array([[1.0, 1.0, 12.0]]))
     assert Pose(1.0, 10.0, np.pi / 2).world(ahead) == pytest.approx(np.array([[3.0, 1.0, 10.0]]))
-    assert Pose(0.0, 0.0, np.pi).turned(np.array([[1.0, 0.0, 0.0]])) == pytest.approx(np.array([[-1.0, 0.0, 0.0]]))
+    assert Pose(0.0, 0.0, np.pi).rotated(np.array([[1.0, 0.0, 0.0]])) == pytest.approx(np.array([[-1.0, 0.0, 0.0]]))
 
 
 def test_quad_looks_away_from_its_inside():
@@ -50,13 +50,13 @@ def test_capsule_is_as_wide_as_its_radii():
     assert outline.min(0) == pytest.approx([-1.0, -1.0]) and outline.max(0) == pytest.approx([4.5, 1.0])
 
 
-def test_sheet_stamps_whole_pixels():
-    sheet = Sheet(20, 40)
-    # Picture heights, u from the middle: columns 20…29 and rows 5…9.
-    sheet.stamp([Mark(np.array([[0.025, 0.275], [0.475, 0.275], [0.475, 0.475], [0.025, 0.475]]), None)], 1234)
-    rows, columns = np.nonzero(sheet.ids)
+def test_image_grid_stamps_whole_pixels():
+    canvas = Canvas(20, 40)
+    # Image heights, u from the middle: columns 20…29 and rows 5…9.
+    canvas.stamp([Mark(np.array([[0.025, 0.275], [0.475, 0.275], [0.475, 0.475], [0.025, 0.475]]), None)], 1234)
+    rows, columns = np.nonzero(canvas.ids)
     assert (rows.min(), rows.max(), columns.min(), columns.max()) == (5, 9, 20, 29)
-    assert set(np.unique(sheet.ids).tolist()) == {0, 1234}
+    assert set(np.unique(canvas.ids).tolist()) == {0, 1234}
 
 
 def test_painter_draws_far_things_first_and_the_inner_one_last():

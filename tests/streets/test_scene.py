@@ -1,4 +1,4 @@
-"""Pictures of `streets`: functions of their key alone, the same scene at every size, truthful labels."""
+"""Images of `streets`: functions of their key alone, the same scene at every size, truthful labels."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ def test_label_maps_hold_official_ids_only_and_agree():
     assert {7, 8, 11, 17, 21, 23, 26} <= met
 
 
-def test_a_picture_without_the_grain_is_the_same_scene_at_twice_the_size():
+def test_an_image_without_the_grain_is_the_same_scene_at_twice_the_size():
     for index in range(5):
         small, large = scene(0, "train", index, 128), scene(0, "train", index, 256)
         assert (small.weather, small.time) == (large.weather, large.time)
@@ -74,7 +74,7 @@ def test_not_square(size: tuple[int, int]):
         )
 
 
-def test_a_wide_picture_shows_the_square_one_in_its_middle():
+def test_a_wide_image_shows_the_square_one_in_its_middle():
     square, wide = scene(0, "val", 5, 128), scene(0, "val", 5, (128, 256))
     assert (wide.label_ids[:, 64:192] == square.label_ids).mean() > 0.93
 

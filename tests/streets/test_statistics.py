@@ -38,10 +38,10 @@ def measure(split: str, count: int) -> Difficulty:
     )  # fmt: skip
 
 
-def test_difficulty_of_the_first_pictures():
+def test_difficulty_of_the_first_images():
     found = measure("train", 32)
     assert 6.0 <= found.boxes <= 10.5
-    assert 0.22 <= found.small <= 0.42  # few pictures: a little room below the 0.25 that more pictures must reach
+    assert 0.22 <= found.small <= 0.42  # few images: a little room below the 0.25 that more images must reach
     assert 0.30 <= found.occluded <= 0.50
     assert found.dark_or_rain >= 0.15
 

@@ -21,7 +21,7 @@ COUNTS = {"train": 4, "val": 3, "test": 1}
 
 
 @pytest.fixture(scope="module")
-def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def directory(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return streets.ensure((96, 128), 5, **COUNTS, root=tmp_path_factory.mktemp("sets"), progress=False)
 
 
@@ -32,15 +32,19 @@ def read(path: Path) -> np.ndarray:
 
 
 @pytest.mark.parametrize("split", list(COUNTS))
-def test_boxes_are_the_same_in_both_forms(folder: Path, split: str):
-    table = json.loads((folder / "annotations" / f"instances_{split}.json").read_text())
+def test_boxes_are_the_same_in_both_forms(directory: Path, split: str):
+    table = json.loads((directory / "annotations" / f"instances_{split}.json").read_text())
     assert len(table["images"]) == COUNTS[split]
     assert [a["id"] for a in table["annotations"]] == list(range(1, len(table["annotations"]) + 1))
     for image in table["images"]:
         name = image["file_name"].removesuffix("_leftImg8bit.png")
-        assert read(folder / "leftImg8bit" / split / image["file_name"]).shape == (image["height"], image["width"], 3)
-        instances = read(folder / "gtFine" / split / f"{name}_gtFine_instanceIds.png").astype(int)
-        label_ids = read(folder / "gtFine" / split / f"{name}_gtFine_labelIds.png")
+        assert read(directory / "leftImg8bit" / split / image["file_name"]).shape == (
+            image["height"],
+            image["width"],
+            3,
+        )
+        instances = read(directory / "gtFine" / split / f"{name}_gtFine_instanceIds.png").astype(int)
+        label_ids = read(directory / "gtFine" / split / f"{name}_gtFine_labelIds.png")
         assert np.array_equal(np.where(instances >= 1000, instances // 1000, instances), label_ids)
         cityscapes = []
         for number in np.unique(instances[instances >= 1000]).tolist():
@@ -51,8 +55,8 @@ def test_boxes_are_the_same_in_both_forms(folder: Path, split: str):
         assert sorted(coco) == sorted(cityscapes)
 
 
-def test_pycocotools_reads_it(folder: Path):
-    coco = COCO(str(folder / "annotations" / "instances_train.json"))
+def test_pycocotools_reads_it(directory: Path):
+    coco = COCO(str(directory / "annotations" / "instances_train.json"))
     assert {row["id"]: row["name"] for row in coco.dataset["categories"]} == THINGS
     for annotation in coco.loadAnns(coco.getAnnIds()):
         mask = coco.annToMask(annotation)
@@ -60,15 +64,15 @@ def test_pycocotools_reads_it(folder: Path):
         assert annotation["identity"] // 10_000 == annotation["category_id"]  # of train: no split offset
 
 
-def test_files_hold_the_scenes(folder: Path):
+def test_files_hold_the_scenes(directory: Path):
     drawn = scene(5, "val", 2, (96, 128))
-    stored = read(folder / "leftImg8bit/val/streets/streets_000005_000002_leftImg8bit.png")
+    stored = read(directory / "leftImg8bit/val/streets/streets_000005_000002_leftImg8bit.png")
     assert np.array_equal(stored[..., ::-1], drawn.image)
-    image = json.loads((folder / "annotations/instances_val.json").read_text())["images"][2]
+    image = json.loads((directory / "annotations/instances_val.json").read_text())["images"][2]
     assert (image["weather"], image["time"]) == (drawn.weather, drawn.time)
 
 
-def test_fresh_processes_draw_the_same_bytes_as_this_one(folder: Path, tmp_path: Path):
+def test_fresh_processes_draw_the_same_bytes_as_this_one(directory: Path, tmp_path: Path):
     from effdet.streets import write
 
     work = tmp_path / "two"
@@ -77,21 +81,21 @@ def test_fresh_processes_draw_the_same_bytes_as_this_one(folder: Path, tmp_path:
         patch.setattr(write, "_FEW", 0)
         write.write(work, (96, 128), 5, COUNTS, workers=2, progress=False)
     for path in sorted(work.rglob("*.*")):
-        assert path.read_bytes() == (folder / path.relative_to(work)).read_bytes(), path
+        assert path.read_bytes() == (directory / path.relative_to(work)).read_bytes(), path
 
 
-def _ensure(root: Path, told: multiprocessing.Queue[str]) -> None:
-    told.put(str(streets.ensure(64, 1, train=6, val=2, test=0, root=root, workers=1, progress=False)))
+def _ensure(root: Path, reported: multiprocessing.Queue[str]) -> None:
+    reported.put(str(streets.ensure(64, 1, train=6, val=2, test=0, root=root, workers=1, progress=False)))
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="needs fork")
 def test_two_processes_at_once_write_one_whole_set(tmp_path: Path):
     context = multiprocessing.get_context("fork")
-    told = context.Queue()
-    both = [context.Process(target=_ensure, args=(tmp_path, told)) for _ in range(2)]
+    reported = context.Queue()
+    both = [context.Process(target=_ensure, args=(tmp_path, reported)) for _ in range(2)]
     for process in both:
         process.start()
-    paths = {told.get(timeout=120) for _ in both}
+    paths = {reported.get(timeout=120) for _ in both}
     for process in both:
         process.join(60)
     assert [process.exitcode for process in both] == [0, 0]
@@ -100,14 +104,14 @@ def test_two_processes_at_once_write_one_whole_set(tmp_path: Path):
     assert [path.name for path in tmp_path.iterdir() if path.is_dir() and path.name.startswith(".")] == []
 
 
-@pytest.mark.parametrize("damage", ["picture", "annotations", "manifest", "half"])
+@pytest.mark.parametrize("damage", ["image", "annotations", "manifest", "half"])
 def test_a_damaged_cache_is_rebuilt(tmp_path: Path, damage: str):
     small = {"train": 2, "val": 0, "test": 0}
     made = streets.ensure(64, 2, **small, root=tmp_path, progress=False)
-    picture = made / "leftImg8bit/train/streets/streets_000002_000001_leftImg8bit.png"
-    before = picture.read_bytes()
-    if damage == "picture":
-        picture.write_bytes(before[:100])
+    image = made / "leftImg8bit/train/streets/streets_000002_000001_leftImg8bit.png"
+    before = image.read_bytes()
+    if damage == "image":
+        image.write_bytes(before[:100])
     elif damage == "annotations":
         path = made / "annotations/instances_train.json"
         path.write_text(path.read_text().replace('"iscrowd": 0', '"iscrowd": 1'))
@@ -117,7 +121,7 @@ def test_a_damaged_cache_is_rebuilt(tmp_path: Path, damage: str):
         shutil.rmtree(made / "gtFine")
     assert not cache.is_whole(made)
     assert streets.ensure(64, 2, **small, root=tmp_path, progress=False) == made
-    assert cache.is_whole(made) and picture.read_bytes() == before
+    assert cache.is_whole(made) and image.read_bytes() == before
 
 
 def test_a_failure_leaves_nothing_behind(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
@@ -148,7 +152,7 @@ def test_the_cache_folder_is_named_by_the_environment(tmp_path: Path, monkeypatc
     ("arguments", "message"),
     [
         ({"size": 8}, r"size=8 must lie within 32…8192 pixels a side"),
-        ({"train": -1}, r"train=-1 must lie within 0…999999 pictures"),
+        ({"train": -1}, r"train=-1 must lie within 0…999999 images"),
         ({"seed": -3}, r"seed=-3 must lie within"),
     ],
 )

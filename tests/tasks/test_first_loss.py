@@ -38,7 +38,7 @@ def boxes(count, classes=3, labelled=None):
         {"matcher": "atss", "box": "giou"},
         {"matcher": "tal"},
         {"label_smoothing": 0.1},
-        {"class_weight": 3.0, "normaliser": "paper", "alpha": 0.5, "gamma": 2.0},
+        {"class_weight": 3.0, "normalizer": "paper", "alpha": 0.5, "gamma": 2.0},
     ],
 )
 def test_detection(count, loss):

@@ -49,4 +49,4 @@ def test_a_head_without_a_kit_leaves_everything_out():
     assert type(kit) is Kit and kit.label is None and kit.metric is None and not kit.has("truth")
     assert kit.first_loss(None, None, Targets()) is None and kit.new_rows(None, None, Targets(), (0,)) is None
     assert chief_metrics({"depth": kit}) == ("depth_loss",) and truth_predict_fn({"depth": kit})(None) == {}  # type: ignore[arg-type]
-    assert head_reports({"depth": kit}, {"depth": SimpleNamespace(judged=3)}) == {}  # type: ignore[dict-item]
+    assert head_reports({"depth": kit}, {"depth": SimpleNamespace(evaluated=3)}) == {}  # type: ignore[dict-item]

@@ -87,7 +87,7 @@ class FakeModel(nn.Module):
 
 
 def sample(epoch: int, index: int) -> tuple[Tensor, int]:
-    """A picture as a function of (epoch, index), as an augmented one is."""
+    """An image as a function of (epoch, index), as an augmented one is."""
     generator = np.random.default_rng([7, epoch, index])
     return torch.from_numpy(generator.integers(0, 256, (3, SIZE, SIZE), dtype=np.uint8)), int(generator.integers(3))
 
@@ -95,8 +95,8 @@ def sample(epoch: int, index: int) -> tuple[Tensor, int]:
 class FakeLoader:
     """Batches of an epoch from any of them on; reads ahead by `ahead` batches, as workers do."""
 
-    def __init__(self, pictures: int, *, batch_size: int, rank: int = 0, world: int = 1, seed: int = 0, ahead: int = 2):
-        self.pictures, self.batch_size, self.rank, self.world = pictures, batch_size, rank, world
+    def __init__(self, images: int, *, batch_size: int, rank: int = 0, world: int = 1, seed: int = 0, ahead: int = 2):
+        self.images, self.batch_size, self.rank, self.world = images, batch_size, rank, world
         self.seed, self.ahead = seed, ahead
         self.epoch = self.start = 0
         self.served: list[tuple[int, int]] = []
@@ -108,7 +108,7 @@ class FakeLoader:
         self.epoch, self.start = epoch, start_batch
 
     def __len__(self) -> int:
-        return self.pictures // (self.batch_size * self.world) - self.start
+        return self.images // (self.batch_size * self.world) - self.start
 
     def __iter__(self) -> Iterator[Batch]:
         ready: list[Batch] = []
@@ -120,7 +120,7 @@ class FakeLoader:
 
     def _batches(self) -> Iterator[Batch]:
         epoch = self.epoch
-        order = np.random.default_rng([self.seed, epoch]).permutation(self.pictures)
+        order = np.random.default_rng([self.seed, epoch]).permutation(self.images)
         for number in range(self.start, self.start + len(self)):
             at = (number * self.world + self.rank) * self.batch_size
             chosen = order[at : at + self.batch_size].tolist()
@@ -129,14 +129,14 @@ class FakeLoader:
             yield Batch(torch.stack(images), Targets(category=torch.tensor(classes)), torch.tensor(chosen))
 
 
-def factory(pictures: int = 24, **options: Any) -> Callable[..., FakeLoader]:
+def factory(images: int = 24, **options: Any) -> Callable[..., FakeLoader]:
     def build(*, batch_size: int, rank: int, world: int) -> FakeLoader:
-        return FakeLoader(pictures, batch_size=batch_size, rank=rank, world=world, **options)
+        return FakeLoader(images, batch_size=batch_size, rank=rank, world=world, **options)
 
     return build
 
 
-def judge(model: nn.Module) -> dict[str, Any]:
+def evaluate_fake(model: nn.Module) -> dict[str, Any]:
     """Metrics that depend on every weight; draws random numbers, which training must not feel."""
     assert not model.training
     torch.rand(3)
@@ -145,7 +145,7 @@ def judge(model: nn.Module) -> dict[str, Any]:
 
 
 def settings(run_dir: Path | str, **changes: Any) -> FitSettings:
-    """Three epochs of six batches of four pictures; every save is affordable."""
+    """Three epochs of six batches of four images; every save is affordable."""
     trainer = {
         "max_epochs": 3,
         "accelerator": "cpu",
@@ -158,7 +158,7 @@ def settings(run_dir: Path | str, **changes: Any) -> FitSettings:
     }
     values: dict[str, Any] = {
         "batch_size": 4,
-        "optimizer": OptimizerSettings(lr=0.1, lr_per=None, warmup_steps=2),
+        "optimizer": OptimizerSettings(lr=0.1, base_batch_size=None, warmup_steps=2),
         "ema": EmaSettings(decay=0.9),
         "checkpoint": CheckpointSettings(max_share=1.0),
         "loggers": (),
@@ -191,38 +191,38 @@ def equal(a: Any, b: Any) -> bool:
     return a == b
 
 
-def train(words: Mapping[str, Any]) -> int:
-    """A run as `words` say, resumed where there is something to resume; gives the exit code."""
-    from effdet.training import Interrupted, fit, newest_sound
+def train(overrides: Mapping[str, Any]) -> int:
+    """A run as `overrides` say, resumed where there is something to resume; gives the exit code."""
+    from effdet.training import Interrupted, fit, newest_valid
 
-    changes = dict(words.get("changes", {}))
+    changes = dict(overrides.get("changes", {}))
     if "checkpoint" in changes:
         changes["checkpoint"] = CheckpointSettings(**changes["checkpoint"])
     model = FakeModel()
-    if words.get("still"):
+    if overrides.get("still"):
         model.backbone.drop.p = 0.0
     try:
         fit(
             model,
-            factory(words.get("pictures", 24)),
-            settings=settings(words["run_dir"], **changes),
-            evaluate=judge,
-            resume=newest_sound(words["run_dir"]),
+            factory(overrides.get("images", 24)),
+            settings=settings(overrides["run_dir"], **changes),
+            evaluate=evaluate_fake,
+            resume=newest_valid(overrides["run_dir"]),
             draw_batch=None,
-            callbacks=[kill_at(words["step"], words["signal"])] if words.get("signal") else [],
+            callbacks=[kill_at(overrides["step"], overrides["signal"])] if overrides.get("signal") else [],
         )
     except Interrupted as interrupted:
         return interrupted.exit_code
     return 0
 
 
-def kill_loop(words: Mapping[str, Any]) -> int:
+def kill_loop(overrides: Mapping[str, Any]) -> int:
     """Run, kill -9 at a random moment after the first row, resume, …; after `kills` of them run to the end.
 
     Each run is a fork of this process, which has imported Lightning already. Gives the number of kills.
     """
-    generator = random.Random(words.get("seed", 0))
-    metrics = Path(words["run_dir"]) / "metrics.csv"
+    generator = random.Random(overrides.get("seed", 0))
+    metrics = Path(overrides["run_dir"]) / "metrics.csv"
     kills = 0
     while True:
         before = metrics.stat().st_mtime_ns if metrics.exists() else 0
@@ -230,15 +230,15 @@ def kill_loop(words: Mapping[str, Any]) -> int:
         if child == 0:
             code = 1
             try:
-                code = train(words)
+                code = train(overrides)
             finally:
                 os._exit(code)
         ended = 0
-        if kills < words["kills"]:
+        if kills < overrides["kills"]:
             while not ended and (metrics.stat().st_mtime_ns if metrics.exists() else 0) == before:
                 time.sleep(0.01)
                 ended, status = os.waitpid(child, os.WNOHANG)
-            time.sleep(0 if ended else generator.uniform(0, words["seconds"]))
+            time.sleep(0 if ended else generator.uniform(0, overrides["seconds"]))
             ended = ended or os.waitpid(child, os.WNOHANG)[0]
             if not ended:
                 os.kill(child, signal.SIGKILL)

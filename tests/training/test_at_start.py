@@ -6,17 +6,17 @@ import time
 import pytest
 import torch
 
-from effdet.training import Interrupted, fit, newest_sound, read_checkpoint
-from tests.training.fakes import FakeModel, equal, factory, judge, kill_at, settings
+from effdet.training import Interrupted, fit, newest_valid, read_checkpoint
+from tests.training.fakes import FakeModel, equal, evaluate_fake, factory, kill_at, settings
 
 
-def run(folder, *, at_start, evaluate=judge, **options):
+def run(directory, *, at_start, evaluate=evaluate_fake, **options):
     model = FakeModel()
     changes = options.pop("changes", {})
     result = fit(
         model,
         factory(),
-        settings=settings(folder, **changes),
+        settings=settings(directory, **changes),
         evaluate=evaluate,
         at_start=at_start,
         draw_batch=None,
@@ -25,27 +25,27 @@ def run(folder, *, at_start, evaluate=judge, **options):
     return model, result
 
 
-def rows(folder):
-    with (folder / "metrics.csv").open(newline="") as file:
+def rows(directory):
+    with (directory / "metrics.csv").open(newline="") as file:
         return list(csv.DictReader(file))
 
 
 def test_a_row_at_step_0_and_the_same_run_to_the_bit(tmp_path):
-    start = judge(FakeModel().eval())["AP"]
+    start = evaluate_fake(FakeModel().eval())["AP"]
     plain, _ = run(tmp_path / "plain", at_start=False)
     model, result = run(tmp_path / "started", at_start=True)
     assert equal(plain.state_dict(), model.state_dict())
     first, *others = rows(tmp_path / "started")
     assert (first["step"], first["epoch"]) == ("0", "0")
     assert float(first["val/AP"]) == pytest.approx(start, abs=1e-5) and first["lr"] == ""
-    keep = [name for name in first if name not in ("pictures_per_second", "memory_gib")]
+    keep = [name for name in first if name not in ("images_per_second", "memory_gib")]
     without = rows(tmp_path / "plain")
     assert [[row[name] for name in keep] for row in others] == [[row[name] for name in keep] for row in without]
     assert result.start_score == pytest.approx(start)
     assert run(tmp_path / "again", at_start=False)[1].start_score is None
     for name in ("last", "best"):
         one, two = (
-            read_checkpoint(tmp_path / folder / "checkpoints" / f"{name}.ckpt") for folder in ("plain", "started")
+            read_checkpoint(tmp_path / directory / "checkpoints" / f"{name}.ckpt") for directory in ("plain", "started")
         )
         assert equal(one["state_dict"], two["state_dict"]) and equal(one["optimizer_states"], two["optimizer_states"])
 
@@ -55,14 +55,14 @@ def test_a_resume_does_not_evaluate_again_and_knows_the_start(tmp_path):
 
     def evaluate(model):
         counted.append(None)
-        return judge(model)
+        return evaluate_fake(model)
 
     with pytest.raises(Interrupted):
         run(tmp_path, at_start=True, evaluate=evaluate, callbacks=[kill_at(8, 15)])
     before = len(counted)
-    model, result = run(tmp_path, at_start=True, evaluate=evaluate, resume=newest_sound(tmp_path))
+    model, result = run(tmp_path, at_start=True, evaluate=evaluate, resume=newest_valid(tmp_path))
     assert before == 2 and len(counted) == 4  # start and epoch 0; then epochs 1 and 2
-    assert result.start_score == pytest.approx(judge(FakeModel().eval())["AP"])
+    assert result.start_score == pytest.approx(evaluate_fake(FakeModel().eval())["AP"])
     assert [row["step"] for row in rows(tmp_path)].count("0") == 1
     whole, _ = run(tmp_path / "whole", at_start=True)
     assert equal(whole.state_dict(), model.state_dict())
@@ -94,7 +94,7 @@ def test_its_time_counts_towards_max_time(tmp_path) -> None:
 
     def slow(model):
         time.sleep(1.0)
-        return judge(model)
+        return evaluate_fake(model)
 
     result = run(
         tmp_path, at_start=True, evaluate=slow, changes={"trainer": {"max_time": {"seconds": 1}, "max_epochs": 50}}

@@ -16,7 +16,7 @@ import pytest
 import torch
 
 from effdet.files import remove_partial
-from effdet.training import CheckpointError, newest_sound, read_checkpoint, sound, write_checkpoint
+from effdet.training import CheckpointError, newest_valid, read_checkpoint, valid, write_checkpoint
 from effdet.training.checkpoints import plain
 
 
@@ -32,7 +32,7 @@ def test_round_trip_without_running_code(tmp_path: Path) -> None:
     read = torch.load(path, weights_only=True)
     assert torch.equal(read["weights"]["a"], VALUES["weights"]["a"])
     assert read["list"] == VALUES["list"] and read["text"] == "ü"
-    assert sound(path)
+    assert valid(path)
     assert [item.name for item in path.parent.iterdir()] == ["a.ckpt"]
 
 
@@ -66,17 +66,17 @@ def test_every_flipped_byte_of_a_tensor_is_noticed(tmp_path: Path) -> None:
     path = write_checkpoint(tmp_path / "a.ckpt", {"weights": torch.randn(1000)})
     data = bytearray(path.read_bytes())
     for place in np.linspace(len(data) // 3, len(data) * 0.6, 5).astype(int):
-        torn = bytearray(data)
-        torn[place] ^= 1
-        path.write_bytes(torn)
-        assert not sound(path)
+        corrupt = bytearray(data)
+        corrupt[place] ^= 1
+        path.write_bytes(corrupt)
+        assert not valid(path)
 
 
 @pytest.mark.parametrize("share", [0.0, 0.3, 0.7, 0.99])
-def test_a_torn_file_is_not_sound_and_can_not_be_read(share: float, tmp_path: Path) -> None:
+def test_a_corrupt_file_is_not_valid_and_can_not_be_read(share: float, tmp_path: Path) -> None:
     path = write_checkpoint(tmp_path / "a.ckpt", VALUES)
     path.write_bytes(path.read_bytes()[: int(path.stat().st_size * share)])
-    assert not sound(path)
+    assert not valid(path)
     with pytest.raises(CheckpointError, match="can't be read"):
         read_checkpoint(path)
 
@@ -93,22 +93,22 @@ def test_a_file_with_code_is_refused(tmp_path: Path) -> None:
         read_checkpoint(tmp_path / "none.ckpt")
 
 
-def test_the_newest_sound_is_found(tmp_path: Path) -> None:
-    folder = tmp_path / "checkpoints"
-    assert newest_sound(tmp_path) is None
+def test_the_newest_valid_is_found(tmp_path: Path) -> None:
+    directory = tmp_path / "checkpoints"
+    assert newest_valid(tmp_path) is None
     for step in range(3):
-        write_checkpoint(folder / "last.ckpt", {"step": step}, previous=True)
-    assert newest_sound(tmp_path) == folder / "last.ckpt"
-    (folder / "last.ckpt").write_bytes(b"torn")
-    with pytest.warns(UserWarning, match=r"last\.ckpt is torn"):
-        found = newest_sound(tmp_path)
-    assert found is not None and found == folder / "last.ckpt.previous" and read_checkpoint(found)["step"] == 1
+        write_checkpoint(directory / "last.ckpt", {"step": step}, previous=True)
+    assert newest_valid(tmp_path) == directory / "last.ckpt"
+    (directory / "last.ckpt").write_bytes(b"corrupt")
+    with pytest.warns(UserWarning, match=r"last\.ckpt is corrupt"):
+        found = newest_valid(tmp_path)
+    assert found is not None and found == directory / "last.ckpt.previous" and read_checkpoint(found)["step"] == 1
     # A kill between the two moves leaves only the previous one.
-    (folder / "last.ckpt").unlink()
-    assert newest_sound(tmp_path) == folder / "last.ckpt.previous"
-    (folder / "last.ckpt.previous").write_bytes(b"")
-    with pytest.warns(UserWarning), pytest.raises(CheckpointError, match="every checkpoint of this run is torn"):
-        newest_sound(tmp_path)
+    (directory / "last.ckpt").unlink()
+    assert newest_valid(tmp_path) == directory / "last.ckpt.previous"
+    (directory / "last.ckpt.previous").write_bytes(b"")
+    with pytest.warns(UserWarning), pytest.raises(CheckpointError, match="every checkpoint of this run is corrupt"):
+        newest_valid(tmp_path)
 
 
 class FullDisk(io.FileIO):

@@ -12,7 +12,7 @@ from lightning.pytorch import Callback
 from effdet.training import fit, read_checkpoint
 from effdet.training.ema import Ema
 from effdet.training.settings import CheckpointSettings, EmaSettings
-from tests.training.fakes import FakeModel, equal, factory, judge, settings
+from tests.training.fakes import FakeModel, equal, evaluate_fake, factory, settings
 
 
 class History(Callback):
@@ -77,7 +77,14 @@ def test_nothing_is_saved_while_the_weights_are_swapped(tmp_path: Path) -> None:
             trainer.save_checkpoint(tmp_path / "bad.ckpt")
 
     with pytest.raises(RuntimeError, match="averaged weights"):
-        fit(FakeModel(), factory(), settings=settings(tmp_path), evaluate=judge, draw_batch=None, callbacks=[Bad()])
+        fit(
+            FakeModel(),
+            factory(),
+            settings=settings(tmp_path),
+            evaluate=evaluate_fake,
+            draw_batch=None,
+            callbacks=[Bad()],
+        )
     assert not (tmp_path / "bad.ckpt").exists()
 
 

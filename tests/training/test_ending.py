@@ -11,11 +11,11 @@ from typing import Any
 import pytest
 from lightning.pytorch import Callback
 
-from effdet.training import fit, newest_sound, read_checkpoint
+from effdet.training import fit, newest_valid, read_checkpoint
 from effdet.training.callbacks.early_stopping import EarlyStopping
 from effdet.training.settings import CheckpointSettings, EarlyStoppingSettings, OptimizerSettings
 from heads.structures import UserError
-from tests.training.fakes import FakeModel, equal, factory, judge, settings
+from tests.training.fakes import FakeModel, equal, evaluate_fake, factory, settings
 from tests.training.test_resume import EVERY, SAME, Stop, StopAt, last, rows
 
 CONSTANT: dict[str, Any] = {"optimizer": OptimizerSettings(lr=0.05, schedule="constant", warmup_steps=2)}
@@ -44,22 +44,29 @@ class Steps(Callback):
         self.rates.append(optimizer.param_groups[0]["lr"])
 
 
-def run(folder: Path, evaluate: Any = judge, *, extra: tuple[Callback, ...] = (), pictures: int = 24, **changes: Any):
+def run(
+    directory: Path,
+    evaluate: Any = evaluate_fake,
+    *,
+    extra: tuple[Callback, ...] = (),
+    images: int = 24,
+    **changes: Any,
+):
     return fit(
         FakeModel(),
-        factory(pictures),
-        settings=settings(folder, **changes),
+        factory(images),
+        settings=settings(directory, **changes),
         evaluate=evaluate,
-        resume=newest_sound(folder),
+        resume=newest_valid(directory),
         data="abc",
         draw_batch=None,
         callbacks=extra,
     )
 
 
-def contents(folder: Path) -> dict[str, tuple[int, bytes]]:
-    """Every file below `folder`: when it was written, and what it holds."""
-    files = sorted(path for path in folder.rglob("*") if path.is_file())
+def contents(directory: Path) -> dict[str, tuple[int, bytes]]:
+    """Every file below `directory`: when it was written, and what it holds."""
+    files = sorted(path for path in directory.rglob("*") if path.is_file())
     return {str(path): (path.stat().st_mtime_ns, path.read_bytes()) for path in files}
 
 
@@ -99,7 +106,9 @@ def test_a_run_that_is_over_is_left_alone(end: str, tmp_path: Path) -> None:
 def test_the_model_of_a_run_that_is_over_holds_the_average(tmp_path: Path) -> None:
     run(tmp_path)
     model = FakeModel()
-    fit(model, factory(), settings=settings(tmp_path), evaluate=judge, resume=newest_sound(tmp_path), data="abc")
+    fit(
+        model, factory(), settings=settings(tmp_path), evaluate=evaluate_fake, resume=newest_valid(tmp_path), data="abc"
+    )
     assert equal(dict(model.state_dict()), last(tmp_path)["state_dict"])
 
 
@@ -161,7 +170,7 @@ def test_a_resumed_schedule_is_that_of_the_longer_run(stop: int | None, after: d
 
 
 def test_a_resumed_step_schedule_falls_where_the_longer_run_says(tmp_path: Path) -> None:
-    falling = OptimizerSettings(lr=0.1, lr_per=None, schedule="step", milestones=(0.5,), warmup_steps=0)
+    falling = OptimizerSettings(lr=0.1, base_batch_size=None, schedule="step", milestones=(0.5,), warmup_steps=0)
     run(tmp_path, trainer={"max_epochs": 2}, optimizer=falling)
     seen = Steps()
     run(tmp_path, extra=(seen,), trainer={"max_epochs": 6}, optimizer=falling)
@@ -170,7 +179,7 @@ def test_a_resumed_step_schedule_falls_where_the_longer_run_says(tmp_path: Path)
 
 
 def test_a_warm_up_that_the_short_run_cut_goes_on(tmp_path: Path) -> None:
-    slow = OptimizerSettings(lr=0.1, lr_per=None, schedule="constant", warmup_steps=20, warmup_from=0.0)
+    slow = OptimizerSettings(lr=0.1, base_batch_size=None, schedule="constant", warmup_steps=20, warmup_from=0.0)
     run(tmp_path, trainer={"max_steps": 10}, optimizer=slow)  # at most half of the run: 4 steps
     seen = Steps()
     run(tmp_path, extra=(seen,), trainer={"max_epochs": 10}, optimizer=slow)

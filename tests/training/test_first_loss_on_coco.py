@@ -41,9 +41,9 @@ def first_batches(samples: Sequence[Sample]) -> dict[int, list[Sample]]:
 def test_first_loss(model, seed, data_root):
     root = data_root / "coco"
     config = composed(
-        "train", model, "data=coco", f"data.root={root}", "weights=none", f"seed={seed}", "limit=48", *SIZE
+        "train", model, "data=coco", f"data.root={root}", "weights=none", f"seed={seed}", "max_images=48", *SIZE
     )
-    train = open_splits(config, "train", wanted=config.task.needs)[0]
+    train = open_splits(config, "train", requested=config.task.needs)[0]
     torch.manual_seed(seed)
     detector = build(model_spec(config, classes=class_tables(train, config)))
     train_set = loader_factory(config, train, detector, workers=0, cuda=False)(batch_size=4, rank=0, world=1).train_set  # type: ignore[attr-defined]

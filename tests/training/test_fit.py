@@ -22,22 +22,28 @@ from effdet.training.meter import LossMeter
 from effdet.training.settings import EarlyStoppingSettings, EmaSettings, OptimizerSettings
 from heads.protocol import Context
 from heads.structures import Batch, Targets, UserError
-from tests.training.fakes import FakeLoader, FakeModel, equal, factory, judge, settings
+from tests.training.fakes import FakeLoader, FakeModel, equal, evaluate_fake, factory, settings
 
 
-def rows(folder: Path) -> list[dict[str, str]]:
-    with (folder / "metrics.csv").open() as file:
+def rows(directory: Path) -> list[dict[str, str]]:
+    with (directory / "metrics.csv").open() as file:
         return list(csv.DictReader(file))
 
 
 def go(
-    folder: Path, *, model: Any = None, loader: Any = None, evaluate: Any = judge, callbacks: Any = (), **changes: Any
+    directory: Path,
+    *,
+    model: Any = None,
+    loader: Any = None,
+    evaluate: Any = evaluate_fake,
+    callbacks: Any = (),
+    **changes: Any,
 ):
     model = model or FakeModel()
     return fit(
         model,
         loader or factory(),
-        settings=settings(folder, **changes),
+        settings=settings(directory, **changes),
         evaluate=evaluate,
         draw_batch=None,
         callbacks=callbacks,
@@ -49,7 +55,7 @@ def test_what_a_run_leaves(tmp_path: Path) -> None:
         FakeModel(),
         factory(),
         settings=settings(tmp_path),
-        evaluate=judge,
+        evaluate=evaluate_fake,
         draw_batch=None,
         record={"config": "task: detection\n", "weights": {"sha256": "0"}},
     )
@@ -60,7 +66,7 @@ def test_what_a_run_leaves(tmp_path: Path) -> None:
     for row in training:
         terms = float(row["detection/class"]) + float(row["detection/box"])
         assert float(row["loss"]) == pytest.approx(terms, rel=1e-4)
-        assert all(float(row[name]) > 0 for name in ("lr", "grad_norm", "pictures_per_second", "memory_gib"))
+        assert all(float(row[name]) > 0 for name in ("lr", "grad_norm", "images_per_second", "memory_gib"))
     assert [int(row["step"]) for row in rows(tmp_path) if row["val/AP"]] == [6, 12, 18]
     saved = torch.load(tmp_path / "checkpoints" / "best.ckpt", weights_only=True)
     assert json.loads(saved["spec"])["name"] == "fake"
@@ -192,16 +198,16 @@ def test_out_of_memory_names_the_fix(tmp_path: Path) -> None:
 class Small(FakeLoader):
     """Makes smaller batches than it is asked for, as the real loader does where the set is smaller."""
 
-    def __init__(self, pictures: int, *, batch_size: int, **options: Any) -> None:
-        super().__init__(pictures, batch_size=min(batch_size, pictures), **options)
+    def __init__(self, images: int, *, batch_size: int, **options: Any) -> None:
+        super().__init__(images, batch_size=min(batch_size, images), **options)
 
 
 @pytest.mark.parametrize(
-    "asked, pictures, accumulate, step",
+    "asked, images, accumulate, step",
     [(128, 16, 1, 16), (8, 16, 1, 8), (8, 16, 8, 16), (8, 24, 2, 16), (128, 16, 4, 16), ("auto", 4, 1, 4)],
 )
 def test_the_rate_is_that_of_the_step_that_is_really_made(
-    asked: Any, pictures: int, accumulate: int, step: int, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    asked: Any, images: int, accumulate: int, step: int, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """A set smaller than a batch, and an epoch shorter than an accumulation, make smaller steps: 0.08 is for 64 images."""
     rates: list[float] = []
@@ -212,10 +218,10 @@ def test_the_rate_is_that_of_the_step_that_is_really_made(
 
     go(
         tmp_path,
-        loader=lambda **options: Small(pictures, **options),
+        loader=lambda **options: Small(images, **options),
         batch_size=asked,
         callbacks=[Rates()],
-        optimizer=OptimizerSettings(lr=0.08, lr_per=64),
+        optimizer=OptimizerSettings(lr=0.08, base_batch_size=64),
         trainer={"accumulate_grad_batches": accumulate, "max_epochs": 1},
         evaluate=None,
     )
@@ -237,20 +243,20 @@ def test_batch_size_auto(tmp_path: Path) -> None:
 def test_batch_size_auto_where_memory_is_short(monkeypatch: pytest.MonkeyPatch) -> None:
     from effdet.training import autobatch
 
-    # One picture: autograd keeps a few kilobytes. Sizes are powers of two below 8 and multiples of 8 above.
+    # One image: autograd keeps a few kilobytes. Sizes are powers of two below 8 and multiples of 8 above.
     sizes = []
     for free in (1e3, 6e4, 1e5, 4e5, 1e6):
         monkeypatch.setattr(autobatch, "_free_memory", lambda free=free: int(free))
         try:
             sizes.append(largest_batch(FakeModel(), factory(), device=torch.device("cpu")))
         except UserError as error:
-            assert "not even one picture fits" in str(error)
+            assert "not even one image fits" in str(error)
             sizes.append(0)
     assert sizes == sorted(sizes) and sizes[0] == 0 and sizes[-1] == CPU_LIMIT
     assert all(size in (0, 1, 2, 4) or size % 8 == 0 for size in sizes)
 
 
-def test_pictures(tmp_path: Path) -> None:
+def test_images(tmp_path: Path) -> None:
     drawn: list[Any] = []
 
     def batch(batch: Batch, model: Any, path: Path) -> None:
@@ -265,7 +271,7 @@ def test_pictures(tmp_path: Path) -> None:
             FakeModel(),
             factory(),
             settings=settings(tmp_path),
-            evaluate=judge,
+            evaluate=evaluate_fake,
             draw_batch=batch,
             draw_predictions=broken,
         )
@@ -275,7 +281,7 @@ def test_pictures(tmp_path: Path) -> None:
 def test_plain_progress_has_no_control_characters(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     go(tmp_path, progress=True)
     text = capsys.readouterr().out
-    assert "epoch 1  step 2/18  loss " in text and "pictures/s" in text and " left" in text
+    assert "epoch 1  step 2/18  loss " in text and "images/s" in text and " left" in text
     assert "evaluation  AP 0." in text
     assert all(letter.isprintable() or letter == "\n" for letter in text)
 

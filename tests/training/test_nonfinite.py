@@ -21,12 +21,14 @@ from effdet.training.optimizers import build_optimizer
 from effdet.training.settings import EmaSettings, NonFiniteSettings, OptimizerSettings
 from heads.protocol import Context
 from heads.structures import Targets, UserError
-from tests.training.fakes import FakeModel, equal, factory, judge, settings
+from tests.training.fakes import FakeModel, equal, evaluate_fake, factory, settings
 
 
-def go(folder: Path, *, model: Any = None, callbacks: Any = (), **changes: Any) -> Any:
-    chosen = settings(folder, **changes)
-    return fit(model or FakeModel(), factory(), settings=chosen, evaluate=judge, draw_batch=None, callbacks=callbacks)
+def go(directory: Path, *, model: Any = None, callbacks: Any = (), **changes: Any) -> Any:
+    chosen = settings(directory, **changes)
+    return fit(
+        model or FakeModel(), factory(), settings=chosen, evaluate=evaluate_fake, draw_batch=None, callbacks=callbacks
+    )
 
 
 class Poison(FakeModel):
@@ -96,7 +98,7 @@ class Everything(Callback):
 @pytest.mark.parametrize("bad", [range(1, 2), range(4, 6)])
 def test_a_skipped_step_moves_nothing_but_the_schedule(name: str, bad: range, tmp_path: Path) -> None:
     everything = Everything()
-    chosen = OptimizerSettings(name, lr=0.01, lr_per=None, warmup_steps=0)
+    chosen = OptimizerSettings(name, lr=0.01, base_batch_size=None, warmup_steps=0)
     go(tmp_path, model=Poison(bad), callbacks=[everything], optimizer=chosen, trainer={"max_epochs": 1})
     assert len(everything.seen) == 7
     for step, (before, after) in enumerate(zip(everything.seen, everything.seen[1:], strict=False), start=1):
@@ -137,9 +139,9 @@ def test_every_optimiser_skips_the_step_on_cuda(
     monkeypatch.setattr(torch.cuda, "Event", Event)
     model = nn.Linear(3, 3)
     model.backbone = nn.Identity()
-    optimizer = build_optimizer(model, OptimizerSettings(name=name, lr=0.01), step_pictures=64, fused=fused)
-    told: list[str] = []
-    guard = FiniteGuard(NonFiniteSettings(keep=0), tmp_path, warn=told.append)
+    optimizer = build_optimizer(model, OptimizerSettings(name=name, lr=0.01), step_images=64, fused=fused)
+    reported: list[str] = []
+    guard = FiniteGuard(NonFiniteSettings(keep=0), tmp_path, warn=reported.append)
     guard.on_train_start(SimpleNamespace(global_step=0), model)  # type: ignore[arg-type]
     guard._trainer = SimpleNamespace(global_step=0)  # type: ignore[assignment]
     for factor in (1.0, math.nan, 1.0):
@@ -153,7 +155,7 @@ def test_every_optimiser_skips_the_step_on_cuda(
         assert all(map(torch.equal, before, model.parameters())) == (factor != 1.0)
         optimizer.found_inf = None  # type: ignore[attr-defined]
     assert guard.state_dict() == {"in_a_row": 0, "skipped": 1}
-    assert len(told) == 1 and "step 1: loss or gradient is not finite, the step is skipped" in told[0]
+    assert len(reported) == 1 and "step 1: loss or gradient is not finite, the step is skipped" in reported[0]
 
 
 def test_what_only_the_device_knows_gives_the_same_average() -> None:

@@ -17,20 +17,20 @@ def detector():
     return build(spec_for(task="detection", phi=-4, num_classes=3, image_size=128))
 
 
-def batch(boxes=((20, 20, 80, 90),), pictures=2):
+def batch(boxes=((20, 20, 80, 90),), count=2):
     torch.manual_seed(1)
-    images = torch.randint(0, 256, (pictures, 3, 128, 128), dtype=torch.uint8)
-    xyxy = torch.tensor([list(map(list, boxes))] * pictures, dtype=torch.float32).view(pictures, -1, 4)
-    labels = torch.ones(pictures, xyxy.shape[1], dtype=torch.int64)
-    return Batch(images, Targets(boxes=xyxy, labels=labels), torch.arange(pictures))
+    images = torch.randint(0, 256, (count, 3, 128, 128), dtype=torch.uint8)
+    xyxy = torch.tensor([list(map(list, boxes))] * count, dtype=torch.float32).view(count, -1, 4)
+    labels = torch.ones(count, xyxy.shape[1], dtype=torch.int64)
+    return Batch(images, Targets(boxes=xyxy, labels=labels), torch.arange(count))
 
 
-def test_a_sound_model_passes_and_is_left_as_it_was():
+def test_a_valid_model_passes_and_is_left_as_it_was():
     model = detector().eval()
     before = {name: value.clone() for name, value in model.state_dict().items()}
-    pictures = batch()
+    images = batch()
     generator = torch.get_rng_state()
-    found = preflight(model, pictures, oracle=lambda: {"AP": 1.0})
+    found = preflight(model, images, oracle=lambda: {"AP": 1.0})
     assert found.stepped < found.loss and found.oracle == {"AP": 1.0}
     assert all(torch.equal(value, before[name]) for name, value in model.state_dict().items())
     assert not model.training and all(parameter.grad is None for parameter in model.parameters())
@@ -56,12 +56,12 @@ def test_no_targets_at_all():
     assert found.stepped < found.loss
 
 
-def test_wrong_truth_is_told():
+def test_wrong_truth_is_reported():
     with pytest.raises(PreflightError, match="score AP 0.500 instead of 1"):
         preflight(detector(), batch(), oracle=lambda: {"AP": 0.5})
 
 
-def test_a_head_off_its_prior_is_told():
+def test_a_head_off_its_prior_is_reported():
     model = detector()
     model.heads["detection"].class_net.predict.pointwise.bias.data.zero_()
     with pytest.raises(PreflightError, match="focal prior predicts"):
@@ -93,7 +93,7 @@ def test_what_is_to_be_frozen_need_not_learn_and_comes_out_as_it_was():
         preflight(model, batch(), frozen=["backbone", "neck", "heads", "idle"])
 
 
-def test_broken_weights_are_told():
+def test_broken_weights_are_reported():
     model = detector()
     model.heads["detection"].class_net.predict.pointwise.bias.data.fill_(float("nan"))
     with pytest.raises(PreflightError, match="detection/class is nan"):
@@ -108,10 +108,10 @@ def driving(**changes):
 
 
 def masked():
-    pictures = batch()
+    images = batch()
     torch.manual_seed(2)
     semantic = torch.randint(0, 5, (2, 128, 128), dtype=torch.uint8)
-    return replace(pictures, targets=replace(pictures.targets, semantic=semantic))
+    return replace(images, targets=replace(images.targets, semantic=semantic))
 
 
 def test_a_driving_model_starts_by_guessing():
@@ -121,26 +121,26 @@ def test_a_driving_model_starts_by_guessing():
     assert found.stepped < found.loss and "mIoU 1.000" in str(found)
 
 
-def test_a_semantic_head_that_does_not_start_small_is_told():
+def test_a_semantic_head_that_does_not_start_small_is_reported():
     model = driving()
     torch.nn.init.normal_(model.heads["semantic"].classifier.weight, std=5.0)
     with pytest.raises(PreflightError, match="guessing among 5 classes gives 1.609"):
         preflight(model, masked())
 
 
-def test_wrong_masks_are_told():
+def test_wrong_masks_are_reported():
     with pytest.raises(PreflightError, match="score mIoU 0.900 instead of 1"):
         preflight(driving(), masked(), oracle=lambda: {"AP": 1.0, "mIoU": 0.9})
 
 
-def test_only_pictures_whose_boxes_are_labelled_tell_the_first_loss():
-    pictures = batch()
+def test_only_images_whose_boxes_are_labelled_tell_the_first_loss():
+    images = batch()
     for labelled in ([True, True], [True, False]):
-        targets = replace(pictures.targets, has_boxes=torch.tensor(labelled))
+        targets = replace(images.targets, has_boxes=torch.tensor(labelled))
         model, share = detector(), sum(labelled)
-        found = preflight(model, replace(pictures, targets=targets))
-        one = preflight(model, batch(pictures=share)) if share == 1 else found
+        found = preflight(model, replace(images, targets=targets))
+        one = preflight(model, batch(count=share)) if share == 1 else found
         assert found.expected == one.expected and set(found.expected) == {"detection/class"}
-    none = replace(pictures, targets=replace(pictures.targets, has_boxes=torch.tensor([False, False])))
+    none = replace(images, targets=replace(images.targets, has_boxes=torch.tensor([False, False])))
     with pytest.raises(PreflightError, match="none of which is labelled"):
         preflight(detector(), none)

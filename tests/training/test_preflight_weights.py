@@ -70,7 +70,7 @@ def test_right_weights_pass_and_the_levels_are_those_with_enough_values(trained)
     assert "training and evaluation mode agree (P3 " in str(found)
 
 
-def test_statistics_that_were_folded_away_are_told(trained):
+def test_statistics_that_were_folded_away_are_reported(trained):
     x = trained.preprocess.normalise(images())
     before = trained.eval()(x)["detection"].class_logits
     folded = as_identities(trained)
@@ -115,7 +115,7 @@ def test_too_few_values_are_no_measure(trained):
     assert agreement(trained, x, Start()) is None
 
 
-def test_new_classes_off_their_prior_are_told(trained):
+def test_new_classes_off_their_prior_are_reported(trained):
     start = Start("model", True, "trained.pth", {"detection": (0, 2)}, {"detection": (3,)})
     rows = trained.heads["detection"].class_net.last.bias.data.view(-1, 4)
     weights = trained.heads["detection"].class_net.last.weight.data.view(len(rows), 4, -1)
@@ -128,7 +128,7 @@ def test_new_classes_off_their_prior_are_told(trained):
         preflight(trained, batch(), start=start)
 
 
-def test_weights_that_detect_nothing_are_told(trained):
+def test_weights_that_detect_nothing_are_reported(trained):
     nothing = Detected(0.0004, 16, 40)
     with pytest.raises(PreflightError, match=r"trained\.pth detect nothing.*AP 0\.000 on 16 val images with 40 boxes"):
         preflight(trained, batch(), start=WHOLE, detected=lambda: nothing)

@@ -21,25 +21,25 @@ ROOT = Path(__file__).parents[2]
 DDP = {"devices": 2, "strategy": "ddp"}
 
 
-def command(run_dir: Path, **words: Any) -> list[str]:
-    return [sys.executable, "-m", "tests.training.fakes", json.dumps({"run_dir": str(run_dir), **words})]
+def command(run_dir: Path, **overrides: Any) -> list[str]:
+    return [sys.executable, "-m", "tests.training.fakes", json.dumps({"run_dir": str(run_dir), **overrides})]
 
 
-def launch(run_dir: Path, **words: Any) -> subprocess.CompletedProcess[str]:
+def launch(run_dir: Path, **overrides: Any) -> subprocess.CompletedProcess[str]:
     environment = {name: value for name, value in os.environ.items() if not name.startswith("PYTEST")}
     return subprocess.run(
-        command(run_dir, **words), capture_output=True, text=True, cwd=ROOT, timeout=400, env=environment
+        command(run_dir, **overrides), capture_output=True, text=True, cwd=ROOT, timeout=400, env=environment
     )
 
 
-def last(folder: Path) -> dict[str, Any]:
-    return read_checkpoint(folder / "checkpoints" / "last.ckpt")
+def last(directory: Path) -> dict[str, Any]:
+    return read_checkpoint(directory / "checkpoints" / "last.ckpt")
 
 
 @pytest.mark.slow
 @pytest.mark.timeout(900)
 def test_two_processes_train_what_one_does(tmp_path: Path) -> None:
-    """2 processes of 4 pictures give the weights of 1 of 8 (BatchNorm frozen, which sees each process's pictures alone)."""
+    """2 processes of 4 images give the weights of 1 of 8 (BatchNorm frozen, which sees each process's images alone)."""
     common = {"freeze": ["bn"]}
     one = launch(tmp_path / "one", still=True, changes={"batch_size": 8, **common})
     two = launch(tmp_path / "two", still=True, changes={"batch_size": 4, "trainer": DDP, **common})
@@ -49,7 +49,7 @@ def test_two_processes_train_what_one_does(tmp_path: Path) -> None:
     assert a["global_step"] == b["global_step"] == 9
     for name, value in a["raw_state_dict"].items():
         torch.testing.assert_close(value, b["raw_state_dict"][name], rtol=1e-5, atol=1e-6)
-    assert a["lr_schedulers"] == b["lr_schedulers"] and a["position"]["epoch"] == b["position"]["epoch"]
+    assert a["lr_schedulers"] == b["lr_schedulers"] and a["resume_point"]["epoch"] == b["resume_point"]["epoch"]
 
 
 @pytest.mark.slow
@@ -58,13 +58,13 @@ def test_two_processes_stop_together_and_resume_exactly(tmp_path: Path) -> None:
     changes = {"trainer": {**DDP, "max_epochs": 6}}
     whole = launch(tmp_path / "whole", changes=changes)
     assert whole.returncode == 0, whole.stderr[-2000:]
-    stopped = launch(tmp_path / "torn", changes=changes, signal=int(signal.SIGTERM), step=5)
+    stopped = launch(tmp_path / "corrupt", changes=changes, signal=int(signal.SIGTERM), step=5)
     assert stopped.returncode == 143, (stopped.returncode, stopped.stderr[-2000:])
-    assert last(tmp_path / "torn")["global_step"] == 10, "the processes ask each other at every tenth step"
-    resumed = launch(tmp_path / "torn", changes=changes)
+    assert last(tmp_path / "corrupt")["global_step"] == 10, "the processes ask each other at every tenth step"
+    resumed = launch(tmp_path / "corrupt", changes=changes)
     assert resumed.returncode == 0, resumed.stderr[-2000:]
-    a, b = last(tmp_path / "whole"), last(tmp_path / "torn")
-    for key in ("state_dict", "raw_state_dict", "optimizer_states", "position"):
+    a, b = last(tmp_path / "whole"), last(tmp_path / "corrupt")
+    for key in ("state_dict", "raw_state_dict", "optimizer_states", "resume_point"):
         assert equal(a[key], b[key]), key
 
 
@@ -75,7 +75,7 @@ def test_killed_again_and_again(tmp_path: Path) -> None:
     changes = {"checkpoint": {"every_steps": 1, "max_share": 1.0}, "trainer": {"max_epochs": 150}}
     whole = launch(tmp_path / "whole", changes=changes)
     assert whole.returncode == 0, whole.stderr[-2000:]
-    torn = launch(tmp_path / "torn", changes=changes, kills=20, seconds=0.5)
-    assert torn.returncode == 0, torn.stderr[-2000:]
-    assert torn.stdout.split()[-1] == "20"
-    assert_same(tmp_path / "torn", tmp_path / "whole")
+    corrupt = launch(tmp_path / "corrupt", changes=changes, kills=20, seconds=0.5)
+    assert corrupt.returncode == 0, corrupt.stderr[-2000:]
+    assert corrupt.stdout.split()[-1] == "20"
+    assert_same(tmp_path / "corrupt", tmp_path / "whole")

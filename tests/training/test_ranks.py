@@ -1,4 +1,4 @@
-"""The real detector on two processes (gloo, CPU): the gradient of one process that has all the pictures."""
+"""The real detector on two processes (gloo, CPU): the gradient of one process that has all the images."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from heads.protocol import Context
 from heads.structures import Targets
 from tests.processes import on_ranks
 
-SIZE, PICTURES = 64, 4
+SIZE, IMAGES = 64, 4
 
 
 def detector() -> VisionModel:
@@ -31,12 +31,12 @@ def detector() -> VisionModel:
 
 
 def data(boxes: int) -> tuple[torch.Tensor, Targets]:
-    """Four pictures, of which the first has `boxes` boxes and the others none."""
+    """Four images, of which the first has `boxes` boxes and the others none."""
     generator = torch.Generator().manual_seed(1)
-    images = torch.randint(0, 256, (PICTURES, 3, SIZE, SIZE), dtype=torch.uint8, generator=generator)
+    images = torch.randint(0, 256, (IMAGES, 3, SIZE, SIZE), dtype=torch.uint8, generator=generator)
     corners = torch.tensor([[4.0, 4, 36, 40], [20, 10, 60, 62], [0, 0, 16, 16]])
-    rows = torch.zeros(PICTURES, 3, 4)
-    labels = torch.full((PICTURES, 3), -1)
+    rows = torch.zeros(IMAGES, 3, 4)
+    labels = torch.full((IMAGES, 3), -1)
     rows[0, :boxes], labels[0, :boxes] = corners[:boxes], torch.arange(boxes)
     return images, Targets(boxes=rows, labels=labels)
 
@@ -51,7 +51,7 @@ def gradients(images: torch.Tensor, targets: Targets) -> dict[str, torch.Tensor]
 
 def _rank(rank: int, world: int, boxes: int) -> dict[str, Any]:
     images, targets = data(boxes)
-    own = slice(rank * PICTURES // world, (rank + 1) * PICTURES // world)
+    own = slice(rank * IMAGES // world, (rank + 1) * IMAGES // world)
     found = gradients(images[own], Targets(boxes=targets.boxes[own], labels=targets.labels[own]))
     for value in found.values():
         dist.all_reduce(value)
@@ -63,12 +63,12 @@ def _rank(rank: int, world: int, boxes: int) -> dict[str, Any]:
 @pytest.mark.slow
 @pytest.mark.parametrize("boxes", [3, 1, 0])
 def test_two_ranks_have_the_gradient_of_one(boxes: int, tmp_path: Path) -> None:
-    """The second process has no box at all; with 1 and 0 boxes the normaliser's floor counts."""
+    """The second process has no box at all; with 1 and 0 boxes the normalizer's floor counts."""
     found = on_ranks(_rank, tmp_path, boxes)
     expected = gradients(*data(boxes))
     assert [item["agreed"] for item in found] == [[True, False]] * 2, "a step that is bad on one is bad on both"
     for name, value in expected.items():
-        # Sums that cancel: single weights are known to some 1e-3 of the largest; a wrong normaliser is off by a factor.
+        # Sums that cancel: single weights are known to some 1e-3 of the largest; a wrong normalizer is off by a factor.
         scale = float(value.abs().max()) or 1.0
         for item in found:
             torch.testing.assert_close(item["gradients"][name] / scale, value / scale, rtol=0, atol=3e-3)

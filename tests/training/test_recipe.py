@@ -25,8 +25,8 @@ CONF = Path(__file__).parents[2] / "conf"
 
 
 def test_the_rate_is_proportional_to_the_step() -> None:
-    assert peak_lr(OptimizerSettings(lr=0.08, lr_per=64), 128) == pytest.approx(0.16)
-    assert peak_lr(OptimizerSettings(lr=0.08, lr_per=None), 128) == 0.08
+    assert peak_lr(OptimizerSettings(lr=0.08, base_batch_size=64), 128) == pytest.approx(0.16)
+    assert peak_lr(OptimizerSettings(lr=0.08, base_batch_size=None), 128) == 0.08
 
 
 def test_norms_biases_and_fusion_weights_are_not_decayed() -> None:
@@ -48,19 +48,19 @@ def test_norms_biases_and_fusion_weights_are_not_decayed() -> None:
 def test_one_step_of_sgd_by_hand() -> None:
     model = nn.Linear(1, 1, bias=False)
     model.weight.data.fill_(2.0)
-    optimizer = build_optimizer(model, OptimizerSettings(lr=0.1, lr_per=None, weight_decay=0.5), step_pictures=1)
+    optimizer = build_optimizer(model, OptimizerSettings(lr=0.1, base_batch_size=None, weight_decay=0.5), step_images=1)
     model(torch.ones(1, 1)).sum().backward()
     optimizer.step()
     assert model.weight.item() == pytest.approx(2.0 - 0.1 * (1.0 + 0.5 * 2.0))
 
 
 @pytest.mark.parametrize("name", ["sgd", "adamw"])
-def test_a_fused_optimiser_skips_when_it_is_told_to(name: str) -> None:
+def test_a_fused_optimiser_skips_when_it_is_reported_to(name: str) -> None:
     """What the guard relies on where it doesn't wait for the device."""
     model, other = FakeModel(), FakeModel()
-    chosen = OptimizerSettings(name, lr=0.1, lr_per=None)
-    fused = build_optimizer(model, chosen, step_pictures=1, fused=True)
-    plain = build_optimizer(other, chosen, step_pictures=1)
+    chosen = OptimizerSettings(name, lr=0.1, base_batch_size=None)
+    fused = build_optimizer(model, chosen, step_images=1, fused=True)
+    plain = build_optimizer(other, chosen, step_images=1)
     before = [parameter.detach().clone() for parameter in model.parameters()]
     for bad in (True, False, True, False):
         for parameter, twin in zip(model.parameters(), other.parameters(), strict=True):
@@ -76,7 +76,7 @@ def test_a_fused_optimiser_skips_when_it_is_told_to(name: str) -> None:
 
 @pytest.mark.parametrize("name, kind", [("adamw", torch.optim.AdamW), ("rmsprop", torch.optim.RMSprop)])
 def test_other_optimisers(name: str, kind: type) -> None:
-    assert isinstance(build_optimizer(FakeModel(), OptimizerSettings(name), step_pictures=1), kind)
+    assert isinstance(build_optimizer(FakeModel(), OptimizerSettings(name), step_images=1), kind)
 
 
 def test_warm_up_and_cosine_by_hand() -> None:
@@ -183,7 +183,7 @@ def test_bad_settings_are_named(config: dict[str, Any], text: str) -> None:
         FitSettings.of(config, "run")
 
 
-def test_words_of_a_configuration() -> None:
+def test_overrides_of_a_configuration() -> None:
     made = FitSettings.of({"ema": False, "logger": "wandb", "freeze": "bn", "seed": 3, "data": {}, "task": "x"}, "run")
     assert (made.ema.enabled, made.loggers, made.freeze, made.seed) == (False, ("wandb",), ("bn",), 3)
     assert FitSettings.of({"ema": 0.99, "logger": None}, "run").ema.decay == 0.99

@@ -15,8 +15,8 @@ from torch import nn
 from effdet.cli import app
 from effdet.model import build, spec_for
 from effdet.training import fit, read_checkpoint, write_checkpoint
-from effdet.training.callbacks.course import DropoutCourse
-from effdet.training.kept_step import KeptStep, read_kept_step
+from effdet.training.callbacks.schedules import DropoutSchedule
+from effdet.training.nonfinite_dump import NonFiniteStep, read_nonfinite_step
 from effdet.training.replay import Replay, described_model, replay
 from effdet.training.settings import NonFiniteSettings
 from effdet.weights.bounds import build_described
@@ -26,8 +26,8 @@ from tests.training.fakes import settings
 SIZE = 64
 
 
-class Pictures:
-    """Two batches an epoch of two pictures with a box each."""
+class Images:
+    """Two batches an epoch of two images with a box each."""
 
     def __init__(self, batch_size: int) -> None:
         self.batch_size = batch_size
@@ -73,11 +73,11 @@ def detector() -> Any:
     return build(spec_for(task="detection", phi=-4, num_classes=3, image_size=SIZE))
 
 
-def train(folder: Path, model: nn.Module, *callbacks: Callback, **changes: Any) -> Any:
+def train(directory: Path, model: nn.Module, *callbacks: Callback, **changes: Any) -> Any:
     return fit(
         model,
-        lambda batch_size, rank, world: Pictures(batch_size),
-        settings=settings(folder, batch_size=2, **changes),
+        lambda batch_size, rank, world: Images(batch_size),
+        settings=settings(directory, batch_size=2, **changes),
         draw_batch=None,
         callbacks=callbacks,
     )
@@ -89,24 +89,24 @@ WEIGHT = "backbone.stages.2.0.depthwise.conv.weight"
 @pytest.fixture(scope="module")
 def spoilt(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The folder of a run whose third step met an infinite weight."""
-    folder = tmp_path_factory.mktemp("spoilt")
-    result = train(folder, detector(), Spoil(WEIGHT, math.inf, 2))
+    directory = tmp_path_factory.mktemp("spoilt")
+    result = train(directory, detector(), Spoil(WEIGHT, math.inf, 2))
     assert result.skipped >= 1
-    return folder
+    return directory
 
 
-def kept_in(folder: Path) -> KeptStep:
-    return read_kept_step(min((folder / "nonfinite").glob("*.pt")))
+def dumped_in(directory: Path) -> NonFiniteStep:
+    return read_nonfinite_step(min((directory / "nonfinite").glob("*.pt")))
 
 
-def again(kept: KeptStep) -> Replay:
-    return replay(kept, described_model(kept))
+def again(dump: NonFiniteStep) -> Replay:
+    return replay(dump, described_model(dump))
 
 
 def test_the_first_bad_module_is_found(spoilt: Path) -> None:
-    kept = kept_in(spoilt)
-    assert kept.step == 3 and not math.isfinite(kept.loss)
-    found = again(kept)
+    dump = dumped_in(spoilt)
+    assert dump.step == 3 and not math.isfinite(dump.loss)
+    found = again(dump)
     assert [bad.where for bad in found.weights] == [f"weights {WEIGHT}"]
     assert found.forward[0].where == "output of backbone.stages.2.0.depthwise.conv (Conv2d)"
     assert "went in: up to" in found.forward[0].before
@@ -125,7 +125,7 @@ def test_one_overflow_leaves_weights_statistics_and_average_finite(tmp_path: Pat
     for part in ("state_dict", "raw_state_dict"):
         for name, value in saved[part].items():
             assert not value.is_floating_point() or bool(torch.isfinite(value).all()), (part, name)
-    assert again(kept_in(tmp_path)).first is None, "the cause lay outside of the model and its batch"
+    assert again(dumped_in(tmp_path)).first is None, "the cause lay outside of the model and its batch"
 
 
 def test_a_finite_step_is_replayed_to_the_bit(tmp_path: Path) -> None:
@@ -146,8 +146,8 @@ def test_a_finite_step_is_replayed_to_the_bit(tmp_path: Path) -> None:
 
     suspicious = Suspicious()
     train(tmp_path, detector(), suspicious)
-    kept = kept_in(tmp_path)
-    found = again(kept)
+    dump = dumped_in(tmp_path)
+    found = again(dump)
     assert found.first is None
     assert sum(found.terms.values()) == pytest.approx(suspicious.seen[0], rel=1e-6)
     assert found.norm == pytest.approx(suspicious.seen[1], rel=1e-5)
@@ -160,9 +160,9 @@ def test_only_the_gradient_is_bad(spoilt: Path, monkeypatch: pytest.MonkeyPatch)
         def forward(self, x: torch.Tensor) -> torch.Tensor:
             return x + 0 * (x - x.detach()).abs().sqrt().sum()
 
-    kept = kept_in(spoilt)
-    values = {name: torch.nan_to_num(value, posinf=0.0) for name, value in kept.weights.items()}
-    sound = replace(kept, weights=values)
+    dump = dumped_in(spoilt)
+    values = {name: torch.nan_to_num(value, posinf=0.0) for name, value in dump.weights.items()}
+    valid = replace(dump, weights=values)
 
     def edgy(*args: Any) -> Any:
         model = build_described(*args)
@@ -170,7 +170,7 @@ def test_only_the_gradient_is_bad(spoilt: Path, monkeypatch: pytest.MonkeyPatch)
         return model
 
     monkeypatch.setattr("effdet.training.replay.build_described", edgy)
-    found = again(sound)
+    found = again(valid)
     assert not found.forward and all(map(math.isfinite, found.terms.values()))
     assert found.backward and found.first == str(found.backward[0])
 
@@ -183,7 +183,7 @@ def test_the_command(spoilt: Path, tmp_path: Path, capsys: pytest.CaptureFixture
     assert text.strip().splitlines()[-1] == f"{tmp_path}/step.jpg" and (tmp_path / "step.jpg").stat().st_size > 1000
 
 
-def test_finite_steps_and_other_files_are_told(
+def test_finite_steps_and_other_files_are_reported(
     spoilt: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     values = read_checkpoint(min((spoilt / "nonfinite").glob("*.pt")))
@@ -217,7 +217,7 @@ def test_damaged_files(change: dict[str, Any], spoilt: Path, tmp_path: Path) -> 
     path = min((spoilt / "nonfinite").glob("*.pt"))
     damaged = write_checkpoint(tmp_path / "step.pt", {**read_checkpoint(path), **change})
     with pytest.raises(UserError):
-        again(read_kept_step(damaged))
+        again(read_nonfinite_step(damaged))
 
 
 def test_no_more_than_some_are_kept(tmp_path: Path) -> None:
@@ -225,8 +225,8 @@ def test_no_more_than_some_are_kept(tmp_path: Path) -> None:
     assert not (tmp_path / "nonfinite").exists()
 
 
-class Masks(Pictures):
-    """The same pictures with masks."""
+class Masks(Images):
+    """The same images with masks."""
 
     def __iter__(self) -> Any:
         for batch in super().__iter__():
@@ -243,8 +243,8 @@ def test_dropout_is_that_of_the_step_where_a_schedule_has_moved_it(tmp_path: Pat
         lambda batch_size, rank, world: Masks(batch_size),
         settings=settings(tmp_path, batch_size=2, trainer={"max_epochs": 2}),
         draw_batch=None,
-        callbacks=[DropoutCourse("semantic", lambda epoch: 0.1 * (epoch + 1)), Spoil(WEIGHT, math.inf, 2)],
+        callbacks=[DropoutSchedule("semantic", lambda epoch: 0.1 * (epoch + 1)), Spoil(WEIGHT, math.inf, 2)],
     )
-    kept = kept_in(tmp_path)
-    assert kept.dropout == {"heads.semantic.dropout": pytest.approx(0.2)}
-    assert described_model(kept).heads["semantic"].dropout.p == pytest.approx(0.2)  # type: ignore[union-attr]
+    dump = dumped_in(tmp_path)
+    assert dump.dropout == {"heads.semantic.dropout": pytest.approx(0.2)}
+    assert described_model(dump).heads["semantic"].dropout.p == pytest.approx(0.2)  # type: ignore[union-attr]

@@ -11,13 +11,13 @@ import pytest
 import torch
 from lightning.pytorch import Callback
 
-from effdet.training import Interrupted, fit, newest_sound, read_checkpoint
+from effdet.training import Interrupted, fit, newest_valid, read_checkpoint
 from effdet.training.callbacks.saver import CheckpointSaver
 from effdet.training.settings import CheckpointSettings, EmaSettings, OptimizerSettings
 from heads.structures import UserError
-from tests.training.fakes import FakeLoader, FakeModel, equal, factory, judge, settings
+from tests.training.fakes import FakeLoader, FakeModel, equal, evaluate_fake, factory, settings
 
-SAME = ("state_dict", "raw_state_dict", "optimizer_states", "lr_schedulers", "loops", "position", "global_step")
+SAME = ("state_dict", "raw_state_dict", "optimizer_states", "lr_schedulers", "loops", "resume_point", "global_step")
 STEPS = 18
 
 
@@ -39,13 +39,13 @@ class StopAt(Callback):
 
 
 def run(
-    folder: Path, *, resume: Path | None = None, extra: tuple[Callback, ...] = (), loader: Any = None, **changes: Any
+    directory: Path, *, resume: Path | None = None, extra: tuple[Callback, ...] = (), loader: Any = None, **changes: Any
 ):
     return fit(
         FakeModel(),
         loader or factory(),
-        settings=settings(folder, **changes),
-        evaluate=judge,
+        settings=settings(directory, **changes),
+        evaluate=evaluate_fake,
         resume=resume,
         data="abc",
         draw_batch=None,
@@ -53,12 +53,12 @@ def run(
     )
 
 
-def last(folder: Path) -> dict[str, Any]:
-    return read_checkpoint(folder / "checkpoints" / "last.ckpt")
+def last(directory: Path) -> dict[str, Any]:
+    return read_checkpoint(directory / "checkpoints" / "last.ckpt")
 
 
-def rows(folder: Path, *, without: tuple[str, ...] = ("pictures_per_second", "memory_gib")) -> list[dict[str, str]]:
-    with (folder / "metrics.csv").open() as file:
+def rows(directory: Path, *, without: tuple[str, ...] = ("images_per_second", "memory_gib")) -> list[dict[str, str]]:
+    with (directory / "metrics.csv").open() as file:
         return [{key: value for key, value in row.items() if key not in without} for row in csv.DictReader(file)]
 
 
@@ -91,9 +91,9 @@ CASES: dict[str, tuple[str, int, dict[str, Any]]] = {
 
 @pytest.fixture(scope="module")
 def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("whole")
-    assert run(folder).steps == STEPS
-    return folder
+    directory = tmp_path_factory.mktemp("whole")
+    assert run(directory).steps == STEPS
+    return directory
 
 
 @pytest.mark.parametrize("case", CASES)
@@ -101,7 +101,7 @@ def test_resume_is_exact(case: str, whole: Path, tmp_path: Path) -> None:
     hook, count, changes = CASES[case]
     with pytest.raises(Stop):
         run(tmp_path, extra=(StopAt(hook, count),), **changes)
-    found = newest_sound(tmp_path)
+    found = newest_valid(tmp_path)
     assert found is not None
     result = run(tmp_path, resume=found, **changes)
     assert (result.steps, result.epochs) == (STEPS, 3)
@@ -114,9 +114,9 @@ def test_resume_with_accumulation(accumulate: int, batches: int, tmp_path: Path)
     trainer = {"accumulate_grad_batches": accumulate}
     run(tmp_path / "whole", trainer=trainer, **EVERY)
     with pytest.raises(Stop):
-        run(tmp_path / "torn", trainer=trainer, extra=(StopAt("on_train_batch_end", batches),), **EVERY)
-    run(tmp_path / "torn", trainer=trainer, resume=newest_sound(tmp_path / "torn"), **EVERY)
-    assert_same(tmp_path / "torn", tmp_path / "whole")
+        run(tmp_path / "corrupt", trainer=trainer, extra=(StopAt("on_train_batch_end", batches),), **EVERY)
+    run(tmp_path / "corrupt", trainer=trainer, resume=newest_valid(tmp_path / "corrupt"), **EVERY)
+    assert_same(tmp_path / "corrupt", tmp_path / "whole")
 
 
 @pytest.mark.parametrize("batches", [2, 3, 4, 8])
@@ -124,10 +124,10 @@ def test_resume_with_evaluations_inside_epochs(batches: int, tmp_path: Path) -> 
     trainer = {"val_check_interval": 0.5}
     run(tmp_path / "whole", trainer=trainer, **EVERY)
     with pytest.raises(Stop):
-        run(tmp_path / "torn", trainer=trainer, extra=(StopAt("on_train_batch_end", batches),), **EVERY)
-    run(tmp_path / "torn", trainer=trainer, resume=newest_sound(tmp_path / "torn"), **EVERY)
-    assert_same(tmp_path / "torn", tmp_path / "whole")
-    assert sum(bool(row["val/AP"]) for row in rows(tmp_path / "torn")) == 6
+        run(tmp_path / "corrupt", trainer=trainer, extra=(StopAt("on_train_batch_end", batches),), **EVERY)
+    run(tmp_path / "corrupt", trainer=trainer, resume=newest_valid(tmp_path / "corrupt"), **EVERY)
+    assert_same(tmp_path / "corrupt", tmp_path / "whole")
+    assert sum(bool(row["val/AP"]) for row in rows(tmp_path / "corrupt")) == 6
 
 
 @pytest.mark.parametrize(
@@ -136,62 +136,69 @@ def test_resume_with_evaluations_inside_epochs(batches: int, tmp_path: Path) -> 
 def test_resume_of_other_recipes(changes: dict[str, Any], tmp_path: Path) -> None:
     run(tmp_path / "whole", **EVERY, **changes)
     with pytest.raises(Stop):
-        run(tmp_path / "torn", extra=(StopAt("on_train_batch_end", 8),), **EVERY, **changes)
-    run(tmp_path / "torn", resume=newest_sound(tmp_path / "torn"), **EVERY, **changes)
-    assert_same(tmp_path / "torn", tmp_path / "whole")
+        run(tmp_path / "corrupt", extra=(StopAt("on_train_batch_end", 8),), **EVERY, **changes)
+    run(tmp_path / "corrupt", resume=newest_valid(tmp_path / "corrupt"), **EVERY, **changes)
+    assert_same(tmp_path / "corrupt", tmp_path / "whole")
 
 
 def test_resume_of_a_run_without_evaluation(tmp_path: Path) -> None:
-    def go(folder: Path, resume: Path | None = None, extra: tuple[Callback, ...] = ()) -> None:
-        fit(FakeModel(), factory(), settings=settings(folder, **EVERY), resume=resume, draw_batch=None, callbacks=extra)
+    def go(directory: Path, resume: Path | None = None, extra: tuple[Callback, ...] = ()) -> None:
+        fit(
+            FakeModel(),
+            factory(),
+            settings=settings(directory, **EVERY),
+            resume=resume,
+            draw_batch=None,
+            callbacks=extra,
+        )
 
     go(tmp_path / "whole")
     for count in (4, 6):
-        torn = tmp_path / f"torn{count}"
+        corrupt = tmp_path / f"corrupt{count}"
         with pytest.raises(Stop):
-            go(torn, extra=(StopAt("on_train_epoch_end", 1) if count == 6 else StopAt("on_train_batch_end", count),))
-        go(torn, resume=newest_sound(torn))
-        assert_same(torn, tmp_path / "whole")
+            go(corrupt, extra=(StopAt("on_train_epoch_end", 1) if count == 6 else StopAt("on_train_batch_end", count),))
+        go(corrupt, resume=newest_valid(corrupt))
+        assert_same(corrupt, tmp_path / "whole")
 
 
 @pytest.mark.parametrize("trainer", [{}, {"val_check_interval": 0.5}])
 def test_resume_from_the_best(trainer: dict[str, Any], tmp_path: Path) -> None:
-    """What is left where the last two are torn: it stands right behind an evaluation."""
+    """What is left where the last two are corrupt: it stands right behind an evaluation."""
     run(tmp_path / "whole", trainer=trainer)
     scores = iter([0.1, 0.3, 0.2])
 
     def evaluate(model: Any) -> dict[str, Any]:
-        return {**judge(model), "AP": next(scores)}
+        return {**evaluate_fake(model), "AP": next(scores)}
 
     with pytest.raises(Stop):
         fit(
             FakeModel(),
             factory(),
-            settings=settings(tmp_path / "torn", trainer=trainer),
+            settings=settings(tmp_path / "corrupt", trainer=trainer),
             evaluate=evaluate,
             data="abc",
             draw_batch=None,
             callbacks=[StopAt("on_validation_start", 3)],
         )
-    best = tmp_path / "torn" / "checkpoints" / "best.ckpt"
-    assert read_checkpoint(best)["position"]["evaluated"]
-    run(tmp_path / "torn", resume=best, trainer=trainer)
+    best = tmp_path / "corrupt" / "checkpoints" / "best.ckpt"
+    assert read_checkpoint(best)["resume_point"]["evaluated"]
+    run(tmp_path / "corrupt", resume=best, trainer=trainer)
     for key in SAME:
-        assert equal(last(tmp_path / "torn")[key], last(tmp_path / "whole")[key]), key
-    assert [row["step"] for row in rows(tmp_path / "torn")] == [row["step"] for row in rows(tmp_path / "whole")]
+        assert equal(last(tmp_path / "corrupt")[key], last(tmp_path / "whole")[key]), key
+    assert [row["step"] for row in rows(tmp_path / "corrupt")] == [row["step"] for row in rows(tmp_path / "whole")]
 
 
 def test_twice_interrupted(whole: Path, tmp_path: Path) -> None:
     for count in (4, 5):
         with pytest.raises(Stop):
-            run(tmp_path, extra=(StopAt("on_train_batch_end", count),), resume=newest_sound(tmp_path), **EVERY)
-    run(tmp_path, resume=newest_sound(tmp_path), **EVERY)
+            run(tmp_path, extra=(StopAt("on_train_batch_end", count),), resume=newest_valid(tmp_path), **EVERY)
+    run(tmp_path, resume=newest_valid(tmp_path), **EVERY)
     assert_same(tmp_path, whole)
 
 
 def test_a_finished_run_is_left_alone(whole: Path) -> None:
     before = last(whole)
-    result = run(whole, resume=newest_sound(whole))
+    result = run(whole, resume=newest_valid(whole))
     assert result.steps == STEPS
     assert equal(before["state_dict"], last(whole)["state_dict"])
 
@@ -200,16 +207,16 @@ def test_more_epochs_continue_the_run(tmp_path: Path) -> None:
     constant = OptimizerSettings(lr=0.05, schedule="constant", warmup_steps=2)
     run(tmp_path / "long", trainer={"max_epochs": 4}, optimizer=constant)
     run(tmp_path / "short", trainer={"max_epochs": 2}, optimizer=constant)
-    run(tmp_path / "short", trainer={"max_epochs": 4}, optimizer=constant, resume=newest_sound(tmp_path / "short"))
+    run(tmp_path / "short", trainer={"max_epochs": 4}, optimizer=constant, resume=newest_valid(tmp_path / "short"))
     assert_same(tmp_path / "short", tmp_path / "long")
 
 
-def test_the_step_limit_is_exact_and_evaluated(tmp_path: Path) -> None:
+def test_the_step_max_images_is_exact_and_evaluated(tmp_path: Path) -> None:
     constant: dict[str, Any] = {"optimizer": OptimizerSettings(lr=0.05, schedule="constant", warmup_steps=2)}
     result = run(tmp_path / "a", trainer={"max_steps": 9}, **constant)
     assert (result.steps, result.reason) == (9, "steps")
-    assert result.metrics and last(tmp_path / "a")["position"] == {"epoch": 1, "batch": 3, "evaluated": True}
-    run(tmp_path / "a", trainer={"max_steps": -1}, resume=newest_sound(tmp_path / "a"), **constant)
+    assert result.metrics and last(tmp_path / "a")["resume_point"] == {"epoch": 1, "batch": 3, "evaluated": True}
+    run(tmp_path / "a", trainer={"max_steps": -1}, resume=newest_valid(tmp_path / "a"), **constant)
     run(tmp_path / "b", **constant)
     for key in SAME:
         assert equal(last(tmp_path / "a")[key], last(tmp_path / "b")[key])
@@ -224,7 +231,7 @@ def test_a_resume_does_not_load_what_is_consumed(tmp_path: Path) -> None:
 
     with pytest.raises(Stop):
         run(tmp_path, extra=(StopAt("on_train_batch_end", 10),), **EVERY)
-    run(tmp_path, resume=newest_sound(tmp_path), loader=remembering, **EVERY)
+    run(tmp_path, resume=newest_valid(tmp_path), loader=remembering, **EVERY)
     # The checkpoint of step 9 is the last: callbacks run before the one that saves.
     assert made[0].served == [(1, 3), (1, 4), (1, 5), *[(2, number) for number in range(6)]]
 
@@ -251,8 +258,8 @@ def test_another_run_is_refused_with_the_differences(
             model,
             factory(),
             settings=settings(tmp_path, **changes),
-            evaluate=judge,
-            resume=newest_sound(whole),
+            evaluate=evaluate_fake,
+            resume=newest_valid(whole),
             data=data,
             draw_batch=None,
         )
@@ -276,7 +283,7 @@ def test_a_signal_saves_and_leaves(number: int, code: int, whole: Path, tmp_path
     assert caught.value.exit_code == code
     assert signal.getsignal(number) is before
     assert last(tmp_path)["global_step"] == 8
-    run(tmp_path, resume=newest_sound(tmp_path))
+    run(tmp_path, resume=newest_valid(tmp_path))
     assert_same(tmp_path, whole)
 
 
@@ -290,8 +297,8 @@ def test_a_signal_in_mid_accumulation_waits_for_the_step(tmp_path: Path) -> None
 
     with pytest.raises(Interrupted):
         run(tmp_path / "a", extra=(Signal(),), trainer=trainer)
-    assert last(tmp_path / "a")["position"] == {"epoch": 1, "batch": 3, "evaluated": False}
-    run(tmp_path / "a", trainer=trainer, resume=newest_sound(tmp_path / "a"))
+    assert last(tmp_path / "a")["resume_point"] == {"epoch": 1, "batch": 3, "evaluated": False}
+    run(tmp_path / "a", trainer=trainer, resume=newest_valid(tmp_path / "a"))
     run(tmp_path / "b", trainer=trainer)
     assert_same(tmp_path / "a", tmp_path / "b")
 
@@ -307,8 +314,8 @@ def test_a_signal_that_also_ends_the_workers(whole: Path, tmp_path: Path) -> Non
 
     with pytest.raises(Interrupted, match="after step 9"):
         run(tmp_path, loader=lambda **options: Dying(24, ahead=0, **options))
-    assert last(tmp_path)["position"] == {"epoch": 1, "batch": 3, "evaluated": False}
-    run(tmp_path, resume=newest_sound(tmp_path))
+    assert last(tmp_path)["resume_point"] == {"epoch": 1, "batch": 3, "evaluated": False}
+    run(tmp_path, resume=newest_valid(tmp_path))
     assert_same(tmp_path, whole)
 
 
@@ -336,8 +343,8 @@ def test_a_signal_in_an_evaluation_leaves_at_once(whole: Path, tmp_path: Path) -
 
     with pytest.raises(Interrupted):
         fit(FakeModel(), factory(), settings=settings(tmp_path), evaluate=evaluate, data="abc", draw_batch=None)
-    assert last(tmp_path)["position"] == {"epoch": 0, "batch": 6, "evaluated": False}
-    run(tmp_path, resume=newest_sound(tmp_path))
+    assert last(tmp_path)["resume_point"] == {"epoch": 0, "batch": 6, "evaluated": False}
+    run(tmp_path, resume=newest_valid(tmp_path))
     assert_same(tmp_path, whole)
 
 
@@ -354,4 +361,4 @@ def test_a_save_is_at_most_its_share_of_the_time(tmp_path: Path, monkeypatch: py
     run(tmp_path, checkpoint=CheckpointSettings(max_share=0.05))
     lasts = [path for path in saved if path.name == "last.ckpt"]
     assert len(lasts) == 2  # the first, whose cost was not known, and the end of the run
-    assert last(tmp_path)["position"]["epoch"] == 3
+    assert last(tmp_path)["resume_point"]["epoch"] == 3

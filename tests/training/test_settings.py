@@ -60,7 +60,7 @@ BOUNDS: dict[str, tuple[Any, ...]] = {
     "final": (0.0, 1.0),
     "milestones": ((), (0.0,), (1.0,)),
     "gamma": (0.0, 1.0),
-    "lr_per": (1, None),
+    "base_batch_size": (1, None),
 }
 """The ends of the ranges that conf/optimizer states."""
 
@@ -70,7 +70,7 @@ BOUNDS: dict[str, tuple[Any, ...]] = {
 def test_the_ends_of_each_range_train(key: str, value: Any, schedule: str) -> None:
     chosen = OptimizerSettings(schedule=schedule, **{key: value})
     model = FakeModel()
-    optimizer = build_optimizer(model, chosen, step_pictures=4)
+    optimizer = build_optimizer(model, chosen, step_images=4)
     share = multiplier(chosen, steps=12, steps_per_epoch=6)
     rates = [share(step) for step in range(12)]
     assert all(0 <= rate <= 1 for rate in rates)

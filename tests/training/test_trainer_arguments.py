@@ -15,7 +15,7 @@ from effdet.training import fit
 from effdet.training.fitting import check_trainer
 from heads.structures import UserError
 from tests.cli.conftest import composed, problems
-from tests.training.fakes import FakeModel, factory, judge, settings
+from tests.training.fakes import FakeModel, evaluate_fake, factory, settings
 
 SIX = 6
 """Batches of an epoch of the fakes; their runs have three epochs."""
@@ -53,8 +53,8 @@ REFUSED: list[tuple[dict[str, Any], str]] = [
 ]
 
 
-def run(folder: Path, trainer: dict[str, Any], evaluate: Any = judge) -> Any:
-    chosen = settings(folder, trainer=trainer)
+def run(directory: Path, trainer: dict[str, Any], evaluate: Any = evaluate_fake) -> Any:
+    chosen = settings(directory, trainer=trainer)
     check_trainer(chosen)
     return fit(FakeModel(), factory(), settings=chosen, evaluate=evaluate, data="abc", draw_batch=None)
 
@@ -112,7 +112,7 @@ def test_it_works_and_is_evaluated_at_its_end(trainer: dict[str, Any], steps: in
 
     def evaluate(model: Any) -> dict[str, Any]:
         seen.append(next(counts))
-        return judge(model)
+        return evaluate_fake(model)
 
     result = run(tmp_path, trainer, evaluate)
     assert result.steps == steps

@@ -20,7 +20,7 @@ from effdet.training.window import counted_step
 from heads.protocol import Context
 from heads.ranks import over_ranks
 from heads.structures import Batch, Targets
-from tests.training.fakes import FakeLoader, FakeModel, judge, settings
+from tests.training.fakes import FakeLoader, FakeModel, evaluate_fake, settings
 
 
 class Counting(FakeModel):
@@ -69,16 +69,16 @@ class Gradients(Callback):
         self.batches.append([])
 
 
-def run(folder: Path, model: Any, accumulate: int, **changes: Any) -> Gradients:
+def run(directory: Path, model: Any, accumulate: int, **changes: Any) -> Gradients:
     seen = Gradients()
     fit(
         model,
         lambda **options: FakeLoader(24, **options),
         settings=settings(
-            folder,
+            directory,
             batch_size=4,
             ema=EmaSettings(enabled=False),
-            optimizer=OptimizerSettings(lr=1e-9, lr_per=None, weight_decay=0.0),
+            optimizer=OptimizerSettings(lr=1e-9, base_batch_size=None, weight_decay=0.0),
             trainer={
                 "accumulate_grad_batches": accumulate,
                 "max_epochs": 2,
@@ -213,11 +213,11 @@ def test_counting_sees_the_random_choices_of_training_and_leaves_no_trace(tmp_pa
 
 def test_evaluations_wait_for_the_end_of_a_step(tmp_path: Path) -> None:
     """Half of a step's gradients is nothing that a checkpoint holds: none is written, and none is evaluated, within a step."""
-    places: list[int] = []
+    steps: list[int] = []
 
-    class Places(Callback):
+    class Recorder(Callback):
         def on_validation_start(self, trainer: Any, module: Any) -> None:
-            places.append(trainer.fit_loop.batch_idx + 1)
+            steps.append(trainer.fit_loop.batch_idx + 1)
 
     fit(
         FakeModel(),
@@ -225,11 +225,11 @@ def test_evaluations_wait_for_the_end_of_a_step(tmp_path: Path) -> None:
         settings=settings(
             tmp_path, batch_size=4, trainer={"accumulate_grad_batches": 4, "val_check_interval": 0.3, "max_epochs": 2}
         ),
-        evaluate=judge,
+        evaluate=evaluate_fake,
         draw_batch=None,
-        callbacks=[Places()],
+        callbacks=[Recorder()],
     )
-    assert places == [4, 8, 4, 8, 10]  # the last one is that of the run's end, after its partial last step
+    assert steps == [4, 8, 4, 8, 10]  # the last one is that of the run's end, after its partial last step
 
 
 def test_windows_of_the_loader() -> None:

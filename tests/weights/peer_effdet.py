@@ -13,7 +13,7 @@ import torch
 
 
 def main() -> None:
-    name, out, sides = sys.argv[1], sys.argv[2], [int(word) for word in sys.argv[3:]]
+    name, out, sides = sys.argv[1], sys.argv[2], [int(text) for text in sys.argv[3:]]
     torch.save([answer(name, *size) for size in zip(sides[::2], sides[1::2], strict=True)], out)
 
 

@@ -49,7 +49,7 @@ def test_names_match_whatever_their_spelling() -> None:
 def test_all_classes_of_voc_are_found_in_coco_and_back() -> None:
     voc, coco = class_table("voc"), class_table("coco80")
     rows = matching_rows(voc, coco)
-    words = {
+    overrides = {
         "aeroplane": "airplane",
         "diningtable": "dining table",
         "motorbike": "motorcycle",
@@ -57,7 +57,7 @@ def test_all_classes_of_voc_are_found_in_coco_and_back() -> None:
         "sofa": "couch",
         "tvmonitor": "tv",
     }
-    assert [coco.names[rows[row]] for row in range(20)] == [words.get(str(name), name) for name in voc.names]
+    assert [coco.names[rows[row]] for row in range(20)] == [overrides.get(str(name), name) for name in voc.names]
     assert join(coco, voc).missing == ()
     back = matching_rows(coco, voc)
     assert {target: source for source, target in back.items()} == rows
@@ -65,11 +65,11 @@ def test_all_classes_of_voc_are_found_in_coco_and_back() -> None:
 
 
 @pytest.mark.parametrize(
-    ("wanted", "known"),
+    ("requested", "known"),
     [("voc", "coco90"), ("coco90", "voc"), ("cityscapes", "coco80"), ("cityscapes_things", "cityscapes")],
 )
-def test_rows_are_found_as_evaluation_finds_them(wanted: str, known: str) -> None:
-    target, source = class_table(wanted), class_table(known)
+def test_rows_are_found_as_evaluation_finds_them(requested: str, known: str) -> None:
+    target, source = class_table(requested), class_table(known)
     expected = {data: model for model, data in enumerate(join(source, target).to_data) if data >= 0}
     assert matching_rows(target, source) == expected
 

@@ -19,8 +19,8 @@ from safetensors.torch import save as safetensors_bytes
 
 import effdet
 from effdet.model import build, spec_for
-from effdet.training import CheckpointError, newest_sound, read_checkpoint, write_checkpoint
-from effdet.training.kept_step import KIND, read_kept_step
+from effdet.training import CheckpointError, newest_valid, read_checkpoint, write_checkpoint
+from effdet.training.nonfinite_dump import KIND, read_nonfinite_step
 from effdet.weights.bounds import BoundsError, build_described
 from effdet.weights.flatbuffer import FlatbufferError, _Bytes, read_graph
 from effdet.weights.read import read_weights
@@ -97,7 +97,7 @@ def test_damaged_flatbuffers(tmp_path: Path, data: st.DataObject) -> None:
 def test_bytes(tmp_path: Path, content: bytes, head: bytes) -> None:
     path = tmp_path / "file.ckpt"
     path.write_bytes(head + content)
-    for read in (read_weights, read_checkpoint, read_kept_step):
+    for read in (read_weights, read_checkpoint, read_nonfinite_step):
         with pytest.raises(UserError):
             read(path)
 
@@ -108,13 +108,13 @@ def test_any_plain_content(tmp_path: Path, content: Any) -> None:
     """A whole file of other contents than ours."""
     path = tmp_path / "file.ckpt"
     path.write_bytes(torch_bytes(content))
-    for read in (read_weights, read_kept_step, effdet.load):
+    for read in (read_weights, read_nonfinite_step, effdet.load):
         with pytest.raises(UserError):
             read(path)
     path.write_bytes(
         torch_bytes({"spec": content, "state_dict": {"a": torch.zeros(2)}, "kind": KIND, "batches": content})
     )
-    for read in (read_kept_step, effdet.load):
+    for read in (read_nonfinite_step, effdet.load):
         with pytest.raises(UserError):
             read(path)
 
@@ -203,13 +203,13 @@ def test_no_reader_runs_the_code_of_a_file(tmp_path: Path) -> None:
         path.write_bytes(
             torch_bytes({"state_dict": {"a": torch.zeros(2)}, "extra": Evil(), "kind": KIND}, legacy=legacy)
         )
-        for read in (read_weights, read_checkpoint, read_kept_step, effdet.load):
+        for read in (read_weights, read_checkpoint, read_nonfinite_step, effdet.load):
             with pytest.raises(UserError):
                 read(path)
         with pytest.raises(UserError):
             effdet.load(tmp_path)
         if not legacy:
-            found = newest_sound(tmp_path)
+            found = newest_valid(tmp_path)
             assert found == path, "its bytes are whole; reading it is what is refused"
     assert not proof.exists()
     read_weights(path, trust=True)

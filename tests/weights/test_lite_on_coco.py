@@ -1,4 +1,4 @@
-"""Google's int8 EfficientDet-Lite files on real COCO pictures, against what the TFLite runtime answers.
+"""Google's int8 EfficientDet-Lite files on real COCO images, against what the TFLite runtime answers.
 
 AP: at least the runtime's own. Agreement: each of the runtime's detections of score 0.35 or more has one of ours of the same
 class, of score 0.2 or more and IoU 0.85 or more, and the other way round, with the runtime's suppression (one class an
@@ -29,20 +29,20 @@ pytestmark = [pytest.mark.slow, pytest.mark.data, pytest.mark.timeout(1200)]
 
 
 def rows(model: VisionModel, root: Path, settings: tuple[PostProcess, ...]) -> list[list[dict]]:
-    """COCO results of every picture under each of the post-processing `settings`."""
+    """COCO results of every image under each of the post-processing `settings`."""
     images = json.loads((root / "annotations" / "instances_val2017.json").read_text())["images"]
     found: list[list[dict]] = [[] for _ in settings]
     ids = model.classes["detection"].ids
     for entry in images:
-        picture = Image.open(root / "val2017" / entry["file_name"]).convert("RGB")
-        canvas, geometry = model.preprocess.geometry(np.asarray(picture))
+        image = Image.open(root / "val2017" / entry["file_name"]).convert("RGB")
+        canvas, geometry = model.preprocess.geometry(np.asarray(image))
         pixels = torch.from_numpy(np.ascontiguousarray(canvas.transpose(2, 0, 1)))[None]
         with torch.inference_mode():
             output = model(model.preprocess.normalise(pixels))["detection"]
         named = model.get_buffer("heads.detection.named_classes")
         for results, how in zip(found, settings, strict=True):
             detections = postprocess(output.class_logits, output.box_deltas, output.anchors, how, named=named)
-            boxes, scores, labels = detections.picture(0)
+            boxes, scores, labels = detections.image(0)
             corners = geometry.to_original(boxes.numpy())
             corners[:, 2:] -= corners[:, :2]
             for box, score, label in zip(corners.tolist(), scores.tolist(), labels.tolist(), strict=True):
@@ -79,13 +79,13 @@ def test_as_good_as_the_runtime_and_in_agreement_with_it(
 ) -> None:
     model = load(data_root / "weights" / f"efficientdet-lite{number}.tflite").to(memory_format=torch.channels_last)
     own = PostProcess()
-    ours, alike = rows(
+    ours, other = rows(
         model, data_root / "coco", (own, replace(own, multi_label=False, per_class_nms=False, max_detections=25))
     )
     annotations = data_root / "coco" / "annotations" / "instances_val2017.json"
     metrics = coco_metrics(annotations, ours, backend="pycocotools")
     assert metrics["AP"] >= ap
     reference = json.loads((data_root / "reference" / f"efficientdet-lite{number}-val206.json").read_text())
-    shares = share(reference, alike), share(alike, reference)
+    shares = share(reference, other), share(other, reference)
     print(f"lite{number}: AP {metrics['AP']:.4f}, agreement {shares[0]:.4f} and {shares[1]:.4f}")
     assert shares[0] >= there and shares[1] >= back

@@ -325,7 +325,7 @@ def test_narrow_levels_load_into_a_wider_neck_where_they_agree() -> None:
     heads = {"detection": {"levels": list(levels[1:])}}
     wide = detector(seed=2, neck={"levels": levels, "repeats": 2}, heads=heads)
     report = load_weights(wide, peer_state(source), conventions="model")
-    assert report.fresh, "what the file can't have must be told"
+    assert report.fresh, "what the file can't have must be reported"
     assert not report.missing and not report.left_over and not report.changed_shape
     assert all(".P2." in key or ".out.P3." in key or ".P3." in key for key in report.fresh)
     for level in ("P4", "P7"):
@@ -345,7 +345,7 @@ def test_names_and_paths_that_lead_nowhere(tmp_path: Path, monkeypatch: pytest.M
         load_weights(model, "tf_efficientdet_lite0")
 
 
-def test_timms_config_beside_a_file_settles_its_conventions(tmp_path: Path) -> None:
+def test_timms_config_beside_a_file_resolves_its_conventions(tmp_path: Path) -> None:
     model = build(spec_for("tf_efficientnet_lite0"))
     save_file(timm_layout.from_ours(model.state_dict(), model.spec.backbone), tmp_path / "model.safetensors")
     (tmp_path / "config.json").write_text(

@@ -1,4 +1,4 @@
-"""Parity with the PyTorch ``effdet`` distribution 0.4.1: same weights, same picture, same numbers.
+"""Parity with the PyTorch ``effdet`` distribution 0.4.1: same weights, same image, same numbers.
 
 The peer has this project's name, so it runs in a process of its own: from the folder in ``EFFDET_PEER_PATH`` (an unpacked
 wheel, its dependencies beside ours), else through ``uv``. ``EFFDET_PARITY_TABLE=FILE`` appends a line for each comparison.
@@ -37,18 +37,18 @@ class Parity:
     detections: float
 
 
-def run_peer(name: str, sizes: tuple[tuple[int, int], ...], folder: Path) -> list[dict[str, Any]]:
-    out = folder / "peer.pt"
-    words = [str(PEER), name, str(out), *(str(side) for size in sizes for side in size)]
+def run_peer(name: str, sizes: tuple[tuple[int, int], ...], directory: Path) -> list[dict[str, Any]]:
+    out = directory / "peer.pt"
+    overrides = [str(PEER), name, str(out), *(str(side) for size in sizes for side in size)]
     environment = dict(os.environ)
     if "EFFDET_PEER_PATH" in os.environ:
-        command, environment["PYTHONPATH"] = [sys.executable, *words], os.environ["EFFDET_PEER_PATH"]
+        command, environment["PYTHONPATH"] = [sys.executable, *overrides], os.environ["EFFDET_PEER_PATH"]
     elif shutil.which("uv"):
         environment.pop("PYTHONPATH", None)  # this project has a package of the peer's name
-        command = ["uv", "run", "--no-project", "--with", "effdet==0.4.1", "python", *words]
+        command = ["uv", "run", "--no-project", "--with", "effdet==0.4.1", "python", *overrides]
     else:
         pytest.skip("the peer needs EFFDET_PEER_PATH=FOLDER or uv")
-    done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, timeout=900)
+    done = subprocess.run(command, cwd=directory, env=environment, capture_output=True, text=True, timeout=900)
     assert done.returncode == 0, done.stderr[-2000:]
     return torch.load(out, weights_only=True)
 

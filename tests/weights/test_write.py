@@ -83,16 +83,16 @@ def checkpoint(model: VisionModel) -> dict:
 
 
 def test_a_run_and_its_checkpoints(model: VisionModel, checkpoint: dict, tmp_path: Path) -> None:
-    folder = tmp_path / "run" / "checkpoints"
-    folder.mkdir(parents=True)
+    directory = tmp_path / "run" / "checkpoints"
+    directory.mkdir(parents=True)
     with pytest.raises(WeightsError, match="is no finished run"):
         load(tmp_path / "run")
-    torch.save({**checkpoint, "state_dict": checkpoint["raw_state_dict"]}, folder / "last.ckpt")
+    torch.save({**checkpoint, "state_dict": checkpoint["raw_state_dict"]}, directory / "last.ckpt")
     assert not torch.equal(load(tmp_path / "run").backbone.stem.conv.weight, model.backbone.stem.conv.weight)
-    torch.save(checkpoint, folder / "best.ckpt")
+    torch.save(checkpoint, directory / "best.ckpt")
     best = load(tmp_path / "run")
     assert torch.equal(answer(best), answer(model)) and best.spec == model.spec
-    raw = load(folder / "best.ckpt", raw=True)
+    raw = load(directory / "best.ckpt", raw=True)
     assert torch.equal(raw.backbone.stem.conv.weight, model.backbone.stem.conv.weight + 1)
 
 

@@ -1,1 +1,1 @@
-"""What the commands do. Each module has ``run(config, words)``."""
+"""What the commands do. Each module has ``run(config, overrides)``."""

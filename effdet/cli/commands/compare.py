@@ -1,4 +1,4 @@
-"""``effdet compare``: two evaluations of the same pictures, and whether their difference is more than chance."""
+"""``effdet compare``: two evaluations of the same images, and whether their difference is more than chance."""
 
 from __future__ import annotations
 
@@ -13,19 +13,19 @@ from rich.text import Text
 from effdet.cli.config import Config
 from effdet.cli.job import is_sweep
 from effdet.cli.outputs import refuse_json
-from effdet.cli.overrides import Words
+from effdet.cli.overrides import Overrides
 from effdet.cli.run import RunResult
 from effdet.cli.sweep_table import sweep_table, to_markdown, write_table
 from effdet.evaluation import write_json
 from effdet.report import comparison_page
-from effdet.report.comparison import MAIN, unsure, verdict
+from effdet.report.comparison import MAIN, conclusion, unsure
 from effdet.report.numbers import signed, written
 from effdet.report.statistics import Difference, paired_difference, read_statistics
 from effdet.report.statistics.files import find_statistics, shared_heads
 from heads.structures import UserError
 
 
-def run(config: Config, words: Words) -> RunResult:
+def run(config: Config, overrides: Overrides) -> RunResult:
     """Read both, resample, print, write."""
     out = Path(config.out)
     sweeps = [Path(name) for name in (config.first, config.second) if name is not None and is_sweep(Path(name))]
@@ -43,30 +43,30 @@ def run(config: Config, words: Words) -> RunResult:
     for head in heads:
         pair = (first.statistics[head], second.statistics[head])
         differences |= paired_difference(*pair, samples=config.samples, seed=config.seed, level=config.level)
-    pictures = max(first.statistics[head].pictures for head in heads)
+    images = max(first.statistics[head].images for head in heads)
     Console().print(_table(differences, str(first.identity), names))
     split = str(first.identity)
     record = {
         "first": names[0],
         "second": names[1],
         "split": asdict(first.identity),
-        "pictures": pictures,
+        "images": images,
         "samples": config.samples,
         "seed": config.seed,
         "level": config.level,
         "differences": {name: {**asdict(value), "difference": value.value} for name, value in differences.items()},
     }
     write_json(out / "compare.json", record, indent=2)
-    page = comparison_page(names, split, differences, pictures=pictures, samples=config.samples, level=config.level)
+    page = comparison_page(names, split, differences, images=images, samples=config.samples, level=config.level)
     page.write(out / "compare.html")
     print(out)
     return RunResult(out, {name: value.value for name, value in differences.items()})
 
 
-def _compare_jobs(folder: Path, out: Path, level: float) -> RunResult:
+def _compare_jobs(directory: Path, out: Path, level: float) -> RunResult:
     """The table of a sweep."""
     refuse_json(out / "sweep.json", "jobs", "settings", key=f"out={out}", what="of a sweep")
-    table = sweep_table(folder, level=level)
+    table = sweep_table(directory, level=level)
     write_table(table, out)
     print(to_markdown(table), end="")
     print(out)
@@ -94,7 +94,7 @@ def _table(differences: dict[str, Difference], split: str, names: tuple[str, str
             signed(value.value),
             f"{signed(value.low)} … {signed(value.high)}",
             written(value.p),
-            verdict(value)[0],
+            conclusion(value)[0],
             end_section=name == main[-1],
         )
     return table

@@ -10,11 +10,11 @@ from rich.padding import Padding
 from rich.text import Text
 
 from effdet.cli.assemble import data_spec, described, input_size
-from effdet.cli.choice import chosen_model
 from effdet.cli.config import Config
+from effdet.cli.model_choice import chosen_model
 from effdet.cli.models import check_name
 from effdet.cli.outputs import refuse_json
-from effdet.cli.overrides import Words
+from effdet.cli.overrides import Overrides
 from effdet.doctor import CoverageSettings, Diagnosis, examine, page_of, repair
 from effdet.doctor.repair import check_repairable
 from effdet.model import ModelSpec
@@ -25,7 +25,7 @@ from heads.structures import UserError
 COLOURS = {"error": "red", "warning": "yellow", "note": "blue"}
 
 
-def run(config: Config, words: Words) -> int:
+def run(config: Config, overrides: Overrides) -> int:
     """Examine, print, write; 1 where there are findings of the level ``doctor.fail_on``."""
     out = Path(config.out)
     refuse_json(out / "doctor.json", "splits", "findings", "seconds", key=f"out={out}", what="of doctor")
@@ -48,7 +48,7 @@ def run(config: Config, words: Words) -> int:
         for what, count in made.done.items():
             console.print(f"repaired: {count:,} {what}", highlight=False)
         console.print(
-            f"{made.folder}: check it with effdet doctor data={spec.name} data.root={made.folder}",
+            f"{made.directory}: check it with effdet doctor data={spec.name} data.root={made.directory}",
             soft_wrap=True,
             markup=False,
             emoji=False,
@@ -93,11 +93,11 @@ def _print(console: Console, found: Diagnosis) -> None:
     issues = found.issues
     sizes = ", ".join(f"{split.name} {len(split.source):,}" for split in found.splits)
     console.print(
-        f"{found.spec.name}: {found.pictures:,} pictures ({sizes or 'none read'}), {found.boxes:,} boxes, "
+        f"{found.spec.name}: {found.images:,} images ({sizes or 'none read'}), {found.boxes:,} boxes, "
         f"{found.seconds:.1f} s",
         highlight=False,
     )
-    for name in issues.kinds():
+    for name in issues.issue_types():
         _print_kind(console, found, name)
     if found.coverage is not None:
         every = found.coverage.groups[0]
@@ -107,8 +107,8 @@ def _print(console: Console, found: Diagnosis) -> None:
             highlight=False,
         )
     counts = [(issues.total(level), level) for level in COLOURS]
-    told = ", ".join(f"[{COLOURS[level]}]{count:,} {level}{'' if count == 1 else 's'}[/]" for count, level in counts)
-    console.print(told, highlight=False)
+    shown = ", ".join(f"[{COLOURS[level]}]{count:,} {level}{'' if count == 1 else 's'}[/]" for count, level in counts)
+    console.print(shown, highlight=False)
 
 
 def _print_kind(console: Console, found: Diagnosis, name: str) -> None:

@@ -1,4 +1,4 @@
-"""``effdet explain``: Grad-CAM of what a model finds in pictures, and the weights that its neck has learned."""
+"""``effdet explain``: Grad-CAM of what a model finds in images, and the weights that its neck has learned."""
 
 from __future__ import annotations
 
@@ -8,33 +8,31 @@ from pathlib import Path
 from effdet.cli.assemble import torch_device
 from effdet.cli.config import Config
 from effdet.cli.models import open_network
-from effdet.cli.overrides import Words
+from effdet.cli.overrides import Overrides
 from effdet.cli.run import RunResult
 from effdet.files import distinct_names, refuse_overwriting, replacing
 from effdet.inference.explain import explain
 from effdet.inference.fusion import fusion_page, fusion_shares
-from effdet.inference.sources import find_pictures
+from effdet.inference.sources import find_images
 from heads.structures import UserError
 
 FUSION = "fusion.html"
 
 
-def run(config: Config, words: Words) -> RunResult:
-    """Draw ``PICTURE-HEAD-N-CLASS.jpg`` for each thing found, and ``fusion.html`` where the neck weighs its inputs."""
-    source = [] if config.source is None else find_pictures(config.source)
-    pictures = source[: config.limit]
+def run(config: Config, overrides: Overrides) -> RunResult:
+    """Draw ``IMAGE-HEAD-N-CLASS.jpg`` for each thing found, and ``fusion.html`` where the neck weighs its inputs."""
+    source = [] if config.source is None else find_images(config.source)
+    images = source[: config.max_images]
     model = open_network(config).to(torch_device(config.device))
     weighs = bool(fusion_shares(model))
-    if not (pictures or weighs):
-        raise UserError(
-            f"model={config.model}: its neck has no learned fusion weights; name an image by source=PICTURE"
-        )
+    if not (images or weighs):
+        raise UserError(f"model={config.model}: its neck has no learned fusion weights; name an image by source=IMAGE")
     out = Path(config.out)
     out.mkdir(parents=True, exist_ok=True)
     if weighs:
         print(fusion_page(model, title=f"Fusion weights of {Path(config.model).name}").write(out / FUSION))
     drawn = 0
-    for path, stem in zip(pictures, distinct_names(pictures, ""), strict=True):
+    for path, stem in zip(images, distinct_names(images, ""), strict=True):
         found = explain(
             model,
             path,
@@ -42,7 +40,7 @@ def run(config: Config, words: Words) -> RunResult:
             layer=config.layer,
             method=config.method,
             most=config.most,
-            score=config.score,
+            score_threshold=config.score_threshold,
         )
         for number, seen in enumerate(found, start=1):
             plain = re.sub(r"[^\w]+", "_", seen.name)
@@ -51,7 +49,7 @@ def run(config: Config, words: Words) -> RunResult:
             with replacing(target) as partial:
                 seen.draw().save(partial)
         drawn += len(found)
-    if pictures:
-        print(f"{drawn} targets in {len(pictures)} pictures")
+    if images:
+        print(f"{drawn} targets in {len(images)} images")
     print(out)
     return RunResult(out, {})

@@ -11,21 +11,21 @@ from effdet.cli.assemble import POSTPROCESS, evaluators, labels_of, open_split
 from effdet.cli.config import Config, as_size
 from effdet.cli.models import open_network
 from effdet.cli.outputs import refuse_export
-from effdet.cli.overrides import Words
+from effdet.cli.overrides import Overrides
 from effdet.cli.run import CHECKPOINTS, RunResult, holds_run
-from effdet.data import EvalSet, Source
+from effdet.data import Dataset, EvalSet
 from effdet.data.images import read_image
 from effdet.evaluation import LossEvaluator, evaluate
 from effdet.export import ExportSettings, Tolerance, export_model
 from effdet.export.gate import Measure
-from effdet.export.pictures import canvases, spread, street_pictures
-from effdet.inference.sources import find_pictures
+from effdet.export.images import canvases, spread, street_images
+from effdet.inference.sources import find_images
 from effdet.model import VisionModel
 from effdet.preprocess import Preprocess
 from heads.structures import UserError
 
 
-def run(config: Config, words: Words) -> RunResult:
+def run(config: Config, overrides: Overrides) -> RunResult:
     """Write, compare, print."""
     settings = ExportSettings(
         format=config.format,
@@ -37,21 +37,21 @@ def run(config: Config, words: Words) -> RunResult:
     )
     settings.check_installed()
     if settings.precision == "int8" and config.source is None and config.get("data.name") is None:
-        raise UserError("precision=int8 needs pictures to measure ranges on: data=NAME data.root=DIR, or source=FOLDER")
+        raise UserError("precision=int8 needs images to measure ranges on: data=NAME data.root=DIR, or source=FOLDER")
     target = output_file(config, settings)
-    refuse_export(config, target, [] if config.source is None else find_pictures(config.source))
+    refuse_export(config, target, [] if config.source is None else find_images(config.source))
     model = open_network(config)
     size = as_size(config.image_size)
     canvas = (size, size) if isinstance(size, int) else size
     preprocess = model.preprocess if canvas is None else model.preprocess.fitted(canvas)
     labelled = None
     if config.get("data.name") is not None:
-        labelled = open_split(config, config.split, wanted=labels_of(model))
+        labelled = open_split(config, config.split, requested=labels_of(model))
     report = export_model(
         model,
         target,
         settings,
-        pictures=_compared(config, labelled, preprocess),
+        images=_compared(config, labelled, preprocess),
         calibration=_calibration(config, preprocess) if settings.precision == "int8" else None,
         postprocess={key: config.get(key) for key in POSTPROCESS if config.get(key) is not None},
         image_size=canvas,
@@ -74,32 +74,34 @@ def output_file(config: Config, settings: ExportSettings) -> Path:
     if config.out is not None:
         out = Path(config.out)
         return out / f"{model.stem}-{settings.precision}{settings.kind.suffix}" if out.is_dir() else out
-    for folder in (model, model.parent.parent if model.parent.name == CHECKPOINTS else model):
-        if folder.is_dir() and holds_run(folder):
-            return folder / "export" / f"{folder.resolve().name}-{settings.precision}{settings.kind.suffix}"
+    for directory in (model, model.parent.parent if model.parent.name == CHECKPOINTS else model):
+        if directory.is_dir() and holds_run(directory):
+            return directory / "export" / f"{directory.resolve().name}-{settings.precision}{settings.kind.suffix}"
     return Path("exports") / f"{model.stem}-{settings.precision}{settings.kind.suffix}"
 
 
-def _compared(config: Config, labelled: Source | None, preprocess: Preprocess) -> Any:
+def _compared(config: Config, labelled: Dataset | None, preprocess: Preprocess) -> Any:
     """Canvases of ``source``, else of the labelled set, else of drawn streets."""
-    count = config.gate.pictures
+    count = config.gate.images
     if config.source is not None:
         return canvases(_read(config.source, count), preprocess)
     if labelled is not None:
         return canvases(_read_source(labelled, count), preprocess)
-    print("comparing on drawn streets: data=NAME or source=FOLDER compares on your own pictures")
-    return canvases(street_pictures(count), preprocess)
+    print("comparing on drawn streets: data=NAME or source=FOLDER compares on your own images")
+    return canvases(street_images(count), preprocess)
 
 
 def _calibration(config: Config, preprocess: Preprocess) -> Any:
     """Canvases that stand for what the file will see."""
-    count = config.calibration.pictures
+    count = config.calibration.images
     if config.source is not None:
         return canvases(_read(config.source, count), preprocess)
-    return canvases(_read_source(open_split(config.replacing({"limit": None}), "train", wanted=()), count), preprocess)
+    return canvases(
+        _read_source(open_split(config.replacing({"max_images": None}), "train", requested=()), count), preprocess
+    )
 
 
-def _measure(model: VisionModel, source: Source, preprocess: Preprocess) -> Measure:
+def _measure(model: VisionModel, source: Dataset, preprocess: Preprocess) -> Measure:
     def measure(predict: Any) -> Mapping[str, Any]:
         dataset = EvalSet(source, preprocess)
         made = evaluators(model, dataset)
@@ -110,9 +112,9 @@ def _measure(model: VisionModel, source: Source, preprocess: Preprocess) -> Meas
 
 
 def _read(source: str, count: int) -> Any:
-    paths = find_pictures(source)
+    paths = find_images(source)
     return (read_image(str(paths[index])) for index in spread(len(paths), count))
 
 
-def _read_source(source: Source, count: int) -> Any:
+def _read_source(source: Dataset, count: int) -> Any:
     return (source.read_image(source.records[index]) for index in spread(len(source), count))

@@ -13,7 +13,7 @@ from backbones.spec import ExternalSpec
 from effdet.cli.assemble import described, model_spec
 from effdet.cli.config import Config, as_size
 from effdet.cli.models import check_name
-from effdet.cli.overrides import Words
+from effdet.cli.overrides import Overrides
 from effdet.model import ModelSpec, read_model_file
 from effdet.plugins import TARGET
 from effdet.weights import load
@@ -23,7 +23,7 @@ from heads.structures import ClassTable
 COMPOSING = ("task", "backbone", "neck", "head", "phi", "architecture", "image_size", "num_classes")
 
 
-def run(config: Config, words: Words) -> None:
+def run(config: Config, overrides: Overrides) -> None:
     """Print what was asked for."""
     console = Console()
     if config.env:
@@ -32,7 +32,7 @@ def run(config: Config, words: Words) -> None:
         console.print(_model_file(config))
     elif config.model is not None:
         console.print(describe(_spec(config)))
-    elif any(word.key.partition(".")[0] in COMPOSING for word in words.words):
+    elif any(override.key.partition(".")[0] in COMPOSING for override in overrides.items):
         console.print(describe(model_spec(config, num_classes=config.num_classes)))
     else:
         console.print(_models())
@@ -44,7 +44,7 @@ def describe(spec: ModelSpec) -> Table:
     """One model in numbers."""
     info = model_info(spec)
     table = Table(title=Text(spec.name, "bold"), show_header=False)
-    table.add_row("cost", f"{info.cost.parameters:,} parameters, {info.cost.gmacs:.2f} GMACs a picture")
+    table.add_row("cost", f"{info.cost.parameters:,} parameters, {info.cost.gmacs:.2f} GMACs an image")
     table.add_row("input", f"{_sides(info.size)}, {spec.preprocess.resize}")
     backbone = spec.backbone
     if isinstance(backbone, ExternalSpec):

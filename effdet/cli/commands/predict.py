@@ -1,4 +1,4 @@
-"""``effdet predict``: pictures or a video in; drawings, ``predictions.json`` and ``predictions.csv`` out."""
+"""``effdet predict``: images or a video in; drawings, ``predictions.json`` and ``predictions.csv`` out."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ from effdet.addresses import is_address
 from effdet.cli.config import Config
 from effdet.cli.errors import ConfigError
 from effdet.cli.models import open_predictor
-from effdet.cli.overrides import Words
+from effdet.cli.overrides import Overrides
 from effdet.cli.run import RunResult, keep_freed_memory
 from effdet.inference import Predictor
-from effdet.inference.jobs import Output, Summary, predict_pictures, predict_video, predict_videos
+from effdet.inference.jobs import Output, Summary, predict_images, predict_video, predict_videos
 from effdet.inference.jobs.stopping import Incomplete, Stopped
 from effdet.inference.jobs.video import refuse_drawings
 from effdet.inference.runtime_model import own_postprocess
@@ -26,26 +26,27 @@ from effdet.inference.tiles import TiledPredictor, TileSettings
 from effdet.inference.tracking import Tracker, TrackerSettings
 from heads.structures import UserError
 
-TOLD = 10
-"""As many unreadable pictures or frames are named."""
+REPORTED = 10
+"""As many unreadable images or frames are named."""
 FRAMES_PER_SECOND = 25
-"""Of a folder of pictures that are the frames of a video, which has no times."""
+"""Of a folder of images that are the frames of a video, which has no times."""
 _RESULT_KEYS = (
-    "model", "weights", "image_size", "score", "nms_iou", "max_detections", "precision", "batch_size", "predict.tiles",
-    "predict.tile_size", "predict.tile_overlap", "predict.track", "predict.alpha", "predict.ids", "predict.every", "semantic",
+    "model", "weights", "image_size", "score_threshold", "nms_iou", "max_detections", "precision", "batch_size",
+    "predict.tiles", "predict.tile_size", "predict.tile_overlap", "predict.track", "predict.alpha", "predict.ids",
+    "predict.every", "semantic",
 )  # fmt: skip
-"""What a picture's results depend on: a run is gone on with only where they are the same."""
+"""What an image's results depend on: a run is gone on with only where they are the same."""
 
 
-def run(config: Config, words: Words) -> RunResult:
+def run(config: Config, overrides: Overrides) -> RunResult:
     """Predict all of ``source``, batch by batch."""
     out, options = Path(config.out), config.predict
     single = is_video(config.source)
     inputs = Inputs([], []) if single else find_inputs(config.source, leave_out=out)
-    _contradictions(config, words, pictures=bool(inputs.pictures), videos=single or bool(inputs.videos))
+    _contradictions(config, overrides, images=bool(inputs.images), videos=single or bool(inputs.videos))
     output = Output(
         out,
-        score=config.score,
+        score_threshold=config.score_threshold,
         draw=options.draw,
         alpha=options.alpha,
         ids=options.ids,
@@ -55,7 +56,7 @@ def run(config: Config, words: Words) -> RunResult:
     resume, skip = config.resume == "auto", config.unreadable == "warn"
     summary = Summary(0, 0)
     if single:
-        # Before the model: a wrong name is told at once.
+        # Before the model: a wrong name is reported at once.
         with VideoSource(config.source, every=options.every, reconnect=options.reconnect) as source:
             refuse_drawings(output, [source])
             predict, classes = _predictor(config)
@@ -65,29 +66,29 @@ def run(config: Config, words: Words) -> RunResult:
                 output,
                 classes=classes,
                 tracker=_tracker(config, source),
-                limit=config.limit,
+                max_images=config.max_images,
                 skip_unreadable=skip,
                 resume=resume,
             )
             live = source.live
-        _tell(summary, config, classes, "frames")
+        _report(summary, config, classes, "frames")
         return _ended(summary, out, live=live)
     refuse_drawings(output, inputs.videos)
     predict, classes = _predictor(config)
-    if inputs.pictures:
-        summary = predict_pictures(
+    if inputs.images:
+        summary = predict_images(
             predict,
-            inputs.pictures[: config.limit],
+            inputs.images[: config.max_images],
             output,
             classes=classes,
             resume=resume,
             skip_unreadable=skip,
             tracker=_tracker(config, None),
         )
-        _tell(summary, config, classes, "pictures")
+        _report(summary, config, classes, "images")
     if inputs.videos:
         # What was there before is gone by now, or was not to be overwritten.
-        behind = replace(output, overwrite=output.overwrite and not inputs.pictures)
+        behind = replace(output, overwrite=output.overwrite and not inputs.images)
         frames = predict_videos(
             predict,
             inputs.videos,
@@ -95,11 +96,11 @@ def run(config: Config, words: Words) -> RunResult:
             classes=classes,
             tracker=partial(_tracker, config),
             every=options.every,
-            limit=config.limit,
+            max_images=config.max_images,
             skip_unreadable=skip,
             resume=resume,
         )
-        _tell(frames, config, classes, "frames", videos=len(inputs.videos))
+        _report(frames, config, classes, "frames", videos=len(inputs.videos))
         summary = summary.joined(frames)
     return _ended(summary, out)
 
@@ -116,13 +117,13 @@ def _ended(summary: Summary, out: Path, *, live: bool = False) -> RunResult:
         first, *others = summary.faults
         more = f", and {len(others)} more" if others else ""
         raise Incomplete(f"{first}{more}; what was done until then is in {out}")
-    return RunResult(out, {"pictures": summary.pictures, "boxes": summary.boxes})
+    return RunResult(out, {"images": summary.images, "boxes": summary.boxes})
 
 
 def _predictor(config: Config) -> tuple[Predictor | TiledPredictor, Any]:
     options = config.predict
-    lowest = min(config.score, options.track_low) if options.track else config.score
-    predict = open_predictor(config, score=lowest)
+    lowest = min(config.score_threshold, options.track_low) if options.track else config.score_threshold
+    predict = open_predictor(config, score_threshold=lowest)
     if config.device in ("cpu", "auto"):
         keep_freed_memory()
     classes = predict.model.classes.get("detection")  # type: ignore[operator,union-attr]
@@ -149,60 +150,62 @@ def _tracker(config: Config, source: VideoSource | None) -> Tracker | None:
         return None
     step = 1 / FRAMES_PER_SECOND if source is None else float(source.every / source.rate)
     return Tracker(
-        TrackerSettings.shown_from(config.score, low=options.track_low, patience=options.track_patience, step=step)
+        TrackerSettings.shown_from(
+            config.score_threshold, low=options.track_low, patience=options.track_patience, step=step
+        )
     )
 
 
-def _contradictions(config: Config, words: Words, *, pictures: bool, videos: bool) -> None:
-    """Words that would be ignored."""
+def _contradictions(config: Config, overrides: Overrides, *, images: bool, videos: bool) -> None:
+    """Overrides that would be ignored."""
     options, problems = config.predict, []
     for switch, keys in {"tiles": ("tile_size", "tile_overlap"), "track": ("track_low", "track_patience")}.items():
         for key in keys:
-            if words.get(f"predict.{key}") is not None and not getattr(options, switch):
+            if overrides.get(f"predict.{key}") is not None and not getattr(options, switch):
                 problems.append(f"predict.{key}: has no effect without predict.{switch}=true")
     if config.resume is not None and config.overwrite:
         problems.append("resume=auto overwrite=true: go on or begin anew; give one of them")
-    if config.resume is not None and options.track and pictures:
+    if config.resume is not None and options.track and images:
         problems.append("resume=auto: tracking (predict.track=true) begins at the first frame; leave resume= out")
     if videos and options.ids != "running":
         problems.append(f"predict.ids={options.ids}: the frames of a video have no names; leave it out")
-    if not videos and words.get("predict.every") is not None:
-        problems.append("predict.every: has no effect on pictures; leave it out")
+    if not videos and overrides.get("predict.every") is not None:
+        problems.append("predict.every: has no effect on images; leave it out")
     live = is_video(config.source) and (is_camera(config.source) or is_address(config.source))
-    if not live and words.get("predict.reconnect") is not None:
+    if not live and overrides.get("predict.reconnect") is not None:
         problems.append("predict.reconnect: is for cameras and streams; leave it out")
-    if words.get("predict.alpha") is not None and not options.draw:
+    if overrides.get("predict.alpha") is not None and not options.draw:
         problems.append("predict.alpha: has no effect with predict.draw=false")
     if problems:
         raise ConfigError(problems)
 
 
-def _tell(summary: Summary, config: Config, classes: Any, unit: str, *, videos: int = 1) -> None:
-    for line in summary.unreadable[:TOLD]:
+def _report(summary: Summary, config: Config, classes: Any, unit: str, *, videos: int = 1) -> None:
+    for line in summary.unreadable[:REPORTED]:
         print(f"warning: {line}", file=sys.stderr)
     if unit == "frames":
-        _tell_frames(summary)
+        _report_frames(summary)
     elif count := len(summary.unreadable):
-        more = f", {TOLD} of them named above" if count > TOLD else ""
-        print(f"warning: left out as unreadable: {count} of {count + summary.pictures} {unit}{more}", file=sys.stderr)
+        more = f", {REPORTED} of them named above" if count > REPORTED else ""
+        print(f"warning: left out as unreadable: {count} of {count + summary.images} {unit}{more}", file=sys.stderr)
     if summary.resumed:
         print(f"{summary.resumed} {unit} were done before")
     if summary.stopped:
-        print(f"stopped; what was done is whole: {summary.pictures} {unit}")
+        print(f"stopped; what was done is whole: {summary.images} {unit}")
     of = f" of {videos} videos" if videos > 1 else ""
     if summary.tracks is not None:
-        print(f"{summary.tracks} objects followed through {summary.pictures} {unit}{of}, {summary.boxes} boxes")
+        print(f"{summary.tracks} objects followed through {summary.images} {unit}{of}, {summary.boxes} boxes")
     else:
-        boxes = "" if classes is None else f"{summary.boxes} boxes of score ≥ {config.score:g} in "
-        print(f"{boxes}{summary.pictures} {unit}{of}")
+        boxes = "" if classes is None else f"{summary.boxes} boxes of score ≥ {config.score_threshold:g} in "
+        print(f"{boxes}{summary.images} {unit}{of}")
 
 
-def _tell_frames(summary: Summary) -> None:
-    more = f", {TOLD} of them named above" if len(summary.unreadable) > TOLD else ""
+def _report_frames(summary: Summary) -> None:
+    more = f", {REPORTED} of them named above" if len(summary.unreadable) > REPORTED else ""
     if summary.lost:
-        count = summary.lost + summary.pictures
+        count = summary.lost + summary.images
         print(f"warning: left out as damaged: {summary.lost} of {count} frames{more}", file=sys.stderr)
     if summary.gaps:
         print(f"warning: gaps in time, where frames are missing: {summary.gaps}{more}", file=sys.stderr)
     if summary.flawed:
-        print(f"warning: decoded with errors: {summary.flawed} of {summary.pictures} frames{more}", file=sys.stderr)
+        print(f"warning: decoded with errors: {summary.flawed} of {summary.images} frames{more}", file=sys.stderr)

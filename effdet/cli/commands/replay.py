@@ -6,42 +6,42 @@ from pathlib import Path
 
 from effdet.cli.assemble import torch_device
 from effdet.cli.config import Config
-from effdet.cli.overrides import Words
+from effdet.cli.overrides import Overrides
 from effdet.files import refuse_overwriting
-from effdet.training.kept_step import KeptStep, read_kept_step
+from effdet.training.image_grids import draw_training_batch
+from effdet.training.nonfinite_dump import NonFiniteStep, read_nonfinite_step
 from effdet.training.replay import Bad, Replay, described_model, replay
-from effdet.training.sheets import draw_training_batch
 
 SHOWN = 5
 
 
-def run(config: Config, words: Words) -> int:
-    """Print what was found, draw the pictures; 0 where the step is not finite here either."""
+def run(config: Config, overrides: Overrides) -> int:
+    """Print what was found, draw the images; 0 where the step is not finite here either."""
     if config.out is not None:
         refuse_overwriting([config.out], [config.file], key=f"out={config.out}")
     device = torch_device(config.device)
-    kept = read_kept_step(config.file)
-    precision = config.precision or kept.precision
-    _describe(kept, f"{precision} on {device}")
-    model = described_model(kept, trust=config.trust)
-    found = replay(kept, model, device=device, precision=precision)
-    _tell(found)
-    picture = Path(config.out) if config.out is not None else kept.path.with_suffix(".jpg")
-    print(draw_training_batch(kept.batches[0].batch, model, picture))
+    dump = read_nonfinite_step(config.file)
+    precision = config.precision or dump.precision
+    _describe(dump, f"{precision} on {device}")
+    model = described_model(dump, trust=config.trust)
+    found = replay(dump, model, device=device, precision=precision)
+    _report(found)
+    image = Path(config.out) if config.out is not None else dump.path.with_suffix(".jpg")
+    print(draw_training_batch(dump.batches[0].batch, model, image))
     return 1 if found.first is None else 0
 
 
-def _describe(kept: KeptStep, where: str) -> None:
-    pictures = ", ".join(str(number) for item in kept.batches for number in item.batch.indices.tolist())
-    of = f" of process {kept.rank} of {kept.processes}" if kept.processes > 1 else ""
+def _describe(dump: NonFiniteStep, where: str) -> None:
+    images = ", ".join(str(number) for item in dump.batches for number in item.batch.indices.tolist())
+    of = f" of process {dump.rank} of {dump.processes}" if dump.processes > 1 else ""
     print(
-        f"step {kept.step}{of}: {kept.spec.get('name')}, {len(kept.batches)} batches, pictures {pictures} of the train split"
+        f"step {dump.step}{of}: {dump.spec.get('name')}, {len(dump.batches)} batches, images {images} of the train split"
     )
-    print(f"the run saw loss {kept.loss:g} and gradient norm {kept.grad_norm:g} in {kept.precision}")
+    print(f"the run saw loss {dump.loss:g} and gradient norm {dump.grad_norm:g} in {dump.precision}")
     print(f"again, {where}:")
 
 
-def _tell(found: Replay) -> None:
+def _report(found: Replay) -> None:
     for title, places in (
         ("weights before the step", found.weights),
         ("outputs", found.forward),

@@ -11,7 +11,7 @@ from typing import Any
 from effdet.cli.config import Config
 from effdet.cli.errors import ConfigError
 from effdet.cli.outputs import refuse_json, refuse_model_file
-from effdet.cli.overrides import Words
+from effdet.cli.overrides import Overrides
 from effdet.cli.resume import split
 from effdet.cli.run import RunResult
 
@@ -20,11 +20,11 @@ COEFFICIENTS = ("alpha", "beta", "gamma")
 TABLES = ("grid", "comparison")
 """In the folder, each as JSON, CSV and a plot."""
 STUDY = "study.json"
-"""In the folder: the words that decide what is trained."""
+"""In the folder: the overrides that decide what is trained."""
 
 
-def run(config: Config, words: Words) -> RunResult:
-    """Do what the words ask for."""
+def run(config: Config, overrides: Overrides) -> RunResult:
+    """Do what the overrides ask for."""
     refuse_contradictions(config)
     refuse_model_file(config)
     # These import torch: not before the overrides make sense.
@@ -33,25 +33,25 @@ def run(config: Config, words: Words) -> RunResult:
     from effdet.search.coefficient_study import ScaleSettings, ScaleStudy
 
     if config.grid or config.compare:
-        folder = _folder(config, words)
+        directory = _directory(config, overrides)
         settings = ScaleSettings(**_values(config, ScaleSettings))
-        path, results = ScaleStudy(settings, trainings("scale", config, words), folder).run()
+        path, results = ScaleStudy(settings, trainings("scale", config, overrides), directory).run()
     else:
-        settings, folder, results = FitSettings(**_values(config, FitSettings)), None, {}
-        path = fit_model(settings, trainings("scale", config, words))
+        settings, directory, results = FitSettings(**_values(config, FitSettings)), None, {}
+        path = fit_model(settings, trainings("scale", config, overrides))
     print(path)
-    return RunResult(folder or path.parent, results)
+    return RunResult(directory or path.parent, results)
 
 
 def _values(config: Config, settings: type) -> dict[str, Any]:
     return {field.name: config.get(field.name) for field in fields(settings)}
 
 
-def _folder(config: Config, words: Words) -> Path:
-    """The study's folder, with the words that decide what is trained.
+def _directory(config: Config, overrides: Overrides) -> Path:
+    """The study's folder, with the overrides that decide what is trained.
 
     Raises:
-        ConfigError: it holds another study, or this one and no word to go on.
+        ConfigError: it holds another study, or this one and no override to go on.
     """
     from effdet.evaluation.results import write_json
     from effdet.search.coefficient_study import KINDS
@@ -60,40 +60,42 @@ def _folder(config: Config, words: Words) -> Path:
     if wrong:
         raise ConfigError([f"kinds: {wrong[0]} is none of {', '.join(KINDS)}"])
     train = config.train
-    folder = Path(config.run_dir or f"runs/scale-{train.task.name}-{train.data.name}")
-    _, rest = split("scale", words)
+    directory = Path(config.run_dir or f"runs/scale-{train.task.name}-{train.data.name}")
+    _, rest = split("scale", overrides)
     settings = {"trainings": rest.shown(), "base_phi": config.base_phi, "size_step": config.size_step}
-    path = folder / STUDY
-    refuse_json(path, "trainings", "base_phi", key=f"run_dir={folder}", what="of a study")
+    path = directory / STUDY
+    refuse_json(path, "trainings", "base_phi", key=f"run_dir={directory}", what="of a study")
     if path.is_file() and config.overwrite:
-        _clear(folder)
+        _clear(directory)
     if path.is_file():
         if config.resume is None:
             raise ConfigError(
-                [f"run_dir={folder}: holds a study; go on by resume=auto, or replace it by overwrite=true"]
+                [f"run_dir={directory}: holds a study; go on by resume=auto, or replace it by overwrite=true"]
             )
         saved = json.loads(path.read_text(encoding="utf-8"))
         if saved != settings:
             changed = [
                 f"{key}={settings[key]}, there {saved.get(key)}" for key in settings if saved.get(key) != settings[key]
             ]
-            raise ConfigError([f"run_dir={folder}: the study there was made with other words; name another", *changed])
+            raise ConfigError(
+                [f"run_dir={directory}: the study there was made with other overrides; name another", *changed]
+            )
     write_json(path, settings, indent=1)
-    return folder
+    return directory
 
 
-def _clear(folder: Path) -> None:
+def _clear(directory: Path) -> None:
     """Remove what a study writes, and leave whatever else a user keeps there."""
     from effdet.search.scaling_study import MODELS, RUNS
 
     for part in (MODELS, RUNS):
-        shutil.rmtree(folder / part, ignore_errors=True)
+        shutil.rmtree(directory / part, ignore_errors=True)
     for name in (
         STUDY,
         "best.json",
         *(f"{table}{suffix}" for table in TABLES for suffix in (".json", ".csv", ".html", ".png")),
     ):
-        (folder / name).unlink(missing_ok=True)
+        (directory / name).unlink(missing_ok=True)
 
 
 def refuse_contradictions(config: Config) -> None:
@@ -102,8 +104,8 @@ def refuse_contradictions(config: Config) -> None:
     Raises:
         ConfigError: it is not.
     """
-    budgets, coefficients = _given(config, BUDGETS), _given(config, COEFFICIENTS)
-    others = [*_given(config, ("phi", *COEFFICIENTS)), *(key for key in ("grid", "compare") if config.get(key))]
+    budgets, coefficients = _passed(config, BUDGETS), _passed(config, COEFFICIENTS)
+    others = [*_passed(config, ("phi", *COEFFICIENTS)), *(key for key in ("grid", "compare") if config.get(key))]
     problems = []
     if len(budgets) > 1:
         problems.append(f"{_shown(config, budgets)}: each is a budget; give one of them")
@@ -126,7 +128,7 @@ def refuse_contradictions(config: Config) -> None:
         raise ConfigError(problems)
 
 
-def _given(config: Config, keys: tuple[str, ...]) -> list[str]:
+def _passed(config: Config, keys: tuple[str, ...]) -> list[str]:
     return [key for key in keys if config.get(key) is not None]
 
 

@@ -14,7 +14,7 @@ from rich.console import Console
 from effdet.cli.config import Config
 from effdet.cli.errors import ConfigError
 from effdet.cli.outputs import refuse_model_file
-from effdet.cli.overrides import Words
+from effdet.cli.overrides import Overrides
 from effdet.cli.run import RunResult
 from effdet.cli.trainings import trainings
 from effdet.search.architecture_search import STUDY, ArchitectureSearch, SearchSettings, summary
@@ -22,15 +22,15 @@ from effdet.search.pareto import best_trial, pareto_front
 from heads.structures import UserError
 
 
-def run(config: Config, words: Words) -> RunResult:
+def run(config: Config, overrides: Overrides) -> RunResult:
     """Search, print, write."""
     refuse_model_file(config)
     training = config.train
-    folder = Path(config.run_dir or f"runs/search-{training.task.name}-{training.data.name}")
+    directory = Path(config.run_dir or f"runs/search-{training.task.name}-{training.data.name}")
     console = Console()
-    with _alone(folder, config):
+    with _alone(directory, config):
         settings = SearchSettings(**{field.name: config.get(field.name) for field in fields(SearchSettings)})
-        found = ArchitectureSearch(settings, trainings("search", config, words), folder)
+        found = ArchitectureSearch(settings, trainings("search", config, overrides), directory)
         console.print(
             f"space: {found.space.count:.2e} architectures around {found.base.name} at {found.base.image_size[0]} px; "
             f"target {found.target:.4g} {found.unit}, reward {config.reward}",
@@ -41,7 +41,7 @@ def run(config: Config, words: Words) -> RunResult:
             trials = found.run()
         except KeyboardInterrupt:
             console.print(
-                f"stopped; the same words with run_dir={folder} resume=auto go on",
+                f"stopped; the same overrides with run_dir={directory} resume=auto go on",
                 highlight=False,
                 markup=False,
                 emoji=False,
@@ -50,38 +50,38 @@ def run(config: Config, words: Words) -> RunResult:
         path = found.write(trials)
         console.print(found.table.terminal(pareto_front(trials), best_trial(trials)))
         console.print(summary(trials), highlight=False, soft_wrap=True)
-        console.print(str(folder / "pareto.html"), highlight=False, soft_wrap=True, markup=False, emoji=False)
+        console.print(str(directory / "pareto.html"), highlight=False, soft_wrap=True, markup=False, emoji=False)
         print(path)
     top = best_trial(trials)
-    return RunResult(folder, {"reward": top and top.reward, found.metric: top and top.accuracy})
+    return RunResult(directory, {"reward": top and top.reward, found.metric: top and top.accuracy})
 
 
 @contextmanager
-def _alone(folder: Path, config: Config) -> Iterator[None]:
+def _alone(directory: Path, config: Config) -> Iterator[None]:
     """The folder, for this process only.
 
     Raises:
-        ConfigError: it holds a study, and no word says what to do with it.
+        ConfigError: it holds a study, and no override says what to do with it.
         UserError: another search writes to it.
     """
     if config.resume is not None and config.overwrite:
         raise ConfigError([f"resume={config.resume} overwrite=true: contradict each other; give one of them"])
-    folder.mkdir(parents=True, exist_ok=True)
-    lock = FileLock(folder / ".lock")
+    directory.mkdir(parents=True, exist_ok=True)
+    lock = FileLock(directory / ".lock")
     try:
         lock.acquire(timeout=0)
     except Timeout:
-        raise UserError(f"run_dir={folder}: another search is writing to it; wait for it, or name another") from None
+        raise UserError(f"run_dir={directory}: another search is writing to it; wait for it, or name another") from None
     try:
-        if (folder / STUDY).exists():
+        if (directory / STUDY).exists():
             if config.overwrite:
                 for part in ("trials", "models"):
-                    shutil.rmtree(folder / part, ignore_errors=True)
-                for file in folder.glob(f"{STUDY}*"):
+                    shutil.rmtree(directory / part, ignore_errors=True)
+                for file in directory.glob(f"{STUDY}*"):
                     file.unlink()
             elif config.resume is None:
                 raise ConfigError(
-                    [f"run_dir={folder}: holds a study; go on by resume=auto, or replace it by overwrite=true"]
+                    [f"run_dir={directory}: holds a study; go on by resume=auto, or replace it by overwrite=true"]
                 )
         yield
     finally:

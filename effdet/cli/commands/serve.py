@@ -10,11 +10,11 @@ from typing import Any
 
 from effdet.cli.config import Config
 from effdet.cli.models import open_predictor
-from effdet.cli.overrides import Words
+from effdet.cli.overrides import Overrides
 from heads.structures import UserError
 
 
-def run(config: Config, words: Words) -> int:
+def run(config: Config, overrides: Overrides) -> int:
     """Serve until Ctrl-C."""
     try:
         import uvicorn
@@ -31,10 +31,10 @@ def run(config: Config, words: Words) -> int:
         queue=config.serve.queue,
         batch_size=config.batch_size,
         wait=config.serve.wait,
-        score=config.score,
+        score_threshold=config.score_threshold,
     )
-    listener = _listener(config.host, config.port)  # before the model: a port that is taken is told at once
-    predict = open_predictor(config, score=min(config.serve.lowest_score, config.score))
+    listener = _listener(config.host, config.port)  # before the model: a port that is taken is reported at once
+    predict = open_predictor(config, score_threshold=min(config.serve.lowest_score, config.score_threshold))
     app = create_app(predict, settings=settings, about=_about(config, predict))
     server = uvicorn.Server(
         uvicorn.Config(app, log_level="warning", timeout_keep_alive=5, timeout_graceful_shutdown=10, access_log=False)

@@ -8,14 +8,14 @@ from rich.progress import Progress
 
 from effdet.cli.assemble import open_split
 from effdet.cli.config import Config
-from effdet.cli.overrides import Words
+from effdet.cli.overrides import Overrides
 from effdet.cli.run import RunResult
 from effdet.data.shards import write_shards
 from effdet.data.shards.index import index_path, load_index
 from heads.structures import UserError
 
 
-def run(config: Config, words: Words) -> RunResult:
+def run(config: Config, overrides: Overrides) -> RunResult:
     """Write, and say what was written."""
     out = Path(config.out)
     index = index_path(out, config.split)
@@ -28,7 +28,7 @@ def run(config: Config, words: Words) -> RunResult:
     for line in source.warnings:
         print(f"warning: {line}")
     with Progress(transient=True) as progress:
-        task = progress.add_task("pictures", total=len(source))
+        task = progress.add_task("images", total=len(source))
         path = write_shards(
             source,
             out,
@@ -38,6 +38,6 @@ def run(config: Config, words: Words) -> RunResult:
         )
     shards = load_index(path).shards
     size = sum(shard.size for shard in shards) / 1e6
-    print(f"{len(source):,} pictures of {source.name} {config.split} in {len(shards)} shards, {size:,.1f} MB")
+    print(f"{len(source):,} images of {source.name} {config.split} in {len(shards)} shards, {size:,.1f} MB")
     print(out)
     return RunResult(out, {})

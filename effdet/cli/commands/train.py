@@ -24,48 +24,58 @@ from effdet.cli.assemble import (
 )
 from effdet.cli.before import decoded, following
 from effdet.cli.config import Config
-from effdet.cli.overrides import Words
+from effdet.cli.overrides import Overrides
 from effdet.cli.report import write_report
 from effdet.cli.resume import changed, resolve_run_dir, saved_config
 from effdet.cli.run import (
     RunDir,
+    RunInfo,
     RunResult,
-    Started,
-    forget,
-    hear,
+    broadcast,
+    clear,
     is_first,
     keep_freed_memory,
     make,
+    receive,
     run_command,
-    tell,
     write_config,
 )
-from effdet.cli.training import best_of, check_flight, course, course_facts, first_model, from_start_to_best, made_worse
-from effdet.data import EvalSet, Source
+from effdet.cli.training import (
+    best_of,
+    check_flight,
+    first_model,
+    from_start_to_best,
+    made_worse,
+    schedule,
+    schedule_facts,
+)
+from effdet.data import Dataset, EvalSet
 from effdet.data.presence import without_trace
 from effdet.evaluation import EvaluationResult, Evaluator, ModelPredictFn, evaluate, print_metrics, write_results
 from effdet.model import VisionModel
 from effdet.report import Gallery
-from effdet.training import FitResult, FitSettings, fit, newest_sound, read_checkpoint, seed_all
+from effdet.training import FitResult, FitSettings, fit, newest_valid, read_checkpoint, seed_all
 from effdet.training.ending import Ended, ended
 from effdet.training.fitting import check_trainer
-from effdet.training.sheets import PredictionSheet
+from effdet.training.image_grids import PredictionGrid
 from effdet.weights import load
 from heads.structures import UserError
 
 
-class Judge:
+class RunEvaluator:
     """What validation runs: the one evaluation loop on the val split. Keeps the last result."""
 
     def __init__(
         self, dataset: EvalSet, evaluators: Mapping[str, Evaluator], *, workers: int, settings: FitSettings
     ) -> None:
         self.dataset, self.evaluators, self.workers, self.settings = dataset, evaluators, workers, settings
-        self.limit = evaluated_images(settings.trainer.get("limit_val_batches"), len(dataset))
+        self.max_images = evaluated_images(settings.trainer.get("limit_val_batches"), len(dataset))
         self.result: EvaluationResult | None = None
-        if self.limit is not None and is_first():
-            limit = settings.trainer["limit_val_batches"]
-            print(f"trainer.limit_val_batches={limit}: evaluates on the first {self.limit} of {len(dataset)} images")
+        if self.max_images is not None and is_first():
+            max_images = settings.trainer["limit_val_batches"]
+            print(
+                f"trainer.limit_val_batches={max_images}: evaluates on the first {self.max_images} of {len(dataset)} images"
+            )
 
     def __call__(self, model: nn.Module) -> Mapping[str, Any]:
         device = next(model.parameters()).device
@@ -76,13 +86,13 @@ class Judge:
                 evaluators=self.evaluators,
                 batch_size=EVAL_BATCH,
                 workers=self.workers,
-                limit=self.limit,
+                max_images=self.max_images,
                 progress=self.settings.progress,
             )
         return self.result.metrics
 
 
-def run(config: Config, words: Words) -> RunResult:
+def run(config: Config, overrides: Overrides) -> RunResult:
     """Train as `config` says; ``RunResult.metrics`` are those of the last evaluation."""
     config, device = with_monitor(config), torch_device(config.device)
     if device == "cpu":
@@ -90,67 +100,67 @@ def run(config: Config, words: Words) -> RunResult:
     settings = fit_settings(config, Path(), device)  # here, since it may complain
     check_trainer(settings)
     check_targets(config)
-    if _processes(settings) > 1 and not words.from_shell:
-        return run_command("train", words)  # Lightning starts the others by this process's own command line
-    folder = resolve_run_dir(config) if is_first() else None
-    checkpoint = None if folder is None else _checkpoint(folder)
-    if folder is not None and checkpoint is not None and (end := _ended(checkpoint, settings)) is not None:
-        _tell_of_end(folder.path.absolute(), checkpoint, end)
-        return _results(config, folder.path.absolute(), checkpoint, end, settings)
-    if folder is not None and folder.resume_from is not None:
-        for line in changed(config, saved_config(folder.resume_from)):
+    if _processes(settings) > 1 and not overrides.from_shell:
+        return run_command("train", overrides)  # Lightning starts the others by this process's own command line
+    directory = resolve_run_dir(config) if is_first() else None
+    checkpoint = None if directory is None else _checkpoint(directory)
+    if directory is not None and checkpoint is not None and (end := _ended(checkpoint, settings)) is not None:
+        _tell_of_end(directory.path.absolute(), checkpoint, end)
+        return _results(config, directory.path.absolute(), checkpoint, end, settings)
+    if directory is not None and directory.resume_from is not None:
+        for line in changed(config, saved_config(directory.resume_from)):
             print(f"from here on {line}")
-    train, val = open_splits(config, "train", "val", wanted=config.task.needs)
+    train, val = open_splits(config, "train", "val", requested=config.task.needs)
     _describe(train, val)
     val_fingerprint = val.fingerprint()  # of what the set says, whatever of it can be read
     val = decoded(config, train if is_first() and checkpoint is None else None, val)
     config = following(config, val)
     seed_all(config.seed)
-    started = Started(folder.path, checkpoint) if folder is not None else _joined()
-    if started.over:
+    started = RunInfo(directory.path, checkpoint) if directory is not None else _joined()
+    if started.finished:
         return RunResult(started.run_dir, {})
     model, weights, start = first_model(config, train, started.checkpoint)
     dataset = EvalSet(val, model.preprocess)
     workers = worker_count(config.workers, cuda=device == "cuda")
     batches = loader_factory(config, train, model, workers=workers, cuda=device == "cuda")
-    judges = evaluators(model, dataset, backend=config.evaluation.backend)
-    judge = Judge(dataset, judges, workers=workers, settings=settings)
+    by_head = evaluators(model, dataset, backend=config.evaluation.backend)
+    evaluator = RunEvaluator(dataset, by_head, workers=workers, settings=settings)
     evaluates = settings.trainer.get("limit_val_batches") != 0
 
     if started.checkpoint is None and config.preflight and is_first():
         once = loader_factory(config, train, model, workers=0, cuda=False)
         check_flight(model, once, dataset, start=start, frozen=settings.freeze, device=device)
-    if folder is not None:
-        started = _prepared(config, folder, started.checkpoint)
+    if directory is not None:
+        started = _prepared(config, directory, started.checkpoint)
         _announce(model, device, started.run_dir)
-    first = folder is not None
+    first = directory is not None
     try:
         result = fit(
             model,
             batches,
             settings=replace(settings, run_dir=started.run_dir),
-            evaluate=judge if evaluates else None,
+            evaluate=evaluator if evaluates else None,
             resume=started.checkpoint,
             data={
                 "train": train.fingerprint(),
                 "val": val_fingerprint,
                 "augment": config.get("augment"),
-                **course_facts(config),
+                **schedule_facts(config),
             },
             record={"config": config.to_yaml(), "weights": weights},
-            draw_predictions=PredictionSheet(dataset),
-            callbacks=course(config, model),
+            draw_predictions=PredictionGrid(dataset),
+            callbacks=schedule(config, model),
             at_start=start.detects if config.evaluation.at_start == "auto" else config.evaluation.at_start,
             ready=(lambda: write_config(started.run_dir, config.to_yaml())) if first else None,
         )
     finally:
-        forget()
-    metrics = result.metrics if judge.result is None else judge.result.metrics
+        clear()
+    metrics = result.metrics if evaluator.result is None else evaluator.result.metrics
     if is_first():
         title = f"{config.data.name} val, epoch {result.epochs}"
-        _finish(started.run_dir, result, judge.result, settings=settings, weights=weights, title=title)
-        if judge.result is not None:
-            _report(config, started.run_dir, result, judge, judge.result, model, (train, val), weights)
+        _finish(started.run_dir, result, evaluator.result, settings=settings, weights=weights, title=title)
+        if evaluator.result is not None:
+            _report(config, started.run_dir, result, evaluator, evaluator.result, model, (train, val), weights)
         print(started.run_dir)
     return RunResult(started.run_dir, metrics)
 
@@ -174,14 +184,14 @@ def fit_settings(config: Config, run_dir: Path, device: str) -> FitSettings:
     return FitSettings.of(values, run_dir)
 
 
-def evaluated_images(limit: float | None, images: int) -> int | None:
+def evaluated_images(max_images: float | None, images: int) -> int | None:
     """Images of `images` that ``trainer.limit_val_batches=limit`` evaluates on; None for all of them.
 
     A whole number counts batches of `EVAL_BATCH` images, a fraction is a share of the images; one image at least.
     """
-    if limit in (None, 0) or isinstance(limit, float) and limit >= 1:
+    if max_images in (None, 0) or isinstance(max_images, float) and max_images >= 1:
         return None
-    found = limit * EVAL_BATCH if isinstance(limit, int) else max(round(limit * images), 1)
+    found = max_images * EVAL_BATCH if isinstance(max_images, int) else max(round(max_images * images), 1)
     return found if found < images else None
 
 
@@ -191,10 +201,10 @@ def _processes(settings: FitSettings) -> int:
     return len(devices) if isinstance(devices, list) else devices if isinstance(devices, int) else 1
 
 
-def _describe(train: Source, val: Source) -> None:
+def _describe(train: Dataset, val: Dataset) -> None:
     if not is_first():
         return
-    print(f"data: {train.name}, {len(train):,} training pictures with {_labels(train)}, {len(val):,} to evaluate on")
+    print(f"data: {train.name}, {len(train):,} training images with {_labels(train)}, {len(val):,} to evaluate on")
     for source in (train, val):
         for line in source.warnings:
             print(f"warning: {source.split}: {line}")
@@ -202,7 +212,7 @@ def _describe(train: Source, val: Source) -> None:
         print(f"warning: {line}")
 
 
-def _labels(source: Source) -> str:
+def _labels(source: Dataset) -> str:
     """What the set labels, in numbers."""
     parts = []
     if "boxes" in source.labelled:
@@ -221,13 +231,13 @@ def _announce(model: VisionModel, device: str, run_dir: Path) -> None:
     print(f"run: {run_dir}")
 
 
-def _checkpoint(folder: RunDir) -> Path | None:
-    source = folder.resume_from
+def _checkpoint(directory: RunDir) -> Path | None:
+    source = directory.resume_from
     if source is None:
         return None
     if source.is_file():
         return source
-    found = newest_sound(source)
+    found = newest_valid(source)
     if found is None:
         print(f"{source} has no checkpoint yet: it starts at its beginning")
     return found
@@ -239,8 +249,8 @@ def _ended(checkpoint: Path, settings: FitSettings) -> Ended | None:
 
 def _tell_of_end(run_dir: Path, checkpoint: Path, end: Ended) -> None:
     """Says that the run is over: nothing is trained."""
-    tell(Started(run_dir, checkpoint, over=True))
-    forget()
+    broadcast(RunInfo(run_dir, checkpoint, finished=True))
+    clear()
     print(f"{end.reason}: this run is over after {end.epochs} epochs, {end.steps} steps: nothing to do")
     print(f"to go on, raise {end.advice}; its weights start a new run by weights={checkpoint}")
 
@@ -250,21 +260,23 @@ def _results(config: Config, run_dir: Path, checkpoint: Path, end: Ended, settin
     path = run_dir / "metrics.json"
     if not path.is_file() and settings.trainer.get("limit_val_batches") != 0:
         print("it was stopped before its results were written: evaluating its last weights")
-        splits = open_splits(config, "train", "val", wanted=config.task.needs)
+        splits = open_splits(config, "train", "val", requested=config.task.needs)
         val = decoded(config, None, splits[1])
         config = following(config, val)
         device = torch_device(config.device)
         model = load(checkpoint, device=device, trust=config.trust)
         dataset = EvalSet(val, model.preprocess)
-        judges = evaluators(model, dataset, backend=config.evaluation.backend)
-        judge = Judge(dataset, judges, workers=worker_count(config.workers, cuda=device == "cuda"), settings=settings)
-        judge(model)
-        assert judge.result is not None
+        by_head = evaluators(model, dataset, backend=config.evaluation.backend)
+        evaluator = RunEvaluator(
+            dataset, by_head, workers=worker_count(config.workers, cuda=device == "cuda"), settings=settings
+        )
+        evaluator(model)
+        assert evaluator.result is not None
         write_report(
             run_dir,
             title=f"{run_dir.name}: {model.spec.name} on {config.data.name}",
-            result=judge.result,
-            evaluators=judges,
+            result=evaluator.result,
+            evaluators=by_head,
             gallery=Gallery(dataset, lambda: ModelPredictFn(model, channels_last=settings.channels_last)),
             model=model,
             source=str(checkpoint),
@@ -272,24 +284,24 @@ def _results(config: Config, run_dir: Path, checkpoint: Path, end: Ended, settin
             config=config.to_yaml(),
             page=config.report,
         )
-        write_results(judge.result, run_dir)
-        print_metrics(judge.result.metrics, title=f"{config.data.name} val")
+        write_results(evaluator.result, run_dir)
+        print_metrics(evaluator.result.metrics, title=f"{config.data.name} val")
     print(run_dir)
     return RunResult(run_dir, json.loads(path.read_text(encoding="utf-8")) if path.is_file() else end.metrics)
 
 
-def _joined() -> Started:
-    started = hear()
+def _joined() -> RunInfo:
+    started = receive()
     if started is None:
         raise UserError("non-zero rank without a run directory; start them by trainer.devices or torchrun")
     return started
 
 
-def _prepared(config: Config, folder: RunDir, checkpoint: Path | None) -> Started:
-    """The run folder; other processes are told of it."""
-    run_dir = make(folder, overwrite=config.overwrite)
-    started = Started(run_dir, checkpoint)
-    tell(started)
+def _prepared(config: Config, directory: RunDir, checkpoint: Path | None) -> RunInfo:
+    """The run folder; other processes are called with it."""
+    run_dir = make(directory, overwrite=config.overwrite)
+    started = RunInfo(run_dir, checkpoint)
+    broadcast(started)
     return started
 
 
@@ -319,22 +331,24 @@ def _report(
     config: Config,
     run_dir: Path,
     fitted: FitResult,
-    judge: Judge,
+    evaluator: RunEvaluator,
     result: EvaluationResult,
     model: VisionModel,
-    splits: Sequence[Source],
+    splits: Sequence[Dataset],
     weights: Mapping[str, Any],
 ) -> None:
     """The page of the run. What it says of the model is read from the file that was evaluated last."""
     final = model if fitted.last_path is None else load(fitted.last_path)
     best = None if fitted.best_path is None else best_of(fitted, fitted.best_path.name)
-    outcome = (best, from_start_to_best(fitted), made_worse(fitted, judge.settings, weights.get("source")))
+    outcome = (best, from_start_to_best(fitted), made_worse(fitted, evaluator.settings, weights.get("source")))
     write_report(
         run_dir,
         title=f"{run_dir.name}: {model.spec.name} on {config.data.name}",
         result=result,
-        evaluators=judge.evaluators,
-        gallery=Gallery(judge.dataset, lambda: ModelPredictFn(final, channels_last=judge.settings.channels_last)),
+        evaluators=evaluator.evaluators,
+        gallery=Gallery(
+            evaluator.dataset, lambda: ModelPredictFn(final, channels_last=evaluator.settings.channels_last)
+        ),
         model=final,
         source=None if fitted.last_path is None else str(fitted.last_path),
         splits=splits,

@@ -1,7 +1,7 @@
-"""The index of a split in shards: ``SPLIT.index.npz``, everything but the pictures.
+"""The index of a split in shards: ``SPLIT.index.npz``, everything but the images.
 
 The tars alone are webdataset's form (``KEY.jpg``, ``KEY.json``, ``KEY.mask.png``), which other programs read from front to
-back. The index holds the labels of all pictures and where in which tar each lies, so that any picture is one read away: that
+back. The index holds the labels of all images and where in which tar each lies, so that any image is one read away: that
 is what lets a run go on in mid-shard, and evaluate without a pass over everything.
 """
 
@@ -41,7 +41,7 @@ class Shard:
 
 @dataclass(frozen=True, eq=False)
 class ShardIndex:
-    """A split: its labels, its shards, and where each picture lies."""
+    """A split: its labels, its shards, and where each image lies."""
 
     name: str
     """Of the set that was written."""
@@ -53,7 +53,7 @@ class ShardIndex:
     shard: np.ndarray
     """(P,) int64 number of the shard, never falling."""
     offset: np.ndarray
-    """(P,) int64 first byte of the picture's file in its shard."""
+    """(P,) int64 first byte of the image's file in its shard."""
     length: np.ndarray
     """(P,) int64 bytes."""
     mask_offset: np.ndarray
@@ -61,8 +61,8 @@ class ShardIndex:
     mask_length: np.ndarray
 
 
-def index_path(folder: Path, split: str) -> Path:
-    return folder / f"{split}.index.npz"
+def index_path(directory: Path, split: str) -> Path:
+    return directory / f"{split}.index.npz"
 
 
 def save_index(index: ShardIndex, path: Path) -> None:
@@ -141,13 +141,13 @@ def _check_columns(columns: dict[str, np.ndarray]) -> None:
     optional = {"masks", "categories", "has_boxes", "class_pixels"}
     if columns.keys() - known or known - optional - columns.keys():
         raise ValueError(f"columns {sorted(columns)} are not those of this version")
-    pictures, boxes = len(columns["image_ids"]), len(columns["labels"])
+    images, boxes = len(columns["image_ids"]), len(columns["labels"])
     per_box = {"bbox": (boxes, 4), "labels": (boxes,), "crowd": (boxes,), "area": (boxes,), "annotation_ids": (boxes,)}
-    shapes = per_box | {"sizes": (pictures, 2), "starts": (pictures + 1,)}
+    shapes = per_box | {"sizes": (images, 2), "starts": (images + 1,)}
     if "class_pixels" in columns:
-        shapes["class_pixels"] = (pictures, columns["class_pixels"].shape[-1])
+        shapes["class_pixels"] = (images, columns["class_pixels"].shape[-1])
     for name, values in columns.items():
-        if values.shape != shapes.get(name, (pictures,)) or values.dtype.kind not in _KINDS[name]:
+        if values.shape != shapes.get(name, (images,)) or values.dtype.kind not in _KINDS[name]:
             raise ValueError(f"column {name} is {values.dtype} {values.shape}")
     starts, sizes = columns["starts"], columns["sizes"]
     if starts[0] != 0 or starts[-1] != boxes or (np.diff(starts) < 0).any() or (sizes <= 0).any():
@@ -157,19 +157,17 @@ def _check_columns(columns: dict[str, np.ndarray]) -> None:
 
 
 def _check_places(index: ShardIndex) -> None:
-    pictures = len(index.table)
+    images = len(index.table)
     for name in _PLACES:
         values = getattr(index, name)
-        if values.shape != (pictures,) or values.dtype != np.int64 or (values < 0).any():
+        if values.shape != (images,) or values.dtype != np.int64 or (values < 0).any():
             raise ValueError(f"column {name} is {values.dtype} {values.shape}, or falls below 0")
-    if pictures and ((np.diff(index.shard) < 0).any() or index.shard[-1] >= len(index.shards)):
+    if images and ((np.diff(index.shard) < 0).any() or index.shard[-1] >= len(index.shards)):
         raise ValueError("the shards' numbers don't rise, or go beyond the list of shards")
-    sizes = (
-        np.array([shard.size for shard in index.shards], np.int64)[index.shard] if pictures else np.zeros(0, np.int64)
-    )
+    sizes = np.array([shard.size for shard in index.shards], np.int64)[index.shard] if images else np.zeros(0, np.int64)
     for offset, length in ((index.offset, index.length), (index.mask_offset, index.mask_length)):
         if (length > sizes).any() or (offset > sizes - length).any():
-            raise ValueError("a picture lies outside of its shard")
+            raise ValueError("an image lies outside of its shard")
     labels, classes = index.table.labels, len(index.classes)
     if len(labels) and not (labels.min() >= 0 and labels.max() < classes):
         raise ValueError(f"labels beyond the {classes} classes")

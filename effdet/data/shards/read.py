@@ -1,4 +1,4 @@
-"""Shards -> a source like any other: a picture is one read at a known place of a tar."""
+"""Shards -> a source like any other: an image is one read at a known place of a tar."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ import numpy as np
 from PIL import Image
 
 from effdet.data.checks import DataError, Findings
-from effdet.data.images import DECODE_ERRORS, Policy, read_image
-from effdet.data.records import Record, Source
+from effdet.data.images import DECODE_ERRORS, OnError, read_image
+from effdet.data.records import Dataset, Record
 from effdet.data.shards.index import ShardIndex, index_path, load_index
 from effdet.data.shards.store import FolderStore, RemoteStore, Store
 from effdet.data.spec import DataSpec
@@ -23,8 +23,8 @@ from effdet.files import encode_name
 _OPEN_FILES = 16
 
 
-class ShardSource(Source):
-    """A split in shards. :attr:`groups` tells the loader which pictures lie together."""
+class ShardDataset(Dataset):
+    """A split in shards. :attr:`groups` tells the loader which images lie together."""
 
     def __init__(self, index: ShardIndex, store: Store, *, split: str, window: int) -> None:
         """
@@ -32,7 +32,7 @@ class ShardSource(Source):
             index: of the split.
             store: gives the tars.
             split: its name.
-            window: shards whose pictures are mixed with each other in training.
+            window: shards whose images are mixed with each other in training.
         """
         super().__init__(
             index.table,
@@ -48,11 +48,11 @@ class ShardSource(Source):
         self._files: dict[int, int] = {}
 
     def read_image(
-        self, record: Record, *, policy: Policy = "error", at_least: tuple[int, int] | None = None
+        self, record: Record, *, on_error: OnError = "error", at_least: tuple[int, int] | None = None
     ) -> np.ndarray:
         row = self._row(record)
         content = self._read(row, self._index.offset, self._index.length)
-        return read_image(record.image, size=record.size, policy=policy, at_least=at_least, content=content)
+        return read_image(record.image, size=record.size, on_error=on_error, at_least=at_least, content=content)
 
     def read_mask(self, record: Record) -> np.ndarray | None:
         row = self._row(record)
@@ -69,13 +69,13 @@ class ShardSource(Source):
         except DECODE_ERRORS as error:
             raise DataError(f"{record.image}: its mask cannot be decoded ({type(error).__name__})") from None
 
-    def subset(self, indices: Sequence[int] | np.ndarray) -> Source:
+    def subset(self, indices: Sequence[int] | np.ndarray) -> Dataset:
         smaller = super().subset(indices)
         smaller.groups = self.groups[np.asarray(indices, np.int64)]  # type: ignore[index]
         return smaller
 
     def beside(self, index: int) -> tuple[int, int]:
-        """The pictures of the same shard, so that a mosaic opens no other."""
+        """The images of the same shard, so that a mosaic opens no other."""
         assert self.groups is not None
         if len(self.groups) > 1 and (np.diff(self.groups) < 0).any():
             return super().beside(index)
@@ -83,7 +83,7 @@ class ShardSource(Source):
         return int(low), int(high)
 
     def fingerprint(self) -> str:
-        """Beside the labels: how the pictures lie, which decides their order."""
+        """Beside the labels: how the images lie, which decides their order."""
         assert self.groups is not None
         order = f"{self.window} {np.ascontiguousarray(self.groups).tobytes().hex()}"
         return hashlib.sha256(f"{super().fingerprint()} {order}".encode()).hexdigest()
@@ -97,7 +97,7 @@ class ShardSource(Source):
         row = int(stem) if stem.isascii() and stem.isdigit() else -1
         name = encode_name(f"{record.image.parent.name}/{record.image.name}")
         if not 0 <= row < len(paths) or paths[row] != name:
-            raise DataError(f"{record.image}: the index names another picture by this number; write the shards anew")
+            raise DataError(f"{record.image}: the index names another image by this number; write the shards anew")
         return row
 
     def _read(self, row: int, offsets: np.ndarray, lengths: np.ndarray) -> bytes:
@@ -122,7 +122,7 @@ class ShardSource(Source):
         return self._files[number]
 
 
-def open_shards(spec: DataSpec, findings: Findings) -> Source:
+def open_shards(spec: DataSpec, findings: Findings) -> Dataset:
     """The split of shards that `spec` names, in a folder or at an address."""
     if (spec.root is None) == (spec.url is None):
         raise DataError(
@@ -139,7 +139,7 @@ def open_shards(spec: DataSpec, findings: Findings) -> Source:
         index, store = load_index(path), FolderStore(root)
         for shard in index.shards:
             _check_size(root / shard.file, shard.size, findings)
-    return ShardSource(index, store, split=spec.split, window=spec.window)
+    return ShardDataset(index, store, split=spec.split, window=spec.window)
 
 
 def _check_size(path: Path, size: int, findings: Findings) -> None:

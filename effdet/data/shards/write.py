@@ -15,7 +15,7 @@ import numpy as np
 from PIL import Image
 
 from effdet.data.checks import DataError
-from effdet.data.records import Record, RecordTable, Source, encode_names
+from effdet.data.records import Dataset, Record, RecordTable, encode_names
 from effdet.data.rng import generator
 from effdet.data.shards.index import Shard, ShardIndex, index_path, save_index
 from effdet.files import replacing
@@ -25,8 +25,8 @@ DEFAULT_MB = 256
 
 
 def write_shards(
-    source: Source,
-    folder: str | Path,
+    source: Dataset,
+    directory: str | Path,
     *,
     megabytes: float = DEFAULT_MB,
     shuffle: int | None = None,
@@ -34,44 +34,44 @@ def write_shards(
 ) -> Path:
     """Write a split as ``SPLIT-NNNNNN.tar`` and ``SPLIT.index.npz``.
 
-    Pictures that are files are copied byte for byte; others, and masks, become PNG.
+    Images that are files are copied byte for byte; others, and masks, become PNG.
 
     Args:
         source: the split.
         folder: where to; made if it is not there.
         megabytes: size from which a shard is full, in 10⁶ bytes.
-        shuffle: seed by which the pictures are mixed before they are written, since training mixes only those of a few
+        shuffle: seed by which the images are mixed before they are written, since training mixes only those of a few
             shards at a time; None keeps their order.
-        advance: told the number of pictures written so far.
+        advance: reported the number of images written so far.
 
     Returns:
         The index.
 
     Raises:
-        DataError: nothing to write, or a picture can't be read.
+        DataError: nothing to write, or an image can't be read.
     """
-    folder = Path(folder)
+    directory = Path(directory)
     if len(source) == 0:
-        raise DataError(f"data={source.name} split={source.split}: there are no pictures to write")
+        raise DataError(f"data={source.name} split={source.split}: there are no images to write")
     if megabytes <= 0:
         raise DataError(f"shards of {megabytes} MB: must be above 0")
     if shuffle is not None:
         source = source.subset(generator(shuffle, "shards").permutation(len(source)))
-    folder.mkdir(parents=True, exist_ok=True)
-    index_path(folder, source.split).unlink(missing_ok=True)  # whatever happens now, the old index is no longer true
+    directory.mkdir(parents=True, exist_ok=True)
+    index_path(directory, source.split).unlink(missing_ok=True)  # whatever happens now, the old index is no longer true
     shards: list[Shard] = []
     rows: list[tuple[int, int, int, int, int]] = []
     names: list[str] = []
-    pictures = _members(source, advance)
-    for number, first in enumerate(pictures):
+    images = _members(source, advance)
+    for number, first in enumerate(images):
         name = f"{source.split}-{number:06d}.tar"
-        keys = _write_tar(folder / name, first, pictures, megabytes * 1e6)
-        places = _places(folder / name)
-        shards.append(Shard(name, (folder / name).stat().st_size, _sha256(folder / name)))
+        keys = _write_tar(directory / name, first, images, megabytes * 1e6)
+        places = _places(directory / name)
+        shards.append(Shard(name, (directory / name).stat().st_size, _sha256(directory / name)))
         for key in keys:
-            picture, mask = places[key], places.get(f"{key}.mask", ("", 0, 0))
-            rows.append((number, *picture[1:], *mask[1:]))
-            names.append(f"{name}/{picture[0]}")
+            image, mask = places[key], places.get(f"{key}.mask", ("", 0, 0))
+            rows.append((number, *image[1:], *mask[1:]))
+            names.append(f"{name}/{image[0]}")
     columns = np.array(rows, np.int64).T.copy()
     index = ShardIndex(
         name=source.name,
@@ -86,21 +86,21 @@ def write_shards(
         mask_offset=columns[3],
         mask_length=columns[4],
     )
-    path = index_path(folder, source.split)
+    path = index_path(directory, source.split)
     save_index(index, path)
     return path
 
 
 _Files = tuple[str, list[tuple[str, bytes]]]
-"""A picture's key, and its files: name and content."""
+"""An image's key, and its files: name and content."""
 
 
-def _members(source: Source, advance: Callable[[int], None] | None) -> Iterator[_Files]:
-    as_file = type(source).read_image is Source.read_image
+def _members(source: Dataset, advance: Callable[[int], None] | None) -> Iterator[_Files]:
+    as_file = type(source).read_image is Dataset.read_image
     for position in range(len(source)):
         record = source.records[position]
         key = f"{position:09d}"
-        suffix, content = _picture(source, record, as_file=as_file)
+        suffix, content = _image(source, record, as_file=as_file)
         files = [(f"{key}{suffix}", content), (f"{key}.json", _annotations(source, record))]
         if (mask := source.read_mask(record)) is not None:
             files.append((f"{key}.mask.png", _png(mask)))
@@ -109,7 +109,7 @@ def _members(source: Source, advance: Callable[[int], None] | None) -> Iterator[
             advance(position + 1)
 
 
-def _picture(source: Source, record: Record, *, as_file: bool) -> tuple[str, bytes]:
+def _image(source: Dataset, record: Record, *, as_file: bool) -> tuple[str, bytes]:
     if not as_file:
         return ".png", _png(source.read_image(record))
     try:
@@ -124,7 +124,7 @@ def _png(pixels: np.ndarray) -> bytes:
     return file.getvalue()
 
 
-def _annotations(source: Source, record: Record) -> bytes:
+def _annotations(source: Dataset, record: Record) -> bytes:
     """For other programs: the labels in words. This one reads the index."""
     content: dict[str, Any] = {
         "file_name": record.file_name,
@@ -140,19 +140,19 @@ def _annotations(source: Source, record: Record) -> bytes:
     return json.dumps(content).encode()
 
 
-def _write_tar(path: Path, first: _Files, pictures: Iterator[_Files], full: float) -> list[str]:
-    """Writes `first` and as many of `pictures` as fit; returns their keys."""
+def _write_tar(path: Path, first: _Files, images: Iterator[_Files], full: float) -> list[str]:
+    """Writes `first` and as many of `images` as fit; returns their keys."""
     keys = []
     with replacing(path) as partial, tarfile.open(partial, "w", format=tarfile.USTAR_FORMAT) as tar:
-        picture: _Files | None = first
-        while picture is not None:
-            key, files = picture
+        image: _Files | None = first
+        while image is not None:
+            key, files = image
             for name, content in files:
                 member = tarfile.TarInfo(name)  # owner and time stay 0: the same set gives the same bytes
                 member.size = len(content)
                 tar.addfile(member, io.BytesIO(content))
             keys.append(key)
-            picture = next(pictures, None) if tar.offset < full else None
+            image = next(images, None) if tar.offset < full else None
     return keys
 
 

@@ -1,4 +1,4 @@
-"""A repaired copy of a set's annotations, with links to its sound pictures; the originals are only read.
+"""A repaired copy of a set's annotations, with links to its valid images; the originals are only read.
 
 What is faulty beyond doubt is left out, what can be put right is put right; ``repairs.json`` says how often each was done.
 """
@@ -12,64 +12,66 @@ from pathlib import Path
 
 from effdet.data.checks import DataError
 from effdet.doctor.examine import Diagnosis
-from effdet.doctor.kinds import KINDS
+from effdet.doctor.issue_types import ISSUE_TYPES
 from effdet.doctor.repair.coco import repair_coco
-from effdet.doctor.repair.verdict import Verdict
+from effdet.doctor.repair.repair_plan import RepairPlan
 from effdet.doctor.repair.voc import repair_voc
 from effdet.doctor.repair.yolo import repair_yolo
 from effdet.files import making_folder
 
 REPAIRERS = {"coco": repair_coco, "voc": repair_voc, "yolo": repair_yolo}
-"""``data=NAME`` -> ``repairer(splits, verdict, out)``, which writes a set of the same form below ``out``."""
+"""``data=NAME`` -> ``repairer(splits, result, out)``, which writes a set of the same form below ``out``."""
 
 
 @dataclass(frozen=True)
 class Repair:
     """What was written."""
 
-    folder: Path
+    directory: Path
     """The root of the repaired set."""
     done: dict[str, int]
     """What was done, and how often."""
 
 
-def check_repairable(name: str, folder: Path) -> None:
+def check_repairable(name: str, directory: Path) -> None:
     """Refuses a set of a form that cannot be repaired, and a folder that holds something, before any work.
 
     Raises:
         DataError: with the reason.
     """
     if name not in REPAIRERS:
-        forms = ", ".join(REPAIRERS)
+        formats = ", ".join(REPAIRERS)
         raise DataError(
-            f"doctor.fix=true data={name}: only {forms} can be repaired; mend the others by what doctor says"
+            f"doctor.fix=true data={name}: only {formats} can be repaired; mend the others by what doctor says"
         )
-    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
-        raise DataError(f"doctor.fix=true: {folder} is there already: remove it, or name another folder with out=DIR")
+    if directory.exists() and (not directory.is_dir() or any(directory.iterdir())):
+        raise DataError(
+            f"doctor.fix=true: {directory} is there already: remove it, or name another folder with out=DIR"
+        )
 
 
 def _unread(found: Diagnosis) -> list[str]:
     """The splits that have errors and could not be opened, sorted; one that the set does not have is none of them."""
     opened = {name for split in found.splits for name in (split.name, *split.sides.tolist())}
-    faulty = {issue.split for issue in found.issues if issue.split and KINDS[issue.kind].level == "error"}
+    faulty = {issue.split for issue in found.issues if issue.split and ISSUE_TYPES[issue.kind].level == "error"}
     return sorted(faulty - opened)
 
 
-def repair(found: Diagnosis, folder: Path) -> Repair:
-    """Writes the repaired set below `folder`, which must not hold anything.
+def repair(found: Diagnosis, directory: Path) -> Repair:
+    """Writes the repaired set below `directory`, which must not hold anything.
 
     Raises:
         DataError: see :func:`check_repairable`; or nothing of the set could be read.
     """
-    check_repairable(found.spec.name, folder)
+    check_repairable(found.spec.name, directory)
     if not found.splits:
         raise DataError(f"{found.spec.title}: none of its annotations could be read, so there is nothing to repair")
     done: Counter[str] = Counter()
-    verdict = Verdict.of(found.issues, done)
-    with making_folder(folder) as partial:
-        REPAIRERS[found.spec.name](found.splits, verdict, partial)
+    plan = RepairPlan.of(found.issues, done)
+    with making_folder(directory) as partial:
+        REPAIRERS[found.spec.name](found.splits, plan, partial)
         for split in _unread(found):
             done[f"split left out: {split} cannot be read"] += 1
         done = +done  # without what was counted zero times
         (partial / "repairs.json").write_text(json.dumps(dict(done), indent=1, ensure_ascii=False) + "\n", "utf-8")
-    return Repair(folder, dict(done))
+    return Repair(directory, dict(done))

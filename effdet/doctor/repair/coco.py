@@ -10,43 +10,43 @@ from typing import Any
 
 import numpy as np
 
-from effdet.data.boxes import sound_boxes
+from effdet.data.boxes import valid_boxes
 from effdet.data.checks import DataError, Findings
 from effdet.data.coco_json import box_of, category_name, load_json, stated_size
 from effdet.data.coco_layout import annotation_files, find_annotations, find_images
 from effdet.data.images import image_sizes
 from effdet.data.placeholders import without_placeholders
 from effdet.data.spec import DataSpec
-from effdet.doctor.forms.coco import box_form, is_odd, numbers
+from effdet.doctor.formats.coco import box_form, is_odd, numbers
 from effdet.doctor.reading import Split
-from effdet.doctor.repair.places import Places
-from effdet.doctor.repair.verdict import Verdict
+from effdet.doctor.repair.copy_layout import CopyLayout
+from effdet.doctor.repair.repair_plan import RepairPlan
 from effdet.files import decode_name
 from effdet.files.scalars import flag, number, truth, whole
 
 
-def repair_coco(splits: Sequence[Split], verdict: Verdict, out: Path) -> None:
+def repair_coco(splits: Sequence[Split], plan: RepairPlan, out: Path) -> None:
     """Links the images and writes the annotation files at the places that they have in the set; a file without faults is
     copied byte for byte. What the user named apart goes where a set of the official layout has it."""
-    places = Places(splits[0].spec.root, out)
+    copy_layout = CopyLayout(splits[0].spec.root, out)
     for split in splits:
         source = split.spec.annotations or find_annotations(split.spec)
         content = load_json(source)
         form = box_form(content)
-        classes, kept_categories = _categories(content, source, split, verdict)
-        owners, kept_images = _images(content["images"], source, split, verdict, places)
-        annotations = _annotations(content["annotations"], form, classes, owners, kept_images, verdict)
+        classes, kept_categories = _categories(content, source, split, plan)
+        owners, kept_images = _images(content["images"], source, split, plan, copy_layout)
+        annotations = _annotations(content["annotations"], form, classes, owners, kept_images, plan)
         lists = {"images": list(kept_images.values()), "annotations": annotations, "categories": kept_categories}
         written = json.dumps(content | lists)
         unchanged = written == json.dumps(content)
-        place = places.claim(source, _place_of(source, split, places))
-        places.write(place, source.read_bytes() if unchanged else written.encode())
-    places.count_others(verdict.done)
+        place = copy_layout.claim(source, _target_of(source, split, copy_layout))
+        copy_layout.write(place, source.read_bytes() if unchanged else written.encode())
+    copy_layout.count_others(plan.done)
 
 
-def _place_of(source: Path, split: Split, places: Places) -> PurePosixPath:
+def _target_of(source: Path, split: Split, copy_layout: CopyLayout) -> PurePosixPath:
     """Where the annotation file goes: to its own place, if it is found there without being named."""
-    own = places.inside(source)
+    own = copy_layout.inside(source)
     if own is not None and split.spec.annotations is not None:
         try:
             found = find_annotations(_unnamed(split.spec, "annotations"))
@@ -56,14 +56,14 @@ def _place_of(source: Path, split: Split, places: Places) -> PurePosixPath:
     return own or PurePosixPath("annotations", f"instances_{split.name}.json")
 
 
-def _folder_of(root: Path, source: Path, split: Split, names: Sequence[str], places: Places) -> PurePosixPath:
+def _dir_of(root: Path, source: Path, split: Split, names: Sequence[str], copy_layout: CopyLayout) -> PurePosixPath:
     """Where the folder of the images goes, likewise."""
-    own = places.inside(root)
+    own = copy_layout.inside(root)
     named = split.spec.images is not None or split.spec.annotations is not None
     if own is not None and named:
         spec = _unnamed(_unnamed(split.spec, "images"), "annotations")
         try:
-            found = find_images(spec, spec.need_root() / _place_of(source, split, places), names)[0]
+            found = find_images(spec, spec.need_root() / _target_of(source, split, copy_layout), names)[0]
         except DataError:
             found = None
         own = own if found is not None and found.absolute() == root.absolute() else None
@@ -76,37 +76,37 @@ def _unnamed(spec: DataSpec, part: str) -> DataSpec:
 
 
 def _categories(
-    content: dict[str, Any], source: Path, split: Split, verdict: Verdict
+    content: dict[str, Any], source: Path, split: Split, plan: RepairPlan
 ) -> tuple[dict[int, int], list[dict[str, Any]]]:
     """Id in the file -> id in the copy, and the entries. Equal names are joined; those that differ in case are not."""
     entries = without_placeholders(content, source, lambda: annotation_files(split.spec), Findings())
     if lacking := len(content["categories"]) - len(entries):
-        verdict.done["placeholder categories left out"] += lacking
+        plan.done["placeholder categories left out"] += lacking
     ids: dict[int, int] = {}
     first: dict[str, int] = {}
     kept = []
     for _, entry in entries:
         identity, name = (whole(entry.get("id")), category_name(entry)) if isinstance(entry, dict) else (None, "")
         if identity is None or not name or identity in ids:
-            verdict.done["categories left out"] += 1
+            plan.done["categories left out"] += 1
         elif name in first:
             ids[identity] = first[name]
-            verdict.done["categories merged"] += 1
+            plan.done["categories merged"] += 1
         else:
             ids[identity] = first[name] = identity
-            kept.append(_plain(entry, ("id",), verdict))
+            kept.append(_plain(entry, ("id",), plan))
     return ids, kept
 
 
-def _plain(entry: dict[str, Any], keys: Sequence[str], verdict: Verdict) -> dict[str, Any]:
+def _plain(entry: dict[str, Any], keys: Sequence[str], plan: RepairPlan) -> dict[str, Any]:
     """The entry with whole numbers in place of what stands there for them, such as ``"1"`` and ``1.0``."""
     odd = {key: whole(entry[key]) for key in keys if is_odd(entry.get(key), key)}
-    verdict.done["numbers rewritten"] += len(odd)
+    plan.done["numbers rewritten"] += len(odd)
     return entry | odd
 
 
 def _images(
-    images: list[Any], source: Path, split: Split, verdict: Verdict, places: Places
+    images: list[Any], source: Path, split: Split, plan: RepairPlan, copy_layout: CopyLayout
 ) -> tuple[dict[int, int], dict[int, dict[str, Any]]]:
     """Id in the file -> id in the copy, and the entries by id."""
     sides = {
@@ -120,54 +120,54 @@ def _images(
         name = entry.get("file_name") if isinstance(entry, dict) else None
         identity = whole(entry.get("id")) if isinstance(entry, dict) else None
         if not isinstance(name, str) or not name or "\0" in name or identity is None or identity in owners:
-            verdict.done["image entries left out"] += 1
+            plan.done["image entries left out"] += 1
             continue
         owners[identity] = identity
         named.append((identity, name.replace("\\", "/"), entry))
     owners.clear()
     root, paths = find_images(split.spec, source, [name for _, name, _ in named])
-    folder = _folder_of(root, source, split, [name for _, name, _ in named], places)
+    directory = _dir_of(root, source, split, [name for _, name, _ in named], copy_layout)
     for path in paths:  # a path that stays goes before one that is rewritten
         if _inside(path).as_posix() == path:
-            places.claim(root / path, folder / path)
+            copy_layout.claim(root / path, directory / path)
     for (identity, name, entry), path in zip(named, paths, strict=True):
-        picture = root / path
-        places.use(picture)
+        image = root / path
+        copy_layout.use(image)
         if name in first:
             owners[identity] = first[name]
-            verdict.done["image entries merged"] += 1
+            plan.done["image entries merged"] += 1
             continue
-        size = _size(picture, entry, verdict)
-        if size is None or not verdict.keeps(picture, sides.get(name, split.name)):
+        size = _size(image, entry, plan)
+        if size is None or not plan.keeps(image, sides.get(name, split.name)):
             continue
-        place = places.claim(picture, folder / _inside(path))
-        places.link(picture, place)
-        inside = place.relative_to(folder).as_posix()
+        place = copy_layout.claim(image, directory / _inside(path))
+        copy_layout.link(image, place)
+        inside = place.relative_to(directory).as_posix()
         owners[identity] = first[name] = identity
-        entry = _plain(entry, ("id", "height", "width"), verdict)
+        entry = _plain(entry, ("id", "height", "width"), plan)
         if inside != entry["file_name"]:
-            verdict.done["image paths rewritten"] += 1
+            plan.done["image paths rewritten"] += 1
         kept[identity] = {**entry, "file_name": inside, "height": size[0], "width": size[1]}
     return owners, kept
 
 
-def _size(picture: Path, entry: dict[str, Any], verdict: Verdict) -> tuple[int, int] | None:
-    """(height, width) to be stated; None for a picture that is left out."""
+def _size(image: Path, entry: dict[str, Any], plan: RepairPlan) -> tuple[int, int] | None:
+    """(height, width) to be stated; None for an image that is left out."""
     try:
-        upright, stored = image_sizes(picture)
+        upright, stored = image_sizes(image)
     except DataError:
-        verdict.done["pictures left out: unusable"] += 1
+        plan.done["images left out: unusable"] += 1
         return None
     stated = stated_size(entry)
-    if picture in verdict.stored:
-        verdict.done["sizes set to those as stored"] += 1
+    if image in plan.stored:
+        plan.done["sizes set to those as stored"] += 1
         return stored
     if stated in (upright, stored):
         return stored if stated == stored else upright
     if not all(stated) or stated[::-1] == upright:
-        verdict.done["sizes corrected"] += 1
+        plan.done["sizes corrected"] += 1
         return upright
-    verdict.done["pictures left out: unusable"] += 1  # the boxes belong to some other size
+    plan.done["images left out: unusable"] += 1  # the boxes belong to some other size
     return None
 
 
@@ -184,21 +184,21 @@ def _annotations(
     classes: dict[int, int],
     owners: dict[int, int],
     images: dict[int, dict[str, Any]],
-    verdict: Verdict,
+    plan: RepairPlan,
 ) -> list[dict[str, Any]]:
     kept, boxes, sizes = [], [], []
     for entry in annotations:
-        given, from_mask = box_of(entry) if isinstance(entry, dict) else (None, False)
-        box = numbers(given)
+        passed, from_mask = box_of(entry) if isinstance(entry, dict) else (None, False)
+        box = numbers(passed)
         owner = _of(owners, entry.get("image_id")) if isinstance(entry, dict) else None
         label = _of(classes, entry.get("category_id")) if isinstance(entry, dict) else None
         if box is None or owner is None or label is None:
-            verdict.done["objects left out"] += 1
+            plan.done["objects left out"] += 1
             continue
         size = images[owner]["height"], images[owner]["width"]
-        entry = _plain(entry, ("id", "image_id", "category_id"), verdict)
+        entry = _plain(entry, ("id", "image_id", "category_id"), plan)
         if from_mask:
-            verdict.done["boxes taken from segmentations"] += 1
+            plan.done["boxes taken from segmentations"] += 1
         if from_mask or any(isinstance(value, str) for value in entry["bbox"]):
             entry = {**entry, "bbox": box}
         kept.append({**entry, "image_id": owner, "category_id": label})
@@ -209,59 +209,59 @@ def _annotations(
         return []
     bbox, limits = np.array(boxes, np.float64), np.array(sizes, np.int64)
     noted = Findings()
-    sound = sound_boxes(bbox, limits, lambda row: ("", str(row)), noted)
+    valid = valid_boxes(bbox, limits, lambda row: ("", str(row)), noted)
     clipped = {int(finding.item) for finding in noted.items if finding.kind == "out-of-range"}
     if form != "xywh":
-        verdict.done["boxes converted"] += len(kept)
+        plan.done["boxes converted"] += len(kept)
     rows = [
-        _written(entry, bbox[row], limits[row], row in clipped or form != "xywh", verdict)
+        _written(entry, bbox[row], limits[row], row in clipped or form != "xywh", plan)
         for row, entry in enumerate(kept)
     ]
-    written = _without_repeats([row for row, good in zip(rows, sound.tolist(), strict=True) if good], verdict)
-    verdict.done["objects left out"] += int((~sound).sum())
+    written = _without_repeats([row for row, good in zip(rows, valid.tolist(), strict=True) if good], plan)
+    plan.done["objects left out"] += int((~valid).sum())
     ids = [entry.get("id") for entry in written]
     if any(type(value) is not int or value <= 0 for value in ids) or len(set(map(str, ids))) < len(ids):
-        verdict.done["annotations renumbered"] += len(written)
+        plan.done["annotations renumbered"] += len(written)
         written = [{**entry, "id": place} for place, entry in enumerate(written, start=1)]
     return written
 
 
 def _written(
-    entry: dict[str, Any], box: np.ndarray, size: np.ndarray, changed: bool, verdict: Verdict
+    entry: dict[str, Any], box: np.ndarray, size: np.ndarray, changed: bool, plan: RepairPlan
 ) -> dict[str, Any]:
-    """The entry with its box inside the picture, and an area and a crowd flag that fit."""
+    """The entry with its box inside the image, and an area and a crowd flag that fit."""
     x, y, width, height = (float(value) for value in box)
     if changed:
         right, bottom = min(x + width, float(size[1])), min(y + height, float(size[0]))
         x, y = max(x, 0.0), max(y, 0.0)
         width, height = right - x, bottom - y
-        verdict.done["boxes clipped"] += 1
+        plan.done["boxes clipped"] += 1
     entry = {**entry, "bbox": [x, y, width, height] if changed else entry["bbox"]}
     area = number(entry.get("area"))
     if area is None or not 0 < area <= 1.05 * width * height + 2 * (width + height) + 4:
         entry["area"] = width * height
-        verdict.done["areas set"] += 1
+        plan.done["areas set"] += 1
     elif isinstance(entry["area"], str):
         entry["area"] = area
-        verdict.done["numbers rewritten"] += 1
+        plan.done["numbers rewritten"] += 1
     group = entry.get("iscrowd")
     if is_odd(group, "iscrowd"):
         entry["iscrowd"] = int(flag(group))
-        verdict.done["numbers rewritten"] += 1
+        plan.done["numbers rewritten"] += 1
     elif truth(group) is None and number(group) is not None:
         # Words that say neither are left as they are: what they mean is not in the file.
         entry["iscrowd"] = int(flag(group))
-        verdict.done["crowd flags set"] += 1
+        plan.done["crowd flags set"] += 1
     return entry
 
 
-def _without_repeats(entries: list[dict[str, Any]], verdict: Verdict) -> list[dict[str, Any]]:
+def _without_repeats(entries: list[dict[str, Any]], plan: RepairPlan) -> list[dict[str, Any]]:
     """Without the second of two boxes of one place and class."""
     seen, kept = set(), []
     for entry in entries:
         key = (entry["image_id"], entry["category_id"], *(round(float(value), 2) for value in entry["bbox"]))
         if key in seen:
-            verdict.done["repeated boxes left out"] += 1
+            plan.done["repeated boxes left out"] += 1
         else:
             seen.add(key)
             kept.append(entry)

@@ -9,62 +9,62 @@ from xml.etree import ElementTree
 from effdet.data.checks import Findings
 from effdet.data.images import image_sizes
 from effdet.data.voc import ImageNames, read_xml
-from effdet.data.voc_layout import Layout, annotation_folders, layout, xml_files
+from effdet.data.voc_layout import Layout, annotation_dirs, layout, xml_files
 from effdet.doctor.reading import Split
-from effdet.doctor.repair.places import Places
-from effdet.doctor.repair.verdict import Verdict
+from effdet.doctor.repair.copy_layout import CopyLayout
+from effdet.doctor.repair.repair_plan import RepairPlan
 from effdet.files import FileError, shown
 from effdet.files.scalars import number, whole
 
 
-def repair_voc(splits: Sequence[Split], verdict: Verdict, out: Path) -> None:
+def repair_voc(splits: Sequence[Split], plan: RepairPlan, out: Path) -> None:
     """Links the images and writes the XML files at the places that they have in the set, with the lists of its splits.
 
     An XML file without faults is copied byte for byte, and so is a list of which all is kept.
     """
-    places = Places(splits[0].spec.root, out)
+    copy_layout = CopyLayout(splits[0].spec.root, out)
     for split in splits:
         found = layout(split.spec)
         images = found.images
         files, there = xml_files(found.annotations), ImageNames(images, Findings())
         apart = _apart(found, split)
-        base = _base(found, apart, places)
+        base = _base(found, apart, copy_layout)
         sides = {str(split.path(place)): str(side) for place, side in enumerate(split.sides)}
         kept: list[str] = []
         for stem in found.stems:
             source = files.get(stem)
-            if source is None or source in verdict.pictures or (root := _parsed(source)) is None:
-                verdict.done["pictures left out: unusable"] += 1
+            if source is None or source in plan.images or (root := _parsed(source)) is None:
+                plan.done["images left out: unusable"] += 1
                 continue
             there_name = there.of(stem, (root.findtext("filename") or "").strip())
             image = images / there_name
-            places.use(source)
-            places.use(image)
+            copy_layout.use(source)
+            copy_layout.use(image)
             if found.listing is None and not _is_text(stem):
-                verdict.done["pictures left out: names that a list cannot hold"] += 1
+                plan.done["images left out: names that a list cannot hold"] += 1
                 continue
-            if split.spec.limit is not None and str(image) not in sides:
+            if split.spec.max_images is not None and str(image) not in sides:
                 continue
-            if not verdict.keeps(image, sides.get(str(image), split.name)):
+            if not plan.keeps(image, sides.get(str(image), split.name)):
                 continue
-            if str(image) not in sides and image not in verdict.swapped:
-                verdict.done["pictures left out: unusable"] += 1
+            if str(image) not in sides and image not in plan.swapped:
+                plan.done["images left out: unusable"] += 1
                 continue
-            before = verdict.done.total()
-            _mend(root, source, image, verdict)
-            content = source.read_bytes() if verdict.done.total() == before else ElementTree.tostring(root, "utf-8")
-            place, picture = _claimed(stem, source, there_name, image, split, apart, base, places)
-            places.write(base / "Annotations" / f"{place}{source.suffix}", content)
-            places.link(image, picture)
+            before = plan.done.total()
+            _mend(root, source, image, plan)
+            content = source.read_bytes() if plan.done.total() == before else ElementTree.tostring(root, "utf-8")
+            place, image_target = _claimed(stem, source, there_name, image, split, apart, base, copy_layout)
+            copy_layout.write(base / "Annotations" / f"{place}{source.suffix}", content)
+            copy_layout.link(image, image_target)
             kept.append(place)
-        _write_list(split, found, kept, base, places)
-    places.count_others(verdict.done)
+        _write_list(split, found, kept, base, copy_layout)
+    copy_layout.count_others(plan.done)
 
 
-def _base(found: Layout, apart: bool, places: Places) -> PurePosixPath:
+def _base(found: Layout, apart: bool, copy_layout: CopyLayout) -> PurePosixPath:
     """The folder of the copy that holds ``Annotations`` and ``JPEGImages``: the set's own, or the top one."""
     base = found.annotations.parent
-    own = places.inside(base)
+    own = copy_layout.inside(base)
     standard = not apart and (found.annotations.name, found.images) == (
         "Annotations",
         base / "JPEGImages",
@@ -75,30 +75,37 @@ def _base(found: Layout, apart: bool, places: Places) -> PurePosixPath:
 def _apart(found: Layout, split: Split) -> bool:
     """Whether the splits have folders of their own, in which files may have the same names."""
     named = split.spec.annotations is not None or split.spec.images is not None
-    return named or len(annotation_folders(split.spec, found.annotations)) > 1
+    return named or len(annotation_dirs(split.spec, found.annotations)) > 1
 
 
 def _claimed(
-    stem: str, source: Path, name: str, image: Path, split: Split, apart: bool, base: PurePosixPath, places: Places
+    stem: str,
+    source: Path,
+    name: str,
+    image: Path,
+    split: Split,
+    apart: bool,
+    base: PurePosixPath,
+    copy_layout: CopyLayout,
 ) -> tuple[str, PurePosixPath]:
     """The path of an annotation file below its folder, without the suffix, and the place of its image: their own.
 
     Splits with folders of their own may have files of one name: theirs go into a folder of the split.
     """
-    folder = PurePosixPath(split.name) if apart else PurePosixPath()
-    place = places.claim(source, base / "Annotations" / folder / f"{stem}.xml")
+    directory = PurePosixPath(split.name) if apart else PurePosixPath()
+    place = copy_layout.claim(source, base / "Annotations" / directory / f"{stem}.xml")
     below = place.relative_to(base / "Annotations").with_suffix("").as_posix()
-    return below, places.claim(image, base / "JPEGImages" / folder / name)
+    return below, copy_layout.claim(image, base / "JPEGImages" / directory / name)
 
 
-def _write_list(split: Split, found: Layout, kept: list[str], base: PurePosixPath, places: Places) -> None:
+def _write_list(split: Split, found: Layout, kept: list[str], base: PurePosixPath, copy_layout: CopyLayout) -> None:
     place = base / "ImageSets" / "Main" / f"{split.spec.list_name}.txt"
     if found.listing is not None:
-        places.use(found.listing)
+        copy_layout.use(found.listing)
         if set(kept) == set(found.stems):
-            places.write(place, found.listing.read_bytes())
+            copy_layout.write(place, found.listing.read_bytes())
             return
-    places.write(place, "".join(f"{stem}\n" for stem in kept).encode())
+    copy_layout.write(place, "".join(f"{stem}\n" for stem in kept).encode())
 
 
 def _is_text(stem: str) -> bool:
@@ -113,32 +120,32 @@ def _parsed(source: Path) -> ElementTree.Element | None:
         return None
 
 
-def _mend(root: ElementTree.Element, source: Path, picture: Path, verdict: Verdict) -> None:
+def _mend(root: ElementTree.Element, source: Path, image_target: Path, plan: RepairPlan) -> None:
     """Takes the faulty objects out, and puts right what can be."""
-    faulty = verdict.rows.get(str(source), frozenset())
-    height, width = _stated(root, picture, verdict)
+    faulty = plan.rows.get(str(source), frozenset())
+    height, width = _stated(root, image_target, plan)
     for place, node in enumerate(root.findall("object"), start=1):
         if place in faulty:
             root.remove(node)
-            verdict.done["objects left out"] += 1
+            plan.done["objects left out"] += 1
             continue
-        _clip(node, height, width, verdict)
+        _clip(node, height, width, plan)
     named = root.find("filename")
-    if named is not None and (named.text or "").strip().replace("\\", "/").rpartition("/")[2] != picture.name:
-        named.text = shown(picture.name)
-        verdict.done["file names corrected"] += 1
+    if named is not None and (named.text or "").strip().replace("\\", "/").rpartition("/")[2] != image_target.name:
+        named.text = shown(image_target.name)
+        plan.done["file names corrected"] += 1
 
 
-def _stated(root: ElementTree.Element, picture: Path, verdict: Verdict) -> tuple[int, int]:
-    """The (height, width) of the picture, stated in the XML where it was wrong there."""
-    upright, stored = image_sizes(picture)
+def _stated(root: ElementTree.Element, image_target: Path, plan: RepairPlan) -> tuple[int, int]:
+    """The (height, width) of the image, stated in the XML where it was wrong there."""
+    upright, stored = image_sizes(image_target)
     size = root.find("size")
     if size is None:
         size = ElementTree.SubElement(root, "size")
     stated = whole(size.findtext("height")), whole(size.findtext("width"))
-    right = stored if picture in verdict.stored or stated == stored else upright
+    right = stored if image_target in plan.stored or stated == stored else upright
     if stated != right and any(stated):  # a file that states no size is valid: the image has it
-        verdict.done["sizes corrected"] += 1
+        plan.done["sizes corrected"] += 1
         for side, value in zip(("height", "width"), right, strict=True):
             node = size.find(side)
             node = ElementTree.SubElement(size, side) if node is None else node
@@ -146,8 +153,8 @@ def _stated(root: ElementTree.Element, picture: Path, verdict: Verdict) -> tuple
     return right
 
 
-def _clip(node: ElementTree.Element, height: int, width: int, verdict: Verdict) -> None:
-    """Corners beyond the picture are moved to its edge; a pixel of overhang is rounding, and stays."""
+def _clip(node: ElementTree.Element, height: int, width: int, plan: RepairPlan) -> None:
+    """Corners beyond the image are moved to its edge; a pixel of overhang is rounding, and stays."""
     for corner, low, high in (("xmin", 0, width), ("ymin", 0, height), ("xmax", 0, width), ("ymax", 0, height)):
         found = node.find(f"bndbox/{corner}")
         if found is None:
@@ -155,4 +162,4 @@ def _clip(node: ElementTree.Element, height: int, width: int, verdict: Verdict) 
         value = number(found.text)
         if value is not None and not low - 1 <= value <= high + 1:
             found.text = str(min(max(1, int(value)), high))
-            verdict.done["corners clipped"] += 1
+            plan.done["corners clipped"] += 1

@@ -19,4 +19,4 @@ class WriteJob:
     info: ExportInfo
     path: Path
     calibration: Tensor | None
-    """(N, 3, H, W) uint8 pictures on the canvas, for int8."""
+    """(N, 3, H, W) uint8 images on the canvas, for int8."""

@@ -26,8 +26,8 @@ def write(job: WriteJob, *, in_float: Collection[str] = ()) -> None:
     model = to_onnx(job)
     if job.info.precision == "int8":
         if job.calibration is None or not len(job.calibration):
-            raise UserError("precision=int8 needs pictures to measure ranges on; give data=NAME or source=FOLDER")
-        model = quantise(model, job.calibration, job.info, folder=job.path.parent, in_float=in_float)
+            raise UserError("precision=int8 needs images to measure ranges on; give data=NAME or source=FOLDER")
+        model = quantise(model, job.calibration, job.info, directory=job.path.parent, in_float=in_float)
     onnx.helper.set_model_props(model, {KEY: job.info.to_json()})
     onnx.save(model, str(job.path))
 

@@ -16,7 +16,7 @@ IN_FLOAT = ("Sigmoid", "Mul")
 def write(job: WriteJob) -> None:
     """Two files; both are needed.
 
-    fp16 is how the weights are stored: on a CPU OpenVINO computes with them in float32. bf16 is how the runtime is told to
+    fp16 is how the weights are stored: on a CPU OpenVINO computes with them in float32. bf16 is how the runtime is reported to
     compute: the weights are stored in float32.
     """
     import openvino

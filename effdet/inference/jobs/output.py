@@ -11,7 +11,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any, Protocol
 
-from effdet.inference.picture import PictureLike
+from effdet.inference.image import ImageLike
 from effdet.inference.prediction import Prediction
 from effdet.inference.writers import Journal, read_entries, write_coco, write_csv, write_results
 from heads.structures import ClassTable, UserError
@@ -27,7 +27,7 @@ class StreamPredictor(Protocol):
     def batch_size(self) -> int: ...
 
     def stream(
-        self, pictures: Iterable[PictureLike], *, unreadable: Callable[[PictureLike, UserError], None] | None = None
+        self, images: Iterable[ImageLike], *, unreadable: Callable[[ImageLike, UserError], None] | None = None
     ) -> Iterator[Prediction]: ...
 
 
@@ -35,22 +35,22 @@ class StreamPredictor(Protocol):
 class Output:
     """What is written."""
 
-    folder: Path
-    score: float = 0.3
+    directory: Path
+    score_threshold: float = 0.3
     """Boxes below are not written; the predictor may find weaker ones, for a tracker."""
     draw: bool = True
-    """Annotated pictures or video."""
+    """Annotated images or video."""
     alpha: float = 0.5
-    """Cover of a class map in drawings."""
+    """Cover of a segmentation map in drawings."""
     ids: str = "running"
-    """``running``: pictures are numbered from 1; ``name``: a picture's id is the number in its name, as in COCO's sets."""
+    """``running``: images are numbered from 1; ``name``: an image's id is the number in its name, as in COCO's sets."""
     settings: Mapping[str, Any] = field(default_factory=dict)
     """What the results depend on; a folder with results of others is refused."""
     overwrite: bool = False
     """Replace whatever results are in the folder."""
 
     def image_id(self, file: str, number: int, offset: int = 0) -> int:
-        """The id of the `number`-th picture, counted from 1, behind `offset` of other runs."""
+        """The id of the `number`-th image, counted from 1, behind `offset` of other runs."""
         if self.ids == "running":
             return offset + number
         digits = re.findall(r"\d+", Path(file).stem)
@@ -64,15 +64,15 @@ class Output:
         Raises:
             UserError: the folder holds results of other settings, or tables that are not of this command.
         """
-        if not self.overwrite and not (self.folder / JOURNAL).is_file():
-            if foreign := next((name for name in TABLES if (self.folder / name).exists()), None):
+        if not self.overwrite and not (self.directory / JOURNAL).is_file():
+            if foreign := next((name for name in TABLES if (self.directory / name).exists()), None):
                 raise UserError(
-                    f"out={self.folder}: {foreign} is there and not of predict; take another out=, or overwrite=true"
+                    f"out={self.directory}: {foreign} is there and not of predict; take another out=, or overwrite=true"
                 )
         with self.writing():
-            self.folder.mkdir(parents=True, exist_ok=True)
+            self.directory.mkdir(parents=True, exist_ok=True)
             return Journal(
-                self.folder / JOURNAL,
+                self.directory / JOURNAL,
                 self.settings,
                 files=files,
                 resume=resume,
@@ -85,7 +85,7 @@ class Output:
         try:
             yield
         except OSError as error:
-            raise UserError(f"out={self.folder}: cannot be written ({error.strerror or error})") from None
+            raise UserError(f"out={self.directory}: cannot be written ({error.strerror or error})") from None
 
     def write(self, journal: Journal, table: ClassTable | None) -> None:
         """``predictions.json`` and ``predictions.csv``, of all entries of the journal."""
@@ -93,24 +93,24 @@ class Output:
         with self.writing():
             try:
                 if self.ids == "running":
-                    write_coco(self.folder / TABLES[0], entries, table)
+                    write_coco(self.directory / TABLES[0], entries, table)
                 else:
-                    write_results(self.folder / TABLES[0], entries)
+                    write_results(self.directory / TABLES[0], entries)
             finally:  # what goes wrong with one is no reason to leave out the other
-                write_csv(self.folder / TABLES[1], entries, video=journal.has_frames)
+                write_csv(self.directory / TABLES[1], entries, video=journal.has_frames)
 
 
 @dataclass(frozen=True)
 class Summary:
     """What a job did."""
 
-    pictures: int
-    """Pictures or frames in the results, those of an earlier run included."""
+    images: int
+    """Images or frames in the results, those of an earlier run included."""
     boxes: int
     unreadable: tuple[str, ...] = ()
-    """One line for each picture that could not be read."""
+    """One line for each image that could not be read."""
     resumed: int = 0
-    """Pictures taken over from an earlier run."""
+    """Images taken over from an earlier run."""
     tracks: int | None = None
     """Objects followed; None where nothing tracks."""
     lost: int = 0
@@ -133,7 +133,7 @@ class Summary:
         """Of two jobs."""
         tracks = [each.tracks for each in (self, other) if each.tracks is not None]
         return Summary(
-            self.pictures + other.pictures,
+            self.images + other.images,
             self.boxes + other.boxes,
             self.unreadable + other.unreadable,
             resumed=self.resumed + other.resumed,
@@ -146,7 +146,7 @@ class Summary:
         )
 
 
-def distinct_from_others(names: Sequence[str], files: Sequence[str], folder: Path, journal: Journal) -> list[str]:
+def distinct_from_others(names: Sequence[str], files: Sequence[str], directory: Path, journal: Journal) -> list[str]:
     """`names` for what is written of `files`, none of which is a file of the user's or belongs to other results.
 
     What an earlier run wrote of a file keeps its name; else ``_2``, ``_3``, … stands behind the stem where need be.
@@ -157,7 +157,9 @@ def distinct_from_others(names: Sequence[str], files: Sequence[str], folder: Pat
         stem, suffix = os.path.splitext(name)
         before = [other for other in journal.names.get(file, ()) if other.endswith(suffix)]
         number, other = 1, name
-        while not before and (not _is_free(other, file, folder, journal) or (number > 1 and other.casefold() in asked)):
+        while not before and (
+            not _is_free(other, file, directory, journal) or (number > 1 and other.casefold() in asked)
+        ):
             number += 1
             other = f"{stem}_{number}{suffix}"
         other = before[-1] if before else other
@@ -166,25 +168,25 @@ def distinct_from_others(names: Sequence[str], files: Sequence[str], folder: Pat
     return found
 
 
-def distinct_stem(stem: str, suffixes: Sequence[str], file: str, folder: Path, journal: Journal) -> str:
+def distinct_stem(stem: str, suffixes: Sequence[str], file: str, directory: Path, journal: Journal) -> str:
     """As `distinct_from_others`: the stem of several files, each of which has one of `suffixes`."""
     number, other = 1, stem
-    while not all(_is_free(other + suffix, file, folder, journal) for suffix in suffixes):
+    while not all(_is_free(other + suffix, file, directory, journal) for suffix in suffixes):
         number += 1
         other = f"{stem}_{number}"
     return other
 
 
-def _is_free(name: str, file: str, folder: Path, journal: Journal) -> bool:
+def _is_free(name: str, file: str, directory: Path, journal: Journal) -> bool:
     low = name.casefold()
     if (owner := journal.owners.get(low)) is not None:
         return owner == file
-    return low in journal.replaceable or not os.path.lexists(folder / name)
+    return low in journal.replaceable or not os.path.lexists(directory / name)
 
 
 @contextmanager
 def progress(total: int | None, unit: str) -> Iterator[Callable[[], None]]:
-    """A bar on stderr with speed and time left, where that is a terminal; gives a function to call after each picture."""
+    """A bar on stderr with speed and time left, where that is a terminal; gives a function to call after each image."""
     from rich.console import Console
     from rich.progress import (
         BarColumn,

@@ -27,7 +27,7 @@ def predict_video(
     *,
     classes: ClassTable | None,
     tracker: Tracker | None = None,
-    limit: int | None = None,
+    max_images: int | None = None,
     skip_unreadable: bool = True,
     resume: bool = False,
 ) -> Summary:
@@ -37,7 +37,7 @@ def predict_video(
     then.
 
     Args:
-        predict: finds boxes from a score of `output.score` or below.
+        predict: finds boxes from a score of `output.score_threshold` or below.
         source: an open video, camera or stream.
         output: where to, and what.
         classes: of the detection head; None where there is none.
@@ -53,7 +53,7 @@ def predict_video(
         always(lambda: output.write(journal, classes)),
     ):
         return predict_into(
-            journal, predict, source, output, tracker=tracker, limit=limit, skip_unreadable=skip_unreadable
+            journal, predict, source, output, tracker=tracker, max_images=max_images, skip_unreadable=skip_unreadable
         )
 
 
@@ -65,7 +65,7 @@ def predict_videos(
     classes: ClassTable | None,
     tracker: Callable[[VideoSource], Tracker | None] = lambda source: None,
     every: int = 1,
-    limit: int | None = None,
+    max_images: int | None = None,
     skip_unreadable: bool = True,
     resume: bool = False,
 ) -> Summary:
@@ -104,7 +104,7 @@ def predict_videos(
                         source,
                         output,
                         tracker=tracker(source),
-                        limit=limit,
+                        max_images=max_images,
                         skip_unreadable=skip_unreadable,
                     )
             except VideoError as error:
@@ -130,7 +130,7 @@ def refuse_drawings(output: Output, sources: Iterable[VideoSource | Path]) -> No
     files = [source if isinstance(source, Path) else Path(source.source) for source in videos]
     names = [f"{video_name(str(file))}.mp4" for file in files]
     refuse_overwriting(
-        [output.folder / name for name in names] if output.draw else [], files, key=f"out={output.folder}"
+        [output.directory / name for name in names] if output.draw else [], files, key=f"out={output.directory}"
     )
 
 
@@ -141,7 +141,7 @@ def predict_into(
     output: Output,
     *,
     tracker: Tracker | None = None,
-    limit: int | None = None,
+    max_images: int | None = None,
     skip_unreadable: bool = True,
 ) -> Summary:
     """As `predict_video`, into an open journal; the tables are written by the caller."""
@@ -149,9 +149,9 @@ def predict_into(
         return _as_before(before)
     with output.writing():
         job = _VideoJob(journal, source, output, tracker)
-    frames = _Frames(source, limit, skip_unreadable)
+    frames = _Frames(source, max_images, skip_unreadable)
     stopped_by = None
-    total = source.frames if limit is None else min(limit, source.frames or limit)
+    total = source.frames if max_images is None else min(max_images, source.frames or max_images)
     try:
         with always(job.close), progress(total, "frames") as advance:
             for prediction in predict.stream(frames.images()):
@@ -184,8 +184,8 @@ def _as_before(record: VideoRecord) -> Summary:
 class _Frames:
     """The frames of a source, up to the point where the rest is missing."""
 
-    def __init__(self, source: VideoSource, limit: int | None, skip_unreadable: bool) -> None:
-        self._source, self._limit, self._skip = source, limit, skip_unreadable
+    def __init__(self, source: VideoSource, max_images: int | None, skip_unreadable: bool) -> None:
+        self._source, self._limit, self._skip = source, max_images, skip_unreadable
         self.waiting: deque[Frame] = deque()
         """Frames whose predictions are not there yet."""
         self.fault: VideoError | None = None
@@ -212,20 +212,26 @@ class _VideoJob:
         self.frames = self.boxes = 0
         self.tracks: set[int] = set()
         self._trails = Trails()
-        name, folder = source.name, output.folder
+        name, directory = source.name, output.directory
         suffixes = [".mp4"] * output.draw + [".txt"] * (tracker is not None)
-        stem = distinct_stem(name, suffixes, source.shown, folder, journal)
+        stem = distinct_stem(name, suffixes, source.shown, directory, journal)
         self._files = [stem + suffix for suffix in suffixes]
         journal.record(VideoRecord(source.shown, tuple(self._files)))
         self._writer = (
-            VideoWriter(folder / self._files[0], source.rate, pixel_aspect=source.pixel_aspect) if output.draw else None
+            VideoWriter(directory / self._files[0], source.rate, pixel_aspect=source.pixel_aspect)
+            if output.draw
+            else None
         )
-        self._mot = MotWriter(folder / self._files[-1]) if tracker is not None else None
+        self._mot = MotWriter(directory / self._files[-1]) if tracker is not None else None
         self._first: tuple[int, int] | None = None
 
     def add(self, prediction: Any, frame: Frame) -> None:
         """The prediction of the next frame."""
-        shown = prediction.above(self._output.score) if self._tracker is None else self._tracked(prediction, frame)
+        shown = (
+            prediction.above(self._output.score_threshold)
+            if self._tracker is None
+            else self._tracked(prediction, frame)
+        )
         entry = self._journal.add(
             Entry.of(shown, self._source.shown, frame=frame.index, time=round(float(frame.time), 6))
         )
@@ -237,7 +243,11 @@ class _VideoJob:
         if self._writer is not None:
             alpha, time = self._output.alpha, float(frame.time)
             tracked = self._tracker is not None
-            drawn = self._trails.draw(shown, alpha=alpha, time=time) if tracked else shown.draw(score=0, alpha=alpha)
+            drawn = (
+                self._trails.draw(shown, alpha=alpha, time=time)
+                if tracked
+                else shown.draw(score_threshold=0, alpha=alpha)
+            )
             self._writer.write(np.asarray(drawn), frame.time)
 
     def close(self) -> None:

@@ -17,7 +17,7 @@ class OpenVinoRuntime:
     OpenVINO computes in bf16 by itself where the CPU has it; here it computes as the file says, so that a float32 file gives
     float32 results everywhere. What an int8 file leaves in float is computed in bf16, finer than its int8 and as fast.
 
-    Pictures are taken with their channels last, as they come and as its convolutions read them.
+    Images are taken with their channels last, as they come and as its convolutions read them.
     """
 
     def __init__(self, path: Path, threads: int) -> None:

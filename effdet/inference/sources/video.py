@@ -22,7 +22,7 @@ from effdet.inference.sources.video_names import camera_device, is_camera, video
 from effdet.inference.sources.whole import Extent, Jumps, may_jump
 from heads.structures import UserError
 
-TOLD = 100
+REPORTED = 100
 """As many damaged frames are named."""
 _TIMEOUT = 10.0
 """Seconds that a stream may take to open, or between two frames."""
@@ -74,12 +74,12 @@ class VideoSource:
     """
 
     def __init__(
-        self, source: str, *, every: int = 1, reconnect: float = 0.0, tell: Callable[[str], None] | None = None
+        self, source: str, *, every: int = 1, reconnect: float = 0.0, report: Callable[[str], None] | None = None
     ) -> None:
         if every < 1:
             raise UserError(f"every (={every}) must be 1 or more frames")
         self.source, self.every, self.reconnect = source, every, reconnect
-        self._tell = tell or (lambda line: print(f"warning: {line}", file=sys.stderr))
+        self._report = report or (lambda line: print(f"warning: {line}", file=sys.stderr))
         self._av = require_av()
         self.shown = without_credentials(source)
         """The source as it may be printed and written."""
@@ -134,7 +134,7 @@ class VideoSource:
             UserError: there is no frame.
         """
         clock = self._new_clock()
-        index, due, decoded, seen, gaps = 0, 0, 0, time.monotonic(), Gaps(TOLD)
+        index, due, decoded, seen, gaps = 0, 0, 0, time.monotonic(), Gaps(REPORTED)
         while True:
             fault = None
             for found in self._decoded(clock):
@@ -283,7 +283,7 @@ class VideoSource:
         """Whether the stream came back within `reconnect` seconds after its last frame."""
         if self.reconnect <= 0:
             return False
-        self._tell(f"source={self.shown}: {fault}; trying again for {self.reconnect:g} s")
+        self._report(f"source={self.shown}: {fault}; trying again for {self.reconnect:g} s")
         deadline, wait = seen + self.reconnect, 0.1
         while (left := deadline - time.monotonic()) > 0:
             time.sleep(min(wait, left))
@@ -293,7 +293,7 @@ class VideoSource:
                 self._open(min(_TIMEOUT, max(left, 1.0)))
             except VideoError:
                 continue
-            self._tell(f"source={self.shown}: is there again after {time.monotonic() - seen:.1f} s")
+            self._report(f"source={self.shown}: is there again after {time.monotonic() - seen:.1f} s")
             return True
         return False
 
@@ -319,7 +319,7 @@ class VideoSource:
         self._note(f"{where}{f' ({_seconds(moment)})' if moment is not None else ''} cannot be decoded ({why})")
 
     def _note(self, line: str) -> None:
-        if len(self.damaged) < TOLD:
+        if len(self.damaged) < REPORTED:
             self.damaged.append(f"{self.shown}: {line}")
 
 

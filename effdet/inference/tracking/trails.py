@@ -30,7 +30,7 @@ class Trails:
         self._now = -1 / rate
 
     def draw(
-        self, prediction: Prediction, *, score: float = 0.0, alpha: float = 0.5, time: float | None = None
+        self, prediction: Prediction, *, score_threshold: float = 0.0, alpha: float = 0.5, time: float | None = None
     ) -> Image.Image:
         """The frame with its trails, and on top of them the boxes, coloured and labelled by track ("car 3").
 
@@ -55,7 +55,7 @@ class Trails:
             if not way:
                 del self._ways[track]
         lined = np.asarray(self._lines(Image.fromarray(prediction.image)))
-        return replace(prediction, image=lined).draw(score=score, alpha=alpha)
+        return replace(prediction, image=lined).draw(score_threshold=score_threshold, alpha=alpha)
 
     def _lines(self, canvas: Image.Image) -> Image.Image:
         layer = Image.new("RGBA", canvas.size, (0, 0, 0, 0))

@@ -39,7 +39,7 @@ class Entry:
     image_id: int | None = None
     """In the tables; None where nobody gave one."""
     mask: str | None = None
-    """Name of the class map in the output folder."""
+    """Name of the segmentation map in the output folder."""
 
     @classmethod
     def of(cls, prediction: Prediction, file: str, **more: Any) -> Self:
@@ -203,13 +203,13 @@ class Journal:
             raise UserError(f"{self.path}: not written by predict; take another out=, or overwrite=true to replace it")
         now = self._settings
         if changed := [key for key in {**before, **now} if before.get(key) != now.get(key)]:
-            told = ", ".join(f"{key} was {before.get(key)}, is {now.get(key)}" for key in changed)
+            reported = ", ".join(f"{key} was {before.get(key)}, is {now.get(key)}" for key in changed)
             if resume:
                 raise UserError(
-                    f"{self.path}: resume=auto goes on with the same settings only ({told}); take another out="
+                    f"{self.path}: resume=auto goes on with the same settings only ({reported}); take another out="
                 )
             raise UserError(
-                f"{self.path}: holds another run's results ({told}); take another out=, or overwrite=true to replace them"
+                f"{self.path}: holds another run's results ({reported}); take another out=, or overwrite=true to replace them"
             )
         return True
 

@@ -19,7 +19,7 @@ from effdet.report.statistics.errors import (
     find_mistakes,
 )
 from effdet.report.statistics.files import Recorded, SplitIdentity, read_statistics, write_statistics
-from effdet.report.statistics.pictures import PictureScores, picture_scores
+from effdet.report.statistics.images import ImageScores, image_scores
 from effdet.report.statistics.precision import average_precision
 from effdet.report.statistics.samples import BoxStatistic, ClassStatistic, MapStatistic, MeanStatistic
 
@@ -34,12 +34,12 @@ __all__ = [
     "ClassStatistic",
     "Difference",
     "ErrorBreakdown",
+    "ImageScores",
     "Interval",
     "MapStatistic",
     "Matches",
     "MeanStatistic",
     "Mistakes",
-    "PictureScores",
     "Recorded",
     "SplitIdentity",
     "Statistic",
@@ -50,11 +50,11 @@ __all__ = [
     "detection_confusion",
     "error_breakdown",
     "find_mistakes",
+    "image_scores",
     "match",
     "matches_of",
     "mean_f1",
     "paired_difference",
-    "picture_scores",
     "read_statistics",
     "write_statistics",
 ]

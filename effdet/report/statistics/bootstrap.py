@@ -1,13 +1,13 @@
-"""How far a metric would move had other pictures been drawn: bootstrap intervals over pictures (Efron 1979).
+"""How far a metric would move had other images been drawn: bootstrap intervals over images (Efron 1979).
 
-A sample draws P pictures out of P with replacement, and the metric is computed on each sample. Pictures are the unit, since
-boxes of one picture are not independent. Two models are compared on the *same* samples: what is hard for both cancels out,
+A sample draws P images out of P with replacement, and the metric is computed on each sample. Images are the unit, since
+boxes of one image are not independent. Two models are compared on the *same* samples: what is hard for both cancels out,
 and the interval of the difference is narrower than those of the two.
 
-Samples hold fewer different pictures than the set, so that rare classes have an easier or no truth in them: AP over many
-classes comes out too high on them, just as the set's own AP does against that of all pictures in the world. The interval is
+Samples hold fewer different images than the set, so that rare classes have an easier or no truth in them: AP over many
+classes comes out too high on them, just as the set's own AP does against that of all images in the world. The interval is
 therefore the normal one with its centre moved by that bias (Efron and Tibshirani 1993, section 10.2). The usual interval of
-percentiles moves the wrong way: with 80 classes in 206 pictures it held the true AP in 52 of 100 trials, this one in 82.
+percentiles moves the wrong way: with 80 classes in 206 images it held the true AP in 52 of 100 trials, this one in 82.
 """
 
 from __future__ import annotations
@@ -24,11 +24,11 @@ from heads.structures import UserError
 
 
 class Statistic(Protocol):
-    """Metrics as a function of how often each picture counts."""
+    """Metrics as a function of how often each image counts."""
 
     @property
-    def pictures(self) -> int:
-        """Number P of pictures."""
+    def images(self) -> int:
+        """Number P of images."""
         ...
 
     def __call__(self, weights: np.ndarray) -> Mapping[str, np.ndarray]:
@@ -38,10 +38,10 @@ class Statistic(Protocol):
 
 @dataclass(frozen=True)
 class Interval:
-    """A metric with its interval; NaN ends where it is measured on too few pictures."""
+    """A metric with its interval; NaN ends where it is measured on too few images."""
 
     value: float
-    """On the pictures as they are. Not the middle of the interval where the metric is biased."""
+    """On the images as they are. Not the middle of the interval where the metric is biased."""
     low: float
     high: float
 
@@ -52,7 +52,7 @@ class Interval:
 
 @dataclass(frozen=True)
 class Difference:
-    """A metric of two models on the same pictures."""
+    """A metric of two models on the same images."""
 
     first: float
     second: float
@@ -72,7 +72,7 @@ def bootstrap(statistic: Statistic, *, samples: int = 1000, seed: int = 0, level
 
     Args:
         statistic: metrics as a function of weights.
-        samples: of the pictures; the interval's ends move by a few percent of its width at 1000.
+        samples: of the images; the interval's ends move by a few percent of its width at 1000.
         seed: same seed, same samples.
         level: how often such an interval should hold what it is for.
 
@@ -81,24 +81,22 @@ def bootstrap(statistic: Statistic, *, samples: int = 1000, seed: int = 0, level
     """
     _check(samples, level)
     values = _one(statistic)
-    sampled = statistic(_draw(statistic.pictures, samples, seed))
+    sampled = statistic(_draw(statistic.images, samples, seed))
     return {name: Interval(values[name], *_ends(values[name], sampled[name], level, 0.0)) for name in values}
 
 
 def paired_difference(
     first: Statistic, second: Statistic, *, samples: int = 1000, seed: int = 0, level: float = 0.95
 ) -> dict[str, Difference]:
-    """How `second` differs from `first`, which must be measured on the same pictures in the same order.
+    """How `second` differs from `first`, which must be measured on the same images in the same order.
 
     Only metrics that both have are compared.
     """
     _check(samples, level)
-    if first.pictures != second.pictures:
-        raise UserError(
-            f"a paired difference needs the same pictures, got {first.pictures} and {second.pictures} of them"
-        )
+    if first.images != second.images:
+        raise UserError(f"a paired difference needs the same images, got {first.images} and {second.images} of them")
     one, two = _one(first), _one(second)
-    weights = _draw(first.pictures, samples, seed)
+    weights = _draw(first.images, samples, seed)
     sampled_one, sampled_two = first(weights), second(weights)
     result = {}
     for name in (name for name in one if name in two):
@@ -108,16 +106,16 @@ def paired_difference(
     return result
 
 
-def _draw(pictures: int, samples: int, seed: int) -> np.ndarray:
-    """(S, P) int32: how often each sample holds each picture."""
+def _draw(images: int, samples: int, seed: int) -> np.ndarray:
+    """(S, P) int32: how often each sample holds each image."""
     rng = np.random.default_rng(seed)
-    return rng.multinomial(pictures, np.full(pictures, 1 / pictures), size=samples).astype(np.int32)
+    return rng.multinomial(images, np.full(images, 1 / images), size=samples).astype(np.int32)
 
 
 def _one(statistic: Statistic) -> dict[str, float]:
-    if statistic.pictures == 0:
-        raise UserError("there are no pictures to measure on")
-    found = statistic(np.ones((1, statistic.pictures), np.int32))
+    if statistic.images == 0:
+        raise UserError("there are no images to measure on")
+    found = statistic(np.ones((1, statistic.images), np.int32))
     return {name: float(values[0]) for name, values in found.items()}
 
 
@@ -139,7 +137,7 @@ def _p(value: float, samples: np.ndarray) -> float:
 
 def _spread(value: float, samples: np.ndarray) -> tuple[float, float]:
     """`value` freed of bias, and its standard deviation. NaN where a sample had nothing to measure on: what can be absent
-    from a sample of a thousand is on less than about seven pictures, too few to resample."""
+    from a sample of a thousand is on less than about seven images, too few to resample."""
     if np.isnan(samples).any():
         return math.nan, math.nan
     return float(2 * value - samples.mean()), float(samples.std())

@@ -1,6 +1,6 @@
 """Detections and true boxes of a split as arrays, and who was matched with whom under COCO's rules.
 
-A picture's matches depend on that picture alone. So they are counted once and reused: by curves, error breakdown,
+An image's matches depend on that image alone. So they are counted once and reused: by curves, error breakdown,
 confusion matrix and a thousand bootstrap samples, for which pycocotools would have to match everything anew.
 """
 
@@ -13,31 +13,31 @@ from typing import Any
 import numpy as np
 
 from effdet.evaluation.backends import Pairs
-from effdet.evaluation.coco_format import Evaluand, Json, evaluand
+from effdet.evaluation.coco_format import CocoInputs, Json, coco_inputs
 
 IOUS = np.linspace(0.5, 0.95, 10)
 """COCO's IoU thresholds, the floats of pycocotools."""
 CAP = 100
-"""Detections of a picture and class that count."""
+"""Detections of an image and class that count."""
 
 
 @dataclass(frozen=True, eq=False)
 class BoxSet:
-    """N detections and M true boxes of P pictures and K classes; boxes are xywh in original pixels."""
+    """N detections and M true boxes of P images and K classes; boxes are xywh in original pixels."""
 
     image_ids: tuple[Any, ...]
     """(P,) the set's own ids, in sorted order."""
     names: tuple[str, ...]
     """(K,) class names."""
-    picture: np.ndarray
-    """(N,) int64 index into `image_ids`, rising; within a picture by falling score."""
+    image: np.ndarray
+    """(N,) int64 index into `image_ids`, rising; within an image by falling score."""
     label: np.ndarray
     """(N,) int64 in 0…K-1."""
     score: np.ndarray
     """(N,) float64."""
     box: np.ndarray
     """(N, 4) float64 xywh."""
-    true_picture: np.ndarray
+    true_image: np.ndarray
     """(M,) int64, rising."""
     true_label: np.ndarray
     """(M,) int64."""
@@ -53,28 +53,28 @@ class BoxSet:
     @classmethod
     def of(cls, annotations: Json, predictions: Json) -> BoxSet:
         """From COCO ground truth and results, paths or loaded; see :func:`effdet.evaluation.coco_metrics`."""
-        return cls.of_evaluand(evaluand(annotations, predictions))
+        return cls.of_coco_inputs(coco_inputs(annotations, predictions))
 
     @classmethod
-    def of_evaluand(cls, data: Evaluand) -> BoxSet:
-        """From the checked form; of a picture's detections of a class the best `CAP` stay."""
-        picture, label, box = _columns(data.results)
+    def of_coco_inputs(cls, data: CocoInputs) -> BoxSet:
+        """From the checked form; of an image's detections of a class the best `CAP` stay."""
+        image, label, box = _columns(data.results)
         score = np.array([row["score"] for row in data.results], np.float64)
-        order = np.lexsort((-score, picture))  # stable: ties stay in the order of the results, as in pycocotools
-        picture, label, box, score = picture[order], label[order], box[order], score[order]
-        keep = _rank(picture, label) < CAP
+        order = np.lexsort((-score, image))  # stable: ties stay in the order of the results, as in pycocotools
+        image, label, box, score = image[order], label[order], box[order], score[order]
+        keep = _rank(image, label) < CAP
         kept = order[keep]
-        true_picture, true_label, true_box = _columns(data.truth)
+        true_image, true_label, true_box = _columns(data.truth)
         crowd = np.array([row["iscrowd"] for row in data.truth], bool)
-        order = np.argsort(true_picture, kind="stable")
+        order = np.argsort(true_image, kind="stable")
         return cls(
             image_ids=tuple(data.image_ids),
             names=tuple(data.names),
-            picture=picture[keep],
+            image=image[keep],
             label=label[keep],
             score=score[keep],
             box=box[keep],
-            true_picture=true_picture[order],
+            true_image=true_image[order],
             true_label=true_label[order],
             true_box=true_box[order],
             crowd=crowd[order],
@@ -83,15 +83,15 @@ class BoxSet:
         )
 
     def __iter__(self) -> Iterator[tuple[int, np.ndarray, np.ndarray, np.ndarray]]:
-        """``(picture, detections (D,), truths (G,), IoU (D, G))`` of each picture that has a box of either kind.
+        """``(image, detections (D,), truths (G,), IoU (D, G))`` of each image that has a box of either kind.
 
         The two index the columns. IoU with a crowd is the share of the detection that lies in it, as in COCO.
         """
         from pycocotools import mask
 
-        pictures = len(self.image_ids)
-        starts, true_starts = (_starts(column, pictures) for column in (self.picture, self.true_picture))
-        for index in range(pictures):
+        images = len(self.image_ids)
+        starts, true_starts = (_starts(column, images) for column in (self.image, self.true_image))
+        for index in range(images):
             found = np.arange(starts[index], starts[index + 1])
             true = np.arange(true_starts[index], true_starts[index + 1])
             if not (found.size or true.size):
@@ -106,9 +106,9 @@ class BoxSet:
 class Matches:
     """What COCO's matching says of each detection and each true box; columns as in the `BoxSet` that was matched."""
 
-    pictures: int
+    images: int
     names: tuple[str, ...]
-    picture: np.ndarray
+    image: np.ndarray
     """(N,) int64, rising."""
     label: np.ndarray
     """(N,) int64."""
@@ -120,7 +120,7 @@ class Matches:
     """(10, N) bool: lies on a crowd of its class; counts nowhere."""
     truth: np.ndarray
     """(N,) int64: the true box matched at IoU .5, -1 for none."""
-    true_picture: np.ndarray
+    true_image: np.ndarray
     """(M,) int64."""
     true_label: np.ndarray
     """(M,) int64."""
@@ -136,7 +136,7 @@ class Matches:
 def match(boxes: BoxSet) -> Matches:
     """Match as pycocotools does (`evaluateImg`), over all areas.
 
-    In each picture and class, detections by falling score each take the free true box of highest IoU, if that reaches the
+    In each image and class, detections by falling score each take the free true box of highest IoU, if that reaches the
     threshold; of equal ones the last. What finds none and lies on a crowd is ignored.
     """
     count = len(boxes.score)
@@ -181,31 +181,31 @@ def matches_of(boxes: BoxSet, pairs: Pairs) -> Matches:
 
 def _matches(boxes: BoxSet, hit: np.ndarray, ignored: np.ndarray, truth: np.ndarray) -> Matches:
     return Matches(
-        pictures=len(boxes.image_ids),
+        images=len(boxes.image_ids),
         names=boxes.names,
-        picture=boxes.picture,
+        image=boxes.image,
         label=boxes.label,
         score=boxes.score,
         hit=hit,
         ignored=ignored,
         truth=truth,
-        true_picture=boxes.true_picture,
+        true_image=boxes.true_image,
         true_label=boxes.true_label,
         crowd=boxes.crowd,
     )
 
 
 def _columns(rows: list[dict[str, Any]]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Picture and class from 0, box."""
-    picture = np.array([row["image_id"] for row in rows], np.int64) - 1
+    """Image and class from 0, box."""
+    image = np.array([row["image_id"] for row in rows], np.int64) - 1
     label = np.array([row["category_id"] for row in rows], np.int64) - 1
-    return picture, label, np.array([row["bbox"] for row in rows], np.float64).reshape(-1, 4)
+    return image, label, np.array([row["bbox"] for row in rows], np.float64).reshape(-1, 4)
 
 
-def _rank(picture: np.ndarray, label: np.ndarray) -> np.ndarray:
-    """(N,) how many detections of the same picture and class stand before each."""
-    order = np.lexsort((label, picture))
-    group = picture[order] * (label.max(initial=0) + 1) + label[order]
+def _rank(image: np.ndarray, label: np.ndarray) -> np.ndarray:
+    """(N,) how many detections of the same image and class stand before each."""
+    order = np.lexsort((label, image))
+    group = image[order] * (label.max(initial=0) + 1) + label[order]
     first = np.flatnonzero(np.concatenate([[True], group[1:] != group[:-1]])) if group.size else np.zeros(0, np.int64)
     sizes = np.diff(np.append(first, group.size))
     rank = np.empty(group.size, np.int64)
@@ -213,6 +213,6 @@ def _rank(picture: np.ndarray, label: np.ndarray) -> np.ndarray:
     return rank
 
 
-def _starts(column: np.ndarray, pictures: int) -> np.ndarray:
-    """(P + 1,) where each picture's rows begin in a rising column."""
-    return np.searchsorted(column, np.arange(pictures + 1))
+def _starts(column: np.ndarray, images: int) -> np.ndarray:
+    """(P + 1,) where each image's rows begin in a rising column."""
+    return np.searchsorted(column, np.arange(images + 1))

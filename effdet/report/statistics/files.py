@@ -1,4 +1,4 @@
-"""``statistics.npz``: what an evaluation found picture by picture, so that two of them can be compared without their data."""
+"""``statistics.npz``: what an evaluation found image by image, so that two of them can be compared without their data."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ FORMAT = 1
 
 @dataclass(frozen=True)
 class SplitIdentity:
-    """The pictures and labels that an evaluation was measured on."""
+    """The images and labels that an evaluation was measured on."""
 
     data: str
     split: str
@@ -41,8 +41,8 @@ class Recorded:
     identity: SplitIdentity
     statistics: Mapping[str, Statistic]
     """By head."""
-    pictures: Mapping[str, Sequence[str]]
-    """By head, the names of the pictures in their order."""
+    images: Mapping[str, Sequence[str]]
+    """By head, the names of the images in their order."""
 
 
 def write_statistics(path: Path, recorded: Recorded) -> Path:
@@ -57,7 +57,7 @@ def write_statistics(path: Path, recorded: Recorded) -> Path:
         values = {column.name: getattr(record, column.name) for column in fields(record)}
         arrays |= {f"{head}/{name}": value for name, value in values.items() if isinstance(value, np.ndarray)}
         rest = {name: value for name, value in values.items() if not isinstance(value, np.ndarray)}
-        heads[head] = {"kind": kind, "values": rest, "pictures": list(recorded.pictures[head])}
+        heads[head] = {"kind": kind, "values": rest, "images": list(recorded.images[head])}
     about = json.dumps({"format": FORMAT, "identity": asdict(recorded.identity), "heads": heads})
     with replacing(path) as partial, partial.open("wb") as file:
         np.savez_compressed(file, about=np.array(about), **arrays)  # type: ignore[arg-type]
@@ -90,28 +90,28 @@ def read_statistics(path: Path) -> Recorded:
     return Recorded(
         SplitIdentity(**about["identity"]),
         statistics,
-        {head: entry["pictures"] for head, entry in about["heads"].items()},
+        {head: entry["images"] for head, entry in about["heads"].items()},
     )
 
 
-def find_statistics(folder: Path) -> Path:
+def find_statistics(directory: Path) -> Path:
     """The file of an evaluation's or a run's folder.
 
     Raises:
         UserError: there is none.
     """
-    if not folder.is_dir():
-        raise UserError(f"{folder}: no such folder; name a run, or a folder that `effdet evaluate` wrote")
-    if not (folder / FILE).is_file():
-        raise UserError(f"{folder}: holds no {FILE}; write it with effdet evaluate model={folder}")
-    return folder / FILE
+    if not directory.is_dir():
+        raise UserError(f"{directory}: no such folder; name a run, or a folder that `effdet evaluate` wrote")
+    if not (directory / FILE).is_file():
+        raise UserError(f"{directory}: holds no {FILE}; write it with effdet evaluate model={directory}")
+    return directory / FILE
 
 
 def shared_heads(first: Recorded, second: Recorded, names: tuple[str, str]) -> list[str]:
-    """The heads that both were judged by.
+    """The heads that both were evaluated by.
 
     Raises:
-        UserError: they were measured on different pictures, labels or classes.
+        UserError: they were measured on different images, labels or classes.
     """
     if first.identity != second.identity:
         a, b = first.identity, second.identity
@@ -126,10 +126,10 @@ def shared_heads(first: Recorded, second: Recorded, names: tuple[str, str]) -> l
             "no head was measured in both"
         )
     for head in heads:
-        if first.pictures[head] != second.pictures[head]:
+        if first.images[head] != second.images[head]:
             raise UserError(
-                f"{head}: {names[0]} was measured on {len(first.pictures[head])} pictures, {names[1]} on other "
-                f"{len(second.pictures[head])}; evaluate both without limit, on the same split"
+                f"{head}: {names[0]} was measured on {len(first.images[head])} images, {names[1]} on other "
+                f"{len(second.images[head])}; evaluate both without limit, on the same split"
             )
     return heads
 

@@ -1,4 +1,4 @@
-"""The kinds of metrics as functions of how often each picture counts."""
+"""The kinds of metrics as functions of how often each image counts."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ class BoxStatistic:
     matches: Matches
 
     @property
-    def pictures(self) -> int:
-        return self.matches.pictures
+    def images(self) -> int:
+        return self.matches.images
 
     def __call__(self, weights: np.ndarray) -> dict[str, np.ndarray]:
         """See :class:`~effdet.report.statistics.bootstrap.Statistic`."""
@@ -32,7 +32,7 @@ class BoxStatistic:
 
 @dataclass(frozen=True, eq=False)
 class MapStatistic:
-    """``mIoU``, ``pixel_accuracy`` and ``IoU CLASS``, from one confusion matrix a picture."""
+    """``mIoU``, ``pixel_accuracy`` and ``IoU CLASS``, from one confusion matrix an image."""
 
     names: tuple[str, ...]
     """(K,) class names."""
@@ -45,14 +45,14 @@ class MapStatistic:
 
     @classmethod
     def of(cls, confusions: Sequence[np.ndarray], names: Sequence[str]) -> MapStatistic:
-        """From (K, K) or (K, K + 1) matrices, rows = truth, one a picture."""
+        """From (K, K) or (K, K + 1) matrices, rows = truth, one an image."""
         classes = len(names)
         stacked = np.array(confusions, np.int64).reshape(len(confusions), classes, -1)
         hits = np.diagonal(stacked[:, :, :classes], axis1=1, axis2=2)
         return cls(tuple(names), hits, stacked.sum(2), stacked[:, :, :classes].sum(1))
 
     @property
-    def pictures(self) -> int:
+    def images(self) -> int:
         return len(self.hits)
 
     def __call__(self, weights: np.ndarray) -> dict[str, np.ndarray]:
@@ -63,14 +63,14 @@ class MapStatistic:
         result = {"mIoU": _mean(iou), "pixel_accuracy": _ratio(hits.sum(1), true.sum(1))}
         return result | {f"IoU {name}": iou[:, label] for label, name in enumerate(self.names)}
 
-    def picture_scores(self) -> np.ndarray:
-        """(P,) mIoU of each picture by itself, NaN where all of it is ignored."""
+    def image_scores(self) -> np.ndarray:
+        """(P,) mIoU of each image by itself, NaN where all of it is ignored."""
         return _mean(_ratio(self.hits, self.true + self.found - self.hits))
 
 
 @dataclass(frozen=True, eq=False)
 class ClassStatistic:
-    """``top1``, ``top5``, from the place of each picture's true class."""
+    """``top1``, ``top5``, from the place of each image's true class."""
 
     places: np.ndarray
     """(P,) int64 from :func:`effdet.evaluation.classification.ranks`, 0 = first."""
@@ -78,7 +78,7 @@ class ClassStatistic:
     """(P,) int64 true classes, kept for the record."""
 
     @property
-    def pictures(self) -> int:
+    def images(self) -> int:
         return len(self.places)
 
     def __call__(self, weights: np.ndarray) -> Mapping[str, np.ndarray]:
@@ -97,7 +97,7 @@ class MeanStatistic:
     """(P, M) float64, NaN where an image has nothing to measure a metric on."""
 
     @property
-    def pictures(self) -> int:
+    def images(self) -> int:
         return len(self.values)
 
     def __call__(self, weights: np.ndarray) -> Mapping[str, np.ndarray]:

@@ -8,7 +8,7 @@ from typing import Any
 
 from lightning.pytorch import Callback, LightningModule, Trainer
 
-from effdet.training.callbacks.course import AtEpoch
+from effdet.training.callbacks.schedules import AtEpoch
 from effdet.training.lightning_internals import forget_validation_interval, is_within_step
 
 SECONDS = "seconds"
@@ -51,8 +51,8 @@ class RunLimits(Callback):
             return "steps"
         if self.seconds is None:
             return None
-        over = self.elapsed >= self.seconds
-        return "time" if (over if trainer.world_size == 1 else trainer.strategy.broadcast(over)) else None
+        reached = self.elapsed >= self.seconds
+        return "time" if (reached if trainer.world_size == 1 else trainer.strategy.broadcast(reached)) else None
 
     def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         self._began = time.monotonic()  # before the evaluation of the starting weights, which counts too

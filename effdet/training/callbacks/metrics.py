@@ -28,7 +28,7 @@ class MetricLog(Callback):
     def __init__(self, *listeners: Listener) -> None:
         self.listeners = listeners
         self._since = time.perf_counter()
-        self._pictures = 0
+        self._images = 0
         self._last = 0
         self._lr = 0.0
 
@@ -44,7 +44,7 @@ class MetricLog(Callback):
     def on_train_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
-        self._pictures += len(batch)
+        self._images += len(batch)
         step = trainer.global_step
         every: int = trainer.log_every_n_steps  # type: ignore[attr-defined]
         if step == self._last or not (step == 1 or (every and step % every == 0)):
@@ -62,12 +62,12 @@ class MetricLog(Callback):
         if module.grad_norm is not None:
             values["grad_norm"] = float(module.grad_norm)
         seconds = max(time.perf_counter() - self._since, 1e-9)
-        values["pictures_per_second"] = self._pictures * trainer.world_size / seconds
+        values["images_per_second"] = self._images * trainer.world_size / seconds
         values["memory_gib"] = peak_memory(module.device) / 2**30
         return values
 
     def _restart(self, trainer: Trainer) -> None:
-        self._since, self._pictures, self._last = time.perf_counter(), 0, trainer.global_step
+        self._since, self._images, self._last = time.perf_counter(), 0, trainer.global_step
 
 
 def peak_memory(device: torch.device) -> int:

@@ -5,7 +5,7 @@ running statistics, which the forward pass has already written and which are put
 with it the learning-rate schedule, which is a function of that count: the run ends where it was planned to end.
 
 On the CPU the norm is looked at before the step, and a bad step's gradients are dropped: optimisers pass over parameters
-without a gradient. On CUDA looking makes the host wait for the device at every step. There a fused optimiser is told on the
+without a gradient. On CUDA looking makes the host wait for the device at every step. There a fused optimiser is reported on the
 device to skip (``found_inf``, the protocol of the gradient scaler), and the host receives the result one step later, when it
 has long arrived. An optimiser without a fused kernel (rmsprop; any with fp16, whose scaler waits too) is looked at as on the
 CPU. Several processes agree: a step that is bad on one is skipped on all.
@@ -30,7 +30,7 @@ from torch.optim import Optimizer
 from effdet.training.batchnorm import RunningStatistics
 from effdet.training.checkpoints import write_checkpoint
 from effdet.training.errors import NonFiniteError
-from effdet.training.kept_step import KIND, batch_values
+from effdet.training.nonfinite_dump import KIND, batch_values
 from effdet.training.randomness import dropout_rates
 from effdet.training.seeding import step_seed
 from effdet.training.settings import NonFiniteSettings
@@ -38,7 +38,7 @@ from heads.structures import Batch
 
 
 @dataclass
-class _Answer:
+class _Pending:
     """A result that is on its way from the device."""
 
     finite: Tensor
@@ -63,23 +63,23 @@ class FiniteGuard(Callback):
     Args:
         settings: what to do.
         folder: where bad batches are kept, as ``step_NNNNNNNN.pt``.
-        warn: told of each bad step.
+        warn: called with each bad step.
     """
 
-    def __init__(self, settings: NonFiniteSettings, folder: Path, *, warn: Callable[[str], None] = print) -> None:
+    def __init__(self, settings: NonFiniteSettings, directory: Path, *, warn: Callable[[str], None] = print) -> None:
         self.settings = settings
-        self.folder = folder
+        self.directory = directory
         self.warn = warn
         self.in_a_row = 0
         self.skipped = 0
         self.written: list[Path] = []
         self._window: list[tuple[int, Batch]] = []
-        self._pending: _Answer | None = None
+        self._pending: _Pending | None = None
         self._trainer: Trainer | None = None
         self._statistics: RunningStatistics | None = None
 
     def state_dict(self) -> dict[str, Any]:
-        self._hear()  # a checkpoint holds what has happened, also what the host has not received yet
+        self._check()  # a checkpoint holds what has happened, also what the host has not received yet
         return {"in_a_row": self.in_a_row, "skipped": self.skipped}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
@@ -93,7 +93,7 @@ class FiniteGuard(Callback):
         self._window.append((trainer.fit_loop.total_batch_idx, batch))
 
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        self._hear()
+        self._check()
 
     def inspect(self, norm: Tensor, loss: Tensor, optimizer: Optimizer) -> Tensor | bool:
         """Whether the step is taken; where it is not, its gradients are gone.
@@ -104,8 +104,8 @@ class FiniteGuard(Callback):
         window, self._window = self._window, []
         seen = _Seen(self._trainer.global_step + 1, window, norm, loss)
         finite = _everywhere(torch.isfinite(norm) & torch.isfinite(loss))
-        self._statistics.settle(finite)
-        self._hear()
+        self._statistics.commit_or_roll_back(finite)
+        self._check()
         if norm.device.type != "cuda" or not optimizer.param_groups[0].get("fused"):
             overflowed = self._scale() > 1 and bool(_everywhere(torch.isfinite(loss)))
             if not (taken := bool(finite)):
@@ -114,11 +114,11 @@ class FiniteGuard(Callback):
                 self._count(taken, seen)
             return taken
         optimizer.found_inf = (~finite).float()  # type: ignore[attr-defined]
-        answer = torch.empty((), dtype=torch.bool, pin_memory=True)
-        answer.copy_(finite, non_blocking=True)
+        finite_flag = torch.empty((), dtype=torch.bool, pin_memory=True)
+        finite_flag.copy_(finite, non_blocking=True)
         arrived = torch.cuda.Event()
         arrived.record()
-        self._pending = _Answer(answer, arrived, seen)
+        self._pending = _Pending(finite_flag, arrived, seen)
         return finite
 
     def _scale(self) -> float:
@@ -126,11 +126,11 @@ class FiniteGuard(Callback):
         scaler = getattr(getattr(self._trainer, "precision_plugin", None), "scaler", None)
         return 1.0 if scaler is None else float(scaler.get_scale())
 
-    def _hear(self) -> None:
+    def _check(self) -> None:
         if self._pending is not None:
-            answer, self._pending = self._pending, None
-            answer.arrived.synchronize()
-            self._count(bool(answer.finite), answer.seen)
+            finite_flag, self._pending = self._pending, None
+            finite_flag.arrived.synchronize()
+            self._count(bool(finite_flag.finite), finite_flag.seen)
 
     def _count(self, finite: bool, seen: _Seen) -> None:
         if finite:
@@ -145,7 +145,7 @@ class FiniteGuard(Callback):
             raise NonFiniteError(
                 f"{self.in_a_row} steps in a row were not finite, the last was step {step}; lower optimizer.lr, clip with "
                 "trainer.gradient_clip_val, train with trainer.precision=32, or look at the batches kept in "
-                f"{self.folder} with `effdet replay`"
+                f"{self.directory} with `effdet replay`"
             )
 
     def _keep(self, seen: _Seen) -> Path | None:
@@ -178,7 +178,7 @@ class FiniteGuard(Callback):
             ],
         }
         name = f"step_{seen.step:08d}.pt" if trainer.world_size == 1 else f"step_{seen.step:08d}_rank{rank}.pt"
-        path = write_checkpoint(self.folder / name, values)
+        path = write_checkpoint(self.directory / name, values)
         self.written.append(path)
         return path
 

@@ -11,7 +11,7 @@ from lightning.pytorch import Callback, LightningModule, Trainer
 
 
 class ProgressDisplay(Callback):
-    """Loss, learning rate, pictures a second and time left.
+    """Loss, learning rate, images a second and time left.
 
     Args:
         out: where to; a terminal gets a bar that is drawn twice a second, anything else a line for each logged row,
@@ -76,7 +76,7 @@ class ProgressDisplay(Callback):
             return ""
         left = self.seconds_left()
         parts = [f"loss {self.row['loss']:.4f}"] if "loss" in self.row else []
-        parts += [f"lr {self.row['lr']:.3g}", f"{self.row['pictures_per_second']:.1f} pictures/s"]
+        parts += [f"lr {self.row['lr']:.3g}", f"{self.row['images_per_second']:.1f} images/s"]
         return "  ".join(parts + ([] if left is None else [f"{clock(left)} left"]))
 
     def _where(self) -> str:

@@ -15,7 +15,7 @@ from effdet.training.checkpoints import BEST, LAST
 from effdet.training.errors import CheckpointError, Interrupted
 from effdet.training.lightning_internals import is_within_step
 from effdet.training.monitor import measured
-from effdet.training.position import Position
+from effdet.training.resume_point import ResumePoint
 from effdet.training.settings import CheckpointSettings
 from heads.structures import UserError
 
@@ -36,14 +36,14 @@ class CheckpointSaver(Checkpoint):
 
     def __init__(
         self,
-        folder: Path,
+        directory: Path,
         settings: CheckpointSettings,
         interrupts: Interrupts,
         *,
         monitor: str | None = None,
         mode: str = "max",
     ) -> None:
-        self.folder = folder
+        self.directory = directory
         self.settings = settings
         self.interrupts = interrupts
         self.monitor = monitor
@@ -52,17 +52,17 @@ class CheckpointSaver(Checkpoint):
         self.best_step = -1
         self._saved_at = time.monotonic()
         self._save_seconds = 0.0
-        self._saved: tuple[int, Position] | None = None
+        self._saved: tuple[int, ResumePoint] | None = None
         self._at_border = False
         """Whether no step is half done."""
 
     @property
     def last_path(self) -> Path:
-        return self.folder / LAST
+        return self.directory / LAST
 
     @property
     def best_path(self) -> Path:
-        return self.folder / BEST
+        return self.directory / BEST
 
     def state_dict(self) -> dict[str, Any]:
         return {"best_score": self.best_score, "best_step": self.best_step}
@@ -73,7 +73,7 @@ class CheckpointSaver(Checkpoint):
 
     def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         if trainer.is_global_zero:
-            remove_partial(self.folder)
+            remove_partial(self.directory)
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         self._saved_at = time.monotonic()
@@ -89,14 +89,14 @@ class CheckpointSaver(Checkpoint):
         self._at_border = True
         stop = self.interrupts.agreed(trainer)
         if stop or self._due(trainer):
-            self._save_last(trainer, Position(trainer.current_epoch, batch_idx + 1))
+            self._save_last(trainer, ResumePoint(trainer.current_epoch, batch_idx + 1))
         if stop:
             raise self.interrupts.leave(f"after step {trainer.global_step}, which is saved")
 
     def on_validation_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         if trainer.sanity_checking:
             return
-        place = Position(trainer.current_epoch, trainer.fit_loop.batch_idx + 1)
+        place = ResumePoint(trainer.current_epoch, trainer.fit_loop.batch_idx + 1)
         if self._affordable(trainer):
             self._save_last(trainer, place)
         self.interrupts.at_once = self._saved == (trainer.global_step, place)
@@ -112,27 +112,27 @@ class CheckpointSaver(Checkpoint):
         score = measured(metrics[self.monitor])
         if self._beats(score):
             self.best_score, self.best_step = score, trainer.global_step
-            place = Position(trainer.current_epoch, trainer.fit_loop.batch_idx + 1, evaluated=True)
+            place = ResumePoint(trainer.current_epoch, trainer.fit_loop.batch_idx + 1, evaluated=True)
             self._save(trainer, self.best_path, place)
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         consumed = trainer.fit_loop.batch_idx + 1
         whole = consumed >= trainer.num_training_batches
         epoch = trainer.current_epoch
-        place = Position(epoch + 1, 0) if whole else Position(epoch, consumed, evaluated=True)
+        place = ResumePoint(epoch + 1, 0) if whole else ResumePoint(epoch, consumed, evaluated=True)
         final = trainer.should_stop or epoch + 1 == trainer.max_epochs
         if final or self._affordable(trainer):
             self._save_last(trainer, place)
 
     def save_evaluated(self, trainer: Trainer) -> None:
         """After an evaluation that a resume made up for: the next one finds that it has been."""
-        self._save_last(trainer, Position(trainer.current_epoch, trainer.fit_loop.batch_idx + 1, evaluated=True))
+        self._save_last(trainer, ResumePoint(trainer.current_epoch, trainer.fit_loop.batch_idx + 1, evaluated=True))
 
     def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
         # A signal to the whole group also ends the loader's workers, and what we then see is an error of the loader.
         fled = self.interrupts.received is not None and not isinstance(exception, (Interrupted, CheckpointError))
         if fled and self._at_border and trainer.world_size == 1:
-            self._save_last(trainer, Position(trainer.current_epoch, trainer.fit_loop.batch_idx + 1))
+            self._save_last(trainer, ResumePoint(trainer.current_epoch, trainer.fit_loop.batch_idx + 1))
 
     def _due(self, trainer: Trainer) -> bool:
         every_steps, minutes = self.settings.every_steps, self.settings.every_minutes
@@ -158,12 +158,12 @@ class CheckpointSaver(Checkpoint):
             return False
         return score > self.best_score if self.mode == "max" else score < self.best_score
 
-    def _save_last(self, trainer: Trainer, place: Position) -> None:
+    def _save_last(self, trainer: Trainer, place: ResumePoint) -> None:
         if self._saved != (trainer.global_step, place):
             self._save(trainer, self.last_path, place)
             self._saved = (trainer.global_step, place)
 
-    def _save(self, trainer: Trainer, path: Path, place: Position) -> None:
+    def _save(self, trainer: Trainer, path: Path, place: ResumePoint) -> None:
         started = time.monotonic()
         module: Any = trainer.lightning_module
         module.save_at = place

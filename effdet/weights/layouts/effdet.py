@@ -124,21 +124,21 @@ def _leaf(key: str, old: str, new: str) -> str:
     return key.removesuffix(old) + new if key.endswith(f".{old}") else key
 
 
-def fit_biases(state: dict[str, Tensor], wanted: Iterable[str]) -> tuple[dict[str, Tensor], tuple[str, ...]]:
+def fit_biases(state: dict[str, Tensor], requested: Iterable[str]) -> tuple[dict[str, Tensor], tuple[str, ...]]:
     """Bring the biases that a BatchNorm follows to what the model has, without changing what it computes.
 
     A file without them fills the model's with zeros. A bias that the model lacks moves into the BatchNorm's mean:
     ``norm(x + b)`` with mean m is ``norm(x)`` with mean m - b.
     """
-    wanted = set(wanted)
+    requested = set(requested)
     fitted = dict(state)
     added, moved = 0, 0
-    for key in sorted(key for key in wanted | set(state) if _is_redundant(key)):
+    for key in sorted(key for key in requested | set(state) if _is_redundant(key)):
         weight = fitted.get(key.removesuffix("bias") + "weight")
-        if key in wanted and key not in fitted and weight is not None:
+        if key in requested and key not in fitted and weight is not None:
             fitted[key] = torch.zeros(weight.shape[0], dtype=weight.dtype)
             added += 1
-        elif key in fitted and key not in wanted:
+        elif key in fitted and key not in requested:
             bias = fitted.pop(key)
             for mean in _means_after(key, fitted):
                 fitted[mean] = fitted[mean] - bias.to(fitted[mean].dtype)

@@ -1,7 +1,7 @@
 """Google's int8 EfficientDet-Lite ``.tflite`` files -> the ``effdet`` layout, dequantised to float32.
 
-The file is a graph whose BatchNorms are folded into convolutions. Each convolution is told by the names that TensorFlow left
-on its output (``fpn_cells/cell_0/fnode1/…``), and gets a BatchNorm back that multiplies by one and adds the folded bias.
+The file is a graph whose BatchNorms are folded into convolutions. Each convolution is reported by the names that TensorFlow
+left on its output (``fpn_cells/cell_0/fnode1/…``), and gets a BatchNorm back that multiplies by one and adds the folded bias.
 
 The heads share a convolution over the levels and have a BatchNorm for each level, so the file holds one pointwise matrix
 for each level: row o of level l is ``gamma[l, o] * W[o, :]``. That is a rank-one matrix for each output channel o; its best

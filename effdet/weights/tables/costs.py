@@ -1,4 +1,4 @@
-"""Parameters and multiply-adds (10^9, one picture at the model's own size) of the published models.
+"""Parameters and multiply-adds (10^9, one image at the model's own size) of the published models.
 
 Counted by :func:`effdet.model.count_cost`; a test holds the two together.
 """

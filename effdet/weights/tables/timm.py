@@ -27,14 +27,14 @@ def _row(
     default: bool = False,
 ) -> NamedWeights:
     name = f"{model}.{tag}"
-    folder = "v0.1-effv2-weights" if model.startswith("tf_efficientnetv2") else "v0.1-weights"
+    directory = "v0.1-effv2-weights" if model.startswith("tf_efficientnetv2") else "v0.1-weights"
     result = None if top1 is None else Published("top1", top1, "results-imagenet.csv of timm, ImageNet-1k", size)
     return NamedWeights(
         name=name,
         model=model,
         layout="timm",
         file_name=f"{file}.pth" if file else f"{name}.safetensors",
-        addresses=(f"{_RELEASE}/{folder}/{file}.pth",) if file else (),
+        addresses=(f"{_RELEASE}/{directory}/{file}.pth",) if file else (),
         hub_file=HubFile(f"timm/{name}"),
         sha256=file.rsplit("-", 1)[-1] if file else None,
         pixels=HALF_PIXELS if half else IMAGENET_PIXELS,

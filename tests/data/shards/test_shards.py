@@ -18,7 +18,7 @@ import torch
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from effdet.data import AugmentSpec, DataError, DataSpec, EvalSet, Source, TrainLoader, TrainSet, open_source
+from effdet.data import AugmentSpec, DataError, Dataset, DataSpec, EvalSet, TrainLoader, TrainSet, open_dataset
 from effdet.data.sampling import EpochSampler, streamed_order
 from effdet.data.shards import write_shards
 from effdet.data.shards.index import load_index, save_index
@@ -26,26 +26,26 @@ from effdet.preprocess import Preprocess
 from heads.structures import ClassTable
 
 SMALL = 0.006
-"""Megabytes: some three pictures a shard."""
+"""Megabytes: some three images a shard."""
 PREPROCESS = Preprocess(size=(64, 64))
 
 
 @pytest.fixture
-def coco(coco_set: Callable[..., Path]) -> Source:
-    return open_source(DataSpec("coco", root=coco_set(10)))
+def coco(coco_set: Callable[..., Path]) -> Dataset:
+    return open_dataset(DataSpec("coco", root=coco_set(10)))
 
 
-def opened(folder: Path, **changes: Any) -> Any:
-    return open_source(DataSpec("shards", root=folder, **{"window": 2, **changes}))
+def opened(directory: Path, **changes: Any) -> Any:
+    return open_dataset(DataSpec("shards", root=directory, **{"window": 2, **changes}))
 
 
 @pytest.fixture
-def shards(coco: Source, tmp_path: Path) -> Path:
+def shards(coco: Dataset, tmp_path: Path) -> Path:
     write_shards(coco, tmp_path / "shards", megabytes=SMALL)
     return tmp_path / "shards"
 
 
-def test_the_same_set_comes_back(coco: Source, shards: Path) -> None:
+def test_the_same_set_comes_back(coco: Dataset, shards: Path) -> None:
     again = opened(shards)
     assert len(list(shards.glob("*.tar"))) >= 3
     assert again.coco() == coco.coco() and again.classes == coco.classes
@@ -59,7 +59,7 @@ def test_the_same_set_comes_back(coco: Source, shards: Path) -> None:
     assert np.array_equal(first[3, 4].image, second[3, 4].image)
 
 
-def test_other_programs_read_the_tars(coco: Source, shards: Path) -> None:
+def test_other_programs_read_the_tars(coco: Dataset, shards: Path) -> None:
     """webdataset's rule: files that follow each other and share what stands before the first dot are one sample."""
     samples: dict[str, dict[str, bytes]] = {}
     for path in sorted(shards.glob("*.tar")):
@@ -73,14 +73,14 @@ def test_other_programs_read_the_tars(coco: Source, shards: Path) -> None:
         assert json.loads(sample["json"])["boxes"] == record.boxes.tolist()
 
 
-def test_writing_twice_gives_the_same_bytes(coco: Source, shards: Path, tmp_path: Path) -> None:
+def test_writing_twice_gives_the_same_bytes(coco: Dataset, shards: Path, tmp_path: Path) -> None:
     write_shards(coco, tmp_path / "again", megabytes=SMALL)
     for path in shards.iterdir():
         if path.suffix == ".tar":
             assert path.read_bytes() == (tmp_path / "again" / path.name).read_bytes()
 
 
-def test_shuffled_before_writing(coco: Source, tmp_path: Path) -> None:
+def test_shuffled_before_writing(coco: Dataset, tmp_path: Path) -> None:
     write_shards(coco, tmp_path / "mixed", megabytes=SMALL, shuffle=1)
     again = opened(tmp_path / "mixed")
     assert sorted(again.records.image_ids) == list(coco.records.image_ids) != list(again.records.image_ids)
@@ -90,8 +90,8 @@ def test_shuffled_before_writing(coco: Source, tmp_path: Path) -> None:
         assert np.array_equal(again.read_image(record), coco.read_image(by_name[record.file_name]))
 
 
-def test_masks_grey_pictures_and_pictures_that_are_no_files(tmp_path: Path) -> None:
-    class Drawn(Source):
+def test_masks_grey_images_and_images_that_are_no_files(tmp_path: Path) -> None:
+    class Drawn(Dataset):
         def read_image(self, record: Any, **_: Any) -> np.ndarray:
             return np.full((6, 8, 3), record.image_id, np.uint8)
 
@@ -122,7 +122,7 @@ def test_the_order_of_an_epoch(world: int, window: int) -> None:
         streamed_order(groups, seed=3, epoch=2, rank=rank, world=world, window=window)[:, 0] for rank in range(world)
     ]
     joined = np.concatenate(orders)
-    assert len(np.unique(joined)) == len(joined) == world * (25 // world), "each picture once, all ranks as many"
+    assert len(np.unique(joined)) == len(joined) == world * (25 // world), "each image once, all ranks as many"
     for order in orders:
         files = groups[order]
         last = {number: np.flatnonzero(files == number)[-1] for number in np.unique(files)}
@@ -134,7 +134,7 @@ def test_the_order_of_an_epoch(world: int, window: int) -> None:
     assert np.array_equal(again, orders[0]) and not np.array_equal(other, orders[0])
 
 
-def test_rare_pictures_come_more_often_in_shards_too() -> None:
+def test_rare_images_come_more_often_in_shards_too() -> None:
     factors = np.array([1, 1, 3.0, 1, 1])
     order = streamed_order(np.arange(5), seed=0, epoch=0, rank=0, world=1, window=2, factors=factors)
     assert np.bincount(order[:, 0]).tolist() == [1, 1, 3, 1, 1]
@@ -175,7 +175,7 @@ def test_a_mosaic_stays_in_its_shard(shards: Path) -> None:
         low, high = source.beside(index)
         assert low <= index < high
         assert set(source.groups[low:high]) == {source.groups[index]}
-    assert opened(shards, limit=4).beside(0)[1] <= 4
+    assert opened(shards, max_images=4).beside(0)[1] <= 4
     assert source.subset([5, 0]).beside(0) == (0, 2)
 
 
@@ -187,12 +187,12 @@ def test_subsets_and_held_out_parts(shards: Path) -> None:
             assert source.read_image(record).shape == (48, 64, 3)
 
 
-def test_the_fingerprint_tells_orders_apart(coco: Source, shards: Path) -> None:
+def test_the_fingerprint_tells_orders_apart(coco: Dataset, shards: Path) -> None:
     prints = {opened(shards).fingerprint(), opened(shards, window=3).fingerprint(), coco.fingerprint()}
     assert len(prints) == 3 and opened(shards).fingerprint() in prints
 
 
-def test_missing_and_cut_shards_are_told_before_work(shards: Path) -> None:
+def test_missing_and_cut_shards_are_reported_before_work(shards: Path) -> None:
     tars = sorted(shards.glob("*.tar"))
     tars[0].unlink()
     tars[1].write_bytes(tars[1].read_bytes()[:-512])
@@ -201,7 +201,7 @@ def test_missing_and_cut_shards_are_told_before_work(shards: Path) -> None:
     with pytest.raises(DataError, match=r"no val\.index\.npz \(effdet shards writes it\) under"):
         opened(shards, split="val")
     with pytest.raises(DataError, match=r"data.root=DIR or with data.url"):
-        open_source(DataSpec("shards"))
+        open_dataset(DataSpec("shards"))
 
 
 def changed(shards: Path, edit: Callable[[dict[str, Any]], Any]) -> None:
@@ -273,13 +273,13 @@ def served(shards: Path) -> Iterator[tuple[str, list[str]]]:
 
 
 def test_streamed_from_an_address(
-    coco: Source, shards: Path, served: tuple[str, list[str]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    coco: Dataset, shards: Path, served: tuple[str, list[str]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Fetched when needed, once, and no more kept than the bound; a tampered shard is refused."""
     monkeypatch.setenv("EFFDET_CACHE", str(tmp_path / "cache"))
     url, asked = served
     size = max(path.stat().st_size for path in shards.glob("*.tar"))
-    source = open_source(DataSpec("shards", url=url, cache_gb=2.2 * size / 1e9, window=1))
+    source = open_dataset(DataSpec("shards", url=url, cache_gb=2.2 * size / 1e9, window=1))
     assert not any(path.endswith(".tar") for path in asked), "nothing is fetched before it is needed"
     for before, after in zip(coco.records, source.records, strict=True):
         assert np.array_equal(coco.read_image(before), source.read_image(after))
@@ -293,22 +293,22 @@ def test_streamed_from_an_address(
     victim.write_bytes(content)
     for path in kept:
         path.unlink()
-    fresh = open_source(DataSpec("shards", url=url, cache_gb=1))
+    fresh = open_dataset(DataSpec("shards", url=url, cache_gb=1))
     with pytest.raises(DataError, match="sha256"):
         fresh.read_image(fresh.records[0])
     with pytest.raises(DataError, match="404"):
-        open_source(DataSpec("shards", url=url, split="val"))
+        open_dataset(DataSpec("shards", url=url, split="val"))
 
 
-def test_open_files_are_bounded(coco: Source, tmp_path: Path) -> None:
+def test_open_files_are_bounded(coco: Dataset, tmp_path: Path) -> None:
     write_shards(coco, tmp_path / "many", megabytes=1e-6)
     source = opened(tmp_path / "many")
     from effdet.data.shards import read
 
-    limit, read._OPEN_FILES = read._OPEN_FILES, 3
+    max_images, read._OPEN_FILES = read._OPEN_FILES, 3
     try:
         for record in source.records:
             source.read_image(record)
         assert len(source._files) == 3
     finally:
-        read._OPEN_FILES = limit
+        read._OPEN_FILES = max_images

@@ -19,7 +19,7 @@ SHAPES = {
     "odd": ((300, 420), PAIRS, 3.0),
     "roots": ((256, 384), [1.0, 2.0, 0.5], 4.0),
 }
-CLASSES, PICTURES, BOXES = 7, 4, 12
+CLASSES, IMAGES, BOXES = 7, 4, 12
 
 
 def main(out: str) -> None:
@@ -31,28 +31,28 @@ def main(out: str) -> None:
     sizes = [anchors.feat_sizes[level] for level in range(3, 8)]
     generator = torch.Generator().manual_seed(1)
 
-    corner = torch.rand(PICTURES, BOXES, 2, generator=generator) * torch.tensor([300.0, 200.0])
-    side = torch.rand(PICTURES, BOXES, 2, generator=generator) ** 2 * 150 + 3
+    corner = torch.rand(IMAGES, BOXES, 2, generator=generator) * torch.tensor([300.0, 200.0])
+    side = torch.rand(IMAGES, BOXES, 2, generator=generator) ** 2 * 150 + 3
     boxes = torch.cat([corner, corner + side], -1)
     boxes[1, 5] = boxes[1, 2]  # a tie
-    labels = torch.randint(0, CLASSES, (PICTURES, BOXES), generator=generator)
+    labels = torch.randint(0, CLASSES, (IMAGES, BOXES), generator=generator)
     labels[2, 4:], labels[3] = -1, -1
     theirs = [torch.where(row >= 0, row + 1, row) for row in labels]  # its classes count from 1, its boxes are yxyx
     class_targets, box_targets, positives = AnchorLabeler(anchors, CLASSES).batch_label_anchors(
         list(boxes[..., [1, 0, 3, 2]]), theirs
     )
     values |= {"boxes": boxes, "labels": labels, "positives": positives.sum()}
-    values["class_targets"] = torch.cat([level.reshape(PICTURES, -1) for level in class_targets], 1)
-    values["box_targets"] = torch.cat([level.reshape(PICTURES, -1, 4) for level in box_targets], 1)
+    values["class_targets"] = torch.cat([level.reshape(IMAGES, -1) for level in class_targets], 1)
+    values["box_targets"] = torch.cat([level.reshape(IMAGES, -1, 4) for level in box_targets], 1)
 
-    logits = torch.randn(PICTURES, len(anchors.boxes), CLASSES, generator=generator) * 1.5 - 4
-    deltas = torch.randn(PICTURES, len(anchors.boxes), 4, generator=generator) * 0.3
+    logits = torch.randn(IMAGES, len(anchors.boxes), CLASSES, generator=generator) * 1.5 - 4
+    deltas = torch.randn(IMAGES, len(anchors.boxes), 4, generator=generator) * 0.3
     values |= {"logits": logits, "deltas": deltas}
 
     def by_level(x: torch.Tensor) -> list[torch.Tensor]:
         counts = [height * width * 9 for height, width in sizes]
         return [
-            part.reshape(PICTURES, height, width, -1).permute(0, 3, 1, 2)
+            part.reshape(IMAGES, height, width, -1).permute(0, 3, 1, 2)
             for part, (height, width) in zip(x.split(counts, 1), sizes, strict=True)
         ]
 
@@ -70,7 +70,7 @@ def main(out: str) -> None:
     for soft in (False, True):
         picked = _post_process(by_level(logits), by_level(deltas), 5, CLASSES, 5000)
         values[f"detections_{soft}"] = _batch_detection(
-            PICTURES, picked[0], picked[1], anchors.boxes, picked[2], picked[3], None, None, 100, soft
+            IMAGES, picked[0], picked[1], anchors.boxes, picked[2], picked[3], None, None, 100, soft
         )
     np.savez(out, **{name: value.numpy() for name, value in values.items()})
 

@@ -35,7 +35,7 @@ def test_level_follows_level():
 
 def test_stride_is_a_fraction_where_the_image_is_no_multiple():
     # 300 x 420 at P7: 3 x 4 cells, so the strides are 100 and 105, not 128.
-    found = anchors([(3, 4)], (300, 420), AnchorSpec(scale=1.0, octaves=1, aspects=(1.0,)))
+    found = anchors([(3, 4)], (300, 420), AnchorSpec(scale=1.0, scales_per_octave=1, aspects=(1.0,)))
     centres = (found[:, :2] + found[:, 2:]) / 2
     expected = [(52.5 + 105 * column, 50 + 100 * row) for row in range(3) for column in range(4)]
     torch.testing.assert_close(centres, torch.tensor(expected))
@@ -43,14 +43,14 @@ def test_stride_is_a_fraction_where_the_image_is_no_multiple():
 
 
 def test_bare_aspects_keep_the_area():
-    found = anchors([(1, 1)], (8, 8), AnchorSpec(octaves=1, aspects=(1, 2, 0.5)))
+    found = anchors([(1, 1)], (8, 8), AnchorSpec(scales_per_octave=1, aspects=(1, 2, 0.5)))
     width, height = found[:, 2] - found[:, 0], found[:, 3] - found[:, 1]
     torch.testing.assert_close(width, 32 * torch.tensor([1, math.sqrt(2), math.sqrt(0.5)]))
     torch.testing.assert_close(width * height, torch.full((3,), 32.0**2))
 
 
 def test_scale_of_each_level():
-    found = anchors([(2, 2), (1, 1)], (16, 16), AnchorSpec(scale=(3, 5), octaves=1, aspects=(1,)))
+    found = anchors([(2, 2), (1, 1)], (16, 16), AnchorSpec(scale=(3, 5), scales_per_octave=1, aspects=(1,)))
     assert (found[0, 2] - found[0, 0], found[-1, 2] - found[-1, 0]) == (3 * 8, 5 * 16)
     with pytest.raises(UserError, match="has 2 values for 1 levels"):
         anchors([(2, 2)], (16, 16), AnchorSpec(scale=(3, 5)))
@@ -76,7 +76,7 @@ def test_a_spec_survives_lists():
     ("values", "text"),
     [
         ({"scale": 0.0}, "anchors.scale=0.0: must be float 0.1…100"),
-        ({"octaves": 0}, "anchors.octaves=0: must be int 1…8"),
+        ({"scales_per_octave": 0}, "anchors.scales_per_octave=0: must be int 1…8"),
         ({"aspects": ()}, "anchor aspects must be numbers above 0"),
     ],
 )

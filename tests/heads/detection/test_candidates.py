@@ -19,7 +19,7 @@ def check(logits, count, named=None):
 
 @pytest.fixture
 def guesses(monkeypatch):
-    """What each guess of one picture came to: True where it was good enough."""
+    """What each guess of one image came to: True where it was good enough."""
     seen, whole = [], candidates._descend
 
     def watched(*arguments):

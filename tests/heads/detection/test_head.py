@@ -81,9 +81,9 @@ def test_prior():
 def test_single_as_batched():
     model, x = head().eval(), features(batch=3)
     out = model(x, Context((64, 96)))
-    for picture in range(3):
-        alone = model({name: value[picture, None] for name, value in x.items()}, Context((64, 96)))
-        torch.testing.assert_close(alone.class_logits[0], out.class_logits[picture], rtol=1e-4, atol=1e-5)
+    for image in range(3):
+        alone = model({name: value[image, None] for name, value in x.items()}, Context((64, 96)))
+        torch.testing.assert_close(alone.class_logits[0], out.class_logits[image], rtol=1e-4, atol=1e-5)
 
 
 def total(model, out, goal) -> torch.Tensor:
@@ -120,13 +120,13 @@ def test_no_targets(goal, matcher):
     assert terms["box"] == 0
     if goal.boxes is None:
         assert terms["class"] == 0
-    else:  # the normaliser is 1, not 0: the sum over all background
+    else:  # the normalizer is 1, not 0: the sum over all background
         p = out.class_logits.detach().double().sigmoid()
         assert terms["class"].item() == pytest.approx((0.75 * p**1.5 * -torch.log(1 - p)).sum().item(), rel=1e-4)
     assert all(p.grad is not None and p.grad.isfinite().all() for p in model.parameters())
 
 
-def test_pictures_of_an_unlabelled_set_add_nothing():
+def test_images_of_an_unlabelled_set_add_nothing():
     model, x = head().eval(), features()
     out = model(x, Context((64, 96)))
     goal = targets()
@@ -149,7 +149,7 @@ def test_order_and_padding_of_boxes_do_not_matter():
 
 def test_one_box_by_hand():
     """One box that equals one anchor of one class: the loss by its definition."""
-    model = head(classes=2, anchors=AnchorSpec(octaves=1, aspects=(1,))).eval()
+    model = head(classes=2, anchors=AnchorSpec(scales_per_octave=1, aspects=(1,))).eval()
     out = model(features(batch=1), Context((64, 96)))
     goal = Targets(boxes=out.anchors[50][None, None] + 0.25, labels=torch.tensor([[1]]))
     assert goal.boxes is not None

@@ -10,15 +10,15 @@ from heads.detection import focal
 from heads.detection.anchors import AnchorSpec, anchors
 from heads.detection.boxes import encode
 from heads.detection.focal import focal_loss
-from heads.detection.losses import BOX_LOSSES, DetectionLoss, HuberLoss, box_loss, normaliser
+from heads.detection.losses import BOX_LOSSES, DetectionLoss, HuberLoss, box_loss, normalizer
 from heads.structures import UserError
 
 
 def plain_focal(logits, labels, alpha=0.25, gamma=1.5, smoothing=0.0):
     """The definition, entry by entry, with a one-hot target."""
     target = torch.zeros_like(logits)
-    for picture, anchor in (labels >= 0).nonzero().tolist():
-        target[picture, anchor, labels[picture, anchor]] = 1
+    for image, anchor in (labels >= 0).nonzero().tolist():
+        target[image, anchor, labels[image, anchor]] = 1
     p = logits.sigmoid()
     p_t, a_t = torch.where(target == 1, p, 1 - p), torch.where(target == 1, alpha, 1 - alpha)
     smooth = target * (1 - smoothing) + smoothing / 2
@@ -101,8 +101,8 @@ def box_example():
 def test_huber_as_defined():
     deltas, boxes, positive = box_example()
     total = 0.0
-    for picture, anchor in positive.nonzero().tolist():
-        error = (deltas[picture, anchor] - encode(ANCHORS[anchor], boxes[picture, anchor])).abs().tolist()
+    for image, anchor in positive.nonzero().tolist():
+        error = (deltas[image, anchor] - encode(ANCHORS[anchor], boxes[image, anchor])).abs().tolist()
         total += sum(0.5 * e * e if e <= 0.1 else 0.1 * (e - 0.05) for e in error) / 4
     loss = box_loss(deltas, ANCHORS, boxes, positive, HuberLoss())
     assert loss.item() == pytest.approx(total, rel=1e-5)
@@ -149,20 +149,20 @@ def test_deltas_of_background_that_are_not_finite_leave_the_gradient_alone(box, 
     assert torch.equal(gradient, expected) and (gradient[positive] != 0).any()
 
 
-def test_normaliser():
-    assert normaliser(torch.tensor(0)) == 1
-    assert normaliser(torch.tensor(7)) == 7
-    assert normaliser(torch.tensor(7), "paper") == 8
-    assert normaliser(torch.tensor(7)).dtype == torch.float32
+def test_normalizer():
+    assert normalizer(torch.tensor(0)) == 1
+    assert normalizer(torch.tensor(7)) == 7
+    assert normalizer(torch.tensor(7), "paper") == 8
+    assert normalizer(torch.tensor(7)).dtype == torch.float32
 
 
-def test_normaliser_is_the_mean_over_ranks(monkeypatch):
+def test_normalizer_is_the_mean_over_ranks(monkeypatch):
     monkeypatch.setattr(torch.distributed, "is_initialized", lambda: True)
     monkeypatch.setattr(torch.distributed, "get_world_size", lambda: 2)
     monkeypatch.setattr(torch.distributed, "all_reduce", lambda tensor: tensor.add_(5))  # the other rank has 5
-    assert normaliser(torch.tensor(7)) == 6
-    assert normaliser(torch.tensor(7), "paper") == 6.5
-    assert normaliser(torch.tensor(-5)) == 0.5  # no box on either: the floor of 1 is that of all ranks together
+    assert normalizer(torch.tensor(7)) == 6
+    assert normalizer(torch.tensor(7), "paper") == 6.5
+    assert normalizer(torch.tensor(-5)) == 0.5  # no box on either: the floor of 1 is that of all ranks together
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,7 @@ from heads.detection import matcher
 from heads.detection.anchors import AnchorSpec, anchors
 from heads.detection.atss import match_atss
 from heads.detection.boxes import decode
-from heads.detection.matcher import match_iou, settle
+from heads.detection.matcher import assign_to_best, match_iou
 from heads.detection.tal import match_tal
 
 SIZES, IMAGE = [(8, 12), (4, 6), (2, 3)], (64, 96)
@@ -23,7 +23,7 @@ def random_targets(batch: int, count: int, seed: int = 0) -> tuple[torch.Tensor,
 
 
 def paper_rule(boxes: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
-    """One picture, anchor by anchor."""
+    """One image, anchor by anchor."""
     rows = [row for row in range(len(labels)) if labels[row] >= 0]
     answer = torch.full((len(ANCHORS),), -1)
     if not rows:
@@ -56,8 +56,8 @@ def test_as_the_loop_however_it_is_cut(pairs, monkeypatch):
     labels[1, 4:] = -1
     labels[2] = -1
     found = match_iou(ANCHORS, boxes, labels)
-    for picture in range(3):
-        assert torch.equal(found[picture], paper_rule(boxes[picture], labels[picture]))
+    for image in range(3):
+        assert torch.equal(found[image], paper_rule(boxes[image], labels[image]))
 
 
 def test_no_boxes_and_one_box():
@@ -76,25 +76,25 @@ def test_a_box_that_touches_no_anchor_gets_none():
 def test_single_as_batched_and_permuted():
     boxes, labels = random_targets(3, 7, seed=1)
     found = match_iou(ANCHORS, boxes, labels)
-    for picture in range(3):
-        assert torch.equal(match_iou(ANCHORS, boxes[picture, None], labels[picture, None])[0], found[picture])
+    for image in range(3):
+        assert torch.equal(match_iou(ANCHORS, boxes[image, None], labels[image, None])[0], found[image])
     order = torch.tensor([3, 0, 6, 2, 5, 1, 4])
     permuted = match_iou(ANCHORS, boxes[:, order], labels[:, order])
     assert torch.equal(torch.where(permuted >= 0, order[permuted.clamp(min=0)], -1), found)
 
 
-def test_settle_gives_an_anchor_to_the_best():
+def test_assign_to_best_gives_an_anchor_to_the_best():
     candidates = torch.tensor([[[0, 1], [1, 2], [1, 3]]])
     quality = torch.tensor([[[0.5, 0.4], [0.6, 0.3], [0.6, 0.9]]])
     valid = torch.tensor([[[True, True], [True, True], [True, False]]])
-    assert settle(candidates, quality, valid, 5).tolist() == [[0, 1, 1, -1, -1]]
+    assert assign_to_best(candidates, quality, valid, 5).tolist() == [[0, 1, 1, -1, -1]]
 
 
 CELLS = [height * width for height, width in SIZES]
 
 
 def atss_rule(boxes: torch.Tensor, nearest: int) -> torch.Tensor:
-    """One picture, by algorithm 1, box by box."""
+    """One image, by algorithm 1, box by box."""
     iou, centres = torchvision.ops.box_iou(boxes, ANCHORS), (ANCHORS[:, :2] + ANCHORS[:, 2:]) / 2
     best, answer = torch.zeros(len(ANCHORS)), torch.full((len(ANCHORS),), -1)
     for row, box in enumerate(boxes):
@@ -115,8 +115,8 @@ def atss_rule(boxes: torch.Tensor, nearest: int) -> torch.Tensor:
 def test_atss_as_the_algorithm():
     boxes, labels = random_targets(2, 5, seed=3)
     found = match_atss(ANCHORS, boxes, labels, cells=CELLS, per_cell=9, nearest=4)
-    for picture in range(2):
-        assert torch.equal(found[picture], atss_rule(boxes[picture], 4))
+    for image in range(2):
+        assert torch.equal(found[image], atss_rule(boxes[image], 4))
     assert (found >= 0).any()
 
 
@@ -153,7 +153,7 @@ def test_other_matchers_single_as_batched_padded_and_empty(name):
     assert (found[0] >= 0).any()
     assert (found[1] < 2).all()
     assert (found[2] == -1).all()
-    for picture in range(3):
-        assert torch.equal(match(slice(picture, picture + 1), 6)[0], found[picture])
+    for image in range(3):
+        assert torch.equal(match(slice(image, image + 1), 6)[0], found[image])
     assert torch.equal(match(slice(1, 2), 2)[0], found[1])
     assert (match(slice(None), 0) == -1).all()

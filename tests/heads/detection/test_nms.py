@@ -1,4 +1,4 @@
-"""Suppression must equal torchvision's for each picture and class, to the last index."""
+"""Suppression must equal torchvision's for each image and class, to the last index."""
 
 import math
 
@@ -26,7 +26,7 @@ def clusters(batch: int, count: int, classes: int, seed: int, *, places: int = 6
 
 
 def one_by_one(boxes, scores, labels, iou):
-    """A picture's kept positions, by torchvision for each class alone."""
+    """An image's kept positions, by torchvision for each class alone."""
     kept = []
     for label in labels.unique():
         own = (labels == label).nonzero()[:, 0]
@@ -43,7 +43,7 @@ def one_by_one(boxes, scores, labels, iou):
     st.booleans(),
 )
 @settings(max_examples=60, deadline=None)
-def test_equals_nms_of_each_picture_and_class(batch, count, classes, seed, small_rounds, far):
+def test_equals_nms_of_each_image_and_class(batch, count, classes, seed, small_rounds, far):
     boxes, scores, labels = clusters(batch, count, classes, seed)
     before = nms._ROUND, dict(nms.PAIRS_AT_ONCE)
     if small_rounds:
@@ -55,36 +55,34 @@ def test_equals_nms_of_each_picture_and_class(batch, count, classes, seed, small
         index, real = greedy_nms(boxes, labels, valid, iou=0.5, limit=1000)
     finally:
         nms._ROUND, nms.PAIRS_AT_ONCE["cpu"] = before[0], before[1]["cpu"]
-    for picture in range(batch):
-        some = valid[picture].nonzero()[:, 0]
-        expected = one_by_one(boxes[picture, some], scores[picture, some], labels[picture, some], 0.5)
-        assert index[picture, real[picture]].tolist() == some[expected].tolist()
+    for image in range(batch):
+        some = valid[image].nonzero()[:, 0]
+        expected = one_by_one(boxes[image, some], scores[image, some], labels[image, some], 0.5)
+        assert index[image, real[image]].tolist() == some[expected].tolist()
 
 
 def test_class_agnostic_and_limit():
     boxes, scores, _ = clusters(2, 300, 1, 0)
     index, real = greedy_nms(boxes, None, torch.ones(2, 300, dtype=torch.bool), iou=0.5, limit=4)
     assert index.shape == (2, 4)
-    for picture in range(2):
-        expected = torchvision.ops.nms(boxes[picture], scores[picture], 0.5)[:4]
-        assert index[picture, real[picture]].tolist() == expected.tolist()
+    for image in range(2):
+        expected = torchvision.ops.nms(boxes[image], scores[image], 0.5)[:4]
+        assert index[image, real[image]].tolist() == expected.tolist()
 
 
-def test_single_as_batched_with_nothing_in_one_picture():
+def test_single_as_batched_with_nothing_in_one_image():
     boxes, _, labels = clusters(3, 200, 5, 1)
     valid = torch.ones(3, 200, dtype=torch.bool)
     valid[1] = False
     index, real = greedy_nms(boxes, labels, valid, iou=0.5, limit=50)
     assert not real[1].any()
-    for picture in (0, 2):
-        alone, alone_real = greedy_nms(
-            boxes[picture, None], labels[picture, None], valid[picture, None], iou=0.5, limit=50
-        )
-        assert index[picture, real[picture]].tolist() == alone[alone_real].tolist()
+    for image in (0, 2):
+        alone, alone_real = greedy_nms(boxes[image, None], labels[image, None], valid[image, None], iou=0.5, limit=50)
+        assert index[image, real[image]].tolist() == alone[alone_real].tolist()
 
 
 def test_float32_is_not_rounded_by_offsets():
-    """Two boxes a hair below and above IoU 0.5, in the last picture and class, where shifted float32 boxes lose 1/16 px."""
+    """Two boxes a hair below and above IoU 0.5, in the last image and class, where shifted float32 boxes lose 1/16 px."""
     boxes = torch.tensor([[[0.0, 0, 30, 10], [10.01, 0, 40.01, 10], [9.99, 20, 39.99, 30], [0, 20, 30, 30]]])
     boxes = boxes.expand(8, 4, 4) + 1000
     labels = torch.full((8, 4), 89)
@@ -114,11 +112,11 @@ def soft_rule(boxes, scores, labels, sigma, minimum):
 def test_soft_nms_as_the_algorithm(seed):
     boxes, scores, labels = clusters(2, 60, 2, seed)
     index, faded = soft_nms(boxes, scores, labels, sigma=0.5, minimum=0.01, limit=100)
-    for picture in range(2):
-        expected = soft_rule(boxes[picture], scores[picture], labels[picture], 0.5, 0.01)
-        real = faded[picture] > 0
-        assert index[picture, real].tolist() == [i for i, _ in expected]
-        torch.testing.assert_close(faded[picture, real], torch.tensor([s for _, s in expected]), rtol=1e-4, atol=1e-6)
+    for image in range(2):
+        expected = soft_rule(boxes[image], scores[image], labels[image], 0.5, 0.01)
+        real = faded[image] > 0
+        assert index[image, real].tolist() == [i for i, _ in expected]
+        torch.testing.assert_close(faded[image, real], torch.tensor([s for _, s in expected]), rtol=1e-4, atol=1e-6)
     first, first_faded = soft_nms(boxes, scores, labels, sigma=0.5, minimum=0.01, limit=5)
     assert torch.equal(first, index[:, :5])
     assert torch.equal(first_faded, faded[:, :5])

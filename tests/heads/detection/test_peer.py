@@ -32,20 +32,20 @@ SHAPES = {
 
 @pytest.fixture(scope="module")
 def peer(tmp_path_factory) -> dict[str, Tensor]:
-    folder = tmp_path_factory.mktemp("peer")
-    words = [str(Path(__file__).with_name("peer_effdet.py")), str(folder / "peer.npz")]
+    directory = tmp_path_factory.mktemp("peer")
+    overrides = [str(Path(__file__).with_name("peer_effdet.py")), str(directory / "peer.npz")]
     environment = {key: value for key, value in os.environ.items() if key != "PYTHONPATH"}
     if "EFFDET_PEER_PATH" in os.environ:
-        command, environment["PYTHONPATH"] = [sys.executable, *words], os.environ["EFFDET_PEER_PATH"]
+        command, environment["PYTHONPATH"] = [sys.executable, *overrides], os.environ["EFFDET_PEER_PATH"]
     elif shutil.which("uv"):
-        command = ["uv", "run", "--no-project", "--with", "effdet==0.4.1", "python", *words]
+        command = ["uv", "run", "--no-project", "--with", "effdet==0.4.1", "python", *overrides]
     else:
         pytest.skip("the peer needs EFFDET_PEER_PATH=FOLDER or uv")
-    done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, check=False)
+    done = subprocess.run(command, cwd=directory, env=environment, capture_output=True, text=True, check=False)
     if "ModuleNotFoundError" in done.stderr or (command[0] == "uv" and done.returncode == 2):  # 2: uv's own failure
         pytest.skip(f"the peer cannot be had here: {done.stderr.strip().splitlines()[-1]}")
     assert done.returncode == 0, done.stderr[-2000:]
-    with np.load(folder / "peer.npz") as values:
+    with np.load(directory / "peer.npz") as values:
         return {name: torch.from_numpy(values[name]) for name in values.files}
 
 
@@ -79,7 +79,7 @@ def test_matches_and_targets(peer, output):
 
 @pytest.mark.parametrize("smoothing", [0.0, 0.1])
 def test_losses_and_gradients(peer, output, smoothing):
-    head = DetectionHead(8, 7, loss=DetectionLoss(label_smoothing=smoothing, normaliser="paper"))
+    head = DetectionHead(8, 7, loss=DetectionLoss(label_smoothing=smoothing, normalizer="paper"))
     terms = head.loss(output, Targets(boxes=peer["boxes"], labels=peer["labels"]))
     torch.testing.assert_close(terms["class"].detach(), peer[f"class_loss_{smoothing}"], rtol=1e-5, atol=0)
     torch.testing.assert_close(terms["box"].detach() / 50, peer[f"box_loss_{smoothing}"], rtol=1e-5, atol=0)

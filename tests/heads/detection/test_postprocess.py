@@ -23,9 +23,9 @@ def example(batch=2, classes=5, seed=0):
 
 
 def plain(logits, deltas, settings):
-    """One picture: everything decoded, everything sorted, torchvision's NMS."""
+    """One image: everything decoded, everything sorted, torchvision's NMS."""
     scores, place = logits.sigmoid().flatten().sort(descending=True, stable=True)
-    keep = scores >= settings.score
+    keep = scores >= settings.score_threshold
     scores, place = scores[keep][: settings.pre_nms], place[keep][: settings.pre_nms]
     boxes, labels = decode(ANCHORS, deltas)[place // logits.shape[1]], place % logits.shape[1]
     kept = torchvision.ops.batched_nms(boxes, scores, labels, settings.nms_iou)[: settings.max_detections]
@@ -36,12 +36,12 @@ def plain(logits, deltas, settings):
     "settings",
     [
         PostProcess(),
-        PostProcess(score=0.2, nms_iou=0.3),
+        PostProcess(score_threshold=0.2, nms_iou=0.3),
         PostProcess(pre_nms=40),
         PostProcess(max_detections=7),
-        PostProcess(score=0.0),
-        PostProcess(score=1.0),
-        PostProcess(per_class_nms=True, max_detections=60, score=0.02),
+        PostProcess(score_threshold=0.0),
+        PostProcess(score_threshold=1.0),
+        PostProcess(per_class_nms=True, max_detections=60, score_threshold=0.02),
     ],
 )
 @pytest.mark.parametrize("batch", [1, 2])
@@ -50,18 +50,18 @@ def test_as_the_plain_way(settings, batch, first, monkeypatch):
     monkeypatch.setattr(sys.modules[PostProcess.__module__], "FIRST", first)
     logits, deltas = example(batch)
     found = postprocess(logits, deltas, ANCHORS, settings)
-    for picture in range(batch):
-        boxes, scores, labels = plain(logits[picture], deltas[picture], settings)
-        our_boxes, our_scores, our_labels = found.picture(picture)
+    for image in range(batch):
+        boxes, scores, labels = plain(logits[image], deltas[image], settings)
+        our_boxes, our_scores, our_labels = found.image(image)
         torch.testing.assert_close(our_boxes, boxes)
         torch.testing.assert_close(our_scores, scores)
         assert torch.equal(our_labels, labels)
-        assert (found.scores[picture, len(scores) :] == 0).all()
-        assert (found.labels[picture, len(scores) :] == -1).all()
-        more = int((logits[picture].sigmoid() >= settings.score).sum()) > settings.pre_nms
-        unlimited = plain(logits[picture], deltas[picture], replace(settings, max_detections=10**6))[1]
+        assert (found.scores[image, len(scores) :] == 0).all()
+        assert (found.labels[image, len(scores) :] == -1).all()
+        more = int((logits[image].sigmoid() >= settings.score_threshold).sum()) > settings.pre_nms
+        unlimited = plain(logits[image], deltas[image], replace(settings, max_detections=10**6))[1]
         assert found.capped is not None
-        assert bool(found.capped[picture]) == (more or len(unlimited) > settings.max_detections)
+        assert bool(found.capped[image]) == (more or len(unlimited) > settings.max_detections)
     assert found.boxes.dtype == found.scores.dtype == torch.float32
 
 
@@ -104,7 +104,7 @@ def test_caps_are_announced(soft):
     assert found.counts.tolist() == [2, 2, 1]
 
 
-@pytest.mark.parametrize("options", [{}, {"multi_label": False}, {"soft_nms": True}, {"score": 0.0}])
+@pytest.mark.parametrize("options", [{}, {"multi_label": False}, {"soft_nms": True}, {"score_threshold": 0.0}])
 def test_unnamed_logits_never_detect(options):
     logits, deltas = example(classes=4)
     logits[..., 2] += 50  # loud, and unnamed
@@ -130,7 +130,7 @@ def test_single_label_takes_the_best_class_of_an_anchor():
 def test_class_agnostic_suppression():
     logits, deltas = example(batch=1)
     found = postprocess(logits, deltas, ANCHORS, PostProcess(per_class_nms=False))
-    boxes, _, _ = found.picture(0)
+    boxes, _, _ = found.image(0)
     assert (torchvision.ops.box_iou(boxes, boxes).triu(1) <= 0.5).all()
 
 
@@ -139,9 +139,9 @@ def test_sorted_and_single_as_batched():
     for settings in (PostProcess(), PostProcess(soft_nms=True)):
         found = postprocess(logits, deltas, ANCHORS, settings)
         assert (found.scores.diff(dim=1) <= 0).all()
-        for picture in range(3):
-            alone = postprocess(logits[picture, None], deltas[picture, None], ANCHORS, settings)
-            for one, other in zip(alone.picture(0), found.picture(picture), strict=True):
+        for image in range(3):
+            alone = postprocess(logits[image, None], deltas[image, None], ANCHORS, settings)
+            for one, other in zip(alone.image(0), found.image(image), strict=True):
                 torch.testing.assert_close(one, other)
 
 
@@ -157,7 +157,7 @@ def test_bf16_outputs():
 @pytest.mark.parametrize(
     ("values", "text"),
     [
-        ({"score": 1.2}, "score=1.2: must be float 0…1"),
+        ({"score_threshold": 1.2}, "score_threshold=1.2: must be float 0…1"),
         ({"nms_iou": -1}, "nms_iou=-1: must be float 0…1"),
         ({"max_detections": 0}, "max_detections=0: must be int ≥ 1"),
         ({"sigma": 0}, "sigma=0: must be float 0.01…10"),

@@ -1,4 +1,4 @@
-"""Whole jobs with a stand-in detector: what is written, going on after a stop, bad pictures, tracking."""
+"""Whole jobs with a stand-in detector: what is written, going on after a stop, bad images, tracking."""
 
 import csv
 import gc
@@ -13,9 +13,9 @@ import pytest
 from PIL import Image
 
 from effdet.inference import Predictor
-from effdet.inference.jobs import Output, predict_pictures, predict_video, video
+from effdet.inference.jobs import Output, predict_images, predict_video, video
 from effdet.inference.prediction import Prediction
-from effdet.inference.sources import Frame, VideoSource, find_pictures
+from effdet.inference.sources import Frame, VideoSource, find_images
 from effdet.inference.tracking import Tracker, TrackerSettings
 from effdet.inference.writers import Journal, VideoWriter
 from heads.structures import UserError
@@ -23,34 +23,38 @@ from tests.evaluation_fakes import CLASSES, FakeModel, FakeSet
 
 
 @pytest.fixture
-def folder(tmp_path):
-    pictures = FakeSet(7)
+def directory(tmp_path):
+    images = FakeSet(7)
     (tmp_path / "in").mkdir()
     for index in range(7):
-        Image.fromarray(pictures.picture(index)).save(tmp_path / "in" / f"{index}.png")
+        Image.fromarray(images.image(index)).save(tmp_path / "in" / f"{index}.png")
     return tmp_path / "in"
 
 
-def job(folder, out, *heads, **options):
-    output = Output(out, **{key: options.pop(key) for key in ("draw", "ids", "settings", "score") if key in options})
+def job(directory, out, *heads, **options):
+    output = Output(
+        out, **{key: options.pop(key) for key in ("draw", "ids", "settings", "score_threshold") if key in options}
+    )
     predict = options.pop("predict", Predictor(FakeModel(*(heads or ("detection",))), batch_size=3))
-    return predict_pictures(predict, find_pictures(str(folder)), output, classes=CLASSES, **options)
+    return predict_images(predict, find_images(str(directory)), output, classes=CLASSES, **options)
 
 
-def contents(folder):
-    return {path.relative_to(folder).as_posix(): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+def contents(directory):
+    return {
+        path.relative_to(directory).as_posix(): path.read_bytes() for path in directory.rglob("*") if path.is_file()
+    }
 
 
-def test_what_is_written(folder, tmp_path):
-    summary = job(folder, tmp_path / "out")
-    assert (summary.pictures, summary.boxes, summary.unreadable) == (7, 7, ())
+def test_what_is_written(directory, tmp_path):
+    summary = job(directory, tmp_path / "out")
+    assert (summary.images, summary.boxes, summary.unreadable) == (7, 7, ())
     assert sorted(contents(tmp_path / "out")) == sorted(
         [*(f"{n}.jpg" for n in range(7)), "predictions.csv", "predictions.json", "predictions.jsonl"]
     )
     written = json.loads((tmp_path / "out/predictions.json").read_text())
     assert [image["id"] for image in written["images"]] == list(range(1, 8))
     assert written["images"][2] == {
-        "id": 3, "file_name": str(folder / "2.png"), "height": 40, "width": 60, "drawing": "2.jpg"
+        "id": 3, "file_name": str(directory / "2.png"), "height": 40, "width": 60, "drawing": "2.jpg"
     }  # fmt: skip
     assert written["categories"] == [{"id": 3, "name": "car"}, {"id": 1, "name": "person"}]
     assert written["annotations"][2]["bbox"] == pytest.approx([8, 10, 10, 10], abs=1)
@@ -59,102 +63,102 @@ def test_what_is_written(folder, tmp_path):
     assert len(rows) == 7 and rows[2]["name"] == "car" and float(rows[2]["x1"]) == pytest.approx(8, abs=1)
 
 
-def test_class_maps_and_classes(folder, tmp_path):
-    job(folder, tmp_path / "out", "semantic", "classification")
+def test_segmentation_map_and_classes(directory, tmp_path):
+    job(directory, tmp_path / "out", "semantic", "classification")
     values = np.unique(np.asarray(Image.open(tmp_path / "out/masks/2.png")))
     assert values.tolist() == [1, 3], "the owner's ids of person and car"
     written = json.loads((tmp_path / "out/predictions.json").read_text())
     assert written["images"][0]["classes"][0]["name"] == "car" and written["annotations"] == []
 
 
-def test_class_maps_of_other_runs_and_of_the_user_stay(folder, tmp_path):
+def test_segmentation_map_of_other_runs_and_of_the_user_stay(directory, tmp_path):
     out, other = tmp_path / "out", tmp_path / "other"
     (out / "masks").mkdir(parents=True)
     (out / "masks/0.png").write_bytes(b"the user's")
-    job(folder, out, "semantic", draw=False)
+    job(directory, out, "semantic", draw=False)
     before = contents(out / "masks")
     assert before["0.png"] == b"the user's" and {"0_2.png", "1.png"} <= set(before)
     other.mkdir()
     Image.new("RGB", (60, 40), (9, 9, 9)).save(other / "1.png")
     job(other, out, "semantic", draw=False)
-    job(folder, out, "semantic", draw=False)  # its own are replaced under their names
+    job(directory, out, "semantic", draw=False)  # its own are replaced under their names
     after = contents(out / "masks")
     assert {name: after[name] for name in before} == before and set(after) == {*before, "1_2.png"}
 
 
-def test_ids_by_name_are_a_bare_list(folder, tmp_path):
-    job(folder, tmp_path / "out", ids="name", draw=False)
+def test_ids_by_name_are_a_bare_list(directory, tmp_path):
+    job(directory, tmp_path / "out", ids="name", draw=False)
     written = json.loads((tmp_path / "out/predictions.json").read_text())
     assert [row["image_id"] for row in written] == list(range(7))
-    (folder / "none.png").write_bytes((folder / "0.png").read_bytes())
+    (directory / "none.png").write_bytes((directory / "0.png").read_bytes())
     with pytest.raises(UserError, match="ids=name: .*none.png: there is no number in its name"):
-        job(folder, tmp_path / "out", ids="name")
+        job(directory, tmp_path / "out", ids="name")
 
 
 class Stopped(Predictor):
-    """Is killed after some pictures."""
+    """Is killed after some images."""
 
     after = 4
 
-    def stream(self, pictures, **more):
-        for count, prediction in enumerate(super().stream(pictures, **more)):
+    def stream(self, images, **more):
+        for count, prediction in enumerate(super().stream(images, **more)):
             if count == self.after:
                 raise KeyboardInterrupt
             yield prediction
 
 
 @pytest.mark.parametrize("after", [0, 1, 3, 4, 6])
-def test_a_stopped_folder_goes_on_to_the_same_bytes(folder, tmp_path, after):
-    (folder / "4.png").write_bytes(b"broken")
-    job(folder, tmp_path / "whole")
+def test_a_stopped_folder_goes_on_to_the_same_bytes(directory, tmp_path, after):
+    (directory / "4.png").write_bytes(b"broken")
+    job(directory, tmp_path / "whole")
     stopped = Stopped(FakeModel("detection"), batch_size=3)
     stopped.after = after
     out = tmp_path / "cut"
     try:
-        job(folder, out, predict=stopped)
+        job(directory, out, predict=stopped)
     except KeyboardInterrupt:
         with (out / "predictions.jsonl").open("a") as file:
             file.write('{"file": "half a li')  # killed while writing
-    summary = job(folder, out, resume=True)
-    assert summary.resumed == {0: 0, 1: 0, 3: 3, 4: 3, 6: 4}[after] and summary.pictures == 6
+    summary = job(directory, out, resume=True)
+    assert summary.resumed == {0: 0, 1: 0, 3: 3, 4: 3, 6: 4}[after] and summary.images == 6
     assert contents(out) == contents(tmp_path / "whole")
 
 
-def test_resume_does_only_what_is_missing(folder, tmp_path):
-    job(folder, tmp_path / "out")
+def test_resume_does_only_what_is_missing(directory, tmp_path):
+    job(directory, tmp_path / "out")
     (tmp_path / "out/6.jpg").unlink()
-    assert job(folder, tmp_path / "out", resume=True).resumed == 6
+    assert job(directory, tmp_path / "out", resume=True).resumed == 6
     assert (tmp_path / "out/6.jpg").is_file()
-    assert job(folder, tmp_path / "out", resume=True).resumed == 7
+    assert job(directory, tmp_path / "out", resume=True).resumed == 7
     with pytest.raises(UserError, match=r"same settings only \(score was None, is 0.5\); take another out="):
-        job(folder, tmp_path / "out", resume=True, settings={"score": 0.5})
+        job(directory, tmp_path / "out", resume=True, settings={"score": 0.5})
 
 
-def test_unreadable_pictures(folder, tmp_path):
-    (folder / "3.png").write_bytes(b"")
-    summary = job(folder, tmp_path / "out")
-    assert summary.pictures == 6 and len(summary.unreadable) == 1 and "3.png" in summary.unreadable[0]
+def test_unreadable_images(directory, tmp_path):
+    (directory / "3.png").write_bytes(b"")
+    summary = job(directory, tmp_path / "out")
+    assert summary.images == 6 and len(summary.unreadable) == 1 and "3.png" in summary.unreadable[0]
     written = json.loads((tmp_path / "out/predictions.json").read_text())
     assert [image["id"] for image in written["images"]] == [1, 2, 3, 5, 6, 7]  # the others keep their numbers
     with pytest.raises(UserError, match=r"3\.png"):
-        job(folder, tmp_path / "out2", skip_unreadable=False)
-    for path in folder.iterdir():
+        job(directory, tmp_path / "out2", skip_unreadable=False)
+    for path in directory.iterdir():
         path.write_bytes(b"")
-    with pytest.raises(UserError, match="none of the 7 pictures can be read; the first: .*0.png"):
-        job(folder, tmp_path / "out3")
+    with pytest.raises(UserError, match="none of the 7 images can be read; the first: .*0.png"):
+        job(directory, tmp_path / "out3")
 
 
-def test_names_that_meet_and_sources_that_are_safe(folder, tmp_path):
-    (folder / "sub").mkdir()
-    (folder / "sub" / "1.png").write_bytes((folder / "1.png").read_bytes())
-    (folder / "1_2.png").write_bytes((folder / "1.png").read_bytes())
-    job(folder, tmp_path / "out")
+def test_names_that_meet_and_sources_that_are_safe(directory, tmp_path):
+    (directory / "sub").mkdir()
+    (directory / "sub" / "1.png").write_bytes((directory / "1.png").read_bytes())
+    (directory / "1_2.png").write_bytes((directory / "1.png").read_bytes())
+    job(directory, tmp_path / "out")
     assert len([name for name in contents(tmp_path / "out") if name.endswith(".jpg")]) == 9
-    Image.open(folder / "0.png").save(folder / "5.jpg")
+    Image.open(directory / "0.png").save(directory / "5.jpg")
     with pytest.raises(
         UserError, match=r"out=.*5\.jpg would be written over a file of the source; name another folder"
     ):
-        job(folder, folder)
+        job(directory, directory)
 
 
 @pytest.mark.parametrize("track", [False, True])
@@ -162,13 +166,18 @@ def test_a_video(tmp_path, track):
     pytest.importorskip("av")
     with VideoWriter(tmp_path / "drive.mp4", Fraction(10)) as writer:
         for index in range(9):
-            writer.write(FakeSet(9).picture(index))
+            writer.write(FakeSet(9).image(index))
     with VideoSource(str(tmp_path / "drive.mp4")) as source:
         predict = Predictor(FakeModel("detection"), batch_size=4)
         summary = predict_video(
-            predict, source, Output(tmp_path / "out"), classes=CLASSES, tracker=Tracker() if track else None, limit=8
+            predict,
+            source,
+            Output(tmp_path / "out"),
+            classes=CLASSES,
+            tracker=Tracker() if track else None,
+            max_images=8,
         )
-    assert (summary.pictures, summary.boxes, summary.tracks) == (8, 8, 1 if track else None)
+    assert (summary.images, summary.boxes, summary.tracks) == (8, 8, 1 if track else None)
     with VideoSource(str(tmp_path / "out/drive.mp4")) as drawn:
         assert drawn.rate == 10 and len(list(drawn)) == 8
     written = json.loads((tmp_path / "out/predictions.json").read_text())
@@ -185,28 +194,28 @@ def test_ctrl_c_in_a_video_leaves_whole_files(tmp_path):
     pytest.importorskip("av")
     with VideoWriter(tmp_path / "a.mp4", Fraction(10)) as writer:
         for index in range(8):
-            writer.write(FakeSet(8).picture(index))
+            writer.write(FakeSet(8).image(index))
     with VideoSource(str(tmp_path / "a.mp4")) as source:
         predict = Stopped(FakeModel("detection"), batch_size=2)
         summary = predict_video(predict, source, Output(tmp_path / "out"), classes=CLASSES)
-    assert summary.stopped and summary.pictures == 4
+    assert summary.stopped and summary.images == 4
     with VideoSource(str(tmp_path / "out/a.mp4")) as drawn:
         assert len(list(drawn)) == 4
 
 
-def test_tracking_a_folder_of_frames(folder, tmp_path):
-    summary = job(folder, tmp_path / "out", tracker=Tracker())
+def test_tracking_a_folder_of_frames(directory, tmp_path):
+    summary = job(directory, tmp_path / "out", tracker=Tracker())
     assert summary.tracks == 1 and len((tmp_path / "out/tracks.txt").read_text().splitlines()) == 7
 
 
 def test_two_folders_with_files_of_one_name(tmp_path):
     """Every image has its own drawing, its own row in each table, and its own id."""
-    pictures = FakeSet(7)
+    images = FakeSet(7)
     names = ["a/0.png", "b/0.png", "b/0.bmp", "b/0_2.png"]
     for index, name in enumerate(names):
         path = tmp_path / "in" / name
         path.parent.mkdir(parents=True, exist_ok=True)
-        Image.fromarray(pictures.picture(index)).save(path)
+        Image.fromarray(images.image(index)).save(path)
     job(tmp_path / "in", tmp_path / "out")
     drawings = sorted(path.name for path in (tmp_path / "out").glob("*.jpg"))
     assert drawings == ["0.jpg", "0_2.jpg", "0_3.jpg", "0_4.jpg"]
@@ -235,9 +244,9 @@ class Endless:
         image = np.zeros((8, 8, 3), np.uint8)
         return (Frame(index, Fraction(index, 25), image) for index in itertools.count())
 
-    def stream(self, pictures, **more):
+    def stream(self, images, **more):
         boxes = np.array([[0, 0, 4, 4]] * 3, np.float32) + 10 * np.arange(3)[:, None].astype(np.float32)
-        for image in pictures:
+        for image in images:
             yield Prediction(
                 image, boxes, np.full(3, 0.9, np.float32), np.zeros(3, np.int64), classes={"detection": CLASSES}
             )
@@ -255,13 +264,13 @@ def test_memory_does_not_grow_with_a_stream(tmp_path, monkeypatch):
         record(self, where)
 
     monkeypatch.setattr(Journal, "record", measured)
-    for number, limit in enumerate((5, 50, 200)):
+    for number, max_images in enumerate((5, 50, 200)):
         camera, out = Endless(), Output(tmp_path / str(number), draw=False)
         tracker = Tracker(TrackerSettings(patience=1.0, step=0.04))
         tracemalloc.start()
-        summary = predict_video(camera, camera, out, classes=CLASSES, tracker=tracker, limit=limit)  # type: ignore[arg-type]
+        summary = predict_video(camera, camera, out, classes=CLASSES, tracker=tracker, max_images=max_images)  # type: ignore[arg-type]
         tracemalloc.stop()
-        assert (summary.pictures, summary.boxes, summary.tracks) == (limit, 3 * limit, 3)
+        assert (summary.images, summary.boxes, summary.tracks) == (max_images, 3 * max_images, 3)
     assert held[2] < held[1] + 20_000
     assert len(json.loads((tmp_path / "2/predictions.json").read_text())["annotations"]) == 600
     assert len((tmp_path / "2/camera.txt").read_text().splitlines()) == 600

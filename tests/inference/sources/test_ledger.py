@@ -14,7 +14,7 @@ def sent(*times, **options):
     return ledger
 
 
-def test_an_error_told_late_belongs_to_the_packet_that_was_passed():
+def test_an_error_reported_late_belongs_to_the_packet_that_was_passed():
     ledger = sent(0, 1, 2, 3)
     assert ledger.shown(0) == (0, [])
     ledger.failed("broken")  # a decoder of several threads is three packets ahead

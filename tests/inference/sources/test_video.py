@@ -14,7 +14,7 @@ from heads.structures import UserError
 pytest.importorskip("av")
 
 
-def picture(index, height=48, width=64):
+def image(index, height=48, width=64):
     image = np.full((height, width, 3), 40, np.uint8)
     image[10:30, 4 * index : 4 * index + 20] = (230, 200, 30)
     return image
@@ -23,7 +23,7 @@ def picture(index, height=48, width=64):
 def written(path, rate, count=8, times=None, **size):
     with VideoWriter(path, Fraction(rate)) as writer:
         for index in range(count):
-            writer.write(picture(index, **size), None if times is None else times[index])
+            writer.write(image(index, **size), None if times is None else times[index])
     return path
 
 
@@ -36,7 +36,7 @@ def test_round_trip(tmp_path, rate):
     assert [float(frame.time) for frame in frames] == pytest.approx([n / float(rate) for n in range(8)], abs=1e-4)
     for index, frame in enumerate(frames):
         assert frame.image.shape == (48, 64, 3) and frame.image.dtype == np.uint8
-        assert np.abs(frame.image.astype(int) - picture(index)).mean() < 8
+        assert np.abs(frame.image.astype(int) - image(index)).mean() < 8
     assert [entry.name for entry in tmp_path.iterdir()] == ["a.mp4"]
 
 
@@ -55,7 +55,7 @@ def test_odd_sides_grow_by_a_pixel(tmp_path):
 def test_an_interruption_leaves_a_video_that_plays(tmp_path):
     with pytest.raises(KeyboardInterrupt), VideoWriter(tmp_path / "a.mp4", Fraction(25)) as writer:
         for index in range(4):
-            writer.write(picture(index))
+            writer.write(image(index))
         raise KeyboardInterrupt
     with VideoSource(str(tmp_path / "a.mp4")) as source:
         assert len(list(source)) == 4
@@ -63,7 +63,7 @@ def test_an_interruption_leaves_a_video_that_plays(tmp_path):
 
 def test_frames_of_another_size_are_fitted_into_the_first(tmp_path):
     with VideoWriter(tmp_path / "a.mp4", Fraction(25)) as writer:
-        writer.write(picture(0))
+        writer.write(image(0))
         writer.write(np.full((24, 64, 3), 200, np.uint8))  # as wide, half as high: bars above and below
         writer.write(np.full((96, 128, 3), 200, np.uint8))
     with VideoSource(str(tmp_path / "a.mp4")) as source:

@@ -7,7 +7,7 @@ import pytest
 
 from effdet.inference.sources import VideoFault, VideoSource
 from heads.structures import UserError
-from tests.inference.clips import clip, cut, damage, frame_image, joined, sound
+from tests.inference.clips import audio_only, clip, cut, damage, frame_image, joined
 
 pytest.importorskip("av")
 
@@ -22,10 +22,10 @@ def times(path, **options):
     return [float(frame.time) for frame in read(path, **options)[0]]
 
 
-FORMS = [("mpeg4", "mp4"), ("mpeg4", "avi"), ("mjpeg", "avi"), ("libx264", "mp4"), ("png", "mov")]
+FORMATS = [("mpeg4", "mp4"), ("mpeg4", "avi"), ("mjpeg", "avi"), ("libx264", "mp4"), ("png", "mov")]
 
 
-@pytest.mark.parametrize(("codec", "suffix"), FORMS)
+@pytest.mark.parametrize(("codec", "suffix"), FORMATS)
 def test_one_damaged_packet_is_skipped_counted_and_named(tmp_path, codec, suffix):
     pixels = {"mjpeg": "yuvj420p", "png": "rgb24"}.get(codec, "yuv420p")
     # B-frames, where the codec has them, are stored out of order: all frames of a group depend on none behind it here.
@@ -82,12 +82,14 @@ def test_sound_that_goes_on_longer_is_no_cut(tmp_path, name):
         with av.open(str(tmp_path / name), "w") as container:
             video, audio = container.add_stream("mpeg4", rate=25), container.add_stream("aac", rate=8000)
             video.height, video.width, video.pix_fmt = 48, 64, "yuv420p"
-            sound = av.AudioFrame.from_ndarray(np.zeros((1, 8000 * seconds), np.float32), format="fltp", layout="mono")
-            sound.sample_rate, sound.pts = 8000, 0
+            audio_only = av.AudioFrame.from_ndarray(
+                np.zeros((1, 8000 * seconds), np.float32), format="fltp", layout="mono"
+            )
+            audio_only.sample_rate, audio_only.pts = 8000, 0
             for index in range(50):
                 container.mux(video.encode(av.VideoFrame.from_ndarray(frame_image(index), format="rgb24")))
             container.mux(video.encode(None))
-            container.mux(audio.encode(sound))
+            container.mux(audio.encode(audio_only))
             container.mux(audio.encode(None))
         frames, source = read(tmp_path / name)
         assert len(frames) == 50 and not source.damaged
@@ -247,7 +249,7 @@ def test_pixel_formats(tmp_path, codec, name, pixels):
 
 
 @pytest.mark.parametrize("degrees", [90, 180, 270])
-def test_video_stored_lying_down_is_turned(tmp_path, degrees):
+def test_video_stored_lying_down_is_rotated(tmp_path, degrees):
     image = np.zeros((48, 64, 3), np.uint8)
     image[:24, :32] = 255  # upper left
     path = clip(tmp_path / "a.mp4", 2, images=[image, image], rotation=degrees)
@@ -264,7 +266,7 @@ def test_odd_sizes_and_one_frame(tmp_path):
 
 def test_files_without_a_video(tmp_path):
     with pytest.raises(UserError, match=r"a\.mp4: holds no video stream \(only audio\)"):
-        read(sound(tmp_path / "a.mp4"))
+        read(audio_only(tmp_path / "a.mp4"))
     (tmp_path / "b.mp4").touch()
     with pytest.raises(UserError, match=r"b\.mp4: cannot be opened as a video \(the file is empty\)"):
         read(tmp_path / "b.mp4")
@@ -286,14 +288,14 @@ def test_the_cover_of_a_song_is_no_video(tmp_path):
     path = tmp_path / "a.m4a"
     with av.open(str(path), "w", format="mp4") as container:
         stream = container.add_stream("aac", rate=8000)
-        picture = container.add_stream("mjpeg")
-        picture.width = picture.height = 32
-        picture.pix_fmt = "yuvj420p"
-        picture.disposition = av.stream.Disposition.attached_pic
+        image = container.add_stream("mjpeg")
+        image.width = image.height = 32
+        image.pix_fmt = "yuvj420p"
+        image.disposition = av.stream.Disposition.attached_pic
         frame = av.AudioFrame.from_ndarray(np.zeros((1, 8000), np.float32), format="fltp", layout="mono")
         frame.sample_rate, frame.pts = 8000, 0
         packet = av.Packet(cover.getvalue())
-        packet.stream, packet.pts, packet.dts = picture, 0, 0
+        packet.stream, packet.pts, packet.dts = image, 0, 0
         encoded = [packet, *stream.encode(frame), *stream.encode(None)]
         container.mux(encoded)
     with pytest.raises(UserError, match=r"holds no video stream \(only cover image and audio\)"):

@@ -16,7 +16,7 @@ def test_assignment_is_the_cheapest_of_all():
         assert len(lost) == 0 and len(unclaimed) == 1
 
 
-def test_the_limit_rules_pairs_out():
+def test_the_max_images_rules_pairs_out():
     pairs, lost, unclaimed = assign(np.array([[0.2, 0.9], [0.9, 0.8]]), 0.5)
     assert pairs.tolist() == [[0, 0]] and lost.tolist() == [1] and unclaimed.tolist() == [1]
 

@@ -1,4 +1,4 @@
-"""ByteTrack by hand cases, and against the true identities of a generated video, judged by py-motmetrics."""
+"""ByteTrack by hand cases, and against the true identities of a generated video, evaluated by py-motmetrics."""
 
 import numpy as np
 import pytest
@@ -116,7 +116,7 @@ def test_settings_are_checked():
     assert TrackerSettings.shown_from(0.05).low == 0.05
 
 
-def judged(settings, scenes, *, noisy=True):
+def evaluated(settings, scenes, *, noisy=True):
     """IDF1 and MOTA (py-motmetrics) of a tracker on what a fair detector would say of `scenes`."""
     motmetrics = pytest.importorskip("motmetrics")
     rng, tracker = np.random.default_rng(0), Tracker(settings)
@@ -143,9 +143,9 @@ def judged(settings, scenes, *, noisy=True):
 def test_identities_of_a_generated_video():
     calm, crowded = list(video(2, 40, 192)), list(video(3, 40, 192))
     settings = TrackerSettings.shown_from(0.4)
-    assert min(judged(settings, calm, noisy=False)) > 0.95
-    idf1, mota = judged(settings, calm)
+    assert min(evaluated(settings, calm, noisy=False)) > 0.95
+    idf1, mota = evaluated(settings, calm)
     assert idf1 > 0.92 and mota > 0.88
     # The paper's point: without the second association, weak detections thrown away, it is worse where things hide.
-    with_weak, without = judged(settings, crowded), judged(TrackerSettings.shown_from(0.4, low=0.4), crowded)
+    with_weak, without = evaluated(settings, crowded), evaluated(TrackerSettings.shown_from(0.4, low=0.4), crowded)
     assert with_weak[0] > without[0] and with_weak[1] > without[1]

@@ -56,13 +56,13 @@ def test_resume_keeps_images_and_finished_videos(tmp_path):
 
 def test_other_settings_are_refused_or_overwritten(tmp_path):
     path = tmp_path / "j"
-    with Journal(path, {"score": 0.3}, files=["x"]) as journal:
+    with Journal(path, {"score_threshold": 0.3}, files=["x"]) as journal:
         journal.add(entry("x", drawing="x.jpg"))
     before = path.read_bytes()
-    with pytest.raises(UserError, match=r"another run's results \(score was 0.3, is 0.5\).*overwrite=true"):
-        Journal(path, {"score": 0.5}, files=["x"])
+    with pytest.raises(UserError, match=r"another run's results \(score_threshold was 0.3, is 0.5\).*overwrite=true"):
+        Journal(path, {"score_threshold": 0.5}, files=["x"])
     assert path.read_bytes() == before
-    with Journal(path, {"score": 0.5}, files=["y"], overwrite=True) as journal:
+    with Journal(path, {"score_threshold": 0.5}, files=["y"], overwrite=True) as journal:
         assert journal.replaceable == {"x.jpg"}
     assert files(path) == []
     path.write_text('[{"image_id": 1}]\n')

@@ -8,19 +8,19 @@ import numpy as np
 
 
 def random_set(
-    seed: int, *, pictures: int = 8, classes: int = 3, crowds: bool = True
+    seed: int, *, images: int = 8, classes: int = 3, crowds: bool = True
 ) -> tuple[dict[str, Any], list[dict[str, Any]]]:
     """COCO truth and results: shifted copies of true boxes, some of another class, some twice, some anywhere."""
     rng = np.random.default_rng(seed)
     annotations, results = [], []
-    for picture in range(pictures):
+    for image in range(images):
         for _ in range(rng.integers(0, 5)):
             box = np.concatenate([rng.uniform(0, 60, 2), rng.uniform(10, 40, 2)])
             label = int(rng.integers(classes))
             annotations.append(
                 {
                     "id": len(annotations) + 1,
-                    "image_id": 10 + picture,
+                    "image_id": 10 + image,
                     "category_id": label + 1,
                     "bbox": box.tolist(),
                     "area": float(box[2] * box[3]),
@@ -31,39 +31,37 @@ def random_set(
                 moved = box + rng.normal(0, 4, 4)
                 moved[2:] = np.maximum(moved[2:], 2)
                 other = int(rng.integers(classes)) if rng.random() < 0.2 else label
-                results.append(_result(10 + picture, other + 1, moved, rng))
+                results.append(_result(10 + image, other + 1, moved, rng))
         for _ in range(rng.integers(0, 3)):
             box = np.concatenate([rng.uniform(0, 60, 2), rng.uniform(10, 40, 2)])
-            results.append(_result(10 + picture, int(rng.integers(classes)) + 1, box, rng))
+            results.append(_result(10 + image, int(rng.integers(classes)) + 1, box, rng))
     truth = {
-        "images": [{"id": 10 + picture, "width": 100, "height": 100} for picture in range(pictures)],
+        "images": [{"id": 10 + image, "width": 100, "height": 100} for image in range(images)],
         "categories": [{"id": label + 1, "name": f"c{label}"} for label in range(classes)],
         "annotations": annotations,
     }
     return truth, results
 
 
-def truth_of(*boxes: tuple[int, int, list[float]], pictures: int = 1, classes: int = 2, crowd: tuple[int, ...] = ()):
-    """COCO truth of ``(picture, class, xywh)`` rows, both from 1; `crowd` numbers rows from 0."""
+def truth_of(*boxes: tuple[int, int, list[float]], images: int = 1, classes: int = 2, crowd: tuple[int, ...] = ()):
+    """COCO truth of ``(image, class, xywh)`` rows, both from 1; `crowd` numbers rows from 0."""
     return {
-        "images": [{"id": picture} for picture in range(1, pictures + 1)],
+        "images": [{"id": image} for image in range(1, images + 1)],
         "categories": [{"id": label, "name": f"c{label - 1}"} for label in range(1, classes + 1)],
         "annotations": [
-            {"id": index + 1, "image_id": picture, "category_id": label, "bbox": box, "iscrowd": int(index in crowd)}
-            for index, (picture, label, box) in enumerate(boxes)
+            {"id": index + 1, "image_id": image, "category_id": label, "bbox": box, "iscrowd": int(index in crowd)}
+            for index, (image, label, box) in enumerate(boxes)
         ],
     }
 
 
 def found(*rows: tuple[int, int, list[float], float]) -> list[dict[str, Any]]:
-    """COCO results of ``(picture, class, xywh, score)`` rows."""
-    return [
-        {"image_id": picture, "category_id": label, "bbox": box, "score": score} for picture, label, box, score in rows
-    ]
+    """COCO results of ``(image, class, xywh, score)`` rows."""
+    return [{"image_id": image, "category_id": label, "bbox": box, "score": score} for image, label, box, score in rows]
 
 
 def repeated(truth: dict[str, Any], results: list[dict[str, Any]], counts: np.ndarray):
-    """The set with picture i occurring ``counts[i]`` times, under ids of their own: a bootstrap sample written out."""
+    """The set with image i occurring ``counts[i]`` times, under ids of their own: a bootstrap sample written out."""
     images, annotations, detections = [], [], []
     for image, count in zip(truth["images"], counts, strict=True):
         for _ in range(count):
@@ -77,5 +75,5 @@ def repeated(truth: dict[str, Any], results: list[dict[str, Any]], counts: np.nd
     return {**truth, "images": images, "annotations": annotations}, detections
 
 
-def _result(picture: int, category: int, box: np.ndarray, rng: np.random.Generator) -> dict[str, Any]:
-    return {"image_id": picture, "category_id": category, "bbox": box.tolist(), "score": float(rng.random())}
+def _result(image: int, category: int, box: np.ndarray, rng: np.random.Generator) -> dict[str, Any]:
+    return {"image_id": image, "category_id": category, "bbox": box.tolist(), "score": float(rng.random())}

@@ -33,7 +33,7 @@ def test_unweighted_is_pycocotools(seed):
 
 @pytest.mark.parametrize("seed", range(4))
 def test_a_sample_is_pycocotools_on_the_sample_written_out(seed):
-    truth, results = random_set(seed, pictures=6)
+    truth, results = random_set(seed, images=6)
     weights = np.random.default_rng(seed).multinomial(6, [1 / 6] * 6, size=5)
     values = BoxStatistic(match(BoxSet.of(truth, results)))(weights)
     for row, counts in enumerate(weights):
@@ -54,14 +54,14 @@ def test_nothing_detected_and_nothing_there():
     truth = truth_of((1, 1, [0, 0, 10, 10]))
     values = BoxStatistic(match(BoxSet.of(truth, [])))(np.array([[1], [0]]))
     assert values["AP"][0] == 0
-    assert np.isnan(values["AP"][1])  # a sample without the only picture has no truth
+    assert np.isnan(values["AP"][1])  # a sample without the only image has no truth
     assert np.isnan(values["AP c1"]).all()
     empty = BoxStatistic(match(BoxSet.of(truth_of(), found((1, 1, [0, 0, 5, 5], 0.5)))))
     assert np.isnan(empty(np.ones((1, 1), int))["AP"][0])
 
 
 def test_intervals_hold_their_value_and_follow_the_seed():
-    statistic = BoxStatistic(match(BoxSet.of(*random_set(1, pictures=20))))
+    statistic = BoxStatistic(match(BoxSet.of(*random_set(1, images=20))))
     one, again, other = (bootstrap(statistic, samples=200, seed=seed)["AP"] for seed in (0, 0, 1))
     assert one == again != other
     assert one.low < one.value < one.high
@@ -77,7 +77,7 @@ def test_the_interval_of_a_mean_is_the_normal_one():
     assert interval.half_width == pytest.approx(1.96 * np.sqrt(share * (1 - share) / 400), rel=0.06)
 
 
-def test_class_maps_weigh_as_if_written_out():
+def test_segmentation_map_weigh_as_if_written_out():
     rng = np.random.default_rng(0)
     matrices = [confusion_matrix(rng.integers(0, 3, (8, 6)), rng.integers(0, 4, (8, 6)), 3) for _ in range(4)]
     statistic = MapStatistic.of(matrices, ["a", "b", "c"])
@@ -89,17 +89,17 @@ def test_class_maps_weigh_as_if_written_out():
         assert values["mIoU"][row] == pytest.approx(expected["mIoU"])
         assert values["IoU b"][row] == pytest.approx(expected["IoU"]["b"])
         assert values["pixel_accuracy"][row] == pytest.approx(expected["pixel_accuracy"])
-    assert statistic.picture_scores()[2] == pytest.approx(values["mIoU"][2])
+    assert statistic.image_scores()[2] == pytest.approx(values["mIoU"][2])
 
 
 def test_a_model_does_not_differ_from_itself():
-    statistic = BoxStatistic(match(BoxSet.of(*random_set(2, pictures=20))))
+    statistic = BoxStatistic(match(BoxSet.of(*random_set(2, images=20))))
     same = paired_difference(statistic, statistic, samples=100)["AP"]
     assert (same.value, same.low, same.high, same.p) == (0, 0, 0, 1)
 
 
 def test_pairs_tell_apart_what_intervals_do_not():
-    """B is right wherever A is and in one picture of twenty more: each interval is wide, that of the difference is not."""
+    """B is right wherever A is and in one image of twenty more: each interval is wide, that of the difference is not."""
     places = (np.random.default_rng(3).random(200) < 0.4).astype(int)
     better = places.copy()
     better[np.flatnonzero(places)[:12]] = 0
@@ -120,10 +120,10 @@ def test_p_and_interval_say_the_same():
         assert (difference.p < 0.05) == (difference.low > 0 or difference.high < 0)
 
 
-def test_what_is_on_too_few_pictures_has_no_interval():
-    """One class on 20 pictures, one on a single picture, which is absent from a third of the samples."""
-    boxes = [(picture, 1, [0.0, 0.0, 10.0, 10.0]) for picture in range(1, 21)] + [(1, 2, [50.0, 0.0, 10.0, 10.0])]
-    truth = truth_of(*boxes, pictures=20)
+def test_what_is_on_too_few_images_has_no_interval():
+    """One class on 20 images, one on a single image, which is absent from a third of the samples."""
+    boxes = [(image, 1, [0.0, 0.0, 10.0, 10.0]) for image in range(1, 21)] + [(1, 2, [50.0, 0.0, 10.0, 10.0])]
+    truth = truth_of(*boxes, images=20)
     statistic = BoxStatistic(match(BoxSet.of(truth, found(*((p, k, box, 0.9) for p, k, box in boxes[3:])))))
     intervals = bootstrap(statistic, samples=200)
     assert np.isnan([intervals["AP c1"].low, intervals["AP c1"].high]).all()
@@ -133,11 +133,11 @@ def test_what_is_on_too_few_pictures_has_no_interval():
 
 def test_misuse():
     one, two = ClassStatistic(np.zeros(3, int)), ClassStatistic(np.zeros(4, int))
-    with pytest.raises(UserError, match="same pictures, got 3 and 4"):
+    with pytest.raises(UserError, match="same images, got 3 and 4"):
         paired_difference(one, two)
     with pytest.raises(UserError, match="samples=0 must be"):
         bootstrap(one, samples=0)
     with pytest.raises(UserError, match=r"level=1\.5 must lie"):
         bootstrap(one, level=1.5)
-    with pytest.raises(UserError, match="no pictures"):
+    with pytest.raises(UserError, match="no images"):
         bootstrap(ClassStatistic(np.zeros(0, int)))

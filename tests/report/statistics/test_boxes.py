@@ -1,4 +1,4 @@
-"""Matches against pycocotools' own, picture by picture, and by hand."""
+"""Matches against pycocotools' own, image by image, and by hand."""
 
 from __future__ import annotations
 
@@ -10,17 +10,17 @@ import numpy as np
 import pytest
 
 from effdet.evaluation.coco import measure
-from effdet.evaluation.coco_format import evaluand
+from effdet.evaluation.coco_format import coco_inputs
 from effdet.report.statistics import BoxSet, match, matches_of
 from tests.report.statistics.box_sets import found, random_set, truth_of
 
 
 def pycocotools_matches(truth, results):
-    """``{(picture, class, score): (hit (10,), ignored (10,))}``."""
+    """``{(image, class, score): (hit (10,), ignored (10,))}``."""
     from pycocotools.coco import COCO
     from pycocotools.cocoeval import COCOeval
 
-    data = evaluand(truth, results)
+    data = coco_inputs(truth, results)
     with contextlib.redirect_stdout(io.StringIO()):
         sides = []
         for annotations in (data.truth, data.results):
@@ -41,11 +41,11 @@ def pycocotools_matches(truth, results):
 
 @pytest.mark.parametrize("seed", range(6))
 def test_matches_are_those_of_pycocotools(seed):
-    truth, results = random_set(seed, pictures=12)
+    truth, results = random_set(seed, images=12)
     matches = match(BoxSet.of(truth, results))
     expected = pycocotools_matches(truth, results)
     assert len(matches.score) == len(expected)
-    for row, key in enumerate(zip(matches.picture, matches.label, matches.score, strict=True)):
+    for row, key in enumerate(zip(matches.image, matches.label, matches.score, strict=True)):
         hit, ignored = expected[key]
         np.testing.assert_array_equal(matches.hit[:, row], hit)
         np.testing.assert_array_equal(matches.ignored[:, row], ignored)
@@ -54,9 +54,9 @@ def test_matches_are_those_of_pycocotools(seed):
 @pytest.mark.parametrize("seed", range(6))
 @pytest.mark.parametrize("cap", [None, 200])
 def test_the_evaluations_own_matches_are_the_same(seed, cap):
-    truth, results = random_set(seed, pictures=12)
+    truth, results = random_set(seed, images=12)
     results += [{**results[0], "score": 0.3 + index / 1000} for index in range(130 * (seed % 2))]
-    data, boxes = evaluand(truth, results), BoxSet.of(truth, results)
+    data, boxes = coco_inputs(truth, results), BoxSet.of(truth, results)
     metrics, pairs = measure(data, cap=cap)
     assert pairs is not None
     for field in fields(ours := match(boxes)):
@@ -67,7 +67,7 @@ def test_the_evaluations_own_matches_are_the_same(seed, cap):
 
 def test_nothing_found_or_nothing_there():
     for truth, results in ((truth_of((1, 1, [0, 0, 9, 9])), []), (truth_of(), found((1, 1, [0, 0, 9, 9], 0.5)))):
-        boxes, (_, pairs) = BoxSet.of(truth, results), measure(evaluand(truth, results))
+        boxes, (_, pairs) = BoxSet.of(truth, results), measure(coco_inputs(truth, results))
         assert pairs is not None and not matches_of(boxes, pairs).hit.any()
         assert matches_of(boxes, pairs).truth.tolist() == match(boxes).truth.tolist()
 
@@ -86,18 +86,18 @@ def test_a_crowd_takes_any_number_and_counts_as_neither():
     assert matches.truth.tolist() == [-1, -1]
 
 
-def test_of_a_picture_and_class_a_hundred_count():
-    truth = truth_of((1, 1, [0, 0, 10, 10]), (2, 1, [0, 0, 10, 10]), pictures=2)
+def test_of_an_image_and_class_a_hundred_count():
+    truth = truth_of((1, 1, [0, 0, 10, 10]), (2, 1, [0, 0, 10, 10]), images=2)
     rows = [(1, 1, [float(index), 30.0, 5.0, 5.0], 0.5 + index / 1000) for index in range(130)]
     rows += [(1, 2, [0.0, 0.0, 5.0, 5.0], 0.1), (2, 1, [0.0, 0.0, 10.0, 10.0], 0.2)]
     boxes = BoxSet.of(truth, found(*rows))
     assert len(boxes.score) == 102
     assert boxes.score[:100].min() == pytest.approx(0.53)
-    assert boxes.picture.tolist() == [0] * 101 + [1]
+    assert boxes.image.tolist() == [0] * 101 + [1]
 
 
-def test_pictures_without_boxes_are_counted_and_not_walked():
-    truth = truth_of((2, 1, [0, 0, 10, 10]), pictures=4)
+def test_images_without_boxes_are_counted_and_not_walked():
+    truth = truth_of((2, 1, [0, 0, 10, 10]), images=4)
     boxes = BoxSet.of(truth, [])
     assert [index for index, *_ in boxes] == [1]
-    assert match(boxes).pictures == 4
+    assert match(boxes).images == 4

@@ -1,4 +1,4 @@
-"""Thresholds, confusion matrix and picture scores by hand, and against counting at each threshold anew."""
+"""Thresholds, confusion matrix and image scores by hand, and against counting at each threshold anew."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from effdet.report.statistics import (
     best_threshold,
     class_curves,
     detection_confusion,
+    image_scores,
     match,
     mean_f1,
-    picture_scores,
 )
 from tests.report.statistics.box_sets import found, random_set, truth_of
 
-TRUTH = truth_of((1, 1, [0, 0, 10, 10]), (1, 1, [50, 0, 10, 10]), (2, 2, [0, 0, 10, 10]), pictures=3)
+TRUTH = truth_of((1, 1, [0, 0, 10, 10]), (1, 1, [50, 0, 10, 10]), (2, 2, [0, 0, 10, 10]), images=3)
 ROWS = found(
     (1, 1, [0, 0, 10, 10], 0.9),
     (1, 1, [50, 50, 10, 10], 0.6),
@@ -100,11 +100,11 @@ def test_confusion_counts_everything_once(seed):
     assert confusion[-1, -1] == 0
 
 
-def test_pictures_by_hand():
-    scores = picture_scores(match(BoxSet.of(TRUTH, ROWS)), score=0.5)
+def test_images_by_hand():
+    scores = image_scores(match(BoxSet.of(TRUTH, ROWS)), score=0.5)
     assert scores.right.tolist() == [2, 0, 0]
     assert scores.wrong.tolist() == [1, 0, 0]
     assert scores.missed.tolist() == [0, 1, 0]
     assert scores.f1[:2].tolist() == pytest.approx([0.8, 0]) and np.isnan(scores.f1[2])
-    assert scores.worst(5) == [1, 0]  # the empty picture is neither good nor bad
+    assert scores.worst(5) == [1, 0]  # the empty image is neither good nor bad
     assert scores.best(5) == [0]

@@ -13,7 +13,7 @@ from effdet.report.statistics.errors import KINDS
 from tests.report.statistics.box_sets import found, random_set, truth_of
 
 TIDECV = Path(__file__).with_name("tidecv.json")
-"""AP50, counts and costs of ``random_set(seed, pictures=25, crowds=False)`` by tidecv 1.0.1."""
+"""AP50, counts and costs of ``random_set(seed, images=25, crowds=False)`` by tidecv 1.0.1."""
 
 
 def breakdown(truth, results):
@@ -94,7 +94,7 @@ def test_agrees_with_the_authors_program(seed, monkeypatch):
     # It counts recalls in hundredths; pycocotools' floats miss a few of those by a rounding error.
     monkeypatch.setattr("effdet.report.statistics.precision.RECALLS", np.arange(101) / 100)
     expected = json.loads(TIDECV.read_text())[str(seed)]
-    result = breakdown(*random_set(seed, pictures=25, crowds=False))
+    result = breakdown(*random_set(seed, images=25, crowds=False))
     assert result.ap50 == pytest.approx(expected["ap50"], abs=1e-9)
     assert result.counts == expected["counts"]
     assert result.cost == pytest.approx(expected["cost"], abs=1e-9)

@@ -29,10 +29,10 @@ def test_there_and_back(tmp_path):
         "semantic": MapStatistic.of(list(rng.integers(0, 99, (8, 3, 4))), ["a", "b", "c"]),
         "classification": ClassStatistic(rng.integers(0, 9, 8), rng.integers(0, 3, 8)),
     }
-    pictures = {head: [str(index) for index in range(8)] for head in statistics}
-    path = write_statistics(tmp_path / "new folder" / "statistics.npz", Recorded(IDENTITY, statistics, pictures))
+    images = {head: [str(index) for index in range(8)] for head in statistics}
+    path = write_statistics(tmp_path / "new folder" / "statistics.npz", Recorded(IDENTITY, statistics, images))
     read = read_statistics(path)
-    assert read.identity == IDENTITY and read.pictures == pictures
+    assert read.identity == IDENTITY and read.images == images
     weights = rng.multinomial(8, [1 / 8] * 8, size=5)
     for head, statistic in statistics.items():
         before, after = statistic(weights), read.statistics[head](weights)

@@ -1,0 +1,126 @@
+"""What the pass over the images found: broken files, odd forms, rotations, and the same image twice."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+from effdet.doctor.duplicates import exact_groups, similar_pairs
+from effdet.doctor.facts import Facts
+from effdet.doctor.issues import Issues
+from effdet.doctor.reading import Split
+from effdet.doctor.scan import Seen
+from effdet.files import is_image, walk
+
+SMALL = 32
+"""Pixels."""
+_NEARLY = "nearly the same image as"
+_HANGING = ("out-of-range", "outside-image")
+
+
+def check_images(split: Split, seen: Seen, issues: Issues) -> None:
+    """Faults and forms of the images of one split."""
+    hanging: dict[str, list[tuple[float, ...]]] = {}
+    for kind in _HANGING:
+        for issue in issues.of(kind):
+            if issue.box is not None and issue.split == split.name:
+                hanging.setdefault(issue.image, []).append(issue.box)
+    stated = split.source.records.sizes
+    for place, facts in enumerate(seen.facts):
+        path = split.path(place)
+        if facts.fault:
+            issues.note(facts.fault, path, facts.text, split=split.name, image=str(path))
+            continue
+        height, width = (int(side) for side in stated[place])
+        _form(path, facts, split.name, issues)
+        _rotation(path, facts, (height, width), hanging.get(str(path), []), split.name, issues)
+
+
+def _form(path: Path, facts: Facts, split: str, issues: Issues) -> None:
+    def note(kind: str, text: str) -> None:
+        issues.note(kind, path, text, split=split, image=str(path))
+
+    if facts.mode.startswith(("I", "F")) or facts.mode.endswith(";16"):
+        note("deep-image", f"{'floating-point' if facts.mode == 'F' else '16-bit'} pixels (mode {facts.mode})")
+    elif facts.mode in ("L", "1", "LA"):
+        note("grey-image", f"one channel (mode {facts.mode})")
+    if facts.alpha:
+        note("alpha-image", f"has transparency (mode {facts.mode})")
+    if facts.mode == "CMYK":
+        note("cmyk-image", "four printing colours (mode CMYK)")
+    if facts.frames > 1 and facts.format != "MPO":
+        note("animated-image", f"{facts.frames} frames")
+    if facts.misnamed(path):
+        note("wrong-suffix", f"is {facts.format}, its name says {path.suffix}")
+    if 0 < min(facts.stored) < SMALL and facts.format:
+        note("small-image", f"{facts.stored[1]}×{facts.stored[0]} pixels")
+
+
+def _rotation(
+    path: Path, facts: Facts, size: tuple[int, int], hanging: list[tuple[float, ...]], split: str, issues: Issues
+) -> None:
+    """A note to turn the image: do the boxes belong to the turned image, or to the stored one?"""
+    if facts.orientation in (0, 1):
+        return
+    upright = facts.stored[::-1] if facts.rotated else facts.stored
+    said = f"EXIF orientation {facts.orientation}"
+    shown = {"split": split, "image": str(path)}
+    if facts.rotated and size == upright and hanging and all(_fits(box, facts.stored) for box in hanging):
+        text = f"{said}: {len(hanging)} boxes leave the turned image and fit the stored one: they were drawn without the note"
+        issues.note("exif-frame", path, text, box=hanging[0], **shown)
+    elif facts.rotated and size == facts.stored != upright:
+        issues.note(
+            "exif-rotation", path, f"{said}: the stated size is that without the rotation, and so it is read", **shown
+        )
+    else:
+        frame = "turned" if facts.rotated else "mirrored or upside down"
+        issues.note("exif-rotation", path, f"{said}: it is shown {frame}; were the boxes drawn so?", **shown)
+
+
+def _fits(box: tuple[float, ...], size: tuple[int, int]) -> bool:
+    x, y, width, height = box
+    return x >= -1 and y >= -1 and x + width <= size[1] + 1 and y + height <= size[0] + 1
+
+
+def check_repeats(splits: Sequence[Split], seen: Sequence[Seen], issues: Issues) -> None:
+    """The same image in two splits, or twice in one."""
+    facts = [one for part in seen for one in part.facts]
+    owners = [(split, place) for split in splits for place in range(len(split.source))]
+    exact = {pair for group in exact_groups([one.pixels for one in facts]) for pair in _pairs(group)}
+    pairs = dict.fromkeys(sorted(exact), "the same pixels as")
+    for pair, saved in similar_pairs([one.thumb for one in facts]).items():
+        if facts[pair[0]].pixels != facts[pair[1]].pixels:
+            pairs[pair] = "the same image, saved anew or scaled, as" if saved else _NEARLY
+    for (first, second), how in pairs.items():
+        (split_a, a), (split_b, b) = owners[first], owners[second]
+        side_a, side_b = str(split_a.sides[a]), str(split_b.sides[b])
+        path_a, path_b = split_a.path(a), split_b.path(b)
+        if side_a == side_b and path_a == path_b:
+            continue  # listed twice, and reported so
+        shown = {"split": side_b, "image": str(path_b), "other": str(path_a)}
+        if side_a != side_b:
+            kind = "near-leak" if how == _NEARLY else "split-leak"
+            issues.note(kind, path_b, f"{how} {path_a} of {side_a}", item=path_a.name, **shown)
+        else:
+            kind = "similar-image" if how == _NEARLY else "duplicate-images"
+            issues.note(kind, path_b, f"{how} {path_a}", item=path_a.name, **shown)
+
+
+def _pairs(group: list[int]) -> Iterable[tuple[int, int]]:
+    """Every other one with the first, so that many copies make few findings."""
+    return ((group[0], other) for other in group[1:])
+
+
+def check_unlisted(splits: Sequence[Split], issues: Issues) -> None:
+    """Images beside those that are listed, and in no list. One finding a folder."""
+    listed = {split.path(place) for split in splits for place in range(len(split.source))}
+    listed |= {Path(issue.file) for issue in issues} | {Path(issue.image) for issue in issues if issue.image}
+    for directory in sorted({path.parent for path in listed if is_image(path)}):
+        try:
+            files = walk(directory, is_image, deep=False).paths
+        except OSError:
+            continue
+        spare = sorted(path for path in files if path not in listed)
+        if spare:
+            text = f"{len(spare):,} of {len(files):,} images are in no list, such as {spare[0].name}"
+            issues.note("unlisted-image", directory, text, item=spare[0].name, image=str(spare[0]))

@@ -1,0 +1,289 @@
+"""Every kind of finding: how grave it is, what it is called, and what to do about it.
+
+``error``: the set is wrong there; training leaves the item out, stops, or learns something false.
+``warning``: likely a slip, or something that costs accuracy.
+``note``: worth knowing.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+Level = Literal["error", "warning", "note"]
+LEVELS: tuple[Level, ...] = ("error", "warning", "note")
+
+
+@dataclass(frozen=True)
+class IssueType:
+    """What all findings of one name have in common."""
+
+    level: Level
+    title: str
+    advice: str
+    """What to do."""
+    repair: str = ""
+    """What ``doctor.fix=true`` does about it; empty where it can do nothing."""
+
+
+_DROP = "the object is left out"
+_DROP_IMAGE = "the image is left out"
+
+ISSUE_TYPES: dict[str, IssueType] = {
+    # --- files of annotations
+    "not-json": IssueType("error", "annotation file is not JSON", "Write it anew; a transfer may have been cut off."),
+    "not-coco": IssueType(
+        "error", "JSON without COCO's three lists", "It needs the lists images, annotations, categories."
+    ),
+    "bad-xml": IssueType("error", "XML that cannot be parsed", "Mend or remove the file.", _DROP_IMAGE),
+    "missing-shard": IssueType("error", "missing shard", "Copy it anew, or write the shards again."),
+    "damaged-shard": IssueType(
+        "error", "shard of another size than its index says", "Copy it anew, or write it again."
+    ),
+    "bad-json": IssueType("error", "JSON that cannot be used", "Write it anew in the set's form."),
+    "bad-frame": IssueType("error", "malformed or repeated frame", "Give each frame one entry with its name."),
+    "bad-text": IssueType("error", "text file in an unknown encoding", "Save the file as UTF-8.", _DROP_IMAGE),
+    "skipped-file": IssueType(
+        "note", "files that are not images by their names", "Convert them if they are meant to be read.", "not copied"
+    ),
+    "link-loop": IssueType("note", "link that leads back to a folder around it", "Remove it; it is not followed."),
+    "bad-yaml": IssueType(
+        "error", "data.yaml that cannot be used", "Mend the file: names numbered from 0, and the splits."
+    ),
+    "misspelt-key": IssueType("warning", "key of data.yaml that is not read", "Correct its spelling."),
+    "class-count": IssueType(
+        "warning",
+        "data.yaml says another number of classes than it names",
+        "Name every class, in the order of its number.",
+    ),
+    "unreadable-set": IssueType("error", "the split cannot be read", "Do what the message says."),
+    "missing-split": IssueType("note", "split that is not there", "Nothing, if the set is not to have it."),
+    "outside-root": IssueType(
+        "warning",
+        "path that leads out of data.root",
+        "What lies inside data.root is read where it is there; correct the path.",
+    ),
+    "label-confidence": IssueType(
+        "warning",
+        "label that ends with a confidence",
+        "It is left aside: check that these are labels, not predictions.",
+    ),
+    "no-class-names": IssueType("error", "no class names", "Add data.yaml with names, or classes.txt."),
+    "missing-annotation": IssueType(
+        "error", "listed, but no annotation file", "Restore the file, or take the name off the list.", _DROP_IMAGE
+    ),
+    "no-images": IssueType("error", "no image at all", "Check data.root and the split's list."),
+    "no-boxes": IssueType("error", "no box to learn from", "Check that the annotations belong to these images."),
+    "no-labels": IssueType(
+        "error", "no image has a label file", "Labels lie in labels/ beside images/, of the same names."
+    ),
+    "no-categories": IssueType("error", "no classes", "Name the classes."),
+    "missing-images": IssueType(
+        "error", "the folder of images is not where it should be", "Name it with data.…_images=DIR."
+    ),
+    "label-without-image": IssueType(
+        "warning", "label file without an image", "Restore the image, or remove the file.", "not copied"
+    ),
+    "same-name": IssueType("error", "two files of one name", "Rename or remove one of them."),
+    "other-filename": IssueType(
+        "warning", "XML names another image", "Correct <filename>, or the file's own name.", "the name is corrected"
+    ),
+    # --- entries
+    "bad-category": IssueType(
+        "error", "malformed category", "It needs a whole-number id and a name.", "the entry is left out"
+    ),
+    "duplicate-category": IssueType(
+        "error", "category twice", "Give each class one id and one name.", "merged with the first"
+    ),
+    "similar-classes": IssueType(
+        "warning",
+        "class names that differ in case or spaces alone",
+        "They are different classes (letters of a plate may be); if one is meant, use one spelling.",
+    ),
+    "placeholder-category": IssueType(
+        "warning",
+        "category that a tool added and no annotation uses",
+        "Nothing: it is left out of the classes.",
+        "the entry is left out",
+    ),
+    "odd-number": IssueType(
+        "note",
+        "whole number written as text, or as 1.0",
+        "Nothing here; other tools want plain numbers.",
+        "written as a number",
+    ),
+    "category-gap": IssueType("note", "category ids with gaps", "Nothing: classes are numbered 0…K-1 inside."),
+    "bad-image": IssueType(
+        "error", "malformed image entry", "It needs a whole-number id and a file_name.", "the entry is left out"
+    ),
+    "duplicate-image-id": IssueType(
+        "error", "image id twice", "Give each image an id of its own.", "the second is left out"
+    ),
+    "listed-twice": IssueType(
+        "warning", "image listed twice", "List each image once, with all its objects.", "merged with the first"
+    ),
+    "bad-annotation": IssueType("error", "malformed annotation", "Write it in the set's form.", _DROP),
+    "annotation-id-0": IssueType(
+        "warning", "annotation id 0", "Count from 1: pycocotools takes 0 for unmatched, and AP drops.", "renumbered"
+    ),
+    "duplicate-annotation": IssueType(
+        "warning", "annotation id twice", "Give each annotation an id of its own.", "renumbered"
+    ),
+    "unknown-image": IssueType(
+        "error", "annotation of an image that is not listed", "Restore the image's entry, or remove it.", _DROP
+    ),
+    "unknown-category": IssueType(
+        "error", "annotation of a class that is not listed", "Add the class, or correct the id.", _DROP
+    ),
+    "bad-segmentation": IssueType(
+        "warning", "malformed polygon or mask", "Boxes are not affected; mend it before training masks."
+    ),
+    "bad-crowd": IssueType(
+        "warning", "iscrowd is neither 0 nor 1", "1 marks a group, 0 a single object.", "numbers are set to 0 or 1"
+    ),
+    "bad-difficult": IssueType(
+        "warning", "difficult is neither 0 nor 1", "1 marks an object that is not counted; it is read as 0."
+    ),
+    "box-from-mask": IssueType(
+        "warning",
+        "object without a bbox, but with a polygon or mask",
+        "The box around it is taken; write it into bbox.",
+        "written",
+    ),
+    "wrong-area": IssueType(
+        "warning",
+        "area that does not fit its box",
+        "It decides small, medium, large in evaluation.",
+        "set to the box's",
+    ),
+    "odd-path": IssueType(
+        "warning", "image named by an absolute path, or from outside its folder", "Name it relative to its folder."
+    ),
+    "unstated-size": IssueType(
+        "note", "no width and height stated", "Nothing: they are read from the images.", "filled in"
+    ),
+    "no-box": IssueType("warning", "object without a box", "Draw it, or remove the object."),
+    # --- boxes
+    "bad-number": IssueType("error", "number that is not finite, or absurd", "Correct it.", _DROP),
+    "zero-area": IssueType("error", "box without area", "A slip of the mouse: draw it again, or remove it.", _DROP),
+    "negative-area": IssueType("error", "box with a negative side", "Its corners are in the wrong order.", _DROP),
+    "outside-image": IssueType(
+        "error", "box outside its image", "It belongs to another image, or to another size of it.", _DROP
+    ),
+    "out-of-range": IssueType(
+        "warning", "box leaves its image", "It is clipped; check that sizes and boxes belong together.", "clipped"
+    ),
+    "not-normalised": IssueType(
+        "error", "pixels where shares of the image are expected", "Divide by width and height.", _DROP
+    ),
+    "shares-not-pixels": IssueType(
+        "error", "shares where pixels are expected", "Multiply by width and height.", "multiplied"
+    ),
+    "corners-not-sizes": IssueType(
+        "error", "bbox holds corners, not x, y, width, height", "Write [x, y, width, height].", "converted"
+    ),
+    "tiny-box": IssueType(
+        "warning", "box of less than two pixels", "Nothing can be seen there: draw it again, or remove it."
+    ),
+    "whole-image-box": IssueType("note", "box of the whole image", "Check that it is an object, not a default."),
+    "thin-box": IssueType("note", "box over 20 times longer than wide", "Check it; anchors do not reach such shapes."),
+    "duplicate-box": IssueType(
+        "warning",
+        "same box twice in an image",
+        "Remove one: the second can only be a false alarm.",
+        "the second is left out",
+    ),
+    "two-class-box": IssueType("note", "same box with two classes", "Check which is meant; both are trained on."),
+    "box-off-polygon": IssueType(
+        "warning", "box that does not fit its polygon", "One of the two was changed without the other."
+    ),
+    "zero-based": IssueType("note", "corner at 0 where VOC counts from 1", "Nothing, if a pixel does not matter."),
+    # --- images
+    "missing-image": IssueType("error", "missing image", "Restore it, or remove its entry.", _DROP_IMAGE),
+    "unreadable-image": IssueType(
+        "error", "not an image that can be read", "Restore it, or remove its entry.", _DROP_IMAGE
+    ),
+    "truncated-image": IssueType("error", "image that is cut off", "Copy it anew.", _DROP_IMAGE),
+    "corrupt-image": IssueType("error", "image that cannot be decoded", "Copy it anew.", _DROP_IMAGE),
+    "decompression-bomb": IssueType("error", "image of too many pixels", "Make it smaller.", _DROP_IMAGE),
+    "wrong-size": IssueType(
+        "error", "stated size is not the file's", "The boxes belong to another size of the image.", _DROP_IMAGE
+    ),
+    "swapped-size": IssueType("error", "width and height exchanged", "Exchange them in the annotation.", "exchanged"),
+    "exif-frame": IssueType(
+        "error",
+        "boxes drawn without the EXIF rotation",
+        "Rotate the pixels and drop the note, or draw the boxes again.",
+        _DROP_IMAGE,
+    ),
+    "exif-rotation": IssueType(
+        "warning", "EXIF rotation", "Tools differ in heeding it: rotate the pixels and drop the note."
+    ),
+    "duplicate-images": IssueType("warning", "same image twice in a split", "Remove one: it counts double."),
+    "similar-image": IssueType("note", "almost the same image twice in a split", "Look at them: it may count double."),
+    "split-leak": IssueType(
+        "error", "same image in two splits", "Remove it from one: results on it say nothing.", "left out of train"
+    ),
+    "near-leak": IssueType(
+        "warning",
+        "nearly the same image in two splits",
+        "Another shot of the scene, or the next frame: keep such images in one split.",
+    ),
+    "grey-image": IssueType("note", "grey image", "Nothing: it is widened to three channels."),
+    "alpha-image": IssueType(
+        "note", "image with transparency", "Nothing: transparency is dropped; check what lies under it."
+    ),
+    "deep-image": IssueType("note", "16-bit image", "Nothing: it is scaled to 8 bits; check that its range is full."),
+    "cmyk-image": IssueType("note", "image in printing colours", "Convert it to RGB: converters differ."),
+    "animated-image": IssueType("note", "several frames in one file", "Nothing: the first is taken."),
+    "wrong-suffix": IssueType("note", "name says another format than the content", "Rename it."),
+    "small-image": IssueType(
+        "warning", "image smaller than 32 pixels", "Check it: the coarsest levels see less than a cell."
+    ),
+    "unlisted-image": IssueType(
+        "note", "images that no annotation names", "Nothing, if they are meant to be left out."
+    ),
+    "unlabelled-image": IssueType("note", "images without any object", "Nothing, if there is nothing on them."),
+    # --- masks
+    "no-masks": IssueType("error", "no mask to learn from", "Check that the masks belong to these images."),
+    "missing-mask": IssueType("error", "image without its mask", "Restore it."),
+    "unreadable-mask": IssueType("error", "not a mask that can be read", "One channel of 8 bits, an id a pixel."),
+    "unknown-id": IssueType(
+        "error", "mask with an id that is not listed", "Correct the mask, or list the id (data.values, data.ignored)."
+    ),
+    "missing-instances": IssueType("error", "image without its instance map", "Restore it."),
+    "unreadable-instances": IssueType("error", "not an instance map that can be read", "One channel of 8 or 16 bits."),
+    "empty-mask": IssueType("warning", "mask in which every pixel is ignored", "Nothing is learnt from it: check it."),
+    # --- classes
+    "empty-class": IssueType("warning", "folder of a class without images", "Find examples, or remove the folder."),
+    "unused-class": IssueType(
+        "warning", "class that is never used", "Nothing can learn it: find examples, or drop it."
+    ),
+    "class-not-in-train": IssueType(
+        "warning", "class in val, not in train", "It will score 0: move examples to train."
+    ),
+    "class-not-in-val": IssueType("note", "class in train, not in val", "It is not measured."),
+    "rare-class": IssueType(
+        "note", "class with under 10 examples", "Find more, or let data.repeat_threshold show them more often."
+    ),
+    "class-imbalance": IssueType(
+        "note",
+        "classes over 100 times as frequent as others",
+        "Show the rare ones more often (data.repeat_threshold), or find more.",
+    ),
+    # --- anchors
+    "anchor-coverage": IssueType(
+        "warning", "boxes that no anchor fits", "Raise image_size, or fit the anchors: see what would help."
+    ),
+    "lost-box": IssueType(
+        "warning", "boxes whose anchors all went to others", "Raise image_size: they share their cells."
+    ),
+}
+
+
+def kind_of(name: str, level: str) -> IssueType:
+    """The kind called `name`; for one that is not listed, what its finder says of it."""
+    known = ISSUE_TYPES.get(name)
+    if known is not None:
+        return known
+    return IssueType("error" if level == "error" else "warning", name.replace("-", " "), "Do what the message says.")
