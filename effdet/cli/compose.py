@@ -33,6 +33,7 @@ from effdet.cli.errors import ConfigError, did_you_mean
 from effdet.cli.overrides import Override, Overrides, expand, quote, require_dir, shape, split_choices
 from effdet.cli.schema import Key, Schema, conf_dir, generated, read_keys, unreadable
 from effdet.plugins import TARGET
+from effdet.renamed import new_name
 from heads.fields import admits, describe, textual, usable
 
 PATH_KEYS = ("model", "weights", "source", "out", "run_dir", "resume", "first", "second")
@@ -240,6 +241,8 @@ def _protected(item: Override, key: Key | None) -> str:
 def _no_such_key(name: str, known: Mapping[str, Key], schema: Schema, choices: Mapping[str, Any]) -> str:
     if name.endswith(f".{TARGET}"):
         return f"{name}: no {TARGET} is read here; one fills data, optimizer, backbone, head.NAME or head.NAME.PART"
+    if (new := new_name(name)) is not None and (new in known or schema.elsewhere(new)):
+        return f"{name}: renamed to {new}"
     inside = [key for key in known if key.startswith(f"{name}.")]
     if inside:
         return f"{name}: holds several keys; name one of {', '.join(inside)}"
@@ -320,7 +323,12 @@ def _unknown_in_files(
                 )
                 problems.append(f"{origin}{name}={value}: holds several keys, not a value{hint}")
             continue
-        problems.append(f"{origin}{name}: no such key{did_you_mean(name, known)}")
+        new = new_name(name)
+        problems.append(
+            f"{origin}{name}: renamed to {new}"
+            if new in known
+            else f"{origin}{name}: no such key{did_you_mean(name, known)}"
+        )
     return problems
 
 

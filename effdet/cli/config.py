@@ -11,6 +11,7 @@ import yaml
 
 from effdet.addresses import is_address, shown_values, without_credentials
 from effdet.cli.errors import ConfigError
+from effdet.renamed import renew
 
 
 class Config:
@@ -109,7 +110,7 @@ class Config:
             raise ConfigError([f"{origin}: not valid YAML: {' '.join(str(error).split())}"]) from None
         if not isinstance(values, dict):
             raise ConfigError([f"{origin}: not a saved configuration"])
-        return cls(values)
+        return cls(renew(values))
 
 
 def leaves(values: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:

@@ -11,6 +11,7 @@ from typing import Any
 
 from effdet.cli.config import Config
 from effdet.files import read_json, refuse_overwriting, refuse_replacing
+from effdet.renamed import renew
 from heads.errors import UserError
 
 PREDICT_JOURNAL = "predictions.jsonl"
@@ -26,7 +27,7 @@ def refuse_json(path: Path, *keys: str, key: str, what: str) -> None:
 
     def is_ours(path: Path) -> bool:
         value = read_json(path)
-        return isinstance(value, dict) and value.keys() >= set(keys)
+        return isinstance(value, dict) and renew(value).keys() >= set(keys)
 
     refuse_replacing(path, is_ours, key=key, what=what)
 

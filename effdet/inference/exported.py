@@ -12,6 +12,7 @@ from dataclasses import asdict, dataclass, field
 from typing import Any, Self
 
 from effdet.model.spec import ModelSpec
+from effdet.renamed import renew
 from heads.structures import UserError
 
 KEY = "effdet"
@@ -52,7 +53,7 @@ class ExportInfo:
         """Raises UserError where `text` is no such description; `source` is the file's name."""
         if not text:
             raise UserError(f"{source}: this file does not say what model it holds; export it with `effdet export`")
-        values = json.loads(text)
+        values = renew(json.loads(text))
         if (version := values.pop("version", None)) != VERSION:
             raise UserError(
                 f"{source}: its description has version {version!r}, this one reads {VERSION}; update effdet"

@@ -11,6 +11,7 @@ from effdet.model.balance import BalanceSpec
 from effdet.necks import NeckSpec
 from effdet.plugins import TARGET
 from effdet.preprocess import Preprocess
+from effdet.renamed import renew
 from heads.structures import ClassTable, UserError
 
 FORMAT = 1
@@ -83,6 +84,7 @@ class ModelSpec:
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> Self:
         """Raises UserError where a part is missing or a newer version wrote it."""
+        values = renew(values)
         if (version := values.get("format")) != FORMAT:
             raise UserError(
                 f"this model description has format {version!r}, this version reads {FORMAT}; update effdet"

@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from effdet.html import Section, figure, grid, line_chart, section
+from effdet.renamed import new_name
 
 Points = list[tuple[float, float]]
 MOST = 1500
@@ -29,7 +30,7 @@ def read_curves(path: Path) -> dict[str, Points]:
             for name, text in row.items():
                 value = _number(text)
                 if name is not None and step is not None and value is not None:
-                    columns.setdefault(name, {})[step] = value
+                    columns.setdefault(new_name(name) or name, {})[step] = value
     return {name: _thinned(sorted(points.items())) for name, points in columns.items()}
 
 

@@ -18,6 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
 
+from effdet.renamed import renew_overrides
 from heads.structures import UserError
 
 FORMAT = 1
@@ -112,7 +113,11 @@ class StudyStore:
             )
 
     def _study(self) -> dict[str, Any]:
-        return {key: json.loads(value) for key, value in self._db.execute("SELECT key, value FROM study")}
+        study = {key: json.loads(value) for key, value in self._db.execute("SELECT key, value FROM study")}
+        settings = study.get("settings")
+        if isinstance(settings, dict) and isinstance(settings.get("trainings"), list):
+            settings["trainings"] = renew_overrides(settings["trainings"])
+        return study
 
     def __enter__(self) -> Self:
         return self

@@ -22,6 +22,7 @@ import torch
 from torch import Tensor
 
 from effdet.files import replacing
+from effdet.renamed import renew
 from effdet.training.errors import CheckpointError
 from effdet.weights.bounds import BoundsError, check_archive
 
@@ -75,7 +76,7 @@ def read_checkpoint(path: str | Path, *, mmap: bool = False) -> dict[str, Any]:
         raise CheckpointError(f"checkpoint {path} can't be read ({_first_line(error)}); is it corrupt?") from error
     if not isinstance(values, dict):
         raise CheckpointError(f"checkpoint {path} holds a {type(values).__name__}, not a dictionary")
-    return values
+    return renew(values)
 
 
 def valid(path: str | Path) -> bool:

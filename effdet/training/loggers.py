@@ -13,6 +13,7 @@ from lightning.pytorch.loggers import Logger
 from lightning.pytorch.utilities import rank_zero_only
 
 from effdet.files import write_text
+from effdet.renamed import new_name, renew
 from heads.structures import UserError
 
 _FIRST = ("step", "epoch")
@@ -63,7 +64,7 @@ class CsvLogger(Logger):
             return []
         text = self.path.read_text(encoding="utf-8")
         whole = text[: text.rfind("\n") + 1]
-        return [row for row in csv.DictReader(io.StringIO(whole)) if None not in row.values()]
+        return [renew(row) for row in csv.DictReader(io.StringIO(whole)) if None not in row.values()]
 
     @rank_zero_only
     def cut(self, step: int, *, evaluated: bool) -> None:
@@ -91,7 +92,7 @@ class CsvLogger(Logger):
             self._header = []
             if self.path.exists():
                 with self.path.open(newline="", encoding="utf-8") as file:
-                    self._header = next(csv.reader(file), [])
+                    self._header = [new_name(name) or name for name in next(csv.reader(file), [])]
         return self._header
 
     def _rewrite(self, rows: Sequence[Mapping[str, str]], header: list[str]) -> None:

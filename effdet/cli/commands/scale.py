@@ -14,6 +14,7 @@ from effdet.cli.outputs import refuse_json, refuse_model_file
 from effdet.cli.overrides import Overrides
 from effdet.cli.resume import split
 from effdet.cli.run import RunResult
+from effdet.renamed import renew_overrides
 
 BUDGETS = ("fit_latency_ms", "fit_memory_mb", "fit_gmacs")
 COEFFICIENTS = ("alpha", "beta", "gamma")
@@ -73,6 +74,7 @@ def _directory(config: Config, overrides: Overrides) -> Path:
                 [f"run_dir={directory}: holds a study; go on by resume=auto, or replace it by overwrite=true"]
             )
         saved = json.loads(path.read_text(encoding="utf-8"))
+        saved["trainings"] = renew_overrides(saved["trainings"])
         if saved != settings:
             changed = [
                 f"{key}={settings[key]}, there {saved.get(key)}" for key in settings if saved.get(key) != settings[key]

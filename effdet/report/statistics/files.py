@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from effdet.files import replacing
+from effdet.renamed import renew
 from effdet.report.statistics.bootstrap import Statistic
 from effdet.report.statistics.boxes import Matches
 from effdet.report.statistics.samples import BoxStatistic, ClassStatistic, MapStatistic, MeanStatistic
@@ -80,8 +81,12 @@ def read_statistics(path: Path) -> Recorded:
     if version != FORMAT:
         raise UserError(f"{path}: written in format {version}, this version reads {FORMAT}; evaluate again")
     statistics: dict[str, Statistic] = {}
-    for head, entry in about["heads"].items():
-        own = {name.partition("/")[2]: value for name, value in arrays.items() if name.partition("/")[0] == head}
+    entries = {head: renew(entry, "statistics") for head, entry in about["heads"].items()}
+    for head, entry in entries.items():
+        own = renew(
+            {name.partition("/")[2]: value for name, value in arrays.items() if name.partition("/")[0] == head},
+            "statistics",
+        )
         values: dict[str, Any] = own | {
             key: tuple(v) if isinstance(v, list) else v for key, v in entry["values"].items()
         }
@@ -90,7 +95,7 @@ def read_statistics(path: Path) -> Recorded:
     return Recorded(
         SplitIdentity(**about["identity"]),
         statistics,
-        {head: entry["images"] for head, entry in about["heads"].items()},
+        {head: entry["images"] for head, entry in entries.items()},
     )
 
 
