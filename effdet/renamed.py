@@ -1,7 +1,7 @@
 """Names of release 0.1.0 and what they are called now: configuration keys, columns, and fields of files.
 
 A key of the configuration is refused under its old name with a line that says the new one. What 0.1.0 wrote (runs,
-checkpoints, model files, exported files, statistics, studies, journals) is read through :func:`renew`.
+checkpoints, model files, exported files, statistics, studies) is read through :func:`renew`.
 """
 
 from __future__ import annotations

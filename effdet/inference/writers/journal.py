@@ -15,7 +15,6 @@ from typing import Any, Self, TextIO, cast
 from effdet.evaluation.results import plain
 from effdet.files import replacing
 from effdet.inference.prediction import Prediction
-from effdet.renamed import renew
 from heads.structures import UserError
 
 
@@ -202,7 +201,7 @@ class Journal:
             if self.path.stat().st_size == 0:
                 return False
             raise UserError(f"{self.path}: not written by predict; take another out=, or overwrite=true to replace it")
-        before, now = renew(before), self._settings
+        now = self._settings
         if changed := [key for key in {**before, **now} if before.get(key) != now.get(key)]:
             reported = ", ".join(f"{key} was {before.get(key)}, is {now.get(key)}" for key in changed)
             if resume:
