@@ -1,1 +1,1 @@
-"""Heads: the last room an image walks through. Detection, semantic segmentation, classification, embedding."""
+"""Heads, the last stage of a model: detection, semantic segmentation, classification, embedding."""

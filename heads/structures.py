@@ -1,4 +1,4 @@
-"""What travels between the rooms: targets, detections, batches, the geometry of one image, class tables.
+"""The data structures that packages exchange: targets, detections, batches, the geometry of one image, class tables.
 
 Frames. "Input pixels" are pixels of the network's input canvas (after resize and padding); "original pixels" are those of
 the image as stored, after its EXIF rotation. Boxes are always float32 ``(x1, y1, x2, y2)``; class labels are contiguous

@@ -1,4 +1,4 @@
-"""``effdet.train([...])`` and ``effdet.evaluate([...])``: the command line's door for notebooks and tests."""
+"""``effdet.train([...])`` and ``effdet.evaluate([...])``: the command line's Python API, for notebooks and tests."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""From a configuration to the arguments of the rooms: the one place that knows both."""
+"""Turns a configuration into the arguments of the packages below."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def open_split(config: Config, split: str, *, requested: Sequence[str] | None = 
     """The split of the configured data set.
 
     Args:
-        wanted: labels to read where the set has them (masks cost time); None reads all.
+        requested: labels to read where the set has them (masks cost time); None reads all.
     """
     return open_dataset(data_spec(config, split, requested=requested))
 

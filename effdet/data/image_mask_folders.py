@@ -21,7 +21,7 @@ from effdet.data.records import Dataset
 from effdet.data.spec import SPLIT_DIRS, DataSpec
 from heads.structures import ClassTable
 
-IMAGE_DIRS = ("images", "imgs", "images")
+IMAGE_DIRS = ("images", "imgs", "pictures")
 MASK_DIRS = ("masks", "labels", "annotations")
 
 

@@ -28,9 +28,9 @@ def listed(
 
     Args:
         folder: where to look.
-        wanted: takes a bare name.
+        requested: takes a bare name.
         findings: takes how many others are skipped (hidden ones and texts apart), and links that lead back.
-        what: the wanted files, for messages.
+        what: the requested files, for messages.
         deep: look into folders too.
     """
     try:

@@ -2,7 +2,7 @@
 
 The function is called with ``split="train"``, ``"val"`` or ``"test"`` and the keys that stand below ``data``; it raises
 ``FileNotFoundError`` for a split that the set does not have, and returns :class:`Examples` (or a
-:class:`~effdet.data.records.Source`, which is taken as it is). Boxes and images go through the same checks as those of every
+:class:`~effdet.data.records.Dataset`, which is taken as it is). Boxes and images go through the same checks as those of every
 other reader.
 """
 

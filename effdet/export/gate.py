@@ -213,7 +213,7 @@ def _confident(detections: Detections) -> tuple[Tensor, Tensor, Tensor]:
 def _pairs(
     expected: tuple[Tensor, Tensor, Tensor], detections: Detections, *, iou: float
 ) -> tuple[tuple[Tensor, Tensor], tuple[Tensor, Tensor]]:
-    """(boxes, scores) of the wanted that have a detection of their class at `iou` or more, and of that detection."""
+    """(boxes, scores) of those expected that have a detection of their class at `iou` or more, and of that detection."""
     boxes, scores, labels = detections.image(0)
     if not len(boxes) or not len(expected[0]):
         none = (boxes[:0], scores[:0])

@@ -61,7 +61,7 @@ def walk(
 
     Args:
         folder: where to look.
-        wanted: takes a bare name.
+        requested: takes a bare name.
         deep: look into folders too.
         leave_out: a folder below that is passed over, such as one of our own results.
 

@@ -46,7 +46,7 @@ class HeadSpec:
 
 @dataclass(frozen=True)
 class ModelSpec:
-    """Four rooms: backbone, neck, heads, and the preprocessing at the door."""
+    """Backbone, neck, heads and preprocessing."""
 
     name: str
     backbone: AnyBackboneSpec

@@ -38,16 +38,16 @@ from heads.structures import UserError
 
 def backbone_macs(spec: BackboneSpec, image_size: int) -> int:
     """Of the stem and all stages, for one image of `image_size` pixels a side."""
-    return _trunk(spec, image_size)[0]
+    return _backbone(spec, image_size)[0]
 
 
 def classifier_macs(spec: BackboneSpec, image_size: int, classes: int) -> int:
     """Of the backbone with EfficientNet's classifier: a 1x1 convolution to ``head_channels`` and a dense layer."""
-    total, side = _trunk(spec, image_size)
+    total, side = _backbone(spec, image_size)
     return total + side * side * spec.channels[-1] * spec.head_channels + spec.head_channels * classes
 
 
-def _trunk(spec: BackboneSpec, image_size: int) -> tuple[int, int]:
+def _backbone(spec: BackboneSpec, image_size: int) -> tuple[int, int]:
     """MACs, and the side of C5 in pixels."""
     side = _halved(image_size)
     total = side * side * 9 * 3 * spec.stem_channels

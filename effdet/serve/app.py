@@ -122,7 +122,7 @@ def create_app(
 
 
 async def _failing(handle: Callable[[Request], Any], request: Request) -> Response:
-    """The response of `handle`; refusals and faults as ``{"error": text}``."""
+    """The response of `handle`; errors as ``{"error": text}``."""
     try:
         return await handle(request)
     except RequestError as error_response:

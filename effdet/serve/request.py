@@ -1,4 +1,4 @@
-"""From a request's body to an image and a score, or a refusal: nothing that arrives is trusted."""
+"""From a request's body to an image and a score, or an error: nothing that arrives is trusted."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ async def read(request: Request, settings: ServeSettings) -> Asked:
     """The fields of a form or of JSON.
 
     Raises:
-        Refusal: 400, 408, 413, 415 or 422.
+        RequestError: 400, 408, 413, 415 or 422.
     """
     kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
     if kind not in ("application/json", "multipart/form-data"):
@@ -58,7 +58,7 @@ def decode(data: bytes, settings: ServeSettings) -> np.ndarray:
     """(H, W, 3) uint8 RGB of an encoded image; its size is evaluated by the header, before it is decoded.
 
     Raises:
-        Refusal: 413, 415 or 422.
+        RequestError: 413, 415 or 422.
     """
     try:
         with warnings.catch_warnings():

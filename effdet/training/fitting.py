@@ -127,7 +127,7 @@ def fit(
     arguments = dict(settings.trainer)
     checkpoint = open_resume(resume) if resume is not None else None
     interrupts = Interrupts()
-    interrupts.advice = f"to go on, give the same words with run_dir={run_dir} resume=auto"
+    interrupts.advice = f"to go on, give the same overrides with run_dir={run_dir} resume=auto"
     progress = ProgressDisplay() if settings.progress and arguments.get("enable_progress_bar") is not False else None
     loggers = [] if arguments.get("logger") is False else make_loggers(settings.loggers, run_dir)
     loggers += _objects(arguments, "logger", Logger, save_dir=str(run_dir))

@@ -1,4 +1,4 @@
-"""Lightning's door to the disk, through our checkpoint files."""
+"""Lightning's checkpoint IO plug-in, writing our checkpoint files."""
 
 from __future__ import annotations
 

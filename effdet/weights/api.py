@@ -1,4 +1,4 @@
-"""The public doors: ``create_model``, ``load``, ``load_weights``, ``save``."""
+"""The public API: ``create_model``, ``load``, ``load_weights``, ``save``."""
 
 from __future__ import annotations
 

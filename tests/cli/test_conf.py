@@ -1,4 +1,4 @@
-"""conf/ against the rooms that read it: every key is taken, and every choice builds."""
+"""conf/ against the packages that read it: every key is taken, and every choice builds."""
 
 import inspect
 from dataclasses import fields

@@ -15,7 +15,8 @@ def opened(root, split="train", **settings):
 
 
 @pytest.mark.parametrize(
-    ("images", "masks"), [("images/{}", "masks/{}"), ("{}/images", "{}/labels"), ("imgs/{}", "annotations/{}")]
+    ("images", "masks"),
+    [("images/{}", "masks/{}"), ("{}/images", "{}/labels"), ("imgs/{}", "annotations/{}"), ("pictures/{}", "masks/{}")],
 )
 def test_layouts(mask_set, images, masks):
     source = opened(mask_set(images=images, masks=masks))

@@ -46,7 +46,7 @@ def begun(root: Path, name: str, *, saves: int) -> tuple[int, Path]:
 
 
 def goes_on(root: Path, name: str) -> None:
-    """The same words again end as the run that was left alone."""
+    """The same overrides again end as the run that was left alone."""
     log = root / f"{name}.txt"
     assert wait(start(said(root, name), log)) == 0, log.read_text()
     assert differences(root / "whole", root / name) == []
@@ -59,7 +59,7 @@ def test_a_signal_to_all_processes(root: Path, number: int, code: int) -> None:
     os.killpg(child, number)
     assert wait(child) == code
     text = log.read_text()
-    assert "is saved; to go on, give the same words with" in text and "Traceback" not in text
+    assert "is saved; to go on, give the same overrides with" in text and "Traceback" not in text
     goes_on(root, name)
 
 

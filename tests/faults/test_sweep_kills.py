@@ -21,7 +21,7 @@ COMMAND = (
     "trainer.max_epochs=3 evaluation.every=3 checkpoint.every_steps=1 checkpoint.max_share=1 preflight=false report=false "
     "seed=0,1,2 augment=none,light"
 )
-TIMED = ("seconds", "images_per_second", "images_per_second")
+TIMED = ("seconds", "images_per_second")
 
 
 def start(directory: Path, name: str, *more: str) -> subprocess.Popen[bytes]:

@@ -1,4 +1,4 @@
-"""The application's answers and refusals."""
+"""The application's responses and errors."""
 
 import base64
 import io

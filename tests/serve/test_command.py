@@ -1,4 +1,4 @@
-"""``effdet serve`` as a process: its line, its refusals, load."""
+"""``effdet serve`` as a process: its output, its errors, load."""
 
 import json
 import socket

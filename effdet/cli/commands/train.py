@@ -166,7 +166,7 @@ def run(config: Config, overrides: Overrides) -> RunResult:
 
 
 def fit_settings(config: Config, run_dir: Path, device: str) -> FitSettings:
-    """The keys of the configuration that are the training room's."""
+    """The keys of the configuration that belong to the training package."""
     values = config.to_dict()
     trainer = values["trainer"]
     if config.device != "auto":

@@ -1,4 +1,4 @@
-"""The whole room against the distribution ``effdet`` 0.4.1, which runs in a process of its own: it has this project's name.
+"""The whole package against the distribution ``effdet`` 0.4.1, which runs in a process of its own: it has this project's name.
 
 It is found in the folder ``EFFDET_PEER_PATH`` (an unpacked wheel, for this Python), else fetched by uv.
 """
