@@ -123,6 +123,9 @@ ISSUE_TYPES: dict[str, IssueType] = {
         "warning", "image listed twice", "List each image once, with all its objects.", "merged with the first"
     ),
     "bad-annotation": IssueType("error", "malformed annotation", "Write it in the set's form.", _DROP),
+    "bad-mask-value": IssueType(
+        "error", "a mask holds an id of no class", "Write class ids, and 255 where nothing is labelled."
+    ),
     "annotation-id-0": IssueType(
         "warning", "annotation id 0", "Count from 1: pycocotools takes 0 for unmatched, and AP drops.", "renumbered"
     ),

@@ -15,7 +15,7 @@ LIST = Path(runlist.ROOT, "benchmarks", "lists", "finetune.yaml")
 def test_the_committed_list_is_whole() -> None:
     runs = runlist.read_list(LIST)
     names = [run.name for run in runs]
-    assert len(set(names)) == len(names) == 77  # 72 by line and defaults, 5 by the other rate beside them
+    assert len(set(names)) == len(names) == 64
     assert names[0] == "raccoon-lite0-line-12-0"
     assert all(f"seed={run.seed}" in run.overrides for run in runs)
 

@@ -9,7 +9,7 @@ import torch
 from PIL import Image
 
 import effdet
-from effdet.cli.assemble import model_spec, semantic_inference
+from effdet.cli.assemble import model_spec, semantic_inference, with_monitor
 from effdet.cli.commands.train import fit_settings
 from tests.cli.conftest import composed, problems
 from tests.cli.test_train import SMALL, metrics_of
@@ -120,8 +120,9 @@ def test_designs_are_files():
 
 
 def test_what_decides_the_best_is_reported_by_the_task(tmp_path):
-    assert fit_settings(composed("train", "task=driving"), tmp_path, "cpu").monitor == ("AP", "mIoU")
-    assert fit_settings(composed("train", "task=segmentation"), tmp_path, "cpu").monitor == ("mIoU",)
+    for task, metrics in {"driving": ("AP", "mIoU"), "segmentation": ("mIoU",)}.items():
+        config = with_monitor(composed("train", f"task={task}"))
+        assert fit_settings(config, tmp_path, "cpu").monitor == metrics
 
 
 def test_keys_of_inference():

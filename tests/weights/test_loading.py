@@ -17,6 +17,7 @@ from effdet.weights import WeightsError, class_table, create_model, load_weights
 from effdet.weights.layouts import effdet as effdet_layout
 from effdet.weights.layouts import timm as timm_layout
 from effdet.weights.loading import MisfitError
+from heads.protocol import Context
 from heads.structures import ClassTable, Targets
 
 DETECTOR = "tf_efficientdet_lite0"
@@ -163,12 +164,12 @@ def test_rows_of_new_classes_start_at_the_focal_prior(classes: list[str], taken:
     corner = torch.rand(2, objects, 2) * 32
     boxes = torch.cat([corner, corner + 8 + torch.rand(2, objects, 2) * 24], 2)
     labels = torch.randint(0, len(classes) - taken, (2, objects))
-    matches = head.match(output, boxes, labels)
-    positives = int((matches >= 0).sum())
+    context = Context((64, 64))
+    positives = int((head.match(output, boxes, labels, context).index >= 0).sum())
     entries = output.class_logits.numel()
     # Focal loss at p = 0.01, alpha 0.25, gamma 1.5: alpha (1 - p)^1.5 ln(1 / p) and (1 - alpha) p^1.5 ln(1 / (1 - p)).
     prior = positives * 0.25 * 0.99**1.5 * math.log(100) - (entries - positives) * 0.75 * 0.01**1.5 * math.log(0.99)
-    loss = head.loss(output, Targets(boxes=boxes, labels=labels))["class"]
+    loss = head.loss(output, Targets(boxes=boxes, labels=labels), context)["class"]
     assert float(loss) == pytest.approx(prior / max(positives, 1), rel=1e-4)
 
 
