@@ -74,7 +74,7 @@ def _write(
     facts = table.machine(options.threads)
     listed = [done[name] for name in order if name in done]
     table.write_json(data, facts, listed)
-    note = table.lines(facts, listed)
+    note = table.conditions(facts, listed)
     full = table.as_markdown(table.HEAD, (row["cells"] for row in listed))
     table.put_between_marks(out.with_name(f"{out.name}.md"), f"{full}\n\n{note}")
     if options.readme:

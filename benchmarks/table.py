@@ -83,7 +83,7 @@ def as_markdown(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
     return "\n".join("| " + " | ".join(row) + " |" for row in (head, ["---"] * len(head), *rows))
 
 
-def lines(facts: Mapping[str, Any], rows: Iterable[Mapping[str, Any]]) -> str:
+def conditions(facts: Mapping[str, Any], rows: Iterable[Mapping[str, Any]]) -> str:
     """The machine, the days and the load average of the rows."""
     rows = [row for row in rows if "load" in row]
     loads = [value for row in rows for value in row["load"]]

@@ -73,7 +73,7 @@ def test_the_table_tells_ratio_and_machine(tmp_path):
     assert json.loads((tmp_path / "b.json").read_text())["rows"][0]["ratio"] == 0.5
     assert list(table.read_rows(tmp_path / "b.json")) == ["f", "l"] and table.read_rows(tmp_path / "no.json") == {}
     assert (
-        "threads 2" in (note := table.reported(table.machine(2), rows))
+        "threads 2" in (note := table.conditions(table.machine(2), rows))
         and "load average while it ran 1.0 to 2.5" in note
     )
 
