@@ -77,8 +77,8 @@ def _read(statement: ast.AnnAssign, text: str, scope: _Scope) -> Iterator[tuple[
     annotation = statement.annotation
     wrapper = None
     match annotation:
-        case ast.Subscript(value=ast.Name(id=override), slice=ast.Name() as inner) if override in (_OVERRIDES, _SCALED):
-            wrapper, annotation = override, inner
+        case ast.Subscript(value=ast.Name(id=name), slice=ast.Name() as inner) if name in (_OVERRIDES, _SCALED):
+            wrapper, annotation = name, inner
     if isinstance(annotation, ast.Name) and (home := scope.home(annotation.id)):
         for key, field in fields_of(*home).items():
             yield f".{key}", field if wrapper is None else _nullable(field, shown=wrapper == _OVERRIDES)
@@ -106,7 +106,7 @@ def _literal(node: ast.expr | None) -> Any:
 def _text(node: ast.stmt | None) -> str:
     match node:
         case ast.Expr(value=ast.Constant(value=str() as text)):
-            return _PYTHON.sub(lambda override: _AS_YAML[override[0]], " ".join(text.replace("``", "`").split()))
+            return _PYTHON.sub(lambda found: _AS_YAML[found[0]], " ".join(text.replace("``", "`").split()))
     return ""
 
 
