@@ -79,7 +79,9 @@ def test_weights_of_timm_from_a_file_are_recorded_and_parts_freeze(tmp_path, cap
     save_file(network.state_dict(), tmp_path / "resnet10t.safetensors")
     overrides = ["backbone=timm", "backbone.name=resnet10t", *QUICK, f"weights={tmp_path / 'resnet10t.safetensors'}"]
     freeze = "freeze=[bn,backbone.net.conv1,backbone.net.layer1]"
-    optimizer = ["optimizer.backbone_lr_scale=0.1", "optimizer.layer_decay=0.8"]
+    # two steps have to be seen in float32
+    rates = ["optimizer.lr=1", "optimizer.base_batch_size=null", "optimizer.warmup_epochs=0"]
+    optimizer = [*rates, "optimizer.backbone_lr_scale=0.1", "optimizer.layer_decay=0.8"]
     run("train", *overrides, *optimizer, freeze, "trainer.max_epochs=1", "report=false", f"run_dir={tmp_path / 'run'}")
     said = capsys.readouterr().out
     assert "timm layout, fills the backbone" in said
