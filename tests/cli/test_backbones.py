@@ -43,7 +43,15 @@ def whole_way(run_dir: Path, street: Path, *backbone: str, trust: bool = False) 
     for form, suffix in (("torchscript", ".torchscript"), ("torch_export", ".pt2")):
         file = run_dir / f"model{suffix}"
         run("export", *config_dir, *trusted, f"model={run_dir}", f"format={form}", f"out={file}", "gate.images=2")
-        run("predict", f"model={file}", f"source={street}", f"out={run_dir}/{form}", "score_threshold=0.0")
+        run(
+            "predict",
+            *config_dir,
+            *trusted,
+            f"model={file}",
+            f"source={street}",
+            f"out={run_dir}/{form}",
+            "score_threshold=0.0",
+        )
         assert (run_dir / form / "street.jpg").is_file()
     run("train", *overrides, "trainer.max_epochs=2", "resume=auto")
     assert (run_dir / "metrics.csv").read_text().count("\n") > 2
