@@ -49,7 +49,8 @@ class OpenModel:
     strict: bool
     """false loads weights that fit only in part, and says what was left over."""
     trust: bool
-    """true reads weight files that hold pickled code; such a file can do anything to this machine."""
+    """true reads weight files that hold pickled code, and imports the ``_target_`` classes that a file names; such a file can
+    do anything to this machine."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -349,7 +350,8 @@ class Train:
     strict: bool
     """false loads weights that fit only in part, and says what was left over."""
     trust: bool
-    """true reads weight files that hold pickled code; such a file can do anything to this machine."""
+    """true reads weight files that hold pickled code, and imports the ``_target_`` classes that a file names; such a file can
+    do anything to this machine."""
     run_dir: Path | None
     """Folder of the run; null makes runs/TASK-DATA-BACKBONE-N. One that holds a run is refused without one of the next
     two."""
@@ -690,7 +692,8 @@ class Doctor:
     image_size: int | tuple[int, int] | None
     """Input in pixels, a side or [height, width]; null is that of the data or the model."""
     trust: bool
-    """true reads a model file that holds pickled code; such a file can do anything to this machine."""
+    """true reads a model file that holds pickled code, and imports the ``_target_`` classes that it names; such a file can do
+    anything to this machine."""
     architecture: ModelPath
     doctor: DoctorKeys
     data: Data
@@ -894,5 +897,6 @@ class Info:
     env: bool
     """true describes versions and hardware."""
     trust: bool
-    """true reads files that hold pickled code; such a file can do anything to this machine."""
+    """true reads files that hold pickled code, and imports the ``_target_`` classes that they name; such a file can do anything
+    to this machine."""
     architecture: ModelPath
