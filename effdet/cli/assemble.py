@@ -30,7 +30,7 @@ from effdet.evaluation import ClassMapWriter, Evaluator, LossEvaluator, Semantic
 from effdet.inference.runtime_model import RuntimeModel
 from effdet.model import Architecture, BalanceSpec, ModelSpec, VisionModel, heads_of, spec_for
 from effdet.model.spec import EXTERNAL, HeadSpec
-from effdet.plugins import TARGET, check, is_target
+from effdet.plugins import TARGET, check, check_all, is_target
 from effdet.tasks import Kit, chief_metrics, kit_for, kits_of
 from effdet.tasks.detection import DetectionKit
 from effdet.training.loader import LoaderFactory
@@ -64,10 +64,23 @@ def data_spec(config: Config, split: str, *, requested: Sequence[str] | None = N
 
 
 def check_targets(config: Config) -> None:
-    """Imports what ``data._target_`` and ``augment.transforms`` name, and compares it with the arguments given."""
+    """Imports every ``_target_`` of data, augmentation, backbone and heads, and compares it with the arguments given.
+
+    Raises:
+        UserError: one cannot be imported, or doesn't take the arguments.
+    """
     check_transforms(config.get("augment.transforms"))
     if (target := data_spec(config, "train").target) is not None:
         check(target, split="train")
+    if is_target(backbone := config.get("backbone")):
+        check({key: value for key, value in backbone.items() if key != "name"})
+    for name, options in (config.get("head") or {}).items():
+        if not is_target(options):
+            check_all(options)  # matcher and losses
+            continue
+        check({key: value for key, value in options.items() if key != "kit"}, channels={}, num_classes=0)
+        if is_target(kit := options.get("kit")):
+            check(kit, name)
 
 
 def open_splits(config: Config, *splits: str, requested: Sequence[str] | None = None) -> list[Dataset]:

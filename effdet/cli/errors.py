@@ -19,18 +19,18 @@ USUAL = {"epochs": "trainer.max_epochs", "batch": "batch_size", "imgsz": "image_
 """What other tools call a key."""
 
 
-def closest(override: str, choices: Iterable[str]) -> str | None:
-    """The one of `choices` that `override` most likely meant, or None.
+def closest(misspelt: str, choices: Iterable[str]) -> str | None:
+    """The one of `choices` that `misspelt` most likely meant, or None.
 
     A dotted key is also compared by its last part alone, so that ``lr`` finds ``optimizer.lr`` and ``epochs`` finds
     ``trainer.max_epochs``.
     """
     names = list(dict.fromkeys(choices))
-    if USUAL.get(override) in names:
-        return USUAL[override]
-    if direct := _nearest(override, names):
+    if USUAL.get(misspelt) in names:
+        return USUAL[misspelt]
+    if direct := _nearest(misspelt, names):
         return direct
-    last = override.rpartition(".")[2].lower()
+    last = misspelt.rpartition(".")[2].lower()
     tails: dict[str, str] = {}
     for name in names:
         tails.setdefault(name.rpartition(".")[2].lower(), name)
@@ -42,9 +42,9 @@ def closest(override: str, choices: Iterable[str]) -> str | None:
     return inside[0] if inside else None
 
 
-def _nearest(override: str, names: Sequence[str], *, cutoff: float = 0.59) -> str | None:
+def _nearest(misspelt: str, names: Sequence[str], *, cutoff: float = 0.59) -> str | None:
     """The most similar name; of equals the first, since files list what is used most first."""
-    matcher = difflib.SequenceMatcher(b=override)
+    matcher = difflib.SequenceMatcher(b=misspelt)
     best, most = None, cutoff
     for name in names:
         matcher.set_seq1(name)
@@ -53,9 +53,9 @@ def _nearest(override: str, names: Sequence[str], *, cutoff: float = 0.59) -> st
     return best
 
 
-def did_you_mean(override: str, choices: Iterable[str]) -> str:
+def did_you_mean(misspelt: str, choices: Iterable[str]) -> str:
     """``"; did you mean NAME?"``, or nothing where no choice is near. To be followed by nothing or a bracket."""
-    name = closest(override, choices)
+    name = closest(misspelt, choices)
     return f"; did you mean {name}?" if name else ""
 
 

@@ -118,10 +118,17 @@ class Schema:
             overrides: the user's values by key.
 
         Returns:
-            Hydra's overrides, and keys to take out of the composed tree: Hydra deletes none that is null.
+            Hydra's overrides, and keys to take out of the composed tree: Hydra deletes none that is null, nor the sections
+            that are left empty.
         """
         found, nulls = [], []
         for group in slots:
+            if group.startswith("head.") and group.count(".") == 1:
+                ours = set(choices("head", conf_dir()).values())
+                files = self.chosen(picked)
+                theirs = {key for file in files if file.path not in ours for key in file.keys} | set(overrides)
+                own = [key for file in files if file.path in ours for key in file.keys]
+                nulls += [key for key in own if key.startswith(f"{group}.") and key not in theirs]
             if group not in self.groups or isinstance(self.groups[group], list):
                 continue
             name, ours = str(picked.get(group)), choices(group, conf_dir()).get(str(picked.get(group)))

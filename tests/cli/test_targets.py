@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import sys
+
 import pytest
 
+from effdet.cli.app import main
 from effdet.cli.overrides import split_overrides
 from effdet.cli.resume import inherit
 from heads.errors import UserError
@@ -27,6 +30,14 @@ def test_what_the_user_sets_stays_beside_a_target(own_files):
     )
     section = composed("train", "experiment=mine", config_dir=directory).get("optimizer")
     assert section["nesterov"] is True and section["foo"] == 1 and "momentum" not in section
+
+
+def test_a_head_by_a_target_in_place_of_ours_keeps_none_of_our_keys():
+    overrides = ("head.detection._target_=a.Head", "head.detection.width=8", "head.detection.anchors.scale=3.0")
+    section = composed("train", *overrides).get("head.detection")
+    assert section == {"_target_": "a.Head", "width": 8, "anchors": {"scale": 3.0}}
+    part = composed("train", "head.detection.matcher._target_=a.Matcher").get("head.detection")
+    assert part["matcher"] == {"_target_": "a.Matcher"} and {"repeats", "anchors", "loss"} <= set(part)
 
 
 def test_a_data_set_of_the_users_own(own_files):
@@ -90,3 +101,41 @@ def test_a_measurement_takes_the_runs_own_data_set_if_trusted(tmp_path):
     for override in ("trust=true", "data._target_=a.b.open_split"):
         section = inherit("evaluate", split_overrides([f"model={directory}", override])).get("data")
         assert section.items() >= expected.items() and "size" not in section
+
+
+@pytest.mark.parametrize(
+    ("overrides", "line"),
+    [
+        (["head.detection.class_loss._target_=nothere.Loss"], "_target_=nothere.Loss: there is no module nothere"),
+        (["head.detection.matcher._target_=own_rules.Rising"], "own_rules has no Rising; did you mean RisingMatcher?"),
+        (
+            ["head.detection.matcher._target_=own_rules.RisingMatcher", "head.detection.matcher.lst=1"],
+            "did you mean last?",
+        ),
+        (
+            ["head.detection._target_=own_rules.Head", "head.detection.wide=1"],
+            "takes no argument wide; did you mean width?",
+        ),
+        (
+            ["head.detection._target_=own_rules.Head", "head.detection.kit._target_=own_rules.Kit"],
+            "too many positional arguments",
+        ),
+        (["backbone._target_=own_rules.Net", "backbone.widht=1"], "takes no argument widht; did you mean width?"),
+    ],
+)
+def test_targets_of_backbone_and_heads_are_checked_before_data_is_opened(
+    overrides, line, tmp_path, monkeypatch, capsys
+):
+    (tmp_path / "own_rules.py").write_text(
+        "class RisingMatcher:\n    def __init__(self, last=1): ...\n"
+        "class Head:\n    def __init__(self, channels, num_classes, width=1): ...\n"
+        "class Net:\n    def __init__(self, width=1): ...\n"
+        "class Kit:\n    def __init__(self): ...\n"
+    )
+    (tmp_path / "empty").mkdir()
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "path", list(sys.path))
+    assert main(["train", "data=coco", "data.root=empty", "weights=none", *overrides]) == 2
+    said = capsys.readouterr().err
+    assert line in said and "annotations" not in said
+    sys.modules.pop("own_rules", None)
