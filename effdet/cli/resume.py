@@ -68,6 +68,8 @@ RULES: dict[str, Rule] = {
 """By key or by section; the longest that fits a key holds."""
 CHOICES = ("task", "data", "backbone", "neck", "head", "optimizer", "augment")
 """Groups whose files differ in their keys: the run's file is taken whole, whichever one the overrides compose."""
+COMPUTED = ("task.monitor",)
+"""Keys that a training fills where they are null: a null among the overrides, or in a task's file, asks for nothing."""
 NOT_INHERITED = ("run_dir", "resume", "overwrite", "experiment")
 
 
@@ -97,6 +99,7 @@ def asked(config: Config, default: Config, overrides: Iterable[str]) -> set[str]
     return {
         key
         for key, value in config.flat().items()
+        if not (value is None and key in COMPUTED)
         if any(key == override or key.startswith(f"{override}.") for override in named)
         or (key in plain and plain[key] != value)
     }

@@ -3,6 +3,7 @@
 import pytest
 
 from effdet.cli.app import prepare
+from effdet.cli.assemble import with_monitor
 from effdet.cli.config import Config
 from effdet.cli.errors import ConfigError
 from effdet.cli.overrides import split_overrides
@@ -20,13 +21,22 @@ def run_of(tmp_path, monkeypatch):
     def write(*overrides: str) -> None:
         (tmp_path / "x" / "checkpoints").mkdir(parents=True)
         (tmp_path / "x" / "checkpoints" / "last.ckpt").touch()
-        write_config(tmp_path / "x", composed("train", *overrides).to_yaml())
+        write_config(tmp_path / "x", with_monitor(composed("train", *overrides)).to_yaml())
 
     return write
 
 
 def prepared(command: str, *overrides: str) -> Config:
     return prepare(COMMANDS[command], split_overrides(overrides))
+
+
+@pytest.mark.parametrize("named", [["task=segmentation"], ["task=segmentation", "task.monitor=null"], []])
+def test_the_metric_of_the_run_stays_where_the_task_is_named_again(run_of, named):
+    """The run's file holds the metric that its heads have, the task's file null."""
+    run_of("task=segmentation")
+    assert prepared("train", *named, "resume=x").task.monitor == "mIoU"
+    with pytest.raises(ConfigError, match="task.monitor=pixel_accuracy: the run has mIoU"):
+        prepared("train", "task.monitor=pixel_accuracy", "resume=x")
 
 
 @pytest.mark.parametrize("overrides", [["resume=x"], ["run_dir=x", "resume=auto"]])
