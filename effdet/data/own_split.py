@@ -8,6 +8,7 @@ other reader.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -43,7 +44,8 @@ class Example:
     crowd: Sequence[bool] = ()
     """(N,) boxes around groups, neither trained on nor counted; empty for none."""
     name: str | None = None
-    """Unique; by it ``data.val_fraction`` splits. The file, or the example's number, if None."""
+    """Unique; by it ``data.val_fraction`` splits. If None, the file below the folder that all files of the split share (so that
+    the data may be moved), or the example's number."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -111,7 +113,8 @@ def _source(spec: DataSpec, items: list[Example], found: Examples, findings: Fin
     classes = ClassTable.of([str(name) for name in found.classes], first_id=0)
     check_names([str(name) for name in found.classes], spec.title, findings)
     pixels = _arrays(spec, [item.image for item in items], "image", channels=3)
-    named = [item.name or (f"{row:06d}" if pixels else str(item.image)) for row, item in enumerate(items)]
+    files = [f"{row:06d}" for row in range(len(items))] if pixels else _below_common([item.image for item in items])
+    named = [item.name or file for item, file in zip(items, files, strict=True)]
     if len(set(named)) < len(named):
         twice = next(name for name in named if named.count(name) > 1)
         raise DataError(f"{spec.title}: two examples have the name {twice}; names must differ")
@@ -167,6 +170,13 @@ def _source(spec: DataSpec, items: list[Example], found: Examples, findings: Fin
         pixels=pixels,
         masks=masks,
     )
+
+
+def _below_common(files: Sequence[Any]) -> list[str]:
+    """The paths relative to the deepest folder that holds all of them, with slashes."""
+    absolute = [os.path.abspath(file) for file in files]
+    common = os.path.commonpath([os.path.dirname(file) for file in absolute]) if absolute else ""
+    return [Path(os.path.relpath(file, common)).as_posix() for file in absolute]
 
 
 def _arrays(spec: DataSpec, values: Sequence[Any], what: str, *, channels: int) -> list[np.ndarray]:

@@ -86,6 +86,22 @@ def test_files_become_records(tmp_path, monkeypatch):
         opened("files")
 
 
+def nested(split):
+    return Examples(
+        [Example(FOLDER / name, [[0, 0, 4, 4]], [0]) for name in ("a/0.png", "b/0.png", "b/c/1.png")], NAMES
+    )
+
+
+def test_names_of_files_are_the_same_wherever_the_set_lies(tmp_path, monkeypatch):
+    """``data.val_fraction`` splits by them."""
+    for place in ("here", "over/there"):
+        for name in ("a/0.png", "b/0.png", "b/c/1.png"):
+            (tmp_path / place / name).parent.mkdir(parents=True, exist_ok=True)
+            Image.fromarray(np.full((6, 8, 3), 9, np.uint8)).save(tmp_path / place / name)
+        monkeypatch.setitem(globals(), "FOLDER", tmp_path / place)
+        assert [record.file_name for record in opened("nested").records] == ["a/0.png", "b/0.png", "b/c/1.png"]
+
+
 def faulty(split):
     image = np.zeros((20, 30, 3), np.uint8)
     return Examples(

@@ -207,6 +207,17 @@ def refused(reader: Reader, root: Path) -> str:
     return text
 
 
+@cases(requested=lambda reader: reader.data)
+def test_names_are_the_same_wherever_the_set_lies(reader: Reader, tmp_path: Path) -> None:
+    """``data.val_fraction`` splits by them."""
+    named = []
+    for directory in ("set", "moved/elsewhere"):
+        reader.write(tmp_path / directory, PLAIN)
+        dataset = open_dataset(readers.spec(reader.data, tmp_path / directory, **reader.settings))
+        named.append(list(dataset.records.file_names))
+    assert named[0] == named[1]
+
+
 @pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16", "utf-16-be"])
 @cases(requested=lambda reader: reader.texts)
 def test_byte_order_marks(reader: Reader, root: Path, encoding: str) -> None:
