@@ -65,22 +65,24 @@ def naming(names: Iterable[str]) -> Iterator[None]:
         _named.reset(token)
 
 
-def check_trust(names: Collection[str], *, origin: str | Path, trust: bool) -> None:
+def check_trust(names: Collection[str], *, origin: str | Path, trust: bool, again: bool = True) -> None:
     """Refuse targets that only a file names.
 
     Args:
         names: as :func:`targets` finds them in the file.
         origin: the file, for the error.
         trust: the user said that the file may run code.
+        again: whether the command has keys by which the user can name the same targets, for the error.
 
     Raises:
         UserError: a target is neither trusted nor named by the user in this call as well.
     """
     unnamed = [name for name in names if name not in _named.get()]
     if unnamed and not trust:
+        other = f", or name the same {TARGET} again" if again else ""
         raise UserError(
             f"{origin}: imports {', '.join(unnamed)}, and importing runs code: if you know where the file comes from, allow it "
-            f"by trust=true (trust=True in Python), or name the same {TARGET} again"
+            f"by trust=true (trust=True in Python){other}"
         )
 
 

@@ -106,6 +106,8 @@ def test_only_named_or_trusted_targets_of_a_file_pass():
     with pytest.raises(UserError, match="x.ckpt: imports pkg.Head, .*trust=true"):
         check_trust(["pkg.Head"], origin="x.ckpt", trust=False)
     check_trust(["pkg.Head"], origin="x.ckpt", trust=True)
+    with pytest.raises(UserError, match=r"allow it by trust=true \(trust=True in Python\)$"):
+        check_trust(["pkg.Head"], origin="x.ckpt", trust=False, again=False)
     check_trust([], origin="x.ckpt", trust=False)
     with naming(["pkg.Head"]):
         check_trust(["pkg.Head"], origin="x.ckpt", trust=False)

@@ -13,6 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from backbones.spec import ExternalSpec
 from effdet.export.formats import WriteJob
 from effdet.export.gate import GateReport, Measure, Tolerance, check
 from effdet.export.graph import ExportGraph, output_names
@@ -22,6 +23,7 @@ from effdet.files import move_into_place, scratch_folder
 from effdet.inference.exported import ExportInfo
 from effdet.inference.runtime_model import RuntimeModel
 from effdet.model import FoldedModel, VisionModel, fold
+from effdet.model.build import level_widths
 from effdet.tasks.detection import detector
 from heads.detection import PostProcess
 from heads.structures import ClassTable, UserError
@@ -83,6 +85,7 @@ def export_model(
         batch=settings.batch_size,
         dynamic_size=settings.dynamic_size,
         postprocess={} if head is None else asdict(chosen),
+        widths=level_widths(model.backbone, model.neck) if isinstance(spec.backbone, ExternalSpec) else None,
     )
     folded = _folded(model, settings)
     info = replace(info, outputs=output_names(folded, info))

@@ -43,9 +43,13 @@ class ExportInfo:
     """Whether any height and width do; else only those of ``spec.preprocess.size``."""
     postprocess: Mapping[str, Any] = field(default_factory=dict)
     """Settings of the suppression: those in the graph, or those that a reader applies."""
+    widths: Mapping[str, int] | None = None
+    """Channels of each level that heads may read, where the backbone is not ours: so that a reader doesn't need it."""
 
     def to_json(self) -> str:
         values = {name: value for name, value in asdict(self).items() if name != "spec"}
+        if self.widths is None:
+            del values["widths"]  # version 0.1.0 reads files of our backbones
         return json.dumps({"version": VERSION, "spec": self.spec.to_dict(), **values}, ensure_ascii=False)
 
     @classmethod

@@ -24,7 +24,7 @@ from effdet.inference.runtimes import is_exported
 from effdet.model import VisionModel, fold
 from effdet.tasks import kits_of
 from heads.semantic_inference import SemanticInference
-from heads.structures import Geometry, UserError
+from heads.structures import ClassTable, Geometry, UserError
 
 
 class Predictor:
@@ -79,7 +79,13 @@ class Predictor:
         self._overrides = overrides
         self._function = partial(predict_function, device=device, precision=precision, semantic=semantic)
         self._predict = self._function(network, postprocess=overrides)
-        self._classes, self._kits = dict(network.classes), kits_of(network)
+        self.classes: dict[str, ClassTable] = dict(network.classes)
+        self.kits = kits_of(network)
+
+    @property
+    def boxed_classes(self) -> ClassTable | None:
+        """The classes of the first head whose kit gives boxes; None where none does."""
+        return next((self.classes[name] for name, kit in self.kits.items() if "boxes" in kit.gives), None)
 
     @property
     def max_detections(self) -> int | None:
@@ -150,7 +156,7 @@ class Predictor:
         canvas, geometry = self.preprocess.geometry(pixels)
         path = os.fspath(image) if isinstance(image, (str, Path)) else None
         none = np.zeros(0, np.float32)
-        about = {"classes": self._classes, "kits": self._kits, "path": path}
+        about = {"classes": self.classes, "kits": self.kits, "path": path}
         return Prediction(pixels, none.reshape(0, 4), none, none.astype(np.int64), **about), canvas, geometry
 
     def _batch(self, prepared: Sequence[tuple[Prediction, np.ndarray, Geometry]]) -> Iterator[Prediction]:

@@ -19,7 +19,7 @@ from backbones.fields import check_keys
 from effdet.evaluation import ModelPredictFn
 from effdet.inference.exported import ExportInfo
 from effdet.inference.runtimes import Runtime, open_runtime
-from effdet.model import build
+from effdet.model.build import build, build_heads
 from effdet.model.spec import ModelSpec
 from effdet.plugins import check_trust, targets
 from effdet.preprocess import Preprocess
@@ -63,7 +63,8 @@ class RuntimeModel(nn.Module):
         self.info: ExportInfo = runtime.info
         # Heads know how to read their own raw outputs. They are built without memory, and kept from `nn.Module.to`.
         with torch.device("meta"):
-            self.__dict__["_heads"] = dict(build(self.info.spec).heads)
+            spec, widths = self.info.spec, self.info.widths
+            self.__dict__["_heads"] = dict(build(spec).heads) if widths is None else build_heads(spec, widths)
         self.detector = detector(self.heads)
         self.settings = _settings(self.info, postprocess or {}, detects=self.detector is not None)
         self._kits = kits_of(self)
@@ -75,7 +76,9 @@ class RuntimeModel(nn.Module):
     def open(cls, path: str | os.PathLike[str], *, threads: int | None = None, trust: bool = False) -> Self:
         """See :func:`effdet.inference.runtimes.open_runtime`; `trust` imports heads of the user's own that the file names."""
         runtime = open_runtime(path, threads=threads)
-        check_trust(targets(runtime.info.spec.to_dict()), origin=os.fspath(path), trust=trust)
+        spec = runtime.info.spec.to_dict()
+        needed = targets(spec if runtime.info.widths is None else spec["heads"])
+        check_trust(needed, origin=os.fspath(path), trust=trust, again=False)
         return cls(runtime)
 
     @property

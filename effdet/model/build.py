@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
+from torch import nn
+
 from backbones import protocol
 from effdet.model.external import build_backbone
 from effdet.model.heads import build_head
@@ -13,10 +17,20 @@ from effdet.necks import FeaturePyramid
 def build(spec: ModelSpec) -> VisionModel:
     """Build the model of `spec` with fresh weights from torch's default generator, in training mode."""
     backbone = build_backbone(spec.backbone)
+    neck = None if spec.neck is None else FeaturePyramid(protocol.widths(backbone), spec.neck)
+    return VisionModel(spec, backbone, neck, build_heads(spec, level_widths(backbone, neck)))
+
+
+def build_heads(spec: ModelSpec, widths: Mapping[str, int]) -> dict[str, nn.Module]:
+    """Only the heads of `spec`, by name.
+
+    Args:
+        widths: of :func:`level_widths`.
+    """
+    return {name: build_head(name, head, widths, spec.classes[name]) for name, head in spec.heads.items()}
+
+
+def level_widths(backbone: protocol.Backbone, neck: FeaturePyramid | None) -> dict[str, int]:
+    """Channels of each level that a head may read."""
     widths = protocol.widths(backbone)
-    neck = None
-    if spec.neck is not None:
-        neck = FeaturePyramid(widths, spec.neck)
-        widths |= dict.fromkeys(neck.levels, neck.channels)
-    heads = {name: build_head(name, head, widths, spec.classes[name]) for name, head in spec.heads.items()}
-    return VisionModel(spec, backbone, neck, heads)
+    return widths if neck is None else widths | dict.fromkeys(neck.levels, neck.channels)

@@ -102,7 +102,8 @@ def spec_for(
     if image_size is not None:
         rule = rule.fitted(image_size)
     return ModelSpec(
-        name=name or (_label(row, own_backbone, requested) if architecture is None else architecture.name),
+        name=name
+        or (_label(row, own_backbone, set(requested) - set(own)) if architecture is None else architecture.name),
         backbone=own_backbone,
         heads={head: plan.spec for head, plan in plans.items()},
         classes=tables,
@@ -187,9 +188,13 @@ def _resolve(
     return task, row, _changed(own_backbone, options, "backbone")
 
 
-def _label(row: DetectorRow | None, own_backbone: AnyBackboneSpec, heads: tuple[str, ...]) -> str:
-    """A detector's name where there is its head and its neck, else the backbone's: published weights go by it."""
-    if row is not None and "detection" in heads:
+def _label(row: DetectorRow | None, own_backbone: AnyBackboneSpec, built_in: set[str]) -> str:
+    """A detector's name where there is its head and its neck, else the backbone's: published weights go by it.
+
+    Args:
+        built_in: names of the heads without those of the user's own.
+    """
+    if row is not None and "detection" in built_in:
         return row.name
     return f"external_{own_backbone.name}" if isinstance(own_backbone, ExternalSpec) else own_backbone.name
 

@@ -80,7 +80,7 @@ def described_model(dump: NonFiniteStep, *, trust: bool = False) -> VisionModel:
     Raises:
         UserError: the file describes no model, or its weights don't fit it.
     """
-    model = build_described(dump.spec, dump.weights, dump.path.name, trust=trust)
+    model = build_described(dump.spec, dump.weights, str(dump.path), trust=trust)
     try:
         model.load_state_dict(dump.weights)
         set_dropout_rates(model, dump.dropout)

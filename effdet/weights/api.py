@@ -122,7 +122,7 @@ def load(
     path, row = _file_of(source)
     file = read_weights(path, trust=trust, raw=raw)
     if "spec" in file.metadata:
-        model = build_described(file.metadata["spec"], file.tensors, file.source, trust=trust)
+        model = build_described(file.metadata["spec"], file.tensors, str(file.path or file.source), trust=trust)
         load_file(model, file, statistics=False)
     else:
         model = _published(file, row)

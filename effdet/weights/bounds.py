@@ -68,13 +68,14 @@ def build_described(values: Any, tensors: Mapping[str, Tensor], source: str, *, 
     """The model of a description that came with `tensors`, with fresh weights.
 
     Args:
+        source: the file, for errors.
         trust: import the classes that the description names, which the user didn't.
 
     Raises:
         UserError: it names such a class, and is not trusted.
         BoundsError: the description is no model, or one far larger than the weights beside it.
     """
-    plugins.check_trust(plugins.targets(values), origin=source, trust=trust)
+    plugins.check_trust(plugins.targets(values), origin=source, trust=trust, again=False)
     try:
         _check_numbers({key: value for key, value in values.items() if key != "classes"})
         spec = ModelSpec.from_dict(values)

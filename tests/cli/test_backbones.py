@@ -45,8 +45,6 @@ def whole_way(run_dir: Path, street: Path, *backbone: str, trust: bool = False) 
         run("export", *config_dir, *trusted, f"model={run_dir}", f"format={form}", f"out={file}", "gate.images=2")
         run(
             "predict",
-            *config_dir,
-            *trusted,
             f"model={file}",
             f"source={street}",
             f"out={run_dir}/{form}",

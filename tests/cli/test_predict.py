@@ -18,6 +18,9 @@ from effdet.cli.app import main
 from effdet.inference.writers import VideoWriter
 from effdet.model import build, spec_for
 
+COUNT = {"_target_": "tests.plugins.count_head.CountKit"}
+BOXES = {"_target_": "effdet.tasks.detection.DetectionKit"}
+
 
 @pytest.fixture(scope="module")
 def model(tmp_path_factory):
@@ -240,3 +243,25 @@ def test_what_is_done_is_written_whatever_ends_a_run_over_images(
     assert predict(model, *overrides, f"out={tmp_path}/out", "resume=auto") == 0
     assert predict(model, *overrides, f"out={tmp_path}/whole") == 0
     assert contents(tmp_path / "out") == contents(tmp_path / "whole")
+
+
+@pytest.mark.parametrize(
+    ("heads", "said"),
+    [
+        ({"detection": {"_target_": "tests.plugins.count_head.CountHead", "kit": COUNT}}, "detection of 2 images"),
+        (
+            {"centres": {"_target_": "tests.plugins.centre_head.CentreHead", "kit": BOXES}},
+            "boxes of score ≥ 0 in 2 images",
+        ),
+    ],
+)
+def test_the_summary_says_what_the_heads_find(heads, said, tmp_path, capsys):
+    """By what their kits give, whatever their names."""
+    path = effdet.save(
+        build(spec_for(backbone="lite0", heads=heads, num_classes=2, image_size=64)), tmp_path / "m.safetensors"
+    )
+    for seed in range(2):
+        image(tmp_path / "in" / f"{seed}.png", seed)
+    overrides = [f"source={tmp_path}/in", f"out={tmp_path}/out", "device=cpu", "trust=true", "score_threshold=0"]
+    assert main(["predict", f"model={path}", *overrides]) == 0
+    assert said in capsys.readouterr().out

@@ -1,16 +1,18 @@
 """An exported file as a model, with a runtime that answers what it is reported to."""
 
 import threading
+from dataclasses import replace
 
 import numpy as np
 import pytest
 import torch
 
-from effdet.inference import Predictor
+from backbones.spec import ExternalSpec
+from effdet.inference import Predictor, runtime_model
 from effdet.inference.exported import ExportInfo
 from effdet.inference.runtime_model import RuntimeModel, predict_function
 from effdet.inference.runtimes import is_exported, open_runtime
-from effdet.model import spec_for
+from effdet.model import HeadSpec, spec_for
 from effdet.tasks.detection import ANCHORS, DETECTIONS
 from heads.protocol import Context
 from heads.structures import ClassTable, Detections, UserError
@@ -137,6 +139,23 @@ def test_device_and_precision_are_the_files():
     with pytest.raises(UserError, match="exported with precision=fp32"):
         predict_function(model, precision="bf16")
     predict_function(model, precision="fp32")
+
+
+def test_a_backbone_of_the_users_own_is_not_needed(monkeypatch, tmp_path):
+    """Only the heads are built: neither trust nor the backbone's module is asked for."""
+    own = ExternalSpec("target", "Mine", {"_target_": "there_is_no_such_module.Mine"})
+    described = replace(
+        info(), spec=replace(SPEC, backbone=own), widths={"C5": 40, **dict.fromkeys(SPEC.neck.levels, 16)}
+    )
+    runtime = FakeRuntime()
+    runtime.info = ExportInfo.from_json(described.to_json(), source="m.onnx")
+    monkeypatch.setattr(runtime_model, "open_runtime", lambda path, threads: runtime)
+    prediction = Predictor(RuntimeModel.open(tmp_path / "m.onnx"))(np.zeros((32, 64, 3), np.uint8))
+    assert prediction.names == ["bus"]
+    head = HeadSpec("external", {}, "there_is_no_such_module.Head")
+    runtime.info = replace(described, spec=replace(described.spec, heads={"detection": head}))
+    with pytest.raises(UserError, match=r"m\.onnx: imports there_is_no_such_module\.Head, .*trust=true"):
+        RuntimeModel.open(tmp_path / "m.onnx")
 
 
 def test_files_are_known_by_suffix(tmp_path):

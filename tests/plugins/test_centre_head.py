@@ -183,3 +183,9 @@ def test_other_classes_keep_the_rows_of_the_same_name(tmp_path):
     assert "heads.centre.heat" in str(report)
     theirs, ours = (model.get_parameter("heads.centre.heat.weight") for model in (old, new))
     assert torch.equal(ours[0], theirs[1]) and torch.equal(ours[2], theirs[0]) and torch.equal(ours[1], fresh)
+
+
+def test_a_detector_with_a_head_from_outside_has_its_backbones_name():
+    heads = {"detection": {"_target_": TARGET}}
+    assert spec_for(backbone="b1", heads=heads, num_classes=3).name == "tf_efficientnet_b1"
+    assert spec_for(task="detection", backbone="b1").name == "tf_efficientdet_d1"

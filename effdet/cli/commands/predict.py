@@ -7,7 +7,6 @@ import sys
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 from effdet.addresses import is_address
 from effdet.cli.config import Config
@@ -24,7 +23,7 @@ from effdet.inference.sources import Inputs, VideoSource, find_inputs, is_video
 from effdet.inference.sources.video_names import is_camera
 from effdet.inference.tiles import TiledPredictor, TileSettings
 from effdet.inference.tracking import Tracker, TrackerSettings
-from heads.structures import UserError
+from heads.structures import ClassTable, UserError
 
 REPORTED = 10
 """As many unreadable images or frames are named."""
@@ -71,7 +70,7 @@ def run(config: Config, overrides: Overrides) -> RunResult:
                 resume=resume,
             )
             live = source.live
-        _report(summary, config, classes, "frames")
+        _report(summary, config, predict, "frames")
         return _ended(summary, out, live=live)
     refuse_drawings(output, inputs.videos)
     predict, classes = _predictor(config)
@@ -85,7 +84,7 @@ def run(config: Config, overrides: Overrides) -> RunResult:
             skip_unreadable=skip,
             tracker=_tracker(config, None),
         )
-        _report(summary, config, classes, "images")
+        _report(summary, config, predict, "images")
     if inputs.videos:
         # What was there before is gone by now, or was not to be overwritten.
         behind = replace(output, overwrite=output.overwrite and not inputs.images)
@@ -100,7 +99,7 @@ def run(config: Config, overrides: Overrides) -> RunResult:
             skip_unreadable=skip,
             resume=resume,
         )
-        _report(frames, config, classes, "frames", videos=len(inputs.videos))
+        _report(frames, config, predict, "frames", videos=len(inputs.videos))
         summary = summary.joined(frames)
     return _ended(summary, out)
 
@@ -120,13 +119,14 @@ def _ended(summary: Summary, out: Path, *, live: bool = False) -> RunResult:
     return RunResult(out, {"images": summary.images, "boxes": summary.boxes})
 
 
-def _predictor(config: Config) -> tuple[Predictor | TiledPredictor, Any]:
+def _predictor(config: Config) -> tuple[Predictor | TiledPredictor, ClassTable | None]:
+    """The predictor, and the classes of its boxes; None where no head finds boxes."""
     options = config.predict
     lowest = min(config.score_threshold, options.track_low) if options.track else config.score_threshold
     predict = open_predictor(config, score_threshold=lowest)
     if config.device in ("cpu", "auto"):
         keep_freed_memory()
-    classes = predict.model.classes.get("detection")  # type: ignore[operator,union-attr]
+    classes = predict.boxed_classes
     if classes is None and (options.track or options.tiles):
         key = "track" if options.track else "tiles"
         maps = (
@@ -180,7 +180,9 @@ def _contradictions(config: Config, overrides: Overrides, *, images: bool, video
         raise ConfigError(problems)
 
 
-def _report(summary: Summary, config: Config, classes: Any, unit: str, *, videos: int = 1) -> None:
+def _report(
+    summary: Summary, config: Config, predict: Predictor | TiledPredictor, unit: str, *, videos: int = 1
+) -> None:
     for line in summary.unreadable[:REPORTED]:
         print(f"warning: {line}", file=sys.stderr)
     if unit == "frames":
@@ -193,11 +195,13 @@ def _report(summary: Summary, config: Config, classes: Any, unit: str, *, videos
     if summary.stopped:
         print(f"stopped; what was done is whole: {summary.images} {unit}")
     of = f" of {videos} videos" if videos > 1 else ""
+    base = predict.predictor if isinstance(predict, TiledPredictor) else predict
     if summary.tracks is not None:
         print(f"{summary.tracks} objects followed through {summary.images} {unit}{of}, {summary.boxes} boxes")
+    elif base.boxed_classes is not None:
+        print(f"{summary.boxes} boxes of score ≥ {config.score_threshold:g} in {summary.images} {unit}{of}")
     else:
-        boxes = "" if classes is None else f"{summary.boxes} boxes of score ≥ {config.score_threshold:g} in "
-        print(f"{boxes}{summary.images} {unit}{of}")
+        print(f"{', '.join(base.kits)} of {summary.images} {unit}{of}")
 
 
 def _report_frames(summary: Summary) -> None:
