@@ -1,4 +1,4 @@
-"""From a request's body to an image and a score, or an error: nothing that arrives is trusted."""
+"""From a request's body to an image and a score, within limits, or an error: nothing that arrives is trusted."""
 
 from __future__ import annotations
 
@@ -19,13 +19,70 @@ from starlette.requests import ClientDisconnect, Request
 
 from effdet.data.images import DECODE_ERRORS, zero_filled
 from effdet.inference import as_array
-from effdet.serve.errors import RequestError
-from effdet.serve.settings import ServeSettings
 from heads.structures import UserError
 
 FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "GIF")
 """What is decoded; each further format would be a further decoder to attack."""
 _FIELDS = ("image", "score", "masks")
+
+
+@dataclass(frozen=True)
+class ServeSettings:
+    """What one request may cost, and how many there may be.
+
+    Memory is bounded by `queue` × `max_bytes` for bodies and 2 × `batch_size` × `max_pixels` × 3 bytes for images.
+    """
+
+    max_bytes: int = 20_000_000
+    """Of a request's body."""
+    max_pixels: int = 40_000_000
+    """Of an image; read from its header, before anything is decoded."""
+    timeout: float = 30.0
+    """Seconds for a body to arrive, and again for its answer."""
+    queue: int = 32
+    """Requests in work or waiting; more are refused at once."""
+    batch_size: int = 8
+    """Images that go through the model together."""
+    wait: float = 0.005
+    """Maximum batching delay in seconds: how long a batch that is not full waits for more requests."""
+    score_threshold: float = 0.3
+    """Boxes below are left out where a request does not say."""
+
+    def __post_init__(self) -> None:
+        for key in ("max_bytes", "max_pixels", "queue", "batch_size"):
+            if getattr(self, key) < 1:
+                raise UserError(f"{key} must be 1 or more, got {getattr(self, key)}")
+        if self.timeout <= 0 or self.wait < 0:
+            raise UserError(f"timeout must be above 0 and wait 0 or more, got {self.timeout:g} and {self.wait:g}")
+        if not 0 <= self.score_threshold <= 1:
+            raise UserError(f"score_threshold must lie in 0…1, got {self.score_threshold:g}")
+
+
+class RequestError(Exception):
+    """Raised anywhere in the handling of a request; sent as ``{"error": text}``.
+
+    Args:
+        status: of the response.
+        text: one line.
+        retry_after: seconds after which it is worth trying again.
+    """
+
+    def __init__(self, status: int, text: str, retry_after: int | None = None) -> None:
+        super().__init__(text)
+        self.status, self.text, self.retry_after = status, text, retry_after
+
+
+STATUSES: dict[int, str] = {
+    400: "The body is empty, or is not the JSON or the form that its type says.",
+    408: "The body did not arrive in time.",
+    413: "The body or the image is larger than the server takes.",
+    415: "The content type is none of the two, or the file is no image of a known format.",
+    422: "A field is missing, unknown or out of range, or the image is broken.",
+    500: "The model failed on this image.",
+    503: "Too many requests wait, or the server is going down; try again.",
+    504: "The answer took too long.",
+}
+"""All that `/predict` may send beside 200."""
 
 
 @dataclass(frozen=True)

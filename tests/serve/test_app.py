@@ -11,7 +11,7 @@ from starlette.testclient import TestClient
 
 from effdet.inference import Predictor
 from effdet.serve import ServeSettings, create_app
-from effdet.serve.errors import STATUSES
+from effdet.serve.request import STATUSES
 from heads.structures import UserError
 from tests.evaluation_fakes import FakeModel, FakeSet
 from tests.serve.conftest import SETTINGS

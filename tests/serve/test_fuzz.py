@@ -11,7 +11,7 @@ from starlette.testclient import TestClient
 
 from effdet.inference import Predictor
 from effdet.serve import create_app
-from effdet.serve.errors import STATUSES
+from effdet.serve.request import STATUSES
 from tests.evaluation_fakes import FakeModel
 from tests.serve.conftest import SETTINGS
 from tests.serve.images import encoded
