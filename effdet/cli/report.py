@@ -15,7 +15,7 @@ from effdet.inference.fusion import fusion_shares
 from effdet.inference.runtime_model import RuntimeModel
 from effdet.model import VisionModel
 from effdet.report import DataFacts, Facts, Gallery, measured, report_page
-from effdet.report.statistics import Recorded, SplitIdentity, write_statistics
+from effdet.report.statistics.files import Recorded, SplitIdentity, write_statistics
 from effdet.tasks import head_reports, kits_of
 from effdet.weights.info import environment
 

@@ -19,8 +19,7 @@ from typing import TYPE_CHECKING, Any
 from effdet.cli.job import DONE, FAILED, JOB, OUTPUT, JobRecord, metric
 
 if TYPE_CHECKING:
-    from effdet.report.statistics import Difference
-    from effdet.report.statistics.seeds import Spread
+    from effdet.report.statistics.bootstrap import Difference, Spread
 
 SEED = "seed"
 
@@ -96,7 +95,7 @@ def read_jobs(directory: Path) -> list[SweepJob]:
 
 def sweep_table(directory: Path, *, level: float = 0.95) -> SweepTable:
     """Group, rank and pair the jobs below `directory`. Settings measured by another metric than the first job are left out."""
-    from effdet.report.statistics.seeds import spread
+    from effdet.report.statistics.bootstrap import spread
 
     jobs = read_jobs(directory)
     name = next((job.metric for job in jobs if job.metric is not None), None)
@@ -116,7 +115,7 @@ def sweep_table(directory: Path, *, level: float = 0.95) -> SweepTable:
 
 def _paired(best: Setting, other: Setting, level: float) -> Setting:
     """`other` with its difference to `best`: by seed where two are shared, else by image where each has one run."""
-    from effdet.report.statistics.seeds import paired_by_seed
+    from effdet.report.statistics.bootstrap import paired_by_seed
 
     if other is best:
         return other
@@ -131,8 +130,8 @@ def _paired(best: Setting, other: Setting, level: float) -> Setting:
 
 def _by_image(first: SweepJob, second: SweepJob, level: float) -> Difference | None:
     """The difference that `effdet compare` finds between two runs."""
-    from effdet.report.statistics import paired_difference, read_statistics
-    from effdet.report.statistics.files import find_statistics, shared_heads
+    from effdet.report.statistics.bootstrap import paired_difference
+    from effdet.report.statistics.files import find_statistics, read_statistics, shared_heads
     from heads.errors import UserError
 
     try:

@@ -28,7 +28,7 @@ _MEANINGS = {
 
 def number(value: float | None) -> str:
     """Three decimals; a dash where there was nothing to measure on (None, NaN, COCO's -1)."""
-    if value is None or math.isnan(value) or value < 0:
+    if value is None or math.isnan(value) or value == -1:
         return "–"
     return f"{value:.3f}"
 

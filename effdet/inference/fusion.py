@@ -8,7 +8,7 @@ import torch
 from torch import nn
 
 from effdet.html import Page, figure, grid, section
-from effdet.report.fusion import FusionShares, fusion_figures
+from effdet.report.facts import FusionShares, fusion_figures
 from heads.structures import UserError
 
 

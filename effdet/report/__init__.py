@@ -1,9 +1,8 @@
 """``report.html``: one self-contained page at the end of every training and evaluation."""
 
+from effdet.report.base import Gallery, HeadReport
 from effdet.report.comparison import comparison_page
 from effdet.report.facts import DataFacts, Facts
-from effdet.report.gallery import Gallery
-from effdet.report.heads import HeadReport
 from effdet.report.page import measured, report_page
 
 __all__ = [

@@ -6,48 +6,37 @@ from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
+from PIL import Image
 
+from effdet.drawing import draw
 from effdet.evaluation.coco import COCO_KEYS
 from effdet.evaluation.evaluators import DetectionEvaluator
-from effdet.html import (
-    Html,
-    Section,
-    bar_chart,
-    details,
-    figure,
-    grid,
-    heading,
-    heat_map,
-    line_chart,
-    section,
-    table,
-    text,
+from effdet.evaluation.tables import number
+from effdet.html import Html, Section, bar_chart, figure, grid, heading, line_chart, section, table, text
+from effdet.report.base import (
+    MATRIX_CLASSES,
+    Gallery,
+    ImageReport,
+    confused_pairs,
+    fitted,
+    row_shares,
+    share_matrix,
+    truth_and_found,
+    worst_and_best,
 )
-from effdet.report.box_images import image_section
-from effdet.report.gallery import Gallery
-from effdet.report.numbers import share_cell, span, written
-from effdet.report.statistics import (
-    KINDS,
-    MEANINGS,
-    THRESHOLDS,
-    BoxSet,
-    BoxStatistic,
-    ClassCurve,
-    Interval,
-    Statistic,
-    best_threshold,
-    class_curves,
-    detection_confusion,
-    error_breakdown,
-    match,
-    matches_of,
-    mean_f1,
-)
+from effdet.report.numbers import share_cell, span
+from effdet.report.statistics.bootstrap import Interval
+from effdet.report.statistics.boxes import BoxSet, detection_confusion, image_scores, match, matches_of
+from effdet.report.statistics.curves import THRESHOLDS, ClassCurve, best_threshold, class_curves, mean_f1
+from effdet.report.statistics.errors import KINDS, MEANINGS, error_breakdown
+from effdet.report.statistics.samples import BoxStatistic
 
 CURVES = 7
-"""Classes with a curve of their own: more are not distinguished."""
-MATRIX_CLASSES = 80
-"""Rows of the confusion matrix; of more classes the most frequent."""
+"""Classes that have a curve each: more are not distinguished."""
+WORST, BEST = 8, 4
+MOST_ENLARGED = 2.0
+"""Times that a small image is enlarged, so that its labels have room."""
+RIGHT, WRONG, MISSED = (38, 166, 91), (222, 49, 73), (240, 150, 20)
 _MEANINGS = {
     "AP": "mean over IoU .50 … .95",
     "AP50": "IoU .50",
@@ -64,45 +53,33 @@ _MEANINGS = {
 }
 
 
-class BoxReport:
+class BoxReport(ImageReport):
     """Metrics, thresholds, confusion, kinds of mistakes, best and worst images of a detector."""
 
     headline = (("AP", "AP"), ("AP50", "AP50"), ("AP75", "AP75"))
 
     def __init__(self, evaluator: DetectionEvaluator) -> None:
-        self.evaluator = evaluator
         self.boxes = BoxSet.of(evaluator.evaluated_truth, evaluator.results())
         self.matches = match(self.boxes) if evaluator.pairs is None else matches_of(self.boxes, evaluator.pairs)
         self.curves = class_curves(self.matches)
         self.threshold = best_threshold(self.curves)
+        own = {image_id: index for index, image_id in evaluator.image_ids.items()}
+        self.indices = [own[image_id] for image_id in self.boxes.image_ids]
 
     @property
-    def statistic(self) -> Statistic:
+    def statistic(self) -> BoxStatistic:
         return BoxStatistic(self.matches)
 
     @property
     def images(self) -> list[str]:
         return [str(image_id) for image_id in self.boxes.image_ids]
 
-    def sections(
-        self, metrics: Mapping[str, Any], intervals: Mapping[str, Interval], gallery: Gallery | None
-    ) -> list[Section]:
-        """Its part of the page."""
-        parts = [self._metrics(metrics, intervals), self._thresholds(), self._confusion(), self._mistakes()]
-        if gallery is not None:
-            parts.append(image_section(self.boxes, self.matches, self.threshold, self._positions(), gallery))
-        return parts
-
-    def _positions(self) -> list[int]:
-        """Index in the set of each image of `boxes`."""
-        own = {image_id: index for index, image_id in self.evaluator.image_ids.items()}
-        return [own[image_id] for image_id in self.boxes.image_ids]
+    def number_sections(self, metrics: Mapping[str, Any], intervals: Mapping[str, Interval]) -> list[Section]:
+        return [self._metrics(metrics, intervals), self._thresholds(), self._confusion(), self._mistakes()]
 
     def _metrics(self, metrics: Mapping[str, Any], intervals: Mapping[str, Interval]) -> Section:
         numbers = [
-            [key, _MEANINGS[key], written(metrics[key]), span(intervals.get(key))]
-            for key in COCO_KEYS
-            if key in metrics
+            [key, _MEANINGS[key], number(metrics[key]), span(intervals.get(key))] for key in COCO_KEYS if key in metrics
         ]
         rows = []
         for curve in self.curves:
@@ -114,7 +91,7 @@ class BoxReport:
                     curve.boxes,
                     share_cell(found.get("AP")),
                     span(interval),
-                    written(found.get("AP50")),
+                    number(found.get("AP50")),
                     *_at_best(curve),
                 ]
             )
@@ -134,12 +111,11 @@ class BoxReport:
         )
 
     def _thresholds(self) -> Section:
-        shown = self._frequent(CURVES)
         mean = mean_f1(self.curves)
-        measured = [curve for curve in self.curves if curve.boxes]
+        measured = sorted((curve for curve in self.curves if curve.boxes), key=lambda curve: -curve.boxes)
         precision_of = {"mean of classes": _mean_precision(measured)}
         f1_of = {"mean of classes": list(zip(THRESHOLDS.tolist(), mean.tolist(), strict=True))}
-        for curve in shown:
+        for curve in measured[:CURVES]:
             precision_of[curve.name] = _thinned([(0.0, 1.0), *zip(curve.recall, curve.precision, strict=True)])
             f1_of[curve.name] = list(zip(THRESHOLDS.tolist(), curve.at(THRESHOLDS)[2].tolist(), strict=True))
         best = float(mean.max(initial=0))
@@ -164,11 +140,10 @@ class BoxReport:
     def _confusion(self) -> Section:
         matrix = detection_confusion(self.boxes, self.matches, score=self.threshold)
         kept = [label for label, curve in enumerate(self.curves) if curve.boxes or matrix[:, label].any()]
-        kept = sorted(sorted(kept, key=lambda label: -matrix[label].sum())[:MATRIX_CLASSES])
-        cells = matrix[np.ix_([*kept, -1], [*kept, -1])].astype(float)
+        kept = sorted(sorted(kept, key=lambda label: -matrix[label].sum())[:MATRIX_CLASSES])  # the most frequent
+        shares = row_shares(matrix[np.ix_([*kept, -1], [*kept, -1])])
         names = [self.curves[label].name for label in kept]
-        total = cells.sum(1, keepdims=True)
-        shares = np.divide(cells, total, out=np.full_like(cells, np.nan), where=total > 0)
+        title, known = "Classes most often taken for another", [curve.name for curve in self.curves]
         return section(
             "Confusion",
             text(
@@ -176,19 +151,8 @@ class BoxReport:
                 "shares of 1: the diagonal is recall, the last column what was missed; the last row shows what was seen "
                 "where nothing is."
             ),
-            figure(
-                heat_map(
-                    shares,
-                    [*names, "(nothing)"],
-                    [*names, "(missed)"],
-                    row_title="truth",
-                    column_title="prediction",
-                    bounds=(0, 1),
-                    write=lambda value: f"{value:.2f}",
-                    width=900,
-                )
-            ),
-            _confused(matrix, [curve.name for curve in self.curves]),
+            share_matrix(shares, [*names, "(nothing)"], [*names, "(missed)"]),
+            confused_pairs(title, matrix[:-1, :-1], known, matrix[:-1].sum(1), unit="boxes"),
         )
 
     def _mistakes(self) -> Section:
@@ -213,8 +177,44 @@ class BoxReport:
             table(["kind", "", "count", "AP50 gained"], rows),
         )
 
-    def _frequent(self, count: int) -> list[ClassCurve]:
-        return sorted((curve for curve in self.curves if curve.boxes), key=lambda curve: -curve.boxes)[:count]
+    def image_section(self, gallery: Gallery) -> Section:
+        """Truth above, detections below, coloured by right, wrong and missed."""
+        scores = image_scores(self.matches, score=self.threshold)
+
+        def drawn(index: int) -> Html:
+            name = gallery.file_name(self.indices[index])
+            counts = f"{scores.right[index]} right, {scores.wrong[index]} wrong, {scores.missed[index]} missed"
+            views = self._views(index, gallery.image(self.indices[index]))
+            return truth_and_found(name, *views, f"F1 {scores.f1[index]:.2f}; {counts}")
+
+        note = (
+            "Above the truth (green where found, orange where missed), below it what was found at score "
+            f"{self.threshold:.3g} and more (green where right, red where wrong). By F1 of the image."
+        )
+        worst = ("Worst", scores.worst(WORST), "No image has a mistake.")
+        return worst_and_best("Images", note, [worst, ("Best", scores.best(BEST), "Nothing was found.")], drawn)
+
+    def _views(self, index: int, pixels: np.ndarray) -> tuple[Image.Image, Image.Image]:
+        """Of the image number `index` of `boxes`: truth and detections."""
+        boxes, matches = self.boxes, self.matches
+        reduced, scale = fitted(pixels, most=MOST_ENLARGED)
+        true = np.flatnonzero((boxes.true_image == index) & ~boxes.crowd)
+        shown = np.flatnonzero((boxes.image == index) & matches.counted & (boxes.score >= self.threshold))
+        names = [boxes.names[label] for label in boxes.true_label[true]]
+        scored = [f"{boxes.names[boxes.label[row]]} {boxes.score[row]:.2f}" for row in shown]
+        return (
+            _marked(reduced, boxes.true_box[true] * scale, names, np.isin(true, matches.truth[shown]), MISSED),
+            _marked(reduced, boxes.box[shown] * scale, scored, matches.hit[0, shown], WRONG),
+        )
+
+
+def _marked(
+    image: Image.Image, boxes: np.ndarray, names: list[str], good: np.ndarray, other: tuple[int, int, int]
+) -> Image.Image:
+    """Boxes (n, 4) xywh with their names, green where `good`."""
+    corners = np.concatenate([boxes[:, :2], boxes[:, :2] + boxes[:, 2:]], axis=1)
+    palette = [RIGHT if is_good else other for is_good in good]
+    return draw(image, corners, np.arange(len(names)), names=names, palette=palette)
 
 
 def _at_best(curve: ClassCurve) -> list[str]:
@@ -222,7 +222,7 @@ def _at_best(curve: ClassCurve) -> list[str]:
     place = curve.best
     if place is None:
         return ["–"] * 4
-    return [written(float(values[place])) for values in (curve.score, curve.precision, curve.recall, curve.f1)]
+    return [number(float(values[place])) for values in (curve.score, curve.precision, curve.recall, curve.f1)]
 
 
 def _unit_chart(curves: Mapping[str, list[tuple[float, float]]], title: str, x_label: str, y_label: str) -> Html:
@@ -255,21 +255,3 @@ def _thinned(points: list[tuple[float, float]], most: int = 300) -> list[tuple[f
     """At most so many points, at equal steps, the last one kept."""
     step = -(-len(points) // most)
     return points[::step] + (points[-1:] if (len(points) - 1) % step else [])
-
-
-def _confused(matrix: np.ndarray, names: list[str], most: int = 15) -> Html | None:
-    """The pairs of classes most often confused."""
-    off = matrix[:-1, :-1].copy()
-    np.fill_diagonal(off, 0)
-    order = np.argsort(-off, axis=None, kind="stable")[:most]
-    rows = []
-    for row, column in zip(*np.unravel_index(order, off.shape), strict=True):
-        if off[row, column]:
-            rows.append(
-                [names[row], names[column], int(off[row, column]), f"{off[row, column] / matrix[row].sum():.1%}"]
-            )
-    if not rows:
-        return None
-    return details(
-        "Classes most often taken for another", table(["truth", "taken for", "boxes", "of this class"], rows)
-    )

@@ -6,27 +6,34 @@ from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
-from PIL import Image
 
 from effdet.evaluation.calibration import BINS
 from effdet.evaluation.classification import confusion, first_class, ranks
 from effdet.evaluation.evaluators import ClassificationEvaluator
-from effdet.html import Html, Section, details, figure, grid, heading, heat_map, image, line_chart, section, table, text
-from effdet.report.gallery import Gallery
+from effdet.html import Html, Section, figure, heading, image, line_chart, section, table, text
+from effdet.report.base import (
+    MATRIX_CLASSES,
+    RESAMPLED,
+    Gallery,
+    ImageReport,
+    confused_pairs,
+    fitted,
+    row_shares,
+    share_matrix,
+    worst_and_best,
+)
 from effdet.report.numbers import interval_table, share_cell
-from effdet.report.statistics import ClassStatistic, Interval, Statistic
+from effdet.report.statistics.bootstrap import Interval
+from effdet.report.statistics.samples import ClassStatistic
 
 WORST, BEST = 18, 6
-MATRIX_CLASSES = 80
-"""Rows of the confusion matrix; of more classes those with most mistakes."""
-MOST_PAIRS = 15
 SIDE = 160
 """Pixels of a drawn image's longer side."""
 MOST_ENLARGED = 4.0
 """Times that a small image is enlarged."""
 
 
-class CategoryReport:
+class CategoryReport(ImageReport):
     """Accuracy and confusion of classes, calibration, and the images that went most wrong."""
 
     headline = (("top1", "top-1"), ("top5", "top-5"))
@@ -39,20 +46,14 @@ class CategoryReport:
         self.scores = np.array([scores for _, scores in rows.values()], np.float32)
         """(N, K) probabilities."""
         self.found = first_class(self.scores)
-        self.statistic: Statistic = ClassStatistic(ranks(self.scores, self.labels), self.labels)
+        self._statistic = ClassStatistic(ranks(self.scores, self.labels), self.labels)
 
     @property
-    def images(self) -> list[str]:
-        return [str(index) for index in self.indices]
+    def statistic(self) -> ClassStatistic:
+        return self._statistic
 
-    def sections(
-        self, metrics: Mapping[str, Any], intervals: Mapping[str, Interval], gallery: Gallery | None
-    ) -> list[Section]:
-        """Its part of the page."""
-        parts = [self._metrics(metrics, intervals), self._confusion(), self._calibration(metrics)]
-        if gallery is not None:
-            parts.append(self._images(gallery))
-        return parts
+    def number_sections(self, metrics: Mapping[str, Any], intervals: Mapping[str, Interval]) -> list[Section]:
+        return [self._metrics(metrics, intervals), self._confusion(), self._calibration(metrics)]
 
     def _metrics(self, metrics: Mapping[str, Any], intervals: Mapping[str, Interval]) -> Section:
         counts = np.bincount(self.labels, minlength=len(self.names))
@@ -63,8 +64,8 @@ class CategoryReport:
         ]
         return section(
             "Classes",
-            interval_table((("top1", "top-1"), ("top5", "top-5")), intervals),
-            text("Intervals: bootstrap over images, 1000 samples, freed of bias.", soft=True),
+            interval_table(self.headline, intervals),
+            text(RESAMPLED, soft=True),
             heading("By class, the worst first"),
             table(["class", "images", "accuracy", "precision"], rows, limit=30),
         )
@@ -75,33 +76,12 @@ class CategoryReport:
         np.fill_diagonal(off, 0)
         # Of many classes those with most mistakes, however they are spread.
         kept = np.sort(np.argsort(-(off.sum(0) + off.sum(1)), kind="stable")[:MATRIX_CLASSES])
-        total = cells.sum(1, keepdims=True)
-        shares = np.divide(cells, total, out=np.full(cells.shape, np.nan), where=total > 0)[np.ix_(kept, kept)]
         names = [self.names[label] for label in kept]
-        order = np.argsort(-off, axis=None, kind="stable")[:MOST_PAIRS]
-        pairs = [
-            [self.names[row], self.names[column], int(off[row, column]), f"{off[row, column] / total[row, 0]:.1%}"]
-            for row, column in zip(*np.unravel_index(order, off.shape), strict=True)
-            if off[row, column]
-        ]
         return section(
             "Confusion of classes",
             text("Rows: the true class. Columns: what it was taken for, as shares of 1."),
-            figure(
-                heat_map(
-                    shares,
-                    names,
-                    names,
-                    row_title="truth",
-                    column_title="prediction",
-                    bounds=(0, 1),
-                    write=lambda value: f"{value:.2f}",
-                    width=900,
-                )
-            ),
-            details("Pairs most often confused", table(["truth", "taken for", "images", "of this class"], pairs))
-            if pairs
-            else None,
+            share_matrix(row_shares(cells)[np.ix_(kept, kept)], names, names),
+            confused_pairs("Pairs most often confused", cells, self.names, cells.sum(1), unit="images"),
         )
 
     def _calibration(self, metrics: Mapping[str, Any]) -> Section:
@@ -136,20 +116,17 @@ class CategoryReport:
             ),
         )
 
-    def _images(self, gallery: Gallery) -> Section:
+    def image_section(self, gallery: Gallery) -> Section:
         own = self.scores[np.arange(len(self.labels)), self.labels]
-        order = [int(row) for row in np.argsort(own, kind="stable") if self.found[row] != self.labels[row]]
-
-        def drawn(rows: list[int]) -> Html:
-            return grid(*(self._figure(row, gallery) for row in rows), least="10rem")
-
-        best = [int(row) for row in np.argsort(-own, kind="stable") if self.found[row] == self.labels[row]][:BEST]
-        return section(
-            "Images by their class",
-            heading("Worst: the true class was least expected"),
-            drawn(order[:WORST]) if order else text("Every image's class was found."),
-            heading("Best"),
-            drawn(best) if best else text("No image's class was found."),
+        right = self.found == self.labels
+        worst = [int(row) for row in np.argsort(own, kind="stable") if not right[row]][:WORST]
+        best = [int(row) for row in np.argsort(-own, kind="stable") if right[row]][:BEST]
+        groups = [
+            ("Worst: the true class was least expected", worst, "Every image's class was found."),
+            ("Best", best, "No image's class was found."),
+        ]
+        return worst_and_best(
+            "Images by their class", None, groups, lambda row: self._figure(row, gallery), least="10rem"
         )
 
     def _figure(self, row: int, gallery: Gallery) -> Html:
@@ -157,12 +134,6 @@ class CategoryReport:
         said = f"{self.names[label]} {self.scores[row, label]:.2f}"
         if found != label:
             said += f", taken for {self.names[found]} {self.scores[row, found]:.2f}"
-        pixels = Image.fromarray(gallery.image(index))
-        scale = min(MOST_ENLARGED, SIDE / max(pixels.size))
-        size = (max(1, round(pixels.width * scale)), max(1, round(pixels.height * scale)))
-        return figure(
-            image(
-                pixels.resize(size, Image.Resampling.BICUBIC), alt=f"{gallery.file_name(index)}: {said}", longest=SIDE
-            ),
-            f"{said}; {gallery.file_name(index)}",
-        )
+        pixels, _ = fitted(gallery.image(index), side=SIDE, most=MOST_ENLARGED)
+        name = gallery.file_name(index)
+        return figure(image(pixels, alt=f"{name}: {said}", longest=SIDE), f"{said}; {name}")

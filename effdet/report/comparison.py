@@ -5,9 +5,10 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 
+from effdet.evaluation.tables import number
 from effdet.html import Html, Page, Tone, badge, bar_chart, figure, section, table, text
-from effdet.report.numbers import signed, written
-from effdet.report.statistics import Difference
+from effdet.report.numbers import signed
+from effdet.report.statistics.bootstrap import Difference
 
 MAIN = ("AP", "AP50", "AP75", "mIoU", "pixel_accuracy", "top1", "top5")
 """Metrics over all classes; others are a class's own."""
@@ -46,15 +47,13 @@ def comparison_page(
     """
     main = {name: value for name, value in differences.items() if name in MAIN}
     by_class = {name: value for name, value in differences.items() if name not in MAIN}
+    columns = ["metric", "A", "B", "B − A", f"{level:.3g} interval", "p", ""]
     page = Page("Comparison", f"{split}, {images:,} images")
     page.add(
         section(
             "Difference",
             table(["", "evaluation"], [["A", names[0]], ["B", names[1]]]),
-            table(
-                ["metric", "A", "B", "B − A", f"{level:.3g} interval", "p", ""],
-                [_row(*entry) for entry in main.items()],
-            ),
+            table(columns, [_row(*entry) for entry in main.items()]),
             text(
                 f"Both were resampled together: {samples:,} times the same {images:,} images were drawn with replacement "
                 "for A and for B. p: how often a difference of this size would come about if there were none.",
@@ -68,11 +67,7 @@ def comparison_page(
             section(
                 "By class",
                 figure(_chart(dict(ordered)), "the surest differences"),
-                table(
-                    ["metric", "A", "B", "B − A", f"{level:.3g} interval", "p", ""],
-                    [_row(*entry) for entry in ordered],
-                    limit=30,
-                ),
+                table(columns, [_row(*entry) for entry in ordered], limit=30),
                 text(
                     "Surest first. Among many classes some differ by accident: one in twenty at p = .05. A dash: on too few "
                     "images to say.",
@@ -87,11 +82,11 @@ def _row(name: str, difference: Difference) -> list[str | Html]:
     label, tone = conclusion(difference)
     return [
         name,
-        written(difference.first),
-        written(difference.second),
+        number(difference.first),
+        number(difference.second),
         signed(difference.value),
         "–" if math.isnan(difference.low) else f"{signed(difference.low)} … {signed(difference.high)}",
-        written(difference.p),
+        number(difference.p),
         badge(label, tone),
     ]
 

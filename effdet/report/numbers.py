@@ -5,15 +5,9 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 
+from effdet.evaluation.tables import number
 from effdet.html import Html, cards, meter, table
-from effdet.report.statistics import Interval
-
-
-def written(value: float | None) -> str:
-    """Three digits; a dash for what could not be measured (None, NaN, COCO's -1)."""
-    if value is None or math.isnan(value) or value == -1:
-        return "–"
-    return f"{value:.3f}"
+from effdet.report.statistics.bootstrap import Interval
 
 
 def signed(value: float) -> str:
@@ -31,7 +25,7 @@ def span(interval: Interval | None) -> str:
 def key_figures(headline: Sequence[tuple[str, str]], intervals: Mapping[str, Interval]) -> Html:
     """Cards: values with their intervals below."""
     known = [(name, intervals[metric]) for metric, name in headline if metric in intervals]
-    return cards(*((f"{name} ({span(interval)})", written(interval.value)) for name, interval in known))
+    return cards(*((f"{name} ({span(interval)})", number(interval.value)) for name, interval in known))
 
 
 def interval_table(rows: Sequence[tuple[str, str]], intervals: Mapping[str, Interval]) -> Html:
@@ -39,7 +33,7 @@ def interval_table(rows: Sequence[tuple[str, str]], intervals: Mapping[str, Inte
     known = [(key, name) for key, name in rows if key in intervals]
     return table(
         ["metric", "value", "95 % interval"],
-        [[name, written(intervals[key].value), span(intervals[key])] for key, name in known],
+        [[name, number(intervals[key].value), span(intervals[key])] for key, name in known],
     )
 
 

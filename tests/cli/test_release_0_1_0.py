@@ -13,7 +13,7 @@ import yaml
 import effdet
 from effdet.cli.app import main
 from effdet.renamed import RENAMED, new_name, renew, renew_overrides
-from effdet.report.statistics import read_statistics
+from effdet.report.statistics.files import read_statistics
 from effdet.search.store import StudyStore
 from effdet.training import read_checkpoint
 from heads.structures import UserError

@@ -11,8 +11,8 @@ from torch import Tensor, nn
 
 from effdet.evaluation.evaluators import RowEvaluator
 from effdet.html import section, table
-from effdet.report.heads import HeadReport
-from effdet.report.statistics import MeanStatistic
+from effdet.report import HeadReport
+from effdet.report.statistics.samples import MeanStatistic
 from effdet.tasks import Kit, Target
 from heads.protocol import Context
 from heads.structures import Targets

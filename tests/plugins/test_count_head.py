@@ -13,7 +13,7 @@ import torch
 import effdet
 from effdet.cli import app
 from effdet.inference.explain import explain
-from effdet.report.statistics import read_statistics
+from effdet.report.statistics.files import read_statistics
 from tests.plugins import dominoes
 
 HERE = "tests.plugins.count_head"

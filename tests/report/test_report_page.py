@@ -17,8 +17,8 @@ from effdet.evaluation import (
     same_classes,
 )
 from effdet.report import DataFacts, Facts, Gallery, measured, report_page
-from effdet.report.fusion import FusionShares
-from effdet.report.statistics import paired_difference
+from effdet.report.facts import FusionShares
+from effdet.report.statistics.bootstrap import paired_difference
 from effdet.tasks import head_reports, kit_for
 from tests.evaluation_fakes import CLASSES, FakeModel, FakeSet
 

@@ -17,11 +17,12 @@ from effdet.cli.overrides import Overrides
 from effdet.cli.run import RunResult
 from effdet.cli.sweep_table import sweep_table, to_markdown, write_table
 from effdet.evaluation import write_json
+from effdet.evaluation.tables import number
 from effdet.report import comparison_page
 from effdet.report.comparison import MAIN, conclusion, unsure
-from effdet.report.numbers import signed, written
-from effdet.report.statistics import Difference, paired_difference, read_statistics
-from effdet.report.statistics.files import find_statistics, shared_heads
+from effdet.report.numbers import signed
+from effdet.report.statistics.bootstrap import Difference, paired_difference
+from effdet.report.statistics.files import find_statistics, read_statistics, shared_heads
 from heads.structures import UserError
 
 
@@ -89,11 +90,11 @@ def _table(differences: dict[str, Difference], split: str, names: tuple[str, str
         value = differences[name]
         table.add_row(
             Text(name),
-            written(value.first),
-            written(value.second),
+            number(value.first),
+            number(value.second),
             signed(value.value),
             f"{signed(value.low)} … {signed(value.high)}",
-            written(value.p),
+            number(value.p),
             conclusion(value)[0],
             end_section=name == main[-1],
         )

@@ -180,19 +180,96 @@ def matches_of(boxes: BoxSet, pairs: Pairs) -> Matches:
 
 
 def _matches(boxes: BoxSet, hit: np.ndarray, ignored: np.ndarray, truth: np.ndarray) -> Matches:
-    return Matches(
-        images=len(boxes.image_ids),
-        names=boxes.names,
-        image=boxes.image,
-        label=boxes.label,
-        score=boxes.score,
-        hit=hit,
-        ignored=ignored,
-        truth=truth,
-        true_image=boxes.true_image,
-        true_label=boxes.true_label,
-        crowd=boxes.crowd,
-    )
+    same = ("names", "image", "label", "score", "true_image", "true_label", "crowd")
+    columns = {name: getattr(boxes, name) for name in same}
+    return Matches(images=len(boxes.image_ids), hit=hit, ignored=ignored, truth=truth, **columns)
+
+
+@dataclass(frozen=True, eq=False)
+class ImageScores:
+    """Counts at one score threshold and IoU .5."""
+
+    right: np.ndarray
+    """(P,) int64 detections that are right."""
+    wrong: np.ndarray
+    """(P,) int64 detections that are wrong."""
+    missed: np.ndarray
+    """(P,) int64 true boxes that were not found."""
+
+    @property
+    def f1(self) -> np.ndarray:
+        """(P,) 2 right / (2 right + wrong + missed), NaN for an image with nothing on it of which nothing was found."""
+        total = 2 * self.right + self.wrong + self.missed
+        return np.divide(2 * self.right, total, out=np.full(len(total), np.nan), where=total > 0)
+
+    def worst(self, count: int) -> list[int]:
+        """Images of lowest F1; of equal ones those with more mistakes. None that is without a mistake."""
+        order = np.lexsort((-(self.wrong + self.missed), self.f1))  # NaN sorts last
+        return [int(index) for index in order if self.f1[index] < 1][:count]
+
+    def best(self, count: int) -> list[int]:
+        """Images of highest F1; of equal ones those with more right. None on which nothing is right."""
+        order = np.lexsort((-self.right, -self.f1))
+        return [int(index) for index in order if self.right[index]][:count]
+
+
+def image_scores(matches: Matches, *, score: float) -> ImageScores:
+    """Counts of each image, of the detections of at least `score`."""
+    shown = matches.counted & (matches.score >= score)
+    true = np.bincount(matches.true_image[~matches.crowd], minlength=matches.images)
+    right = np.bincount(matches.image[shown & matches.hit[0]], minlength=matches.images)
+    wrong = np.bincount(matches.image[shown & ~matches.hit[0]], minlength=matches.images)
+    return ImageScores(right, wrong, true - right)
+
+
+def detection_confusion(boxes: BoxSet, matches: Matches, *, score: float, iou: float = 0.5) -> np.ndarray:
+    """True boxes by the class that they were detected as.
+
+    Detections of at least `score` count. Those that COCO matched with a true box of their class stand on the diagonal; of
+    what is left, detections and true boxes of any class are paired one to one by falling IoU down to `iou`. Detections on a
+    crowd are left out.
+
+    Args:
+        boxes: the boxes that were matched.
+        matches: of `boxes`.
+        score: threshold of the detections.
+        iou: least overlap of a pair of two classes.
+
+    Returns:
+        (K + 1, K + 1) int64: rows = truth, columns = prediction; the last row counts detections on background, the last
+        column true boxes that were missed.
+    """
+    classes = len(boxes.names)
+    confusion = np.zeros((classes + 1, classes + 1), np.int64)
+    shown = matches.counted & (boxes.score >= score)
+    right = np.flatnonzero(shown & (matches.truth >= 0))
+    np.add.at(confusion, (boxes.label[right], boxes.label[right]), 1)
+    waiting = ~boxes.crowd
+    waiting[matches.truth[right]] = False
+    wrong = shown & (matches.truth < 0)
+    for _, found, true, overlap in boxes:
+        left, missed = wrong[found], waiting[true]
+        if left.any() and missed.any():
+            pairs = _pairs(overlap[np.ix_(left, missed)], iou)
+            rows, columns = found[left][pairs[:, 0]], true[missed][pairs[:, 1]]
+            np.add.at(confusion, (boxes.true_label[columns], boxes.label[rows]), 1)
+            wrong[rows], waiting[columns] = False, False
+    np.add.at(confusion[-1], boxes.label[wrong], 1)
+    np.add.at(confusion[:, -1], boxes.true_label[waiting], 1)
+    return confusion
+
+
+def _pairs(overlap: np.ndarray, least: float) -> np.ndarray:
+    """(n, 2) rows and columns, each used once, by falling overlap of at least `least`."""
+    rows, columns = np.nonzero(overlap >= least)
+    order = np.argsort(-overlap[rows, columns], kind="stable")
+    free_rows, free_columns = np.ones(overlap.shape[0], bool), np.ones(overlap.shape[1], bool)
+    taken = []
+    for row, column in zip(rows[order], columns[order], strict=True):
+        if free_rows[row] and free_columns[column]:
+            free_rows[row] = free_columns[column] = False
+            taken.append((row, column))
+    return np.array(taken, np.int64).reshape(-1, 2)
 
 
 def _columns(rows: list[dict[str, Any]]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

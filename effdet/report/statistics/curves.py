@@ -55,7 +55,16 @@ def class_curves(matches: Matches) -> list[ClassCurve]:
     """The curve of each class, in the order of `matches.names`."""
     order = np.flatnonzero(matches.counted)
     order = order[np.argsort(-matches.score[order], kind="stable")]
-    return [_curve(matches, order, label, name) for label, name in enumerate(matches.names)]
+    curves = []
+    for label, name in enumerate(matches.names):
+        rows = order[matches.label[order] == label]
+        boxes = int(((matches.true_label == label) & ~matches.crowd).sum())
+        right, found = np.cumsum(matches.hit[0, rows]), np.arange(1, rows.size + 1)
+        score = matches.score[rows]
+        last = np.append(score[1:] != score[:-1], True)[: rows.size]  # a threshold keeps all detections of its score
+        recall = right / boxes if boxes else np.full(rows.size, np.nan)
+        curves.append(ClassCurve(name, boxes, score[last], (right / found)[last], recall[last]))
+    return curves
 
 
 def mean_f1(curves: list[ClassCurve]) -> np.ndarray:
@@ -68,18 +77,3 @@ def best_threshold(curves: list[ClassCurve]) -> float:
     """The one threshold for all classes with the highest mean F1; of equal ones the lowest. .5 where nothing is right."""
     values = mean_f1(curves)
     return float(THRESHOLDS[values.argmax()]) if values.max() > 0 else 0.5
-
-
-def _curve(matches: Matches, order: np.ndarray, label: int, name: str) -> ClassCurve:
-    rows = order[matches.label[order] == label]
-    boxes = int(((matches.true_label == label) & ~matches.crowd).sum())
-    right, found = np.cumsum(matches.hit[0, rows]), np.arange(1, rows.size + 1)
-    score = matches.score[rows]
-    last = np.append(score[1:] != score[:-1], True)[: rows.size]  # a threshold keeps all detections of its score
-    return ClassCurve(
-        name=name,
-        boxes=boxes,
-        score=score[last],
-        precision=(right / found)[last],
-        recall=(right / boxes if boxes else np.full(rows.size, np.nan))[last],
-    )

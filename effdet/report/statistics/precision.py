@@ -20,7 +20,7 @@ def average_precision(matches: Matches, weights: np.ndarray | None = None) -> np
     """AP of each sample, IoU and class.
 
     Args:
-        matches: from :func:`effdet.report.statistics.match`.
+        matches: from :func:`effdet.report.statistics.boxes.match`.
         weights: (S, P) integers, how often each sample holds each image; None is one sample, each image once.
 
     Returns:

@@ -6,16 +6,10 @@ import numpy as np
 import pytest
 
 from effdet.evaluation import coco_metrics, confusion_matrix, segmentation_metrics
-from effdet.report.statistics import (
-    BoxSet,
-    BoxStatistic,
-    ClassStatistic,
-    MapStatistic,
-    average_precision,
-    bootstrap,
-    match,
-    paired_difference,
-)
+from effdet.report.statistics.bootstrap import bootstrap, paired_difference
+from effdet.report.statistics.boxes import BoxSet, match
+from effdet.report.statistics.precision import average_precision
+from effdet.report.statistics.samples import BoxStatistic, ClassStatistic, MapStatistic
 from heads.structures import UserError
 from tests.report.statistics.box_sets import found, random_set, repeated, truth_of
 

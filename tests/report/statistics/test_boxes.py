@@ -11,7 +11,7 @@ import pytest
 
 from effdet.evaluation.coco import measure
 from effdet.evaluation.coco_format import coco_inputs
-from effdet.report.statistics import BoxSet, match, matches_of
+from effdet.report.statistics.boxes import BoxSet, match, matches_of
 from tests.report.statistics.box_sets import found, random_set, truth_of
 
 

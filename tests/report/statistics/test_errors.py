@@ -8,8 +8,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from effdet.report.statistics import BoxSet, error_breakdown, find_mistakes, match
-from effdet.report.statistics.errors import KINDS
+from effdet.report.statistics.boxes import BoxSet, match
+from effdet.report.statistics.errors import KINDS, error_breakdown, find_mistakes
 from tests.report.statistics.box_sets import found, random_set, truth_of
 
 TIDECV = Path(__file__).with_name("tidecv.json")

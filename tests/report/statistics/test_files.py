@@ -5,17 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from effdet.report.statistics import (
-    BoxSet,
-    BoxStatistic,
-    ClassStatistic,
-    MapStatistic,
-    Recorded,
-    SplitIdentity,
-    match,
-    read_statistics,
-    write_statistics,
-)
+from effdet.report.statistics.boxes import BoxSet, match
+from effdet.report.statistics.files import Recorded, SplitIdentity, read_statistics, write_statistics
+from effdet.report.statistics.samples import BoxStatistic, ClassStatistic, MapStatistic
 from heads.structures import UserError
 from tests.report.statistics.box_sets import random_set
 

@@ -6,7 +6,7 @@ import math
 
 import pytest
 
-from effdet.report.statistics.seeds import paired_by_seed, spread, student_cdf, student_quantile
+from effdet.report.statistics.bootstrap import paired_by_seed, spread, student_cdf, student_quantile
 
 
 @pytest.mark.parametrize("freedom", [1, 2, 3, 4, 7, 20])
