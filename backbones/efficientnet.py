@@ -39,16 +39,8 @@ class EfficientNet(nn.Module):
         self.spec = spec
         self.channels = spec.channels
         self.grad_checkpointing = False
-        self.stem = ConvNormAct(
-            3,
-            spec.stem_channels,
-            3,
-            stride=2,
-            padding=spec.padding,
-            norm_eps=spec.norm_eps,
-            norm_momentum=spec.norm_momentum,
-            activation=spec.activation,
-        )
+        conventions = spec.conventions
+        self.stem = ConvNormAct(3, spec.stem_channels, 3, stride=2, conventions=conventions)
         self.stages = nn.ModuleList()
         width, index = spec.stem_channels, 0
         for stage in spec.stages:
@@ -63,10 +55,7 @@ class EfficientNet(nn.Module):
                         expansion=stage.expansion,
                         attention=spec.attention_of(stage),
                         se_ratio=stage.se_ratio,
-                        activation=spec.activation,
-                        padding=spec.padding,
-                        norm_eps=spec.norm_eps,
-                        norm_momentum=spec.norm_momentum,
+                        conventions=conventions,
                         drop_path=spec.drop_path * index / spec.blocks,
                         skip=stage.skip,
                     )

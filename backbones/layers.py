@@ -10,7 +10,8 @@ PyTorch the latter. Both rules have equal keys and shapes, so a layer carries it
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import cast
+from dataclasses import dataclass, fields
+from typing import Annotated, Literal, cast
 
 import torch
 import torch.nn.functional as F
@@ -37,11 +38,28 @@ _IN_PLACE: dict[str, Callable[..., Tensor]] = {
 }
 
 
-def check_padding_rule(rule: str) -> str:
-    """`rule` itself, or a ValueError that lists the rules there are."""
-    if rule not in PADDING_RULES:
-        raise ValueError(f"padding must be one of {', '.join(PADDING_RULES)}, got {rule!r}")
-    return rule
+@dataclass(frozen=True, kw_only=True)
+class LayerConventions:
+    """What the layers of a backbone, neck or head share. Settings of modules made of such layers derive from it."""
+
+    activation: Literal["silu", "relu6", "relu", "hard_swish", "gelu", "identity"] = "silu"
+    """After each convolution but the projections."""
+    padding: Literal["same", "symmetric"] = "same"
+    """TensorFlow's or PyTorch's; pretrained weights only fit the one they were trained with."""
+    norm_eps: Annotated[float, "0<.."] = 1e-3
+    norm_momentum: Annotated[float, "0<..1"] = 0.01
+    """PyTorch's sense: the share of the new batch. (The paper's 0.99 is TensorFlow's, the share kept.)"""
+
+    @property
+    def conventions(self) -> LayerConventions:
+        """These four of settings that have more fields."""
+        return LayerConventions(**{field.name: getattr(self, field.name) for field in fields(LayerConventions)})
+
+    def norm(self, channels: int) -> BatchNorm2d:
+        return BatchNorm2d(channels, eps=self.norm_eps, momentum=self.norm_momentum)
+
+
+DEFAULTS = LayerConventions()
 
 
 def same_padding(size: int, kernel: int, stride: int, dilation: int = 1) -> tuple[int, int]:
@@ -73,7 +91,9 @@ class _Padded(nn.Module):
 
     @padding_rule.setter
     def padding_rule(self, rule: str) -> None:
-        self._rule = check_padding_rule(rule)
+        if rule not in PADDING_RULES:
+            raise ValueError(f"padding must be one of {', '.join(PADDING_RULES)}, got {rule!r}")
+        self._rule = rule
         spans = [d * (k - 1) for k, d in zip(self.kernel_size, self.dilation, strict=True)]
         # At stride 1 and with an odd kernel the two rules agree: a constant that the kernel itself applies.
         self._from_size = rule == "same" and (self.stride != (1, 1) or any(span % 2 for span in spans))
@@ -201,11 +221,6 @@ class Activation(nn.Module):
         return self.name
 
 
-def activation(name: str) -> Activation:
-    """``silu``, ``relu6``, ``relu``, ``hard_swish``, ``gelu`` or ``identity``."""
-    return Activation(name)
-
-
 class BatchNorm2d(nn.BatchNorm2d):
     """BatchNorm that also trains on a batch of one at a level of one cell.
 
@@ -223,7 +238,7 @@ class ConvNormAct(nn.Module):
     """Convolution without bias, BatchNorm, activation.
 
     Args:
-        norm_momentum: PyTorch's sense, the share of the new batch: the paper's 0.99 is 0.01 here.
+        linear: without the activation.
     """
 
     def __init__(
@@ -234,15 +249,13 @@ class ConvNormAct(nn.Module):
         *,
         stride: int = 1,
         groups: int = 1,
-        padding: str = "same",
-        norm_eps: float = 1e-3,
-        norm_momentum: float = 0.01,
-        activation: str = "silu",
+        linear: bool = False,
+        conventions: LayerConventions = DEFAULTS,
     ) -> None:
         super().__init__()
-        self.conv = Conv2d(in_channels, out_channels, kernel, stride=stride, groups=groups, padding=padding)
-        self.norm = BatchNorm2d(out_channels, eps=norm_eps, momentum=norm_momentum)
-        self.act = Activation(activation)
+        self.conv = Conv2d(in_channels, out_channels, kernel, stride=stride, groups=groups, padding=conventions.padding)
+        self.norm = conventions.norm(out_channels)
+        self.act = Activation("identity" if linear else conventions.activation)
 
     def forward(self, x: Tensor) -> Tensor:
         return norm_act(self.norm, self.act, self.conv(x))
@@ -260,6 +273,13 @@ class SeparableConv2d(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         return self.pointwise(self.depthwise(x))
+
+
+def convolution3x3(cin: int, cout: int, *, separable: bool, bias: bool, padding: str) -> SeparableConv2d | Conv2d:
+    """A separable or a full one."""
+    if separable:
+        return SeparableConv2d(cin, cout, bias=bias, padding=padding)
+    return Conv2d(cin, cout, 3, bias=bias, padding=padding)
 
 
 class DropPath(nn.Module):

@@ -18,7 +18,7 @@ from functools import partial
 from torch import Tensor, nn
 
 from backbones.attention import channel_attention
-from backbones.layers import ConvNormAct, DropPath
+from backbones.layers import DEFAULTS, ConvNormAct, DropPath, LayerConventions
 
 
 class Block(nn.Module):
@@ -29,7 +29,6 @@ class Block(nn.Module):
         expansion: width of the middle, in units of `in_channels` (ignored by blocks that don't expand).
         attention: ``se``, ``eca`` or ``none``.
         se_ratio: squeeze width in units of `in_channels`; 0 means no attention of any kind in this block.
-        activation, padding, norm_eps, norm_momentum: as in :class:`backbones.layers.ConvNormAct`.
         drop_path: probability that a sample skips the body in training.
         skip: whether a residual is wanted where it is possible.
     """
@@ -44,29 +43,24 @@ class Block(nn.Module):
         expansion: float = 1.0,
         attention: str = "se",
         se_ratio: float = 0.0,
-        activation: str = "silu",
-        padding: str = "same",
-        norm_eps: float = 1e-3,
-        norm_momentum: float = 0.01,
+        conventions: LayerConventions = DEFAULTS,
         drop_path: float = 0.0,
         skip: bool = True,
     ) -> None:
         super().__init__()
-        layer = partial(ConvNormAct, padding=padding, norm_eps=norm_eps, norm_momentum=norm_momentum)
+        layer = partial(ConvNormAct, conventions=conventions)
         wide = round(in_channels * expansion)
 
         def attend(channels: int) -> nn.Module:
             reduced = max(1, int(in_channels * se_ratio))
             kind = attention if se_ratio else "none"
-            return channel_attention(kind, channels, reduced=reduced, activation=activation)
+            return channel_attention(kind, channels, reduced=reduced, activation=conventions.activation)
 
-        self._build(layer, attend, in_channels, wide, out_channels, kernel, stride, activation)
+        self._build(layer, attend, in_channels, wide, out_channels, kernel, stride)
         self.residual = skip and stride == 1 and in_channels == out_channels
         self.drop_path = DropPath(drop_path) if self.residual and drop_path else nn.Identity()
 
-    def _build(
-        self, layer, attend, narrow: int, wide: int, out: int, kernel: int, stride: int, activation: str
-    ) -> None:
+    def _build(self, layer, attend, narrow: int, wide: int, out: int, kernel: int, stride: int) -> None:
         raise NotImplementedError
 
     def body(self, x: Tensor) -> Tensor:
@@ -80,13 +74,11 @@ class Block(nn.Module):
 class InvertedResidual(Block):
     """MBConv."""
 
-    def _build(
-        self, layer, attend, narrow: int, wide: int, out: int, kernel: int, stride: int, activation: str
-    ) -> None:
-        self.expand = layer(narrow, wide, 1, activation=activation)
-        self.depthwise = layer(wide, wide, kernel, stride=stride, groups=wide, activation=activation)
+    def _build(self, layer, attend, narrow: int, wide: int, out: int, kernel: int, stride: int) -> None:
+        self.expand = layer(narrow, wide, 1)
+        self.depthwise = layer(wide, wide, kernel, stride=stride, groups=wide)
         self.attention = attend(wide)
-        self.project = layer(wide, out, 1, activation="identity")
+        self.project = layer(wide, out, 1, linear=True)
 
     def body(self, x: Tensor) -> Tensor:
         return self.project(self.attention(self.depthwise(self.expand(x))))
@@ -95,12 +87,10 @@ class InvertedResidual(Block):
 class DepthwiseSeparable(Block):
     """MBConv with expansion 1, whose expanding convolution is left out."""
 
-    def _build(
-        self, layer, attend, narrow: int, wide: int, out: int, kernel: int, stride: int, activation: str
-    ) -> None:
-        self.depthwise = layer(narrow, narrow, kernel, stride=stride, groups=narrow, activation=activation)
+    def _build(self, layer, attend, narrow: int, wide: int, out: int, kernel: int, stride: int) -> None:
+        self.depthwise = layer(narrow, narrow, kernel, stride=stride, groups=narrow)
         self.attention = attend(narrow)
-        self.project = layer(narrow, out, 1, activation="identity")
+        self.project = layer(narrow, out, 1, linear=True)
 
     def body(self, x: Tensor) -> Tensor:
         return self.project(self.attention(self.depthwise(x)))
@@ -109,12 +99,10 @@ class DepthwiseSeparable(Block):
 class EdgeResidual(Block):
     """Fused-MBConv: one full convolution for expand and depthwise, faster on most accelerators in early stages."""
 
-    def _build(
-        self, layer, attend, narrow: int, wide: int, out: int, kernel: int, stride: int, activation: str
-    ) -> None:
-        self.expand = layer(narrow, wide, kernel, stride=stride, activation=activation)
+    def _build(self, layer, attend, narrow: int, wide: int, out: int, kernel: int, stride: int) -> None:
+        self.expand = layer(narrow, wide, kernel, stride=stride)
         self.attention = attend(wide)
-        self.project = layer(wide, out, 1, activation="identity")
+        self.project = layer(wide, out, 1, linear=True)
 
     def body(self, x: Tensor) -> Tensor:
         return self.project(self.attention(self.expand(x)))
@@ -123,10 +111,8 @@ class EdgeResidual(Block):
 class ConvBlock(Block):
     """Fused-MBConv with expansion 1: a single convolution, whose activation stays because nothing is projected."""
 
-    def _build(
-        self, layer, attend, narrow: int, wide: int, out: int, kernel: int, stride: int, activation: str
-    ) -> None:
-        self.conv = layer(narrow, out, kernel, stride=stride, activation=activation)
+    def _build(self, layer, attend, narrow: int, wide: int, out: int, kernel: int, stride: int) -> None:
+        self.conv = layer(narrow, out, kernel, stride=stride)
 
     def body(self, x: Tensor) -> Tensor:
         return self.conv(x)

@@ -10,11 +10,13 @@ A name also carries *conventions* that no weight file shows: padding and BatchNo
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, replace
+from collections.abc import Sequence
+from dataclasses import replace
 from difflib import get_close_matches
 from functools import cache
 from typing import Any
 
+from backbones.layers import LayerConventions
 from backbones.spec import BackboneSpec, StageSpec
 from backbones.tables import (
     ALPHA,
@@ -33,25 +35,16 @@ from backbones.tables import (
 )
 
 __all__ = [
-    "BackboneSpec", "Conventions", "StageSpec", "architecture", "backbone_spec", "conventions_of", "names", "phi_spec",
+    "BackboneSpec", "StageSpec", "architecture", "backbone_spec", "conventions_of", "names", "phi_spec",
     "round_filters", "round_repeats", "scaled_spec",
 ]  # fmt: skip
 
 
-@dataclass(frozen=True)
-class Conventions:
-    """What weights were trained with, and their keys and shapes don't show."""
-
-    padding: str
-    norm_eps: float
-    norm_momentum: float
-
-
-TF = Conventions("same", 1e-3, 0.01)
-TIMM = Conventions("symmetric", 1e-5, 0.1)
+TF = LayerConventions()
+TIMM = LayerConventions(padding="symmetric", norm_eps=1e-5, norm_momentum=0.1)
 # torchvision took its V1 weights from two places, and kept the BatchNorm settings of each.
-TORCHVISION_PORTED = Conventions("symmetric", 1e-3, 0.01)
-TORCHVISION_V2 = Conventions("symmetric", 1e-3, 0.1)
+TORCHVISION_PORTED = LayerConventions(padding="symmetric")
+TORCHVISION_V2 = LayerConventions(padding="symmetric", norm_momentum=0.1)
 
 
 def round_filters(channels: int, width: float, *, divisor: int = 8, floor: float = 0.9) -> int:
@@ -69,48 +62,43 @@ def round_repeats(repeats: int, depth: float) -> int:
     return math.ceil(depth * repeats)
 
 
-def scaled_spec(coefficients: Coefficients, *, name: str, lite: bool = False) -> BackboneSpec:
-    """B0 (or Lite0) under any coefficients. Lite keeps stem, head, and the depth of its first and last stage."""
-    width, depth = coefficients.width, coefficients.depth
-    ends = (0, len(B0_STAGES) - 1)
-    stages = tuple(
+def scaled_spec(
+    coefficients: Coefficients,
+    *,
+    name: str,
+    lite: bool = False,
+    stages: Sequence[StageSpec] = B0_STAGES,
+    floor: float = 0.9,
+) -> BackboneSpec:
+    """B0 (or Lite0, or V2-B0) under any coefficients. Lite keeps stem, head, and the depth of its first and last stage.
+
+    Args:
+        floor: as in :func:`round_filters`.
+    """
+    width, ends = coefficients.width, (0, len(stages) - 1)
+
+    def filters(channels: int) -> int:
+        return round_filters(channels, width, floor=floor)
+
+    scaled = tuple(
         replace(
             stage,
-            channels=round_filters(stage.channels, width),
-            repeats=stage.repeats if lite and index in ends else round_repeats(stage.repeats, depth),
+            channels=filters(stage.channels),
+            repeats=stage.repeats if lite and index in ends else round_repeats(stage.repeats, coefficients.depth),
         )
-        for index, stage in enumerate(B0_STAGES)
+        for index, stage in enumerate(stages)
     )
     # Below B0 a fixed stem would be the larger part of a small network, so there even Lite's shrinks.
     fixed = lite and width >= 1
     return BackboneSpec(
         name=name,
-        stages=stages,
-        stem_channels=B0_STEM if fixed else round_filters(B0_STEM, width),
-        head_channels=B0_HEAD if lite else round_filters(B0_HEAD, width),
+        stages=scaled,
+        stem_channels=B0_STEM if fixed else filters(B0_STEM),
+        head_channels=B0_HEAD if lite else filters(B0_HEAD),
         attention="none" if lite else "se",
         activation="relu6" if lite else "silu",
         dropout=coefficients.dropout,
         image_size=coefficients.image_size,
-    )
-
-
-def _v2_base_spec(row: Coefficients, *, name: str) -> BackboneSpec:
-    stages = tuple(
-        replace(
-            stage,
-            channels=round_filters(stage.channels, row.width, floor=0),
-            repeats=round_repeats(stage.repeats, row.depth),
-        )
-        for stage in V2_BASE_STAGES
-    )
-    return BackboneSpec(
-        name=name,
-        stages=stages,
-        stem_channels=round_filters(B0_STEM, row.width, floor=0),
-        head_channels=round_filters(B0_HEAD, row.width, floor=0),
-        dropout=row.dropout,
-        image_size=row.image_size,
     )
 
 
@@ -153,7 +141,7 @@ def phi_spec(phi: float, *, lite: bool = False, **overrides: Any) -> BackboneSpe
 
 
 @cache
-def _registry() -> dict[str, tuple[str, Conventions]]:
+def _registry() -> dict[str, tuple[str, LayerConventions]]:
     """Every name -> (architecture, conventions). Short names come first."""
     plain = [*V1_COEFFICIENTS, *LITE_COEFFICIENTS]
     second = [*V2_BASE_COEFFICIENTS, *V2_NETWORKS]
@@ -181,7 +169,7 @@ def names() -> list[str]:
     return list(_registry())
 
 
-def _entry(name: str) -> tuple[str, Conventions]:
+def _entry(name: str) -> tuple[str, LayerConventions]:
     registry = _registry()
     if name not in registry:
         close = get_close_matches(str(name), registry, n=3, cutoff=0.5)
@@ -203,7 +191,7 @@ def architecture(name: str) -> str:
     return _entry(name)[0]
 
 
-def conventions_of(name: str) -> Conventions:
+def conventions_of(name: str) -> LayerConventions:
     """Padding and BatchNorm settings that `name` stands for."""
     return _entry(name)[1]
 
@@ -222,7 +210,7 @@ def backbone_spec(name: str, **overrides: Any) -> BackboneSpec:
     elif arch in LITE_COEFFICIENTS:
         spec = scaled_spec(LITE_COEFFICIENTS[arch], name=name, lite=True)
     elif arch in V2_BASE_COEFFICIENTS:
-        spec = _v2_base_spec(V2_BASE_COEFFICIENTS[arch], name=name)
+        spec = scaled_spec(V2_BASE_COEFFICIENTS[arch], name=name, stages=V2_BASE_STAGES, floor=0)
     else:
         row = V2_NETWORKS[arch]
         spec = BackboneSpec(name, row.stages, row.stem, row.head, dropout=row.dropout, image_size=row.image_size)

@@ -8,7 +8,7 @@ from typing import Annotated, Any, ClassVar, Literal, Self
 
 from backbones.attention import KINDS
 from backbones.fields import build
-from backbones.layers import ACTIVATIONS, PADDING_RULES
+from backbones.layers import ACTIVATIONS, PADDING_RULES, LayerConventions
 
 OPERATIONS = ("mbconv", "separable", "fused", "conv")
 
@@ -62,7 +62,7 @@ class StageSpec:
 
 
 @dataclass(frozen=True)
-class BackboneSpec:
+class BackboneSpec(LayerConventions):
     """Everything :class:`backbones.efficientnet.EfficientNet` is built from, and the numbers that belong to it."""
 
     name: str
@@ -73,13 +73,6 @@ class BackboneSpec:
     """Width of the 1x1 convolution before a classifier. The backbone itself doesn't hold it."""
     attention: Literal["se", "eca", "none"] = "se"
     """``se``, ``eca`` or ``none``, in the stages whose se_ratio is above 0 and that name none of their own."""
-    padding: Literal["same", "symmetric"] = "same"
-    """TensorFlow's or PyTorch's; pretrained weights only fit the one they were trained with."""
-    norm_eps: float = 1e-3
-    norm_momentum: float = 0.01
-    """PyTorch's sense: the share of the new batch. (The paper's 0.99 is TensorFlow's, the share kept.)"""
-    activation: Literal["silu", "relu6", "relu", "hard_swish", "gelu", "identity"] = "silu"
-    """After each convolution but the projections."""
     drop_path: Annotated[float, "0..0.9"] = 0.2
     """Stochastic depth: block i of N is skipped with probability ``drop_path * i / N``."""
     dropout: float = 0.2
@@ -149,10 +142,7 @@ class ExternalSpec:
     own its ``_target_`` and arguments."""
 
     # What necks and heads around it are built with.
-    activation: ClassVar[str] = "silu"
-    padding: ClassVar[str] = "symmetric"
-    norm_eps: ClassVar[float] = 1e-3
-    norm_momentum: ClassVar[float] = 0.01
+    conventions: ClassVar[LayerConventions] = LayerConventions(padding="symmetric")
     head_channels: ClassVar[int] = 1280
     dropout: ClassVar[float] = 0.2
 

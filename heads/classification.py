@@ -11,7 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from backbones.layers import initialise
-from heads.pooled import PooledHead, known
+from heads.pooled import PooledHead, PooledOptions, known
 from heads.prior import start_at_prior
 from heads.protocol import Context
 from heads.ranks import over_ranks
@@ -19,42 +19,11 @@ from heads.structures import Targets
 
 
 class ClassificationHead(PooledHead):
-    """Class logits from the coarsest feature.
+    """Class logits from the coarsest feature, see :class:`heads.pooled.PooledHead`."""
 
-    Args:
-        in_channels: width of C5.
-        num_classes: width K of the output.
-        head_channels: width of the 1x1 convolution (1280 for B0 and all of Lite).
-        dropout: before the dense layer.
-        label_smoothing: share of the target that is spread over all classes (the paper trains with 0.1).
-        padding, norm_eps, norm_momentum, activation: as in :class:`backbones.layers.ConvNormAct`.
-    """
-
-    def __init__(
-        self,
-        in_channels: int,
-        num_classes: int,
-        *,
-        head_channels: int,
-        dropout: float = 0.2,
-        activation: str = "silu",
-        padding: str = "same",
-        norm_eps: float = 1e-3,
-        norm_momentum: float = 0.01,
-        label_smoothing: float = 0.0,
-    ) -> None:
-        super().__init__(
-            in_channels,
-            num_classes,
-            head_channels=head_channels,
-            dropout=dropout,
-            label_smoothing=label_smoothing,
-            activation=activation,
-            padding=padding,
-            norm_eps=norm_eps,
-            norm_momentum=norm_momentum,
-        )
-        self.classifier = nn.Linear(head_channels, num_classes)
+    def __init__(self, in_channels: int, num_classes: int, options: PooledOptions) -> None:
+        super().__init__(in_channels, num_classes, options)
+        self.classifier = nn.Linear(options.head_channels, num_classes)
         initialise(self)
         # The reference draws from ±1/√K, meant for 1,000 classes: ten of them would begin at a loss of 5 instead of ln 10.
         start_at_prior(self.classifier, "classification")

@@ -9,19 +9,33 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Annotated, Literal
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from backbones.layers import initialise
-from heads.pooled import PooledHead, known
+from heads.pooled import PooledHead, PooledOptions, known
 from heads.prior import start_at_prior
 from heads.protocol import Context
 from heads.ranks import over_ranks
 from heads.structures import Targets, UserError
 
-LOSSES = ("arcface", "cosine")
+
+@dataclass(frozen=True)
+class EmbeddingOptions(PooledOptions):
+    """Of an embedding head."""
+
+    dropout: Annotated[float, "0..<1"] = 0.0
+    dim: Annotated[int, "1.."] = 128
+    """Numbers in an embedding."""
+    loss: Literal["arcface", "cosine"] = "arcface"
+    margin: Annotated[float, "0..<1.5708"] = 0.3
+    """ArcFace's, radians below π/2; the paper's is 0.5 with some 85,000 identities."""
+    scale: Annotated[float, "0<.."] = 30.0
+    """Of the cosines before the softmax; the paper's is 64."""
 
 
 class EmbeddingHead(PooledHead):
@@ -30,56 +44,16 @@ class EmbeddingHead(PooledHead):
     Args:
         in_channels: width of C5.
         num_classes: identities K that training knows.
-        head_channels: width of the 1x1 convolution.
-        dim: numbers in an embedding.
-        loss: a member of :data:`LOSSES`.
-        margin: ArcFace's, radians; the paper's is 0.5 with some 85,000 identities.
-        scale: of the cosines before the softmax; the paper's is 64.
-        dropout: before the linear map.
-        label_smoothing: share of the target that is spread over all identities.
-        padding, norm_eps, norm_momentum, activation: as in :class:`backbones.layers.ConvNormAct`.
     """
 
-    def __init__(
-        self,
-        in_channels: int,
-        num_classes: int,
-        *,
-        head_channels: int,
-        dim: int = 128,
-        loss: str = "arcface",
-        margin: float = 0.3,
-        scale: float = 30.0,
-        dropout: float = 0.0,
-        activation: str = "silu",
-        padding: str = "same",
-        norm_eps: float = 1e-3,
-        norm_momentum: float = 0.01,
-        label_smoothing: float = 0.0,
-    ) -> None:
-        super().__init__(
-            in_channels,
-            num_classes,
-            head_channels=head_channels,
-            dropout=dropout,
-            label_smoothing=label_smoothing,
-            activation=activation,
-            padding=padding,
-            norm_eps=norm_eps,
-            norm_momentum=norm_momentum,
-        )
-        if dim < 1:
-            raise UserError(f"dim must be at least 1, got {dim}")
-        if loss not in LOSSES:
-            raise UserError(f"head.embedding.loss={loss!r} is unknown; use one of {', '.join(LOSSES)}")
-        if not 0 <= margin < math.pi / 2 or scale <= 0:
-            raise UserError(f"margin={margin} must lie in [0, π/2) and scale={scale} be above 0")
-        self.dim = dim
-        self.margin = margin if loss == "arcface" else 0.0
-        self.scale = scale
-        self.project = nn.Linear(head_channels, dim, bias=False)
+    def __init__(self, in_channels: int, num_classes: int, options: EmbeddingOptions) -> None:
+        super().__init__(in_channels, num_classes, options)
+        self.dim = dim = options.dim
+        self.margin = options.margin if options.loss == "arcface" else 0.0
+        self.scale = options.scale
+        self.project = nn.Linear(options.head_channels, dim, bias=False)
         initialise(self)
-        nn.init.normal_(self.project.weight, std=head_channels**-0.5)
+        nn.init.normal_(self.project.weight, std=options.head_channels**-0.5)
         self.prototypes = nn.Linear(dim, num_classes, bias=False)  # (K, D); only their directions count
         start_at_prior(self.prototypes, "embedding")
 

@@ -3,13 +3,31 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Annotated
 
 from torch import Tensor, nn
 
-from backbones.layers import ConvNormAct
+from backbones.layers import ConvNormAct, LayerConventions
+from heads.fields import check_fields
 from heads.protocol import Context
 from heads.ranks import over_ranks
 from heads.structures import Targets, UserError
+
+
+@dataclass(frozen=True)
+class PooledOptions(LayerConventions):
+    """Of a head for a whole image."""
+
+    head_channels: Annotated[int, "1.."]
+    """Width of the 1x1 convolution (1280 for B0 and all of Lite)."""
+    dropout: Annotated[float, "0..<1"] = 0.2
+    """Of the pooled vector."""
+    label_smoothing: Annotated[float, "0..<1"] = 0.0
+    """Share of the target that is spread over all classes (the paper trains with 0.1)."""
+
+    def __post_init__(self) -> None:
+        check_fields(self, "head: ")
 
 
 class PooledHead(nn.Module):
@@ -18,45 +36,19 @@ class PooledHead(nn.Module):
     Args:
         in_channels: width of C5.
         num_classes: K, at least 1.
-        head_channels: width of the 1x1 convolution (1280 for B0 and all of Lite).
-        dropout: of the pooled vector.
-        label_smoothing: share of the target that is spread over all classes, in [0, 1).
-        padding, norm_eps, norm_momentum, activation: as in :class:`backbones.layers.ConvNormAct`.
     """
 
     in_levels: Sequence[str] = ("C5",)
     in_heads: Sequence[str] = ()
 
-    def __init__(
-        self,
-        in_channels: int,
-        num_classes: int,
-        *,
-        head_channels: int,
-        dropout: float,
-        label_smoothing: float,
-        activation: str,
-        padding: str,
-        norm_eps: float,
-        norm_momentum: float,
-    ) -> None:
+    def __init__(self, in_channels: int, num_classes: int, options: PooledOptions) -> None:
         super().__init__()
         if num_classes < 1:
             raise UserError(f"num_classes must be at least 1, got {num_classes}")
-        if not 0 <= label_smoothing < 1:
-            raise UserError(f"label_smoothing must lie in [0, 1), got {label_smoothing}")
         self.num_classes = num_classes
-        self.label_smoothing = label_smoothing
-        self.conv_head = ConvNormAct(
-            in_channels,
-            head_channels,
-            1,
-            padding=padding,
-            norm_eps=norm_eps,
-            norm_momentum=norm_momentum,
-            activation=activation,
-        )
-        self.dropout = nn.Dropout(dropout)
+        self.label_smoothing = options.label_smoothing
+        self.conv_head = ConvNormAct(in_channels, options.head_channels, 1, conventions=options)
+        self.dropout = nn.Dropout(options.dropout)
 
     counts_predictions = False
     """What the loss counts, the labelled images, does not depend on the predictions."""

@@ -14,15 +14,25 @@ it.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from itertools import pairwise
+from typing import Annotated
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from backbones import layers
-from backbones.layers import BatchNorm2d, Conv2d, ConvNormAct, SeparableConv2d, normalised_shares
+from backbones.layers import (
+    Activation,
+    Conv2d,
+    ConvNormAct,
+    LayerConventions,
+    convolution3x3,
+    initialise,
+    normalised_shares,
+)
 from backbones.memory_efficient import norm_act
+from heads.fields import check_fields
 from heads.prior import start_at_prior
 from heads.protocol import Context
 from heads.ranks import over_ranks
@@ -31,6 +41,44 @@ from heads.semantic_maps import class_map
 from heads.structures import Geometry, Targets, UserError
 
 MERGES = ("finest", "sum", "weighted")
+
+
+@dataclass(frozen=True)
+class AuxiliaryOptions:
+    """Of an auxiliary head."""
+
+    level: str | None = None
+    """A level of the backbone (``C4``) or of the neck (``P5``); None for no such head."""
+    weight: Annotated[float, "0<.."] = 0.4
+    """Of its cross-entropy in the loss."""
+    channels: Annotated[int, "1.."] = 64
+    """Of its one convolution."""
+
+    def __post_init__(self) -> None:
+        check_fields(self, "head.semantic.auxiliary.")
+
+
+@dataclass(frozen=True)
+class SemanticOptions(LayerConventions):
+    """Of a semantic head."""
+
+    levels: tuple[str, ...] = ("P2", "P3", "P4", "P5", "P6", "P7")
+    """The pyramid that the head wants, finest first; with ``merge="finest"`` it reads only the first."""
+    merge: str = "finest"
+    """How the levels become one map, see the module's docstring."""
+    channels: Annotated[int, "1.."] | None = None
+    """Width of the convolutions before the last; None for that of the levels."""
+    repeats: Annotated[int, "0.."] = 3
+    """Number of those convolutions."""
+    separable: bool = True
+    """Depthwise and pointwise instead of full convolutions."""
+    dropout: Annotated[float, "0..<1"] = 0.0
+    """Of whole channels before the last convolution."""
+    auxiliary: AuxiliaryOptions = field(default_factory=AuxiliaryOptions)
+    loss: SemanticLoss = field(default_factory=SemanticLoss)
+
+    def __post_init__(self) -> None:
+        check_fields(self, "head.semantic.")
 
 
 class Merge(nn.Module):
@@ -60,25 +108,12 @@ class Merge(nn.Module):
 class ConvBlock(nn.Module):
     """3x3 convolution (separable or full), BatchNorm, activation."""
 
-    def __init__(
-        self,
-        in_channels: int,
-        channels: int,
-        *,
-        separable: bool,
-        activation: str,
-        padding: str,
-        norm_eps: float,
-        norm_momentum: float,
-    ) -> None:
+    def __init__(self, in_channels: int, channels: int, options: SemanticOptions) -> None:
         super().__init__()
-        self.conv = (
-            SeparableConv2d(in_channels, channels, bias=False, padding=padding)
-            if separable
-            else Conv2d(in_channels, channels, 3, padding=padding)
-        )
-        self.norm = BatchNorm2d(channels, eps=norm_eps, momentum=norm_momentum)
-        self.act = layers.activation(activation)
+        separable, padding = options.separable, options.padding
+        self.conv = convolution3x3(in_channels, channels, separable=separable, bias=False, padding=padding)
+        self.norm = options.norm(channels)
+        self.act = Activation(options.activation)
 
     def forward(self, x: Tensor) -> Tensor:
         return norm_act(self.norm, self.act, self.conv(x))
@@ -90,33 +125,16 @@ class AuxiliaryHead(nn.Module):
     Args:
         in_channels: of the level.
         num_classes: K.
-        level: a level of the backbone (``C4``) or of the neck (``P5``).
-        weight: of its cross-entropy in the loss.
-        channels: of its one convolution.
+        options: of the head that it belongs to.
     """
 
-    def __init__(
-        self,
-        in_channels: int,
-        num_classes: int,
-        *,
-        level: str,
-        weight: float = 0.4,
-        channels: int = 64,
-        activation: str = "silu",
-        padding: str = "same",
-        norm_eps: float = 1e-3,
-        norm_momentum: float = 0.01,
-    ) -> None:
+    def __init__(self, in_channels: int, num_classes: int, options: SemanticOptions) -> None:
         super().__init__()
-        if weight <= 0:
-            raise UserError(f"auxiliary.weight={weight:g} must be above 0; auxiliary.level=null leaves the loss out")
-        self.level, self.weight = level, weight
-        self.conv = ConvNormAct(
-            in_channels, channels, 3, padding=padding, norm_eps=norm_eps, norm_momentum=norm_momentum,
-            activation=activation,
-        )  # fmt: skip
-        self.classifier = Conv2d(channels, num_classes, 1, bias=True)
+        own = options.auxiliary
+        assert own.level is not None, "an auxiliary loss needs a level"
+        self.level, self.weight = own.level, own.weight
+        self.conv = ConvNormAct(in_channels, own.channels, 3, conventions=options)
+        self.classifier = Conv2d(own.channels, num_classes, 1, bias=True)
 
     def forward(self, features: Mapping[str, Tensor]) -> Tensor:
         """(B, K, h, w) logits of its level."""
@@ -156,14 +174,7 @@ class SemanticHead(nn.Module):
     Args:
         in_channels: of every level.
         num_classes: K.
-        levels: the pyramid that the head wants, finest first; with ``merge="finest"`` it reads the first alone.
-        merge: how the levels become one map, see the module's docstring.
-        channels: width of the convolutions before the last; None for that of the levels.
-        repeats: number of those convolutions.
-        separable: depthwise and pointwise instead of full convolutions.
-        dropout: of whole channels before the last convolution.
         auxiliary: a second, deeper place to classify in training; None for none.
-        loss: settings of the loss; None for plain cross-entropy.
 
     Attributes:
         in_levels: what it reads.
@@ -176,60 +187,34 @@ class SemanticHead(nn.Module):
         self,
         in_channels: int,
         num_classes: int,
+        options: SemanticOptions | None = None,
         *,
-        levels: Sequence[str] = ("P2", "P3", "P4", "P5", "P6", "P7"),
-        merge: str = "finest",
-        channels: int | None = None,
-        repeats: int = 3,
-        separable: bool = True,
-        dropout: float = 0.0,
-        activation: str = "silu",
-        padding: str = "same",
-        norm_eps: float = 1e-3,
-        norm_momentum: float = 0.01,
         auxiliary: AuxiliaryHead | None = None,
-        loss: SemanticLoss | None = None,
     ) -> None:
         super().__init__()
+        options = options or SemanticOptions()
         if not 1 <= num_classes <= 255:
             raise UserError(f"num_classes={num_classes} of a semantic head must be 1 to 255: 255 marks ignored pixels")
-        if repeats < 0:
-            raise UserError(f"repeats={repeats} of a semantic head must be 0 or more")
-        if not 0 <= dropout < 1:
-            raise UserError(f"dropout={dropout} of a semantic head must lie in [0, 1)")
         self.num_classes = num_classes
-        self._levels = read_levels(levels, merge)
+        self._levels = read_levels(options.levels, options.merge)
         deep = () if auxiliary is None else (auxiliary.level,)
         self.in_levels: Sequence[str] = (*self._levels, *(level for level in deep if level not in self._levels))
         self.stride = 2 ** int(self._levels[0][1:])
-        self.loss_settings = loss or SemanticLoss()
+        self.loss_settings = options.loss
         weights = self.loss_settings.class_weights
         if weights is not None and len(weights) != num_classes:
             raise UserError(f"loss.class_weights has {len(weights)} numbers for {num_classes} classes")
-        self.merge = Merge(len(self._levels), merge) if len(self._levels) > 1 else None
-        width = channels or in_channels
-        self.convs = nn.Sequential(
-            *(
-                ConvBlock(
-                    width if number else in_channels,
-                    width,
-                    separable=separable,
-                    activation=activation,
-                    padding=padding,
-                    norm_eps=norm_eps,
-                    norm_momentum=norm_momentum,
-                )
-                for number in range(repeats)
-            )
-        )
-        self.dropout = nn.Dropout2d(dropout)
-        self.classifier = Conv2d(width if repeats else in_channels, num_classes, 1, bias=True)
+        self.merge = Merge(len(self._levels), options.merge) if len(self._levels) > 1 else None
+        widths = [in_channels, *[options.channels or in_channels] * options.repeats]
+        self.convs = nn.Sequential(*(ConvBlock(*pair, options) for pair in pairwise(widths)))
+        self.dropout = nn.Dropout2d(options.dropout)
+        self.classifier = Conv2d(widths[-1], num_classes, 1, bias=True)
         self.auxiliary = auxiliary
         self.reset_parameters()
 
     def reset_parameters(self) -> None:
         """He's initialisation; the last convolution starts at its prior (:mod:`heads.prior`): the first loss is ln K."""
-        layers.initialise(self)
+        initialise(self)
         start_at_prior(self.classifier, "semantic")
         if self.auxiliary is not None:
             start_at_prior(self.auxiliary.classifier, "semantic")

@@ -16,7 +16,7 @@ from benchmarks.ours.network import network, pixels
 from benchmarks.series import Series, collect
 from effdet.evaluation import coco_metrics
 from effdet.model import fold
-from heads.detection import DetectionHead
+from heads.detection import DetectionHead, DetectionOptions
 from heads.detection.head import DetectionOutput
 from heads.protocol import Context
 from heads.structures import Targets
@@ -75,7 +75,7 @@ def _forward(model, images) -> object:
 
 
 def _head(classes: int) -> DetectionHead:
-    return DetectionHead(8, classes, repeats=0)
+    return DetectionHead(8, classes, DetectionOptions(repeats=0))
 
 
 def _raw(batch: int, classes: int) -> DetectionOutput:

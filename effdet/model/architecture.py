@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass, field
 from typing import Any, Self
 
 from backbones.fields import build
-from backbones.scaling import BackboneSpec
+from backbones.spec import AnyBackboneSpec, BackboneSpec
 from effdet.necks import NeckSpec
 from effdet.scaling import DetectorRow, detector_phi
 from effdet.scaling.tables import PAPER_ASPECTS
@@ -65,7 +65,7 @@ class Architecture:
     @classmethod
     def of_row(cls, row: DetectorRow, backbone: BackboneSpec, **changes: Any) -> Self:
         """The architecture of a detector's scaling row around `backbone`."""
-        neck = neck_of_row(row, backbone.activation)
+        neck = neck_of_row(row, backbone)
         head = HeadScaling(row.repeats, row.anchor_scale, row.aspects)
         values = {"name": row.name, "image_size": (row.size, row.size), "neck": neck, "head": head, **changes}
         return cls(backbone=backbone, **values)
@@ -104,8 +104,8 @@ class Architecture:
         return {name: getattr(self.neck, name) for name in names}
 
 
-def neck_of_row(row: DetectorRow, activation: str) -> NeckSpec:
-    """The neck of a detector's scaling row around a backbone with `activation`."""
+def neck_of_row(row: DetectorRow, backbone: AnyBackboneSpec) -> NeckSpec:
+    """The neck of a detector's scaling row around `backbone`."""
     down, up = row.resample
     return NeckSpec(
         levels=row.levels,
@@ -113,7 +113,7 @@ def neck_of_row(row: DetectorRow, activation: str) -> NeckSpec:
         repeats=row.cells,
         kind=row.kind,
         fusion=row.fusion,
-        activation=activation,
+        activation=backbone.conventions.activation,
         padding=row.padding,
         redundant_bias=row.redundant_bias,
         downsample=down,

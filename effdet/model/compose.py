@@ -201,7 +201,7 @@ def _label(row: DetectorRow | None, own_backbone: AnyBackboneSpec, built_in: set
 
 def _neck(row: DetectorRow, own_backbone: AnyBackboneSpec, *, alone: bool, changes: dict[str, Any]) -> NeckSpec:
     """The detector's neck, or with `alone` the slimmer one of segmentation."""
-    spec = neck_of_row(row, own_backbone.activation)
+    spec = neck_of_row(row, own_backbone)
     if alone:
         spec = spec.replace(channels=semantic_channels(row), repeats=semantic_cells(row))
     return _changed(spec, changes, "neck")

@@ -90,7 +90,7 @@ def _survey(key: str) -> Survey:
         detector_phi(phi),
         name=f"efficientdet_{spec.name}",
         backbone=spec.name,
-        padding=spec.padding,
+        padding=spec.conventions.padding,
         redundant_bias=False,
     )
     mean, std = (_rgb(getattr(backbone, key, usual)) for key, usual in (("mean", IMAGENET_MEAN), ("std", IMAGENET_STD)))

@@ -8,22 +8,25 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, field
 from typing import Any, cast
 
 import torch
 from torch import nn
 
+from backbones.fields import as_tuples
+from backbones.fields import build as build_dataclass
 from backbones.spec import AnyBackboneSpec
 from effdet.model.spec import EXTERNAL, HeadSpec
 from effdet.necks import NeckSpec
 from effdet.plugins import TARGET, build, instantiate, is_target, locate
 from effdet.scaling import REPEATS, DetectorRow
 from heads.classification import ClassificationHead
-from heads.detection import AnchorSpec, DetectionHead, DetectionLoss, PostProcess
-from heads.embedding import EmbeddingHead
+from heads.detection import AnchorSpec, DetectionHead, DetectionLoss, DetectionOptions, PostProcess
+from heads.embedding import EmbeddingHead, EmbeddingOptions
+from heads.pooled import PooledOptions
 from heads.protocol import Head, check_head
-from heads.semantic import AuxiliaryHead, SemanticHead, read_levels
+from heads.semantic import AuxiliaryHead, AuxiliaryOptions, SemanticHead, SemanticOptions, read_levels
 from heads.semantic_losses import SemanticLoss
 from heads.structures import ClassTable, UserError
 
@@ -69,15 +72,15 @@ Changes = dict[str, Any]
 def _detection(scaled: Scaled, changes: Changes) -> HeadConfig:
     row, _ = scaled.pyramid
     anchors = {"scale": row.anchor_scale, "scales_per_octave": 3, "aspects": [list(aspect) for aspect in row.aspects]}
+    sections = {name: passed(changes.pop(name, None)) for name in ("anchors", "loss", "postprocess")}
     options = {
         "levels": list(row.levels),
         "repeats": row.repeats,
-        "activation": scaled.backbone.activation,
+        "activation": scaled.backbone.conventions.activation,
         "padding": row.padding,
         "redundant_bias": row.redundant_bias,
-        "anchors": anchors | _anchors(passed(changes.pop("anchors", None))),
-        "loss": passed(changes.pop("loss", None)),
-        "postprocess": passed(changes.pop("postprocess", None)),
+        **sections,
+        "anchors": anchors | _anchors(sections["anchors"]),
     }
     options |= changes
     levels = tuple(options["levels"])
@@ -108,7 +111,7 @@ def _semantic(scaled: Scaled, changes: Changes) -> HeadConfig:
     options = {
         "levels": list(FINE if fine else COARSE),
         "merge": "finest" if fine else "sum",
-        "activation": scaled.backbone.activation,
+        "activation": scaled.backbone.conventions.activation,
         "padding": row.padding,
     } | changes
     levels, merge = tuple(options["levels"]), options["merge"]
@@ -137,15 +140,8 @@ def _auxiliary_level(level: str, levels: tuple[str, ...]) -> tuple[str, ...]:
 
 def _classification(scaled: Scaled, changes: Changes) -> HeadConfig:
     backbone = scaled.backbone
-    options = {
-        "head_channels": backbone.head_channels,
-        "dropout": backbone.dropout,
-        "activation": backbone.activation,
-        "padding": backbone.padding,
-        "norm_eps": backbone.norm_eps,
-        "norm_momentum": backbone.norm_momentum,
-    }
-    return HeadConfig(HeadSpec("classification", options | changes))
+    own = {"head_channels": backbone.head_channels, "dropout": backbone.dropout}
+    return HeadConfig(HeadSpec("classification", own | asdict(backbone.conventions) | changes))
 
 
 def _embedding(scaled: Scaled, changes: Changes) -> HeadConfig:
@@ -157,40 +153,16 @@ def passed(options: Mapping[str, Any] | None) -> dict[str, Any]:
     return {key: value for key, value in (options or {}).items() if value is not None}
 
 
-def build_detection(options: dict[str, Any], widths: Mapping[str, int], classes: ClassTable) -> DetectionHead:
-    levels = tuple(options.pop("levels"))
-    anchors = dict(options.pop("anchors"))
-    anchors["aspects"] = tuple((float(x), float(y)) for x, y in anchors["aspects"])
-    head = DetectionHead(
-        widths[levels[0]],
-        len(classes),
-        levels=levels,
-        anchors=AnchorSpec(**anchors),
-        loss=DetectionLoss(**options.pop("loss", {})),
-        postprocess=PostProcess(**options.pop("postprocess", {})),
-        **build(options),
-    )
+def _build_detection(options: DetectionOptions, widths: Mapping[str, int], classes: ClassTable) -> DetectionHead:
+    head = DetectionHead(widths[options.levels[0]], len(classes), options)
     head.named_classes.copy_(torch.tensor(classes.named))
     return head
 
 
-def _build_semantic(options: dict[str, Any], widths: Mapping[str, int], classes: ClassTable) -> SemanticHead:
-    side = passed(options.pop("auxiliary", {}))
-    layers = {key: options[key] for key in ("activation", "padding") if key in options}
-    auxiliary = AuxiliaryHead(widths[side["level"]], len(classes), **side, **layers) if side.get("level") else None
-    loss = SemanticLoss(**options.pop("loss", {}))
-    levels = options["levels"]
-    return SemanticHead(widths[levels[0]], len(classes), auxiliary=auxiliary, loss=loss, **options)
-
-
-def _build_classification(
-    options: dict[str, Any], widths: Mapping[str, int], classes: ClassTable
-) -> ClassificationHead:
-    return ClassificationHead(widths["C5"], len(classes), **options)
-
-
-def _build_embedding(options: dict[str, Any], widths: Mapping[str, int], classes: ClassTable) -> EmbeddingHead:
-    return EmbeddingHead(widths["C5"], len(classes), **options)
+def _build_semantic(options: SemanticOptions, widths: Mapping[str, int], classes: ClassTable) -> SemanticHead:
+    level, count = options.auxiliary.level, len(classes)
+    auxiliary = None if level is None else AuxiliaryHead(widths[level], count, options)
+    return SemanticHead(widths[options.levels[0]], count, options, auxiliary=auxiliary)
 
 
 @dataclass(frozen=True)
@@ -198,21 +170,53 @@ class HeadKind:
     """All that the model side knows of a kind of head."""
 
     plan: Callable[[Scaled, Changes], HeadConfig]
-    build: Callable[[dict[str, Any], Mapping[str, int], ClassTable], nn.Module]
-    """(options, widths of the levels, classes) -> the head."""
+    options: type
+    """Dataclass of what the head is built with beside widths and classes."""
+    build: Callable[[Any, Mapping[str, int], ClassTable], nn.Module]
+    """(`options`, widths of the levels, classes) -> the head."""
     class_layers: tuple[str, ...]
     """Modules whose output channels are classes."""
     default_classes: int
     """Number of classes where nothing says it."""
+    sections: Mapping[str, type] = field(default_factory=dict)
+    """Those of `options` that are dataclasses themselves."""
     on_pyramid: bool = True
     """Whether it reads a neck."""
 
 
 KINDS: Mapping[str, HeadKind] = {
-    "detection": HeadKind(_detection, build_detection, ("class_net.predict",), 90),
-    "semantic": HeadKind(_semantic, _build_semantic, ("classifier", "auxiliary.classifier"), 19),
-    "classification": HeadKind(_classification, _build_classification, ("classifier",), 1000, on_pyramid=False),
-    "embedding": HeadKind(_embedding, _build_embedding, ("prototypes",), 1000, on_pyramid=False),
+    "detection": HeadKind(
+        _detection,
+        DetectionOptions,
+        _build_detection,
+        class_layers=("class_net.predict",),
+        default_classes=90,
+        sections={"anchors": AnchorSpec, "loss": DetectionLoss, "postprocess": PostProcess},
+    ),
+    "semantic": HeadKind(
+        _semantic,
+        SemanticOptions,
+        _build_semantic,
+        class_layers=("classifier", "auxiliary.classifier"),
+        default_classes=19,
+        sections={"auxiliary": AuxiliaryOptions, "loss": SemanticLoss},
+    ),
+    "classification": HeadKind(
+        _classification,
+        PooledOptions,
+        lambda options, widths, classes: ClassificationHead(widths["C5"], len(classes), options),
+        class_layers=("classifier",),
+        default_classes=1000,
+        on_pyramid=False,
+    ),
+    "embedding": HeadKind(
+        _embedding,
+        EmbeddingOptions,
+        lambda options, widths, classes: EmbeddingHead(widths["C5"], len(classes), options),
+        class_layers=("prototypes",),
+        default_classes=1000,
+        on_pyramid=False,
+    ),
 }
 
 
@@ -220,13 +224,23 @@ def build_head(name: str, spec: HeadSpec, widths: Mapping[str, int], classes: Cl
     """The head of `spec` on levels of `widths` channels.
 
     Raises:
-        UserError: the kind is unknown; a head of the user's own cannot be found or built, or reads a level that is not there.
+        UserError: the kind or an option is unknown; a head of the user's own cannot be found or built, or reads a level that
+            is not there.
     """
     if spec.kind == EXTERNAL:
         return _build_external(name, spec, widths, classes)
-    if spec.kind not in KINDS:
+    if (kind := KINDS.get(spec.kind)) is None:
         raise UserError(f"head kind {spec.kind!r} is unknown; use one of {', '.join(KINDS)}")
-    return KINDS[spec.kind].build(dict(spec.options), widths, classes)
+    return kind.build(_options(kind, spec.options, f"head.{name}"), widths, classes)
+
+
+def _options(kind: HeadKind, values: Mapping[str, Any], what: str) -> Any:
+    """The typed options of plain `values`, in which targets are built."""
+    typed = as_tuples(build({key: value for key, value in values.items() if key not in kind.sections}))
+    for name, section in kind.sections.items():
+        given = as_tuples(passed(values.get(name)))
+        typed[name] = build_dataclass(section, given, what=f"{what}.{name}", error=UserError)
+    return build_dataclass(kind.options, typed, what=what, error=UserError)
 
 
 def class_layers(spec: HeadSpec, head: nn.Module) -> Sequence[str]:

@@ -12,19 +12,19 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
 from typing import Annotated, Any, Literal, Self
 
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from backbones.fields import as_tuples, build
-from backbones.layers import BatchNorm2d, Conv2d, SeparableConv2d, activation
+from backbones.layers import Activation, Conv2d, LayerConventions, MaxPool2d, convolution3x3
 from effdet.necks.fusion import Fusion
-from effdet.necks.resample import Downsample, Lateral, upsample
 from effdet.necks.topology import Node, last_nodes, level_number, reaching, topology
 from heads.fields import check_fields
 from heads.structures import UserError
 
 
 @dataclass(frozen=True)
-class NeckSpec:
+class NeckSpec(LayerConventions):
     """All that decides a neck."""
 
     levels: tuple[str, ...] = ("P3", "P4", "P5", "P6", "P7")
@@ -39,10 +39,6 @@ class NeckSpec:
     """The wiring: a BiFPN but for the published EfficientDet-Q."""
     fusion: Literal["fast", "softmax", "sum"] = "fast"
     """How a node weighs its inputs; fast is the paper's, sum has no weights."""
-    activation: str = "silu"
-    padding: str = "same"
-    norm_eps: float = 1e-3
-    norm_momentum: float = 0.01
     redundant_bias: bool = True
     """Convolutions before a BatchNorm have a bias all the same, as in the published TensorFlow weights."""
     separable: bool = True
@@ -67,34 +63,53 @@ class NeckSpec:
         return build(cls, as_tuples(values), what="neck", error=UserError)
 
 
+class Lateral(nn.Module):
+    """1x1 convolution and BatchNorm that bring a feature map to the neck's width, at the map's own size."""
+
+    def __init__(self, in_channels: int, spec: NeckSpec) -> None:
+        super().__init__()
+        self.conv = Conv2d(in_channels, spec.channels, 1, bias=spec.redundant_bias, padding=spec.padding)
+        self.norm = spec.norm(spec.channels)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.norm(self.conv(x))
+
+
+class Downsample(nn.Module):
+    """Half the size: max-pool 3x3 stride 2 (the paper), or bilinear (the EfficientDet-v2 models)."""
+
+    def __init__(self, spec: NeckSpec) -> None:
+        super().__init__()
+        self.pool = MaxPool2d(3, 2, padding=spec.padding) if spec.downsample == "max" else None
+
+    def forward(self, x: Tensor, size: tuple[int, int] | None = None) -> Tensor:
+        """(B, C, H, W) -> (B, C, *size); without `size`, (B, C, ceil(H/2), ceil(W/2))."""
+        if self.pool is not None:
+            return self.pool(x)
+        return upsample(x, size or ((x.shape[2] + 1) // 2, (x.shape[3] + 1) // 2), "bilinear")
+
+
+def upsample(x: Tensor, size: tuple[int, int], mode: str) -> Tensor:
+    """(B, C, h, w) -> (B, C, *size), nearest (the paper) or bilinear."""
+    return F.interpolate(x, size=size, mode=mode, align_corners=None if mode == "nearest" else False)
+
+
 class FusionNode(nn.Module):
     """One circle of the figure: resample, fuse, activate, convolve, normalise."""
 
     def __init__(self, node: Node, in_channels: Mapping[str, int], spec: NeckSpec) -> None:
         super().__init__()
         self.node = node
-        norm = {"norm_eps": spec.norm_eps, "norm_momentum": spec.norm_momentum}
-        self.laterals = nn.ModuleDict(
-            {
-                _key(name): Lateral(
-                    in_channels[name], spec.channels, bias=spec.redundant_bias, padding=spec.padding, **norm
-                )
-                for name in node.inputs
-                if in_channels[name] != spec.channels
-            }
-        )
-        self.down = Downsample(spec.downsample, padding=spec.padding)
+        unlike = [name for name in node.inputs if in_channels[name] != spec.channels]
+        self.laterals = nn.ModuleDict({_key(name): Lateral(in_channels[name], spec) for name in unlike})
+        self.down = Downsample(spec)
         self.upsample_mode = spec.upsample
         rule = (node.fusion or spec.fusion) if len(node.inputs) > 1 else "sum"
         self.fuse = Fusion(len(node.inputs), rule)
-        self.act = activation(spec.activation)
-        bias = spec.redundant_bias
-        self.conv = (
-            SeparableConv2d(spec.channels, spec.channels, bias=bias, padding=spec.padding)
-            if spec.separable
-            else Conv2d(spec.channels, spec.channels, 3, bias=bias, padding=spec.padding)
-        )
-        self.norm = BatchNorm2d(spec.channels, eps=spec.norm_eps, momentum=spec.norm_momentum)
+        self.act = Activation(spec.activation)
+        width, bias = spec.channels, spec.redundant_bias
+        self.conv = convolution3x3(width, width, separable=spec.separable, bias=bias, padding=spec.padding)
+        self.norm = spec.norm(width)
 
     def forward(self, features: Mapping[str, Tensor], size: tuple[int, int]) -> Tensor:
         inputs = [self._resampled(name, features[name], size) for name in self.node.inputs]
@@ -144,11 +159,9 @@ class ExtraLevels(nn.Module):
     def __init__(self, in_channels: int, spec: NeckSpec) -> None:
         super().__init__()
         self.names = tuple(level for level in spec.levels if level_number(level) > 5)
-        self.down = Downsample(spec.downsample, padding=spec.padding)
+        self.down = Downsample(spec)
         if self.names and in_channels != spec.channels:
-            norm = {"norm_eps": spec.norm_eps, "norm_momentum": spec.norm_momentum}
-            lateral = Lateral(in_channels, spec.channels, bias=spec.redundant_bias, padding=spec.padding, **norm)
-            self.add_module(self.names[0], lateral)
+            self.add_module(self.names[0], Lateral(in_channels, spec))
 
     def forward(self, c5: Tensor) -> dict[str, Tensor]:
         levels, x = {}, c5

@@ -37,7 +37,7 @@ class DetectorRow:
     levels: tuple[str, ...] = P3_P7
     kind: Literal["bifpn", "fpn", "panet", "quad"] = "bifpn"
     aspects: tuple[tuple[float, float], ...] = PAPER_ASPECTS
-    padding: str = "same"
+    padding: Literal["same", "symmetric"] = "same"
     redundant_bias: bool = True
     resample: tuple[Literal["max", "bilinear"], Literal["nearest", "bilinear"]] = ("max", "nearest")
     """How the neck goes (down, up)."""

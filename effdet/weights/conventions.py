@@ -8,7 +8,7 @@ model to them and says what it changed.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, fields, replace
+from dataclasses import asdict, dataclass, field, fields, replace
 from typing import Any, Self, cast
 
 from torch import nn
@@ -57,13 +57,11 @@ class Conventions:
 
         detector = detector_row(row.model)
         backbone = backbone_spec(detector.backbone if detector else row.model)
+        layers = replace(backbone.conventions, padding=detector.padding) if detector else backbone.conventions
         head = "detection" if detector else "classification"
         return cls(
             origin=f"{row.name}, {origin}",
-            padding=detector.padding if detector else backbone.padding,
-            norm_eps=backbone.norm_eps,
-            norm_momentum=backbone.norm_momentum,
-            activation=backbone.activation,
+            **asdict(layers),
             mean=row.pixels[0],
             std=row.pixels[1],
             resize=row.resize,
@@ -81,10 +79,7 @@ class Conventions:
         pixels = spec.preprocess
         return cls(
             origin=origin,
-            padding=spec.backbone.padding,
-            norm_eps=spec.backbone.norm_eps,
-            norm_momentum=spec.backbone.norm_momentum,
-            activation=spec.backbone.activation,
+            **asdict(spec.backbone.conventions),
             mean=pixels.mean,
             std=pixels.std,
             resize=pixels.resize,

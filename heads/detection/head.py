@@ -7,14 +7,15 @@ levels share the convolutions and none share a BatchNorm, since their statistics
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from functools import partial
+from typing import Annotated
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from backbones import layers
-from backbones.layers import BatchNorm2d, Conv2d, SeparableConv2d
+from backbones.layers import Activation, LayerConventions, SeparableConv2d, convolution3x3
 from backbones.memory_efficient import norm_act
 from heads.detection.anchors import AnchorSpec, Size
 from heads.detection.anchors import anchors as anchors_of
@@ -30,6 +31,7 @@ from heads.detection.losses import (
 )
 from heads.detection.matcher import Assignment, Matcher, MatchInput
 from heads.detection.postprocess import PostProcess, postprocess
+from heads.fields import check_fields
 from heads.prior import start_at_prior
 from heads.protocol import Context, FoldNorm
 from heads.structures import Detections, Targets, UserError
@@ -51,37 +53,49 @@ class DetectionOutput:
     """(height, width) of each level."""
 
 
+@dataclass(frozen=True)
+class DetectionOptions(LayerConventions):
+    """Of a detection head; the defaults are the paper's."""
+
+    levels: tuple[str, ...] = ("P3", "P4", "P5", "P6", "P7")
+    """Names of the features that it reads, finest first."""
+    repeats: Annotated[int, "0.."] = 3
+    """Convolutions before the predicting one: 3 for D0, up to 5."""
+    separable: bool = True
+    redundant_bias: bool = True
+    """A bias on convolutions that a BatchNorm follows: without effect, but in the official weights."""
+    anchors: AnchorSpec = field(default_factory=AnchorSpec)
+    loss: DetectionLoss = field(default_factory=DetectionLoss)
+    postprocess: PostProcess = field(default_factory=PostProcess)
+    matcher: Matcher | None = None
+    """Which anchor answers for which box; None is the one that `loss` names."""
+    class_loss: ClassLoss | None = None
+    """None is the focal loss of `loss`."""
+    box_loss: BoxLoss | None = None
+    """None is the one that `loss` names. One of your own has weight 1 where `loss` gives none."""
+
+    def __post_init__(self) -> None:
+        check_fields(self, "head.detection.")
+        if not self.levels or len(set(self.levels)) != len(self.levels):
+            raise UserError(f"levels of a detection head must be distinct names such as P3 to P7, got {self.levels}")
+
+
 class PredictionNet(nn.Module):
     """Features of all levels -> (B, cells, `outputs`), level by level, row by row.
 
     `convs[r]` is shared over levels; `norms[r][level]` is the level's own.
     """
 
-    def __init__(
-        self,
-        channels: int,
-        outputs: int,
-        *,
-        levels: Sequence[str],
-        repeats: int,
-        activation: str,
-        padding: str,
-        norm_eps: float,
-        norm_momentum: float,
-        separable: bool,
-        bias: bool,
-    ) -> None:
+    def __init__(self, channels: int, outputs: int, options: DetectionOptions) -> None:
         super().__init__()
-        self.levels = tuple(levels)
-        self.convs = nn.ModuleList(
-            _convolution(channels, channels, separable=separable, bias=bias, padding=padding) for _ in range(repeats)
-        )
+        self.levels = options.levels
+        layer = partial(convolution3x3, channels, separable=options.separable, padding=options.padding)
+        self.convs = nn.ModuleList(layer(channels, bias=options.redundant_bias) for _ in range(options.repeats))
         self.norms = nn.ModuleList(
-            nn.ModuleDict({level: BatchNorm2d(channels, eps=norm_eps, momentum=norm_momentum) for level in levels})
-            for _ in range(repeats)
+            nn.ModuleDict({level: options.norm(channels) for level in options.levels}) for _ in range(options.repeats)
         )
-        self.act = layers.activation(activation)
-        self.predict = _convolution(channels, outputs, separable=separable, bias=True, padding=padding)
+        self.act = Activation(options.activation)
+        self.predict = layer(outputs, bias=True)
 
     def forward(self, features: Mapping[str, Tensor]) -> Tensor:
         levels = []
@@ -142,75 +156,34 @@ class DetectionHead(nn.Module):
     Args:
         channels: of every level.
         num_classes: K.
-        levels: names of the features that it reads, finest first.
-        repeats: convolutions before the predicting one: 3 for D0, up to 5.
-        redundant_bias: a bias on convolutions that a BatchNorm follows: without effect, but in the official weights.
-        anchors: their shapes; None for the paper's.
-        loss: settings of the loss; None for the paper's.
-        matcher: which anchor answers for which box; None is the one that `loss` names.
-        class_loss: None is the focal loss of `loss`.
-        box_loss: None is the one that `loss` names. One of your own has weight 1 where `loss` gives none.
-        postprocess: settings of :meth:`predict`, None for COCO's; the attribute may be replaced at any time.
+        options: the paper's by default.
 
     Attributes:
         named_classes: (K,) bool buffer, not saved: False for logits that stand for no class and so never detect.
+        postprocess: settings of :meth:`predict`; may be replaced at any time.
     """
 
     in_heads: Sequence[str] = ()
     named_classes: Tensor
 
-    def __init__(
-        self,
-        channels: int,
-        num_classes: int,
-        *,
-        levels: Sequence[str] = ("P3", "P4", "P5", "P6", "P7"),
-        repeats: int = 3,
-        anchors: AnchorSpec | None = None,
-        activation: str = "silu",
-        padding: str = "same",
-        norm_eps: float = 1e-3,
-        norm_momentum: float = 0.01,
-        separable: bool = True,
-        redundant_bias: bool = True,
-        loss: DetectionLoss | None = None,
-        matcher: Matcher | None = None,
-        class_loss: ClassLoss | None = None,
-        box_loss: BoxLoss | None = None,
-        postprocess: PostProcess | None = None,
-    ) -> None:
+    def __init__(self, channels: int, num_classes: int, options: DetectionOptions | None = None) -> None:
         super().__init__()
-        for name, value, least in (("channels", channels, 1), ("num_classes", num_classes, 1), ("repeats", repeats, 0)):
-            if value < least:
-                raise UserError(f"{name} of a detection head must be at least {least}, got {value}")
-        if not levels or len(set(levels)) != len(levels):
-            raise UserError(f"levels of a detection head must be distinct names such as P3 to P7, got {tuple(levels)}")
+        options = options or DetectionOptions()
+        for name, value in (("channels", channels), ("num_classes", num_classes)):
+            if value < 1:
+                raise UserError(f"{name} of a detection head must be at least 1, got {value}")
         self.channels, self.num_classes = channels, num_classes
-        self.in_levels: Sequence[str] = tuple(levels)
-        self.anchor_spec = anchors = anchors or AnchorSpec()
-        self.loss_settings = settings = loss or DetectionLoss()
-        self.matcher = matcher or MATCHERS[settings.matcher](settings)
-        self.class_loss = class_loss or FocalLoss(settings.alpha, settings.gamma, settings.label_smoothing)
-        self.box_loss = box_loss or BOX_LOSSES[settings.box](settings)
-        self.box_weight = 1.0 if box_loss is not None and settings.box_weight is None else settings.box_factor
-        self.postprocess = postprocess or PostProcess()
-
-        def net(outputs: int) -> PredictionNet:
-            return PredictionNet(
-                channels,
-                outputs * anchors.per_cell,
-                levels=levels,
-                repeats=repeats,
-                activation=activation,
-                padding=padding,
-                norm_eps=norm_eps,
-                norm_momentum=norm_momentum,
-                separable=separable,
-                bias=redundant_bias,
-            )
-
-        self.class_net = net(num_classes)  # output channel: anchor * K + class
-        self.box_net = net(4)  # output channel: anchor * 4 + (ty, tx, th, tw)
+        self.in_levels: Sequence[str] = options.levels
+        self.anchor_spec = anchors = options.anchors
+        self.loss_settings = settings = options.loss
+        self.matcher = options.matcher or MATCHERS[settings.matcher](settings)
+        self.class_loss = options.class_loss or FocalLoss(settings.alpha, settings.gamma, settings.label_smoothing)
+        self.box_loss = options.box_loss or BOX_LOSSES[settings.box](settings)
+        self.box_weight = 1.0 if options.box_loss and settings.box_weight is None else settings.box_factor
+        self.postprocess = options.postprocess
+        # Output channel: anchor * K + class, and anchor * 4 + (ty, tx, th, tw).
+        self.class_net = PredictionNet(channels, num_classes * anchors.per_cell, options)
+        self.box_net = PredictionNet(channels, 4 * anchors.per_cell, options)
         self.register_buffer("named_classes", torch.ones(num_classes, dtype=torch.bool), persistent=False)
         self.reset_parameters()
 
@@ -340,12 +313,6 @@ def _trained_on(targets: Targets, logits: Tensor) -> tuple[Tensor, Tensor, Tenso
         return targets.boxes.float(), targets.labels, torch.ones(batch, device=device)
     labels = torch.where(targets.has_boxes[:, None], targets.labels, -1)
     return targets.boxes.float(), labels, targets.has_boxes.float()
-
-
-def _convolution(cin: int, cout: int, *, separable: bool, bias: bool, padding: str) -> nn.Module:
-    if separable:
-        return SeparableConv2d(cin, cout, bias=bias, padding=padding)
-    return Conv2d(cin, cout, 3, bias=bias, padding=padding)
 
 
 def _cells(x: Tensor) -> Tensor:

@@ -17,7 +17,6 @@ from backbones.layers import (
     DropPath,
     MaxPool2d,
     SeparableConv2d,
-    activation,
     initialise,
     same_padding,
 )
@@ -107,7 +106,7 @@ def test_unknown_names_are_refused_with_the_list():
     with pytest.raises(ValueError, match="padding must be one of same, symmetric, got 'valid'"):
         Conv2d(3, 4, 3, padding="valid")
     with pytest.raises(ValueError, match="activation must be one of silu, relu6, .*got 'swish2'"):
-        activation("swish2")
+        Activation("swish2")
     with pytest.raises(ValueError, match=r"must lie in \[0, 1\), got 1.0"):
         DropPath(1.0)
 

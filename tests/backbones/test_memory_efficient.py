@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import nn
 
-from backbones.layers import BatchNorm2d, ConvNormAct, activation
+from backbones.layers import Activation, BatchNorm2d, ConvNormAct
 from backbones.memory_efficient import PIECE, gate, norm_act
 from heads.detection.focal import focal_loss
 
@@ -33,7 +33,7 @@ def both(norm, act, x, dtype=torch.float32):
 @pytest.mark.parametrize("layout", [torch.channels_last, torch.contiguous_format])
 def test_equal_to_the_plain_layers(name, layout):
     x = torch.randn(2, 5, 7, 3).mul(3).contiguous(memory_format=layout)
-    lean, plain = both(norm_of(5), activation(name), x)
+    lean, plain = both(norm_of(5), Activation(name), x)
     for mine, other in zip(lean[:4], plain[:4], strict=True):
         torch.testing.assert_close(mine, other, rtol=1e-5, atol=1e-5)
     for key, value in plain[4].state_dict().items():
@@ -42,7 +42,7 @@ def test_equal_to_the_plain_layers(name, layout):
 
 def test_pieces_are_the_whole(monkeypatch):
     monkeypatch.setitem(PIECE, "cpu", 8)
-    lean, plain = both(norm_of(3), activation("silu"), torch.randn(2, 3, 4, 5))
+    lean, plain = both(norm_of(3), Activation("silu"), torch.randn(2, 3, 4, 5))
     torch.testing.assert_close(lean[1], plain[1])
 
 
@@ -51,19 +51,19 @@ def test_one_cell_one_image_and_a_channel_without_scale():
     with torch.no_grad():
         norm.weight[1] = 0
     for shape in ((1, 4, 2, 3), (2, 4, 1, 1), (1, 4, 1, 1)):
-        lean, plain = both(norm, activation("silu"), torch.randn(shape))
+        lean, plain = both(norm, Activation("silu"), torch.randn(shape))
         torch.testing.assert_close(lean[0], plain[0])
         torch.testing.assert_close(lean[1], plain[1], rtol=1e-4, atol=1e-4)
 
 
 def test_bf16():
-    lean, plain = both(norm_of(6), activation("silu"), torch.randn(2, 6, 8, 8), torch.bfloat16)
+    lean, plain = both(norm_of(6), Activation("silu"), torch.randn(2, 6, 8, 8), torch.bfloat16)
     for mine, other in zip(lean[:4], plain[:4], strict=True):
         torch.testing.assert_close(mine, other, rtol=0.05, atol=0.05)
 
 
 def test_gradcheck():
-    norm, act = norm_of(3).double(), activation("silu")
+    norm, act = norm_of(3).double(), Activation("silu")
     x = torch.randn(2, 3, 3, 2, dtype=torch.float64, requires_grad=True)
     assert torch.autograd.gradcheck(lambda x: norm_act(norm, act, x * 1), x, atol=1e-4)
     weights = torch.randn(2, 3, 1, 1, dtype=torch.float64, requires_grad=True)
@@ -75,7 +75,7 @@ def test_second_derivatives():
     x = torch.randn(2, 3, 3, 2, dtype=torch.float64, requires_grad=True)
     weights = torch.randn(2, 3, 1, 1, dtype=torch.float64, requires_grad=True)
     assert torch.autograd.gradgradcheck(gate, (x, weights))
-    norm, act = norm_of(3).double(), activation("silu")
+    norm, act = norm_of(3).double(), Activation("silu")
     assert torch.autograd.gradgradcheck(lambda x: norm_act(norm, act, x * 1), x, atol=1e-4)
     logits, labels = torch.randn(2, 4, 3, dtype=torch.float64, requires_grad=True), torch.tensor([[0, -1, 2, 2]] * 2)
     factor = torch.tensor([1.0, 0.5])
@@ -90,7 +90,7 @@ def test_second_derivatives():
 def test_a_frozen_scale_has_no_gradient_in_a_second_derivative():
     norm = norm_of(3).double().requires_grad_(False)
     x = torch.randn(2, 3, 3, 2, dtype=torch.float64, requires_grad=True)
-    assert torch.autograd.gradgradcheck(lambda x: norm_act(norm, activation("silu"), x * 1), x, atol=1e-4)
+    assert torch.autograd.gradgradcheck(lambda x: norm_act(norm, Activation("silu"), x * 1), x, atol=1e-4)
 
 
 def _is_ours(kind):
@@ -121,7 +121,7 @@ def test_what_is_stored():
 
     norm, x = norm_of(4), torch.randn(2, 4, 16, 16, requires_grad=True)
     with torch.autograd.graph.saved_tensors_hooks(pack, lambda tensor: tensor):
-        norm_act(norm, activation("silu"), x * 1)
+        norm_act(norm, Activation("silu"), x * 1)
         assert sum(size == x.numel() for size in kept.values()) == 1
         kept.clear()
         gate(x * 1, torch.randn(2, 4, 1, 1))
@@ -131,7 +131,7 @@ def test_what_is_stored():
 @pytest.mark.parametrize("name", ["silu", "relu6", "relu", "hard_swish", "gelu", "identity"])
 def test_prediction_writes_over_a_convolutions_output(name):
     """Only where BatchNorm is folded away and nobody wants a gradient."""
-    act, given = activation(name), torch.randn(2, 3, 4, 5)
+    act, given = Activation(name), torch.randn(2, 3, 4, 5)
     expected = act(given)
     for grad, folded in ((True, True), (False, False), (False, True)):
         x = given.clone()
@@ -144,7 +144,7 @@ def test_prediction_writes_over_a_convolutions_output(name):
 
 
 def test_whoever_watches_an_activation_sees_its_input():
-    act, seen = activation("relu"), []
+    act, seen = Activation("relu"), []
     act.register_forward_pre_hook(lambda module, given: seen.append(given[0]))
     x = torch.tensor([[[[-1.0, 2.0]]]])
     with torch.no_grad():

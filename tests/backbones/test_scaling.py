@@ -133,7 +133,7 @@ def test_overrides_and_their_errors():
     assert phi_spec(-1, drop_path=0.0).drop_path == 0.0
     with pytest.raises(ValueError, match="there is no backbone 'efficientnet_b10'; did you mean efficientnet_b"):
         backbone_spec("efficientnet_b10")
-    with pytest.raises(ValueError, match="backbone\\.atention is not a setting; backbone has name, stages"):
+    with pytest.raises(ValueError, match="backbone\\.atention is not a setting; backbone has activation, padding"):
         backbone_spec("b0", atention="eca")
     with pytest.raises(
         ValueError, match=r"attention must be one of se, eca, none, got 'x'; dropout must lie in \[0, 1\)"

@@ -8,6 +8,7 @@ import pytest
 import torch
 
 from heads.classification import ClassificationHead
+from heads.pooled import PooledOptions
 from heads.protocol import Context
 from heads.structures import Targets, UserError
 
@@ -16,7 +17,7 @@ HERE = Context((64, 96))
 
 def head(classes: int = 5, **options) -> ClassificationHead:
     torch.manual_seed(0)
-    return ClassificationHead(8, classes, head_channels=16, **options)
+    return ClassificationHead(8, classes, PooledOptions(head_channels=16, **options))
 
 
 def test_forward_is_convolution_average_dense():
@@ -75,5 +76,5 @@ def test_bf16_batch_of_one():
 def test_bad_settings_are_refused():
     with pytest.raises(UserError, match="num_classes must be at least 1, got 0"):
         head(0)
-    with pytest.raises(UserError, match=r"label_smoothing must lie in \[0, 1\), got 1"):
+    with pytest.raises(UserError, match="label_smoothing=1: must be float 0…<1"):
         head(label_smoothing=1)

@@ -7,7 +7,7 @@ import math
 import pytest
 import torch
 
-from heads.embedding import EmbeddingHead, with_margin
+from heads.embedding import EmbeddingHead, EmbeddingOptions, with_margin
 from heads.protocol import Context
 from heads.structures import Targets, UserError
 
@@ -16,7 +16,7 @@ HERE = Context((64, 96))
 
 def head(**options) -> EmbeddingHead:
     torch.manual_seed(0)
-    return EmbeddingHead(6, 4, **({"head_channels": 8, "dim": 5} | options))
+    return EmbeddingHead(6, 4, EmbeddingOptions(**({"head_channels": 8, "dim": 5} | options)))
 
 
 def features(batch: int = 3, size: tuple[int, int] = (2, 3)) -> dict[str, torch.Tensor]:

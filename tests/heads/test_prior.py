@@ -6,11 +6,12 @@ import pytest
 import torch
 
 from heads.classification import ClassificationHead
-from heads.detection.head import DetectionHead
-from heads.embedding import EmbeddingHead
+from heads.detection.head import DetectionHead, DetectionOptions
+from heads.embedding import EmbeddingHead, EmbeddingOptions
+from heads.pooled import PooledOptions
 from heads.prior import PRIOR, SPREAD, initial_rows
 from heads.protocol import Context
-from heads.semantic import AuxiliaryHead, SemanticHead
+from heads.semantic import AuxiliaryHead, AuxiliaryOptions, SemanticHead, SemanticOptions
 from heads.semantic_losses import SemanticLoss
 from heads.structures import Targets
 
@@ -44,7 +45,7 @@ def test_prototypes_have_a_length_and_other_kinds_are_refused():
     torch.manual_seed(0)
     assert initial_rows("embedding", torch.zeros(50, 64)).norm(dim=1).min() > 4
     torch.manual_seed(0)
-    head = EmbeddingHead(8, 20, head_channels=16, dim=4)
+    head = EmbeddingHead(8, 20, EmbeddingOptions(head_channels=16, dim=4))
     assert head.prototypes.weight.norm(dim=1).min() > 0.1
     with pytest.raises(ValueError, match="kind='depth' must be"):
         initial_rows("depth", torch.zeros(2))
@@ -55,7 +56,7 @@ def test_prototypes_have_a_length_and_other_kinds_are_refused():
 def test_detection_whatever_the_number_of_boxes(boxes, options):
     """N(0, 1 / fan_in) gives up to thousands of times the prior's loss here."""
     torch.manual_seed(0)
-    head = DetectionHead(64, 20, **{"repeats": 1, **options})
+    head = DetectionHead(64, 20, DetectionOptions(**{"repeats": 1, **options}))
     output = head(features(64, scale=3.0), Context((128, 128)))
     torch.manual_seed(2)
     corner = torch.rand(2, boxes, 2) * 90
@@ -73,8 +74,9 @@ def test_detection_whatever_the_number_of_boxes(boxes, options):
 
 def test_semantic_and_its_auxiliary():
     torch.manual_seed(0)
-    side = AuxiliaryHead(64, 7, level="P3", weight=1.0)
-    head = SemanticHead(64, 7, levels=("P3", "P4"), merge="sum", repeats=0, auxiliary=side)
+    options = SemanticOptions(("P3", "P4"), "sum", repeats=0, auxiliary=AuxiliaryOptions("P3", 1.0))
+    side = AuxiliaryHead(64, 7, options)
+    head = SemanticHead(64, 7, options, auxiliary=side)
     maps = features(64, scale=3.0)
     targets = Targets(semantic=torch.randint(0, 7, (2, 32, 32), dtype=torch.uint8))
     assert head.loss(head(maps, Context((32, 32))), targets, HERE)["cross_entropy"].item() == pytest.approx(
@@ -86,7 +88,7 @@ def test_semantic_and_its_auxiliary():
 @pytest.mark.parametrize("classes", [1, 10, 1000])
 def test_classification(classes):
     torch.manual_seed(0)
-    head = ClassificationHead(64, classes, head_channels=128, dropout=0.0)
+    head = ClassificationHead(64, classes, PooledOptions(head_channels=128, dropout=0.0))
     output = head({"C5": torch.randn(4, 64, 3, 3) * 20}, Context((96, 96)))
     loss = head.loss(output, Targets(category=torch.arange(4) % classes), HERE)["class"].item()
     assert loss == pytest.approx(math.log(classes), rel=0.02)

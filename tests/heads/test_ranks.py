@@ -16,12 +16,13 @@ from torch import Tensor
 from effdet.model.balance import BalanceSpec, LossBalance
 from heads.classification import ClassificationHead
 from heads.detection.anchors import AnchorSpec, anchors
-from heads.detection.head import DetectionHead, DetectionOutput
+from heads.detection.head import DetectionHead, DetectionOptions, DetectionOutput
 from heads.detection.losses import DetectionLoss
-from heads.embedding import EmbeddingHead
+from heads.embedding import EmbeddingHead, EmbeddingOptions
+from heads.pooled import PooledOptions
 from heads.protocol import Context
 from heads.ranks import Window, alone, over_ranks
-from heads.semantic import SemanticHead
+from heads.semantic import SemanticHead, SemanticOptions
 from heads.semantic_losses import IGNORED, SemanticLoss, cross_entropy, dice, lovasz_softmax
 from heads.structures import Targets
 from tests.processes import on_ranks
@@ -81,7 +82,7 @@ SHAPES = anchors([(CELLS, CELLS)], (SIDE, SIDE), ONE)
 
 
 def detector(**options: Any) -> DetectionHead:
-    return DetectionHead(8, 3, levels=("P3",), repeats=0, anchors=ONE, loss=DetectionLoss(**options))
+    return DetectionHead(8, 3, DetectionOptions(levels=("P3",), repeats=0, anchors=ONE, loss=DetectionLoss(**options)))
 
 
 def detection(head: DetectionHead, scores: Tensor, targets: Targets) -> Tensor:
@@ -97,7 +98,7 @@ def balanced(balance: LossBalance, scores: Tensor, targets: Targets) -> Tensor:
     plain = targets.category is not None and (targets.category >= 0).any()
     assert targets.semantic is not None
     labelled = {"a": bool(plain), "b": bool((targets.semantic != IGNORED).any())}
-    head = ClassificationHead(6, 3, head_channels=4)
+    head = ClassificationHead(6, 3, PooledOptions(head_channels=4))
     terms = {
         "a": head.loss(scores.mean((2, 3)), targets, HERE),
         "b": {"cross_entropy": semantic(SemanticLoss(), scores, targets)},
@@ -117,7 +118,10 @@ def semantic(settings: SemanticLoss, scores: Tensor, targets: Targets) -> Tensor
 
 
 def losses() -> dict[str, Callable[[Tensor, Targets], Tensor]]:
-    classifier, embedding = ClassificationHead(6, 3, head_channels=4), EmbeddingHead(6, 3, head_channels=4, dim=3)
+    classifier, embedding = (
+        ClassificationHead(6, 3, PooledOptions(head_channels=4)),
+        EmbeddingHead(6, 3, EmbeddingOptions(head_channels=4, dim=3)),
+    )
     torch.nn.init.eye_(embedding.prototypes.weight)
     balance = LossBalance(BalanceSpec("uncertainty"), ("a", "b"))
     found: dict[str, Callable[[Tensor, Targets], Tensor]] = {
@@ -212,9 +216,9 @@ def test_what_is_counted_beforehand_is_what_the_loss_counts() -> None:
     cells = scores.flatten(2).transpose(1, 2)
     boxes = DetectionOutput(cells, torch.cat([cells, cells[..., :1]], 2), SHAPES, (SIDE, SIDE), ((CELLS, CELLS),))
     heads: list[tuple[Any, Any]] = [
-        (ClassificationHead(6, 3, head_channels=4), scores.mean((2, 3))),
-        (EmbeddingHead(6, 3, head_channels=4, dim=3), scores.mean((2, 3))),
-        (SemanticHead(4, 3, loss=SemanticLoss(class_weights=(1.0, 2.0, 0.5))), scores),
+        (ClassificationHead(6, 3, PooledOptions(head_channels=4)), scores.mean((2, 3))),
+        (EmbeddingHead(6, 3, EmbeddingOptions(head_channels=4, dim=3)), scores.mean((2, 3))),
+        (SemanticHead(4, 3, SemanticOptions(loss=SemanticLoss(class_weights=(1.0, 2.0, 0.5)))), scores),
         (detector(), boxes),
         (detector(matcher="atss"), boxes),
     ]
@@ -229,7 +233,7 @@ def test_what_is_counted_beforehand_is_what_the_loss_counts() -> None:
             whole._sums[0]
         ) == 1
     for settings in (SemanticLoss(ohem=0.5), SemanticLoss(dice=1.0), SemanticLoss(lovasz=1.0)):
-        assert SemanticHead(4, 3, loss=settings).counts_predictions
+        assert SemanticHead(4, 3, SemanticOptions(loss=settings)).counts_predictions
     assert detector(matcher="tal").counts_predictions
 
 

@@ -5,7 +5,7 @@ import torch
 import torch.nn.functional as F
 
 from heads.protocol import Context
-from heads.semantic import AuxiliaryHead, Merge, SemanticHead
+from heads.semantic import AuxiliaryHead, AuxiliaryOptions, Merge, SemanticHead, SemanticOptions
 from heads.semantic_losses import SemanticLoss
 from heads.structures import Geometry, Targets, UserError
 
@@ -24,7 +24,7 @@ def pyramid(levels, size=(64, 96), batch=2, channels=8):
 
 def head(levels=FINE, merge="finest", **options):
     torch.manual_seed(1)
-    return SemanticHead(8, 5, levels=levels, merge=merge, **{"repeats": 1, **options})
+    return SemanticHead(8, 5, SemanticOptions(levels=levels, merge=merge, **{"repeats": 1, **options}))
 
 
 @pytest.mark.parametrize(
@@ -69,7 +69,7 @@ def test_a_batch_without_masks_is_zero_but_connected():
 
 
 def test_auxiliary_loss_is_weighed():
-    side = AuxiliaryHead(8, 5, level="P4", weight=0.4)
+    side = AuxiliaryHead(8, 5, SemanticOptions(auxiliary=AuxiliaryOptions("P4", 0.4)))
     output = side(pyramid(FINE))
     target = torch.randint(0, 5, (2, 64, 96), dtype=torch.uint8)
     larger = F.interpolate(output, size=(64, 96), mode="bilinear", align_corners=False)

@@ -13,7 +13,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from backbones.layers import Conv2d, ConvNormAct, initialise
+from backbones.layers import Conv2d, ConvNormAct, LayerConventions, initialise
 from heads.prior import start_at_prior
 from heads.protocol import Context
 from heads.ranks import over_ranks
@@ -65,8 +65,9 @@ class CentreHead(nn.Module):
         self.score_threshold, self.max_detections = score_threshold, max_detections
         cin = channels[in_levels[0]]
         width = width or cin
+        layers = LayerConventions(activation=activation)
         self.convs = nn.Sequential(
-            ConvNormAct(cin, width, 3, activation=activation), ConvNormAct(width, width, 3, activation=activation)
+            ConvNormAct(cin, width, 3, conventions=layers), ConvNormAct(width, width, 3, conventions=layers)
         )
         self.heat = Conv2d(width, num_classes, 1, bias=True)
         self.box = Conv2d(width, 4, 1, bias=True)  # offset x, y in cells; logarithm of width, height in cells

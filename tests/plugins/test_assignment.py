@@ -10,7 +10,7 @@ import torch
 
 import effdet
 from effdet.model import ModelSpec, build, spec_for
-from heads.detection import DetectionHead
+from heads.detection import DetectionHead, DetectionOptions
 from heads.detection.boxes import aligned_iou, box_iou, decode, encode
 from heads.protocol import Context
 from heads.structures import Targets, UserError
@@ -49,7 +49,7 @@ def test_the_losses_by_hand(progress):
     """Anchor by anchor: what the head sums up, with a threshold that follows the progress and soft targets."""
     torch.manual_seed(0)
     own = {"matcher": RisingMatcher(0.1, 0.3), "class_loss": QualityLoss(), "box_loss": LogCoshLoss()}
-    head = DetectionHead(8, 2, levels=("P3",), repeats=0, **own)
+    head = DetectionHead(8, 2, DetectionOptions(levels=("P3",), repeats=0, **own))
     output = head({"P3": torch.randn(1, 8, 4, 6)}, Context((32, 48)))
     goal = Targets(boxes=torch.tensor([[[2.0, 3.0, 30.0, 25.0]]]), labels=torch.tensor([[1]]))
     assert goal.boxes is not None

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from heads.detection import AnchorSpec, DetectionHead, DetectionLoss, PostProcess
+from heads.detection import AnchorSpec, DetectionHead, DetectionLoss, DetectionOptions, PostProcess
 from heads.detection.boxes import encode
 from heads.protocol import Context
 from heads.structures import Targets, UserError
@@ -23,7 +23,7 @@ def features(size=(64, 96), batch=2, channels=8, seed=0):
 
 def head(classes=3, **options) -> DetectionHead:
     torch.manual_seed(0)
-    return DetectionHead(8, classes, levels=LEVELS, repeats=2, **options)
+    return DetectionHead(8, classes, DetectionOptions(levels=LEVELS, repeats=2, **options))
 
 
 def targets(batch=2) -> Targets:
@@ -65,7 +65,7 @@ def test_parameters_of_d0():
     assert len(model.class_net.state_dict()) == len(model.box_net.state_dict()) == 87
     assert "class_net.norms.2.P7.running_var" in model.state_dict()
     assert "named_classes" not in model.state_dict()
-    lean = DetectionHead(64, 90, redundant_bias=False).state_dict()
+    lean = DetectionHead(64, 90, DetectionOptions(redundant_bias=False)).state_dict()
     assert {name for name in lean if name.endswith("pointwise.bias")} == {
         "class_net.predict.pointwise.bias",
         "box_net.predict.pointwise.bias",
@@ -202,7 +202,7 @@ def test_predict_honours_names_and_settings():
 
 def test_compiles_to_one_graph_and_exports():
     torch.manual_seed(0)
-    model, x = DetectionHead(8, 3, levels=LEVELS, repeats=1).eval(), features()
+    model, x = DetectionHead(8, 3, DetectionOptions(levels=LEVELS, repeats=1)).eval(), features()
     expected = model(x, Context((64, 96)))
     out = torch.compile(model, backend="eager", fullgraph=True)(x, Context((64, 96)))
     assert torch.equal(out.class_logits, expected.class_logits)
@@ -230,6 +230,6 @@ def test_bad_arguments():
     with pytest.raises(UserError, match="num_classes of a detection head must be at least 1, got 0"):
         DetectionHead(8, 0)
     with pytest.raises(UserError, match="distinct names"):
-        DetectionHead(8, 1, levels=("P3", "P3"))
+        DetectionHead(8, 1, DetectionOptions(levels=("P3", "P3")))
     with pytest.raises(UserError, match="there is no P5 among P3, P4"):
         head()({name: value for name, value in features().items() if name != "P5"}, Context((64, 96)))

@@ -16,7 +16,15 @@ import pytest
 import torch
 from torch import Tensor
 
-from heads.detection import AnchorSpec, DetectionHead, DetectionLoss, DetectionOutput, PostProcess, anchors
+from heads.detection import (
+    AnchorSpec,
+    DetectionHead,
+    DetectionLoss,
+    DetectionOptions,
+    DetectionOutput,
+    PostProcess,
+    anchors,
+)
 from heads.detection.boxes import encode
 from heads.detection.matcher import match_iou
 from heads.structures import Targets
@@ -79,7 +87,7 @@ def test_matches_and_targets(peer, output):
 
 @pytest.mark.parametrize("smoothing", [0.0, 0.1])
 def test_losses_and_gradients(peer, output, smoothing):
-    head = DetectionHead(8, 7, loss=DetectionLoss(label_smoothing=smoothing, normalizer="paper"))
+    head = DetectionHead(8, 7, DetectionOptions(loss=DetectionLoss(label_smoothing=smoothing, normalizer="paper")))
     terms = head.loss(output, Targets(boxes=peer["boxes"], labels=peer["labels"]))
     torch.testing.assert_close(terms["class"].detach(), peer[f"class_loss_{smoothing}"], rtol=1e-5, atol=0)
     torch.testing.assert_close(terms["box"].detach() / 50, peer[f"box_loss_{smoothing}"], rtol=1e-5, atol=0)
@@ -90,7 +98,7 @@ def test_losses_and_gradients(peer, output, smoothing):
 
 @pytest.mark.parametrize("soft", [False, True])
 def test_detections(peer, output, soft):
-    head = DetectionHead(8, 7, postprocess=PostProcess(soft_nms=soft))
+    head = DetectionHead(8, 7, DetectionOptions(postprocess=PostProcess(soft_nms=soft)))
     found, theirs = head.predict(output), peer[f"detections_{soft}"]
     assert found.counts.tolist() == [100] * 4
     assert torch.equal(found.labels + 1, theirs[..., 5].long())
