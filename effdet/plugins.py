@@ -15,18 +15,15 @@ import difflib
 import functools
 import importlib
 import inspect
-import pkgutil
 import sys
-import sysconfig
-import traceback
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
 from heads.errors import UserError
+from heads.fields import TARGET
 
-TARGET = "_target_"
 SPECIAL = (TARGET, "_args_", "_partial_", "_recursive_", "_convert_")
 """Keys with a meaning of their own; every other one is an argument of the target."""
 
@@ -136,7 +133,7 @@ def _import_longest(target: str, parts: list[str]) -> tuple[ModuleType, int]:
 
 
 def _no_module(target: str, name: str) -> str:
-    hint = _near(name, [found.name for found in pkgutil.iter_modules()])
+    hint = _near(name, _modules())
     return (
         f"{TARGET}={target}: there is no module {name}{hint}; it must lie in the current folder, in the folder of "
         "--config-dir, or on PYTHONPATH"
@@ -146,12 +143,22 @@ def _no_module(target: str, name: str) -> str:
 def _no_attribute(target: str, owner: Any, parts: list[str], index: int) -> str:
     path = ".".join(parts[:index])
     names = [name for name in dir(owner) if not name.startswith("_")]
-    names += [found.name for found in pkgutil.iter_modules(getattr(owner, "__path__", []))]
+    names += _modules(getattr(owner, "__path__", []))
     return f"{TARGET}={target}: {path} has no {parts[index]}{_near(parts[index], names)}"
+
+
+def _modules(path: Iterable[str] | None = None) -> list[str]:
+    """Names of the modules in the folders of `path`; None takes ``sys.path``."""
+    import pkgutil  # only errors need it: it takes a millisecond that `--help` does without
+
+    return [found.name for found in pkgutil.iter_modules(path)]
 
 
 def _failure(doing: str, error: Exception) -> str:
     """One line: what failed, how, and where in the user's file."""
+    import sysconfig
+    import traceback
+
     library = sysconfig.get_path("stdlib")
     places = [frame for frame in traceback.extract_tb(error.__traceback__) if not frame.filename.startswith("<frozen")]
     own = [frame for frame in places if frame.filename != __file__ and not frame.filename.startswith(library)]

@@ -27,6 +27,8 @@ from typing import Any
 
 from heads.errors import UserError
 
+TARGET = "_target_"
+"""The key by which a mapping names a class or function of the user's own."""
 _PLAIN = {"int": "int", "float": "float", "bool": "bool", "str": "str", "Path": "path", "Any": "any"}
 _RANGE = re.compile(r"(?:(-?[\d.]*\d)(<)?)?\.\.(?:(<)?(-?[\d.]*\d))?")
 

@@ -16,7 +16,6 @@ from typing import TYPE_CHECKING, Any
 from effdet.addresses import without_credentials_in
 from effdet.cli.errors import ConfigError, did_you_mean, is_user_error
 from effdet.cli.registry import COMMANDS, Command
-from effdet.plugins import make_importable, naming, targets
 
 if TYPE_CHECKING:
     from effdet.cli.config import Config
@@ -103,6 +102,8 @@ def run(command: Command, arguments: Sequence[str]) -> Any:
     if overrides.show:
         print(config.to_yaml(), end="")
         return None
+    from effdet.plugins import make_importable, naming, targets
+
     _warn_of_collisions()
     module = importlib.import_module(command.module)
     found = targets(config.to_dict())

@@ -86,7 +86,8 @@ def resolved(config: Config, overrides: Overrides) -> Config:
     named = [way for way in (*WAYS, "backbone") if overrides.get(way) is not None]
     if len(named) != 1:
         return config
-    return config.replacing({way: None for way in WAYS if way not in named and config.get(way) is not None})
+    others = [way for way in WAYS if way not in named and config.get(way) is not None]
+    return config.replacing(dict.fromkeys(others)) if others else config
 
 
 def _model(config: Config, overrides: Overrides) -> list[str]:

@@ -8,7 +8,6 @@ composed tree is compared with what our files describe, and all problems are rep
 from __future__ import annotations
 
 import contextlib
-import functools
 import re
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
@@ -21,7 +20,7 @@ from hydra import version
 from hydra._internal.hydra import Hydra
 from hydra._internal.utils import create_config_search_path
 from hydra.core.config_search_path import SearchPathQuery
-from hydra.core.config_store import ConfigStore
+from hydra.core.config_store import ConfigNode, ConfigStore
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.errors import HydraException
@@ -31,10 +30,9 @@ from omegaconf.errors import OmegaConfBaseException
 from effdet.cli.config import Config, leaves
 from effdet.cli.errors import ConfigError, did_you_mean
 from effdet.cli.overrides import Override, Overrides, expand, quote, require_dir, shape, split_choices
-from effdet.cli.schema import Key, Schema, conf_dir, generated, read_keys, unreadable
-from effdet.plugins import TARGET
+from effdet.cli.schema import BACKBONE_OPTIONS, BACKBONES, Key, Schema, conf_dir, read_keys, unreadable
 from effdet.renamed import new_name
-from heads.fields import admits, describe, textual, usable
+from heads.fields import TARGET, admits, describe, textual, usable
 
 PATH_KEYS = ("model", "weights", "source", "out", "run_dir", "resume", "first", "second")
 """Values of these keys, of ``data.*`` and of ``*.path`` are paths, whatever a user's own file leaves unsaid."""
@@ -268,21 +266,22 @@ def _run_hydra(
         raise ConfigError([in_one_line(error)]) from error
     assert isinstance(tree, dict) and isinstance(choices, dict)
     plain = {str(group): choice for group, choice in choices.items() if not str(group).startswith("hydra/")}
-    values = Config({str(key): value for key, value in tree.items()}).without(without).to_dict()
-    return values, {**_list_choices(schema, tree), **plain}
+    values = {str(key): value for key, value in tree.items()}
+    return Config(values).without(without).to_dict() if without else values, {**_list_choices(schema, tree), **plain}
 
 
-@functools.cache
-def _store_generated() -> None:
-    """Gives Hydra the choices that have no file."""
-    for name, text in generated("backbone").items():
-        ConfigStore.instance().store(name, yaml.safe_load(text), group="backbone")
+class _Backbones(dict[str, Any]):
+    """Hydra's configurations of the choices that have no file, each made when it is asked for."""
+
+    def __getitem__(self, name: str) -> Any:
+        values = {"name": name.removesuffix(".yaml"), **dict.fromkeys(BACKBONE_OPTIONS)}
+        return ConfigNode(name, OmegaConf.create(values), "backbone", package=None, provider=None)
 
 
 @contextlib.contextmanager
 def hydra_over(own: Path | None, *, job: str = "app") -> Iterator[Hydra]:
     """Hydra over ``conf/`` and the user's folder `own`, as the global one within the block."""
-    _store_generated()
+    ConfigStore.instance().repo["backbone"] = _Backbones.fromkeys(f"{name}.yaml" for name in BACKBONES)
     before = GlobalHydra.instance().hydra
     version.setbase("1.3")
     path = create_config_search_path(str(conf_dir()))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import sys
 from collections.abc import Iterable, Sequence
 
@@ -44,6 +43,8 @@ def closest(misspelt: str, choices: Iterable[str]) -> str | None:
 
 def _nearest(misspelt: str, names: Sequence[str], *, cutoff: float = 0.59) -> str | None:
     """The most similar name; of equals the first, since files list what is used most first."""
+    import difflib  # only mistakes need it
+
     matcher = difflib.SequenceMatcher(b=misspelt)
     best, most = None, cutoff
     for name in names:

@@ -19,8 +19,7 @@ import yaml
 from effdet.cli.declared import Field, declared
 from effdet.cli.errors import ConfigError
 from effdet.cli.overrides import quote
-from effdet.plugins import TARGET
-from heads.fields import Kind, Kinds
+from heads.fields import TARGET, Kind, Kinds
 
 SLOTS = re.compile(r"data|optimizer|backbone|head\.\w+(\.\w+)?")
 """Sections that a ``_target_`` may fill; below one, all keys are the user's own but for those of :data:`SHARED`."""
@@ -54,9 +53,7 @@ class Schema:
     @functools.cached_property
     def groups(self) -> dict[str, Any]:
         """``{group: default choice}`` in the order of the primary's defaults list."""
-        text = yaml.safe_load(self.primary.path.read_text(encoding="utf-8"))
-        entries = [entry for entry in text.get("defaults", ()) if isinstance(entry, dict)]
-        return {group: choice for entry in entries for group, choice in entry.items()}
+        return self.primary.groups
 
     def choices(self, group: str) -> dict[str, Path]:
         """``{choice: file}``; a user's file with the name of one of ours is an error, since one would shadow the other."""
@@ -170,6 +167,7 @@ def _names(choice: Any) -> list[str]:
     )
 
 
+@functools.cache
 def conf_dir() -> Path:
     """The repository's ``conf/`` when it stands beside ``effdet/``, else the copy inside the installed package.
 
@@ -193,24 +191,16 @@ BACKBONES = {
 """The choices of ``backbone=`` that are alike but for the name: (network, the detector whose neck and heads go with it)."""
 
 
-def generated(group: str) -> dict[str, str]:
-    """``{choice: text of its file}`` for the choices of `group` that have no file."""
-    if group != "backbone":
-        return {}
-    keys = "".join(f"{key}: null\n" for key in ("attention", "drop_path", "activation", "padding"))
-    return {
-        name: f"# {network}; with neck and heads, {detector}.\nname: {name}\n{keys}"
-        for name, (network, detector) in BACKBONES.items()
-    }
+BACKBONE_OPTIONS = ("attention", "drop_path", "activation", "padding")
+"""Keys of each of them beside ``name``; null."""
 
 
 def text_of(path: Path) -> str:
     """The text of a configuration file, or of a choice of ours that has none."""
-    if (
-        path.parent == conf_dir() / path.parent.name
-        and (text := generated(path.parent.name).get(path.stem)) is not None
-    ):
-        return text
+    if path.stem in BACKBONES and path.parent == conf_dir() / "backbone":
+        network, detector = BACKBONES[path.stem]
+        nulls = "".join(f"{key}: null\n" for key in BACKBONE_OPTIONS)
+        return f"# {network}; with neck and heads, {detector}.\nname: {path.stem}\n{nulls}"
     return path.read_text(encoding="utf-8-sig")
 
 
@@ -223,8 +213,8 @@ def choices(group: str, *directories: Path | None) -> dict[str, Path]:
         for path in (directory / group).glob("*.yaml")
         if not path.name.startswith(("_", "."))
     }
-    if conf_dir() in directories:
-        found |= {name: conf_dir() / group / f"{name}.yaml" for name in generated(group)}
+    if group == "backbone" and conf_dir() in directories:
+        found |= {name: conf_dir() / group / f"{name}.yaml" for name in BACKBONES}
     return dict(sorted(found.items(), key=lambda item: _natural(item[0])))
 
 
@@ -267,6 +257,8 @@ class KeyFile:
     title: str
     """The first line of the file's opening comment."""
     keys: dict[str, Key]
+    groups: dict[str, Any]
+    """``{group: choice or list of choices}`` of its defaults list."""
 
 
 def unreadable(directory: Path) -> list[str]:
@@ -308,7 +300,19 @@ def _read_keys(path: Path, group: str, version: tuple[int, int]) -> KeyFile:
         raise ConfigError([f"{path}: a configuration file holds keys and values, this one holds something else"])
     fields = declared("train" if group else path.stem)
     keys = {} if root is None else {key.name: key for key in _walk(root, package, lines, path, fields)}
-    return KeyFile(path, _title(lines), keys)
+    return KeyFile(path, _title(lines), keys, {} if root is None else _groups(root))
+
+
+def _groups(root: yaml.MappingNode) -> dict[str, Any]:
+    defaults = next((node.value for name, node in root.value if name.value == "defaults"), [])
+    entries = (entry for node in defaults if isinstance(node, yaml.MappingNode) for entry in node.value)
+    return {group.value: _choice(node) for group, node in entries}
+
+
+def _choice(node: yaml.Node) -> Any:
+    if isinstance(node, yaml.SequenceNode):
+        return [item.value for item in node.value]
+    return None if node.tag.endswith(":null") else node.value
 
 
 def _walk(
