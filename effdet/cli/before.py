@@ -10,7 +10,7 @@ from effdet.cli.config import Config
 from effdet.cli.run import is_first
 from effdet.data import DataError, Dataset
 from effdet.data.images import OnError
-from effdet.data.readable import cut_off, report, undecodable, without_undecodable
+from effdet.data.preflight import cut_off, report, undecodable, without_undecodable
 from effdet.tasks import kit_for
 
 USUAL = 100

@@ -3,11 +3,10 @@
 from effdet.data.array_dataset import ArrayDataset
 from effdet.data.augment import AugmentSpec
 from effdet.data.checks import DataError, Finding, Findings
-from effdet.data.collate import collate
+from effdet.data.collate import MixCollate, collate
 from effdet.data.eval_set import EvalSample, EvalSet
 from effdet.data.images import read_image
 from effdet.data.loader import TrainLoader
-from effdet.data.mixing import MixCollate
 from effdet.data.open import OPENERS, open_dataset
 from effdet.data.own_split import Example, Examples
 from effdet.data.progressive import Progression, StagedTrainSet

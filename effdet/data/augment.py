@@ -76,7 +76,7 @@ class AugmentSpec:
     """Classification: the image is moved by up to this share of the canvas along each axis, which is a random crop
     after padding (0.125 is CIFAR's 4 of 32 pixels). Excludes `scale` and `area`."""
     policy: Literal["randaugment", "autoaugment", "autoaugment_cifar10", "trivialaugment"] | None = None
-    """Classification: a policy of the literature (:mod:`effdet.data.policies`)."""
+    """Classification: a policy of the literature (:mod:`effdet.data.transforms`)."""
     policy_ops: Annotated[int, "1..16"] = 2
     """randaugment: operations on one image."""
     policy_magnitude: Annotated[float, "0..30"] = 9

@@ -6,28 +6,95 @@ took apart) bears its class's bare id; all groups of a class in an image are one
 the usual conversions to COCO's form. Caravans and trailers are left out.
 
 A test split has no truth, or void truth: its images are read all the same, for predictions to submit.
+
+:data:`LABELS` is the official table (cityscapesScripts, ``helpers/labels.py``): ids in files, trainIds inside. Training and
+evaluation know the 19 classes with a trainId, everything else is ignored.
 """
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
-from effdet.data import cityscapes_labels as table
 from effdet.data.checks import DataError, Findings
 from effdet.data.listing import listed as files_listed
 from effdet.data.mask_index import Boxes, Images, build_table, noted, scan_instances
 from effdet.data.mask_io import NO_BOXES, InstanceValues, MaskDataset, MaskValues
 from effdet.data.records import Dataset
 from effdet.data.spec import DataSpec
+from heads.structures import ClassTable
+
+INSTANCE_BASE = 1000
+"""``instanceIds`` from here on are single objects."""
+
+
+@dataclass(frozen=True)
+class Label:
+    """One row of the table."""
+
+    id: int
+    name: str
+    train_id: int | None = None
+    """Place among the 19 classes; None for what is ignored."""
+    has_instances: bool = False
+
+
+LABELS = (
+    Label(0, "unlabeled"),
+    Label(1, "ego vehicle"),
+    Label(2, "rectification border"),
+    Label(3, "out of roi"),
+    Label(4, "static"),
+    Label(5, "dynamic"),
+    Label(6, "ground"),
+    Label(7, "road", 0),
+    Label(8, "sidewalk", 1),
+    Label(9, "parking"),
+    Label(10, "rail track"),
+    Label(11, "building", 2),
+    Label(12, "wall", 3),
+    Label(13, "fence", 4),
+    Label(14, "guard rail"),
+    Label(15, "bridge"),
+    Label(16, "tunnel"),
+    Label(17, "pole", 5),
+    Label(18, "polegroup"),
+    Label(19, "traffic light", 6),
+    Label(20, "traffic sign", 7),
+    Label(21, "vegetation", 8),
+    Label(22, "terrain", 9),
+    Label(23, "sky", 10),
+    Label(24, "person", 11, has_instances=True),
+    Label(25, "rider", 12, has_instances=True),
+    Label(26, "car", 13, has_instances=True),
+    Label(27, "truck", 14, has_instances=True),
+    Label(28, "bus", 15, has_instances=True),
+    Label(29, "caravan", has_instances=True),
+    Label(30, "trailer", has_instances=True),
+    Label(31, "train", 16, has_instances=True),
+    Label(32, "motorcycle", 17, has_instances=True),
+    Label(33, "bicycle", 18, has_instances=True),
+    # Id -1, which no uint8 file can hold: tools that write it all the same write 255.
+    Label(255, "license plate"),
+)
+
+TRAINED = tuple(label for label in LABELS if label.train_id is not None)
+"""The 19 classes, in the order of their trainIds."""
+THINGS = tuple(label for label in TRAINED if label.has_instances)
+"""The eight of them that have boxes; caravans and trailers have instances, and are ignored."""
+
+CLASSES = ClassTable(tuple(label.name for label in TRAINED), tuple(label.id for label in TRAINED))
+BOX_CLASSES = ClassTable(tuple(label.name for label in THINGS), tuple(label.id for label in THINGS))
+
 
 IMAGE, LABELS, INSTANCES = "_leftImg8bit.png", "_gtFine_labelIds.png", "_gtFine_instanceIds.png"
 UNLABELED = 0
 
 VALUES = MaskValues.of(
-    {label.id: label.train_id for label in table.TRAINED if label.train_id is not None},
-    ignored=[label.id for label in table.LABELS if label.train_id is None],
+    {label.id: label.train_id for label in TRAINED if label.train_id is not None},
+    ignored=[label.id for label in LABELS if label.train_id is None],
     void=UNLABELED,
 )
 
@@ -40,11 +107,11 @@ def _by_id(classes: dict[int, int]) -> np.ndarray:
     return lookup
 
 
-BOX_LABEL = _by_id({label.id: row for row, label in enumerate(table.THINGS)})
+BOX_LABEL = _by_id({label.id: row for row, label in enumerate(THINGS)})
 """Id -> label of its boxes."""
 INSTANCE_VALUES = InstanceValues(
-    _by_id({label.id: label.train_id for label in table.THINGS if label.train_id is not None}),
-    base=table.INSTANCE_BASE,
+    _by_id({label.id: label.train_id for label in THINGS if label.train_id is not None}),
+    base=INSTANCE_BASE,
 )
 
 
@@ -67,14 +134,14 @@ def open_cityscapes(spec: DataSpec, findings: Findings) -> Dataset:
         instances=maps if masked else (),
         unmasked=hidden,
     )
-    records = build_table(listed, VALUES, len(table.CLASSES), findings, boxes=boxes)
+    records = build_table(listed, VALUES, len(CLASSES), findings, boxes=boxes)
     return MaskDataset(
         records,
-        NO_BOXES if boxes is None else table.BOX_CLASSES,
+        NO_BOXES if boxes is None else BOX_CLASSES,
         name=spec.name,
         split=spec.split,
         labelled=[label for label in ("boxes", "semantic") if spec.wants(label)],
-        semantic_classes=table.CLASSES if masked else None,
+        semantic_classes=CLASSES if masked else None,
         values=VALUES,
         instance_values=INSTANCE_VALUES,
     )
@@ -113,9 +180,9 @@ def _boxes(images: Path, names: list[str], maps: list[Path], findings: Findings,
         for row in np.flatnonzero(~there).tolist():
             findings.error("missing-instances", images / names[row], f"no instance map {maps[row]}")
     present = [maps[row] for row in rows.tolist()]
-    found = noted(scan_instances(present, smallest=min(label.id for label in table.THINGS)), present, findings)
-    grouped = found.values < table.INSTANCE_BASE
-    ids = np.where(grouped, found.values, found.values // table.INSTANCE_BASE)
+    found = noted(scan_instances(present, smallest=min(label.id for label in THINGS)), present, findings)
+    grouped = found.values < INSTANCE_BASE
+    ids = np.where(grouped, found.values, found.values // INSTANCE_BASE)
     labels = np.where(ids < len(BOX_LABEL), BOX_LABEL[np.minimum(ids, len(BOX_LABEL) - 1)], -1)
     for row in np.flatnonzero(ids >= len(BOX_LABEL)).tolist():
         text = f"unknown id {found.values[row]}: must be a label's id, or 1000 times one and a number"

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from pathlib import Path
+
 import numpy as np
 
 from effdet.data.array_dataset import category_table
 from effdet.data.checks import DataError
 from effdet.data.images import OnError
+from effdet.data.listing import json_of
 from effdet.data.records import Dataset, Record, xyxy
 from effdet.files import decode_name
+from heads.structures import ClassTable
 
 MARGIN = 0.1
 """Share of the box's longer side that is left around it on each side, as far as the image goes."""
@@ -63,3 +68,27 @@ class CropDataset(Dataset):
         scene = self._scenes.records[int(self._owners[window])]
         x1, y1, x2, y2 = self._windows[window].tolist()
         return np.ascontiguousarray(self._scenes.read_image(scene, on_error=on_error)[y1:y2, x1:x2])
+
+
+def street_identities(scenes: Dataset, annotations: Path) -> Dataset:
+    """The things of generated scenes, each labelled by who it is (``identity`` of its annotation), not by its class.
+
+    Args:
+        scenes: opened from `annotations`.
+        annotations: the COCO file; those of a split name identities that no other split has.
+
+    Raises:
+        DataError: the file names no identities.
+    """
+    crops = CropDataset.of(scenes)
+    content = json_of(annotations)
+    owners = {row["id"]: row.get("identity") for row in content["annotations"]}
+    who = [owners.get(number) for number in crops.annotation_ids.tolist()]
+    if any(number is None for number in who):
+        raise DataError(
+            f"{annotations}: its annotations have no key identity: only generated scenes can say who is who"
+        )
+    numbers, labels = np.unique(np.array(who, np.int64), return_inverse=True)
+    crops.records = replace(crops.records, categories=labels.astype(np.int64))
+    crops.classes = ClassTable(tuple(f"identity {number}" for number in numbers.tolist()), tuple(numbers.tolist()))
+    return crops

@@ -1,7 +1,7 @@
 """CSV lists: ``train.csv``, ``val.csv`` and ``test.csv`` under ``data.root``, a line ``path,label`` for each image.
 
 Paths count from the list's folder (or from ``data.SPLIT_images``); those of another machine, and names without the image's
-suffix, are looked for as :mod:`effdet.data.path_search` says. A first line ``path,label`` (or ``image``, ``file``,
+suffix, are looked for as :mod:`effdet.data.listing` says. A first line ``path,label`` (or ``image``, ``file``,
 ``filename``; ``class``) is a header, under which the columns may stand in any order; commas, semicolons and tabs separate.
 Classes are ``data.classes``, else the labels of train: numbers in their order, words by the alphabet.
 """
@@ -16,8 +16,7 @@ from pathlib import Path
 
 from effdet.data.checks import DataError, Findings, check_names
 from effdet.data.image_folders import image_table
-from effdet.data.listing import text_of
-from effdet.data.path_search import ImageFinder
+from effdet.data.listing import ImageFinder, text_of
 from effdet.data.records import Dataset
 from effdet.data.spec import DataSpec
 from effdet.files import text_lines

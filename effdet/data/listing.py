@@ -1,12 +1,20 @@
-"""What the readers share: listing a folder's images, and reading a list, with faults as the readers tell them."""
+r"""What the readers share: listing a folder's images, reading a list, and where a path that a file of the set names leads.
+
+``data.root`` is the user's word, so what lies inside it goes first. Exports carry paths of the machine or the folder in which
+they were made: ``../train/images`` beside which another set may lie today, ``/home/someone/set/images/train``,
+``D:\set\train.txt``, ``data/train.txt``. Such a path is looked for inside ``data.root``: as it stands, then without its
+leading folders; only after that where it says.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection
+import re
+from collections.abc import Callable, Collection, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 from effdet.data.checks import DataError, Findings
+from effdet.data.spec import inside
 from effdet.files import FileError, is_image, read_json, read_lines, read_text, walk
 
 
@@ -68,3 +76,96 @@ def _read(read: Callable[[Path], Any], path: Path, kind: str) -> Any:
         return read(path)
     except FileError as error:
         raise DataError(str(error), kind=kind, file=path) from None
+
+
+_DRIVE = re.compile(r"^[A-Za-z]:/")
+_FLAG = re.compile(r"(.*\S)\s+[+-]?[01]")
+
+
+def readings(line: str) -> Iterator[str]:
+    """What a line of a list may name, the likeliest first: the whole line, spaces and all, or what stands before the
+    1, 0 or -1 of Pascal VOC's lists of a class; each also without the suffix of an image."""
+    line = line.strip().replace("\\", "/")
+    flagged = _FLAG.fullmatch(line)
+    for reading in (line, flagged[1]) if flagged else (line,):
+        yield reading
+        if is_image(reading):
+            yield reading.rpartition(".")[0]
+
+
+def places(entry: str, root: Path, bases: Sequence[Path]) -> Iterator[Path]:
+    """Where a path may lead inside `root`, the likeliest first.
+
+    Args:
+        entry: the path as a file of the set writes it.
+        root: the folder that the user named.
+        bases: folders from which a relative path may count, below `root`.
+    """
+    entry = entry.strip().replace("\\", "/")
+    foreign = entry.startswith(("/", "../")) or _DRIVE.match(entry) is not None
+    for base in bases:
+        if inside(base / entry, root):
+            yield base / entry
+    parts = [part for part in _DRIVE.sub("", entry).split("/") if part not in ("", ".", "..")]
+    # A relative path whose folders are all missing is not taken for any folder that merely ends alike.
+    shortest = 1 if foreign or Path(entry).suffix else min(2, len(parts))
+    for base in bases:
+        if inside(base, root):
+            for cut in range(len(parts) - shortest + 1):
+                yield base.joinpath(*parts[cut:])
+
+
+def find(
+    entry: str, root: Path, bases: Sequence[Path], there: Callable[[Path], bool]
+) -> tuple[Path | None, Path | None]:
+    """(the place inside `root`, the place outside of it) to which a path leads, each None where nothing is there."""
+    within = next((place for place in places(entry, root, bases) if there(place)), None)
+    stated = (base / entry.strip().replace("\\", "/") for base in bases)
+    outside = next((place for place in stated if not inside(place, root) and there(place)), None)
+    return within, outside
+
+
+class ImageFinder:
+    """Finds the images that a list names; what one line teaches of a folder holds for the others."""
+
+    def __init__(self, root: Path, bases: Sequence[Path]) -> None:
+        self._root, self._bases = root, tuple(bases)
+        self._directories: dict[str, Path] = {}
+        self._stems: dict[Path, dict[str, Path]] = {}
+
+    def __call__(self, line: str) -> Path:
+        """The image of a line; where none is there, the place at which it should be."""
+        for reading in readings(line):
+            if (found := self._find(reading)) is not None:
+                return found
+        return self._bases[0] / next(readings(line))
+
+    def _find(self, name: str) -> Path | None:
+        above, _, last = name.rpartition("/")
+        known = self._directories.get(above)
+        if known is not None and (known / last).is_file():
+            return known / last
+        within, outside = find(name, self._root, self._bases, self._there)
+        place = within or outside
+        if place is None:
+            return None
+        self._directories[above] = place.parent
+        return place if place.is_file() else self._by_stem(place)
+
+    def _there(self, place: Path) -> bool:
+        return place.is_file() or self._by_stem(place) is not None
+
+    def _by_stem(self, place: Path) -> Path | None:
+        """The only image of the name `place` but for its suffix, in its folder."""
+        if is_image(place.name):
+            return None
+        if place.parent not in self._stems:
+            stems: dict[str, Path] = {}
+            doubled = set()
+            for entry in sorted(place.parent.iterdir()) if place.parent.is_dir() else ():
+                if is_image(entry.name) and entry.stem in stems:
+                    doubled.add(entry.stem)
+                elif is_image(entry.name):
+                    stems[entry.stem] = entry
+            self._stems[place.parent] = {stem: path for stem, path in stems.items() if stem not in doubled}
+        return self._stems[place.parent].get(place.name)

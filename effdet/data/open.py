@@ -13,9 +13,8 @@ from effdet.data.checks import DataError, Findings
 from effdet.data.cifar import open_cifar10, open_cifar100
 from effdet.data.cityscapes import open_cityscapes
 from effdet.data.coco import find_annotations, open_coco
-from effdet.data.crops import CropDataset
+from effdet.data.crops import CropDataset, street_identities
 from effdet.data.csv_lists import open_csv
-from effdet.data.identities import as_identities, split_identities, street_identities
 from effdet.data.image_folders import open_folder
 from effdet.data.image_mask_folders import open_camvid, open_masks
 from effdet.data.mixed import MixedDataset
@@ -23,7 +22,7 @@ from effdet.data.own_split import open_own
 from effdet.data.records import Dataset
 from effdet.data.shards import open_shards
 from effdet.data.spec import DataSpec
-from effdet.data.split import split_train
+from effdet.data.split import as_identities, split_train
 from effdet.data.voc import open_voc
 from effdet.data.yolo import open_yolo
 
@@ -143,8 +142,7 @@ def open_dataset(spec: DataSpec, *, findings: Findings | None = None) -> Dataset
     source.warnings.extend(collected.summaries())
     identities = "identity" in (spec.requested or ())
     if spec.val_fraction is not None and spec.split in ("train", "val") and len(source) > 0:
-        split = split_identities if identities else split_train
-        source = split(source, split=spec.split, fraction=spec.val_fraction)
+        source = split_train(source, split=spec.split, fraction=spec.val_fraction, identities=identities)
     if identities and len(source) > 0:
         source = as_identities(source)
     if spec.max_images is not None:

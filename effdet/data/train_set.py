@@ -9,15 +9,23 @@ import numpy as np
 
 from effdet.data.augment import AugmentSpec
 from effdet.data.checks import DataError
-from effdet.data.class_crop import ClassCrop
-from effdet.data.crop import Window, as_evaluated, mirror, random_area, random_scale, random_shift
+from effdet.data.crop import (
+    ClassCrop,
+    Window,
+    as_evaluated,
+    flipped,
+    mirror,
+    random_area,
+    random_scale,
+    random_shift,
+    resize_mask,
+    resize_window,
+    snap_to_pixels,
+)
 from effdet.data.images import OnError
-from effdet.data.photometric import Photometric, erase
-from effdet.data.policies import AutoAugmentation
 from effdet.data.records import IGNORED, Dataset, Record
-from effdet.data.resize import flipped, resize_mask, resize_window, snap_to_pixels
 from effdet.data.rng import generator
-from effdet.data.transforms import Transforms
+from effdet.data.transforms import AutoAugmentation, Photometric, Transforms, erase
 from effdet.preprocess import Preprocess
 from heads.structures import UserError
 

@@ -1,12 +1,17 @@
-"""What a YOLO set says of itself: ``data.yaml`` (or darknet's ``obj.data``), its splits, its names, its label files.
+"""What a YOLO set says of itself: its splits, its class names, its label files.
+
+The splits come from ``data.yaml`` (``path``, ``train``, ``val``, ``test``, ``names``), darknet's ``obj.data`` (CVAT's export),
+else from the folders ``images/{train,val,test}`` or ``{train,valid,test}/images``; without any of them, all of ``images`` or
+``obj_train_data`` is train. Names come from the YAML, ``classes.txt``, ``obj.names`` or ``data.classes``.
 
 Scalars of the YAML are read as text, so that a class may be called ``no`` or ``007``. Paths follow
-:mod:`effdet.data.path_search`.
+:mod:`effdet.data.listing`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import difflib
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar
@@ -14,11 +19,34 @@ from typing import Any, ClassVar
 import yaml
 
 from effdet.data.checks import DataError, Findings, MissingSplit, check_names
-from effdet.data.listing import images_below, lines_of, text_of
-from effdet.data.path_search import ImageFinder, find
+from effdet.data.listing import ImageFinder, find, images_below, lines_of, text_of
 from effdet.data.spec import SPLIT_DIRS, DataSpec, inside
-from effdet.data.yolo_keys import check_keys, misspelt
 from effdet.files.scalars import whole
+
+KNOWN = ("names", "path", "kpt_shape", *(key for keys in SPLIT_DIRS.values() for key in keys))
+
+
+def misspelt(keys: Iterable[Any]) -> dict[str, str]:
+    """Keys that are none of ours, and the known one that each is near to, where the file lacks that one.
+
+    Other keys are no fault: exporters add their own.
+    """
+    texts = [key for key in keys if isinstance(key, str)]
+    lacking = [key for key in KNOWN if key not in texts]
+    near = {key: difflib.get_close_matches(key.lower(), lacking, n=1, cutoff=0.75) for key in texts if key not in KNOWN}
+    return {key: found[0] for key, found in near.items() if found}
+
+
+def check_keys(values: Mapping[str, Any], names: Sequence[str], file: Path, findings: Findings) -> None:
+    """Warns of keys that are not read since they are misspelt, and of ``nc`` (darknet: ``classes``) beside other names."""
+    for key, meant in misspelt(values).items():
+        findings.warning("misspelt-key", file, f"key {key} is not read: {meant} is meant?")
+    stated = values.get("nc", values.get("classes") if file.suffix.lower() == ".data" else None)
+    count = whole(stated)
+    if count is not None and count != len(names):
+        text = f"says {count} classes, and names {len(names)}: the names are taken"
+        findings.warning("class-count", file, text)
+
 
 YAMLS = ("data.yaml", "data.yml", "dataset.yaml", "dataset.yml")
 NOTHING = ("", "~", "null", "none")

@@ -5,7 +5,7 @@ import pytest
 from PIL import Image
 
 from effdet.data import DataError, DataSpec, EvalSet, open_dataset
-from effdet.data import cityscapes_labels as table
+from effdet.data import cityscapes as table
 from effdet.preprocess import Preprocess
 
 

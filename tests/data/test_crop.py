@@ -5,8 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from effdet.data.crop import Window, as_evaluated, mirror, random_area, random_scale
-from effdet.data.resize import resize_window
+from effdet.data.crop import Window, as_evaluated, mirror, random_area, random_scale, resize_window
 from effdet.data.rng import generator
 from effdet.preprocess import Preprocess
 

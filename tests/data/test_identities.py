@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 
 from effdet.data import ArrayDataset, DataError, DataSpec, TrainSet, open_dataset
-from effdet.data.identities import as_identities, split_identities, street_identities
+from effdet.data.crops import street_identities
+from effdet.data.split import as_identities, split_train
 from effdet.preprocess import Preprocess
 from heads.structures import ClassTable
 
@@ -20,7 +21,7 @@ def test_no_identity_is_on_both_sides():
     names = [str(index) for index in range(40)]
     pixels = np.zeros((40, 4, 4, 3), np.uint8)
     whole = ArrayDataset(pixels, labels, ClassTable.of(list("abcdefghij")), names=names, name="x", split="train")
-    train, val = (split_identities(whole, split=split, fraction=0.4) for split in ("train", "val"))
+    train, val = (split_train(whole, split=split, fraction=0.4, identities=True) for split in ("train", "val"))
     assert not set(train.classes.names) & set(val.classes.names)
     assert len(train) + len(val) == 40 and len(train.classes) + len(val.classes) == 10
     for part in (train, val):
@@ -28,7 +29,7 @@ def test_no_identity_is_on_both_sides():
         for record in part.records:
             assert part.classes.names[record.label] == whole.classes.names[labels[int(record.file_name)]]
     with pytest.raises(DataError, match="raise it"):
-        split_identities(whole, split="val", fraction=1e-9)
+        split_train(whole, split="val", fraction=1e-9, identities=True)
 
 
 def test_a_folders_val_has_identities_of_its_own(tmp_path, image):

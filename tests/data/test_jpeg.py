@@ -9,8 +9,7 @@ import pytest
 from PIL import Image
 
 from effdet.data.checks import DataError
-from effdet.data.images import read_image
-from effdet.data.jpeg import decode_jpeg
+from effdet.data.images import decode_jpeg, read_image
 
 
 def photo(height: int, width: int) -> Image.Image:

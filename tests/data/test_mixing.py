@@ -19,8 +19,8 @@ from effdet.data import (
     generator,
     open_dataset,
 )
+from effdet.data.collate import mixed, one_hot, rectangle
 from effdet.data.crop import as_evaluated, random_shift
-from effdet.data.mixing import mixed, one_hot, rectangle
 from effdet.preprocess import Preprocess
 from effdet.training.autobatch import largest_batch
 from heads.structures import ClassTable

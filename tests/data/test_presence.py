@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from effdet.data.presence import without_trace
+from effdet.data.preflight import without_trace
 from effdet.data.records import Dataset, Record, RecordTable
 from heads.structures import ClassTable
 

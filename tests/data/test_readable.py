@@ -13,7 +13,7 @@ from PIL import Image
 from effdet.data import DataError
 from effdet.data.array_dataset import ArrayDataset
 from effdet.data.images import read_image
-from effdet.data.readable import cut_off, report, undecodable, without_undecodable
+from effdet.data.preflight import cut_off, report, undecodable, without_undecodable
 from effdet.data.records import Dataset, Record
 from heads.structures import ClassTable
 

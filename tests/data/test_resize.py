@@ -6,8 +6,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from effdet.data.crop import Window, mirror
-from effdet.data.resize import resize_mask, resize_window, snap_to_pixels
+from effdet.data.crop import Window, mirror, resize_mask, resize_window, snap_to_pixels
 
 PILLOW = {"bilinear": Image.Resampling.BILINEAR, "bicubic": Image.Resampling.BICUBIC}
 

@@ -6,8 +6,7 @@ import numpy as np
 import pytest
 
 from effdet.data.augment import AugmentSpec
-from effdet.data.photometric import Photometric
-from effdet.data.policies import AutoAugmentation
+from effdet.data.transforms import AutoAugmentation, Photometric
 
 
 @pytest.mark.parametrize("shape", [(1, 40, 3), (40, 1, 3), (1, 1, 3), (2, 1, 3), (3, 500, 3)])

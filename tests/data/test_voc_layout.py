@@ -8,7 +8,7 @@ import pytest
 
 from effdet.cli.app import OK, main
 from effdet.data import DataError, DataSpec, open_dataset
-from effdet.data.voc_layout import named
+from effdet.data.voc import named
 from effdet.doctor import examine, repair
 from tests.data.test_voc import xml
 

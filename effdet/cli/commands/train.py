@@ -50,7 +50,7 @@ from effdet.cli.training import (
     schedule_facts,
 )
 from effdet.data import Dataset, EvalSet
-from effdet.data.presence import without_trace
+from effdet.data.preflight import without_trace
 from effdet.evaluation import EvaluationResult, Evaluator, ModelPredictFn, evaluate, print_metrics, write_results
 from effdet.model import VisionModel
 from effdet.report import Gallery

@@ -10,8 +10,8 @@ from typing import Any
 
 import numpy as np
 
+from effdet.data.coco import find_annotations
 from effdet.data.coco_json import box_of, called, load_json, stated_size
-from effdet.data.coco_layout import find_annotations
 from effdet.data.rle import hull, points, runs
 from effdet.data.spec import DataSpec
 from effdet.doctor.issues import Issues

@@ -6,8 +6,7 @@ from pathlib import Path, PurePosixPath
 
 from effdet.data.checks import Findings
 from effdet.data.spec import DataSpec
-from effdet.data.voc import ImageNames, read_xml
-from effdet.data.voc_layout import Layout, layout, xml_files
+from effdet.data.voc import ImageNames, Layout, layout, read_xml, xml_files
 from effdet.doctor.issues import Issues
 from effdet.files import FileError
 from effdet.files.scalars import number

@@ -12,10 +12,9 @@ import numpy as np
 
 from effdet.data.boxes import valid_boxes
 from effdet.data.checks import DataError, Findings
-from effdet.data.coco_json import box_of, category_name, load_json, stated_size
-from effdet.data.coco_layout import annotation_files, find_annotations, find_images
+from effdet.data.coco import annotation_files, find_annotations, find_images
+from effdet.data.coco_json import box_of, category_name, load_json, stated_size, without_placeholders
 from effdet.data.images import image_sizes
-from effdet.data.placeholders import without_placeholders
 from effdet.data.spec import DataSpec
 from effdet.doctor.formats.coco import box_form, is_odd, numbers
 from effdet.doctor.reading import Split

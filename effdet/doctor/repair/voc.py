@@ -8,8 +8,7 @@ from xml.etree import ElementTree
 
 from effdet.data.checks import Findings
 from effdet.data.images import image_sizes
-from effdet.data.voc import ImageNames, read_xml
-from effdet.data.voc_layout import Layout, annotation_dirs, layout, xml_files
+from effdet.data.voc import ImageNames, Layout, annotation_dirs, layout, read_xml, xml_files
 from effdet.doctor.reading import Split
 from effdet.doctor.repair.copy_layout import CopyLayout
 from effdet.doctor.repair.repair_plan import RepairPlan

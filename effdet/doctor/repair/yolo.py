@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
 from effdet.data.checks import Findings
+from effdet.data.yolo import holds_box
 from effdet.data.yolo_layout import keypoint_numbers, label_file, read_settings, split_images
-from effdet.data.yolo_lines import holds_box
 from effdet.doctor.reading import Split
 from effdet.doctor.repair.copy_layout import CopyLayout
 from effdet.doctor.repair.repair_plan import RepairPlan

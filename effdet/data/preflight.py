@@ -1,4 +1,4 @@
-"""Images that cannot be decoded, found before the first step and not in the middle of an epoch.
+"""What is found before the first step and not in the middle of an epoch: undecodable images, and classes without examples.
 
 What is evaluated on (val, test) is decoded whole: about as long as one reading of the split, and once only, since a split of
 which every file was decoded is remembered by the paths, sizes and times of its files. A training set may be hundreds of
@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -22,13 +22,14 @@ from effdet.data.parsed_cache import load_arrays, store_arrays
 from effdet.data.records import Dataset
 from effdet.files import decode_name
 from effdet.hub import cache_dir
+from heads.structures import ClassTable
 
 TAIL = 64
 """Bytes at the end of a file in which the marker of its end must stand."""
 ENDS = {b"\xff\xd8": b"\xff\xd9", b"\x89P": b"IEND", b"GI": b"\x3b"}
 """The end of a JPEG, a PNG and a GIF, by how the file begins."""
 NAMED = 10
-"""As many files are named in a message."""
+"""As many files or classes are named in a message."""
 VERSION = 1
 
 
@@ -141,3 +142,62 @@ def _has_end(path: Path) -> bool:
 def _threads() -> int:
     cores: Iterable[int] = os.sched_getaffinity(0) if hasattr(os, "sched_getaffinity") else range(os.cpu_count() or 1)
     return min(len(list(cores)), 16)
+
+
+_UNITS = {"boxes": "box", "semantic": "pixel", "category": "image"}
+
+
+def without_trace(train: Dataset, val: Dataset) -> list[str]:
+    """A line for each kind of label of which classes are missing: in train they cannot be learnt, in val not measured.
+
+    Crowds and ignored pixels show no class. Classes of val are compared by name with those of train.
+    """
+    return [*_of(train, val)]
+
+
+def _of(train: Dataset, val: Dataset) -> Iterator[str]:
+    for label, unit in _UNITS.items():
+        if label not in train.labelled:
+            continue
+        learnt = _counts(train, label)
+        if learnt is None:
+            continue
+        table = _table(train, label)
+        if missing := _names(table, learnt == 0):
+            hint = "; do data.values and data.ignored fit the values in the masks?" if label == "semantic" else ""
+            yield f"train: no {unit} of {_listed(missing, len(table))}: nothing can be learnt of it{hint}"
+        if label not in val.labelled or (measured := _counts(val, label)) is None:
+            continue
+        own = _table(val, label)
+        known = {name for name, count in zip(table.names, learnt, strict=True) if count}
+        foreign = [
+            str(name) for name, count in zip(own.names, measured, strict=True) if count and name and name not in known
+        ]
+        if foreign:
+            yield f"val: shows {_listed(foreign, len(own))}, of which train has none: it cannot be found"
+        if unseen := _names(own, measured == 0):
+            yield f"val: no {unit} of {_listed(unseen, len(own))}: it is not measured"
+
+
+def _table(source: Dataset, label: str) -> ClassTable:
+    return (source.semantic_classes or source.classes) if label == "semantic" else source.classes
+
+
+def _counts(source: Dataset, label: str) -> np.ndarray | None:
+    """(K,) int64: boxes, pixels or images of each class; None where the split does not say."""
+    records, count = source.records, len(_table(source, label))
+    if label == "semantic":
+        return None if records.class_pixels is None else records.class_pixels.sum(axis=0)
+    if label == "boxes":
+        return np.bincount(records.labels[~records.crowd], minlength=count)
+    labels = records.categories
+    return None if labels is None else np.bincount(labels[labels >= 0], minlength=count)
+
+
+def _names(table: ClassTable, chosen: np.ndarray) -> list[str]:
+    return [str(name) for name, requested in zip(table.names, chosen, strict=True) if requested and name]
+
+
+def _listed(names: Sequence[str], total: int) -> str:
+    more = f" and {len(names) - NAMED} more" if len(names) > NAMED else ""
+    return f"{len(names)} of {total} classes ({', '.join(names[:NAMED])}{more})"
