@@ -89,7 +89,7 @@ CLASSES = ClassTable(tuple(label.name for label in TRAINED), tuple(label.id for 
 BOX_CLASSES = ClassTable(tuple(label.name for label in THINGS), tuple(label.id for label in THINGS))
 
 
-IMAGE, LABELS, INSTANCES = "_leftImg8bit.png", "_gtFine_labelIds.png", "_gtFine_instanceIds.png"
+IMAGE_END, LABELS_END, INSTANCES_END = "_leftImg8bit.png", "_gtFine_labelIds.png", "_gtFine_instanceIds.png"
 UNLABELED = 0
 
 VALUES = MaskValues.of(
@@ -119,18 +119,18 @@ def open_cityscapes(spec: DataSpec, findings: Findings) -> Dataset:
     """The split of Cityscapes, or of a set in its form, that `spec` names."""
     images, truth = _directories(spec)
     hidden = spec.split == "test"
-    found = files_listed(images, lambda name: name.endswith(IMAGE), findings, what=f"NAME{IMAGE}")
+    found = files_listed(images, lambda name: name.endswith(IMAGE_END), findings, what=f"NAME{IMAGE_END}")
     names = sorted(path.relative_to(images).as_posix() for path in found)
-    stems = [name.removesuffix(IMAGE) for name in names]
+    stems = [name.removesuffix(IMAGE_END) for name in names]
     if not hidden:
         _unpaired(truth, set(stems), images, findings)
-    maps = [truth / f"{stem}{INSTANCES}" for stem in stems]
+    maps = [truth / f"{stem}{INSTANCES_END}" for stem in stems]
     boxes = _boxes(images, names, maps, findings, hidden=hidden) if spec.wants("boxes") else None
     masked = spec.wants("semantic")
     listed = Images(
         root=images,
         names=names,
-        masks=[truth / f"{stem}{LABELS}" for stem in stems] if masked else (),
+        masks=[truth / f"{stem}{LABELS_END}" for stem in stems] if masked else (),
         instances=maps if masked else (),
         unmasked=hidden,
     )
@@ -165,10 +165,10 @@ def _directories(spec: DataSpec) -> tuple[Path, Path]:
 
 
 def _unpaired(truth: Path, stems: set[str], images: Path, findings: Findings) -> None:
-    for path in files_listed(truth, lambda name: name.endswith(LABELS), Findings()):
+    for path in files_listed(truth, lambda name: name.endswith(LABELS_END), Findings()):
         name = path.relative_to(truth).as_posix()
-        if name.removesuffix(LABELS) not in stems:
-            text = f"no image {images / name.removesuffix(LABELS)}{IMAGE}"
+        if name.removesuffix(LABELS_END) not in stems:
+            text = f"no image {images / name.removesuffix(LABELS_END)}{IMAGE_END}"
             findings.error("missing-image", truth / name, text)
 
 

@@ -147,20 +147,20 @@ def open_dataset(spec: DataSpec, *, findings: Findings | None = None) -> Dataset
         source = as_identities(source)
     if spec.max_images is not None:
         source = source.subset(range(min(spec.max_images, len(source))))
-    if spec.split == "train" and not collected.errors:
-        for kind, what in nothing_of(source):
-            collected.error(kind, spec.title, f"{len(source)} images, but no {what} to learn from")
+    if not collected.errors:
+        note_nothing(source, spec, collected)
         if findings is None:
             collected.raise_errors(spec.title)
     return source
 
 
-def nothing_of(source: Dataset) -> list[tuple[str, str]]:
-    """What the set labels, but none of its images has."""
-    table = source.records
-    none = []
-    if "boxes" in source.labelled and table.crowd.all():
-        none.append(("no-boxes", "box"))
-    if "semantic" in source.labelled and table.class_pixels is not None and not table.class_pixels.any():
-        none.append(("no-masks", "mask"))
-    return none
+def note_nothing(source: Dataset, spec: DataSpec, findings: Findings) -> None:
+    """Notes what a train split labels, but none of its images has."""
+    table, pixels = source.records, source.records.class_pixels
+    lacking = {
+        "box": "boxes" in source.labelled and table.crowd.all(),
+        "mask": "semantic" in source.labelled and pixels is not None and not pixels.any(),
+    }
+    for what in (what for what, lacks in lacking.items() if lacks and spec.split == "train"):
+        kind = {"box": "no-boxes", "mask": "no-masks"}[what]
+        findings.error(kind, spec.title, f"{len(source)} images, but no {what} to learn from")

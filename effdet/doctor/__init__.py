@@ -6,8 +6,7 @@ findings; ``repair`` writes valid annotations beside them. Anchors and matcher a
 
 from effdet.doctor.coverage import CoverageSettings
 from effdet.doctor.examine import FAIL_ON, Diagnosis, examine
-from effdet.doctor.issue_types import ISSUE_TYPES, IssueType
-from effdet.doctor.issues import Issue, Issues
+from effdet.doctor.issues import ISSUE_TYPES, Issue, Issues, IssueType
 from effdet.doctor.page import page_of
 from effdet.doctor.repair import Repair, repair
 

@@ -11,16 +11,13 @@ from pathlib import Path
 from typing import Any
 
 from effdet.data.checks import DataError
-from effdet.data.spec import DataSpec
-from effdet.doctor.anchors_report import Coverage, coverage_of
-from effdet.doctor.boxes import check_boxes
-from effdet.doctor.classes import Balance, check_classes, check_unlabelled
-from effdet.doctor.coverage import CoverageSettings
+from effdet.data.spec import SPLITS, DataSpec
+from effdet.doctor.coverage import Coverage, CoverageSettings, coverage_of
 from effdet.doctor.formats import CHECKS
 from effdet.doctor.images import check_images, check_repeats, check_unlisted
-from effdet.doctor.issue_types import LEVELS
-from effdet.doctor.issues import Issues
-from effdet.doctor.reading import Split, all_splits, open_splits
+from effdet.doctor.issues import LEVELS, Issues
+from effdet.doctor.labels import Balance, check_boxes, check_classes, check_unlabelled
+from effdet.doctor.reading import Split, open_splits
 from effdet.doctor.scan import Seen, look_at_all, worker_count
 from effdet.files import write_text
 
@@ -98,7 +95,7 @@ def examine(
     """
     start = time.perf_counter()
     issues = Issues()
-    splits = open_splits(spec, all_splits(split), issues)
+    splits = open_splits(spec, SPLITS if split is None else (split,), issues)
     for part in splits:
         _check_form(part.spec, issues)
     for part in splits:

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
-from PIL import Image, UnidentifiedImageError
+from PIL import Image, ImageOps, UnidentifiedImageError
 
 from effdet.data.images import DECODE_ERRORS, MAX_PIXELS, decode_reason
 
@@ -124,17 +124,9 @@ def _prints(image: Image.Image) -> tuple[bytes, bytes]:
 def _upright(grey: Image.Image, image: Image.Image) -> Image.Image:
     """The thumbnail, turned as the EXIF note of `image` says; its sides are equal, so turning commutes with shrinking."""
     small = grey.resize((THUMB, THUMB), Image.Resampling.BOX)
-    turns = {
-        2: Image.Transpose.FLIP_LEFT_RIGHT,
-        3: Image.Transpose.ROTATE_180,
-        4: Image.Transpose.FLIP_TOP_BOTTOM,
-        5: Image.Transpose.TRANSPOSE,
-        6: Image.Transpose.ROTATE_270,
-        7: Image.Transpose.TRANSVERSE,
-        8: Image.Transpose.ROTATE_90,
-    }
-    turn = turns.get(int(image.getexif().get(_ORIENTATION, 1)))
-    return small if turn is None else small.transpose(turn)
+    small.info = {}  # of the note only the orientation is needed; the rest of it may be malformed
+    small.getexif()[_ORIENTATION] = int(image.getexif().get(_ORIENTATION, 1))
+    return ImageOps.exif_transpose(small)
 
 
 def _empty(path: Path) -> bool:

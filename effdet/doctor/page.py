@@ -10,11 +10,10 @@ import numpy as np
 from effdet.data.checks import DataError
 from effdet.data.images import image_sizes, read_image
 from effdet.data.mask_io import read_values
-from effdet.doctor.anchors_report import Coverage
-from effdet.doctor.classes import Balance
+from effdet.doctor.coverage import Coverage
 from effdet.doctor.examine import Diagnosis
-from effdet.doctor.issue_types import LEVELS
-from effdet.doctor.issues import Issue
+from effdet.doctor.issues import LEVELS, Issue
+from effdet.doctor.labels import Balance
 from effdet.drawing import draw
 from effdet.files import is_image
 from effdet.html import (

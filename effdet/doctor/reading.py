@@ -5,14 +5,15 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from effdet.data.checks import DataError, Findings, MissingSplit
 from effdet.data.images import image_sizes
-from effdet.data.open import nothing_of, opener_of
+from effdet.data.open import note_nothing, opener_of
 from effdet.data.records import Dataset
-from effdet.data.spec import SPLITS, DataSpec
+from effdet.data.spec import DataSpec
 from effdet.data.split import held_out
 from effdet.doctor.facts import look
 from effdet.doctor.issues import Issue, Issues
@@ -41,6 +42,14 @@ class Split:
         records = self.source.records
         image = int(np.searchsorted(records.starts, row, side="right")) - 1
         return str(self.path(image)), f"box {row - int(records.starts[image]) + 1}"
+
+    def shown(self, row: int) -> dict[str, Any]:
+        """What a finding says of the box in `row`: file, item, split, image, box."""
+        records = self.source.records
+        file, item = self.called(row)
+        image = self.path(int(np.searchsorted(records.starts, row, side="right")) - 1)
+        box = tuple(records.bbox[row].tolist())
+        return {"file": file, "item": item, "split": self.name, "image": str(image), "box": box}
 
     def path(self, image: int) -> Path:
         """Where an image lies."""
@@ -82,12 +91,11 @@ def _open(spec: DataSpec, issues: Issues) -> Split:
         source = opener_of(spec)(spec, findings)
         if len(source) == 0 and not findings.errors:
             findings.error("no-images", spec.title, "lists no image at all")
-        elif spec.split == "train":
-            for kind, what in nothing_of(source):
-                findings.error(kind, spec.title, f"{len(source)} images, but no {what} to learn from")
+        else:
+            note_nothing(source, spec, findings)
     finally:
         for finding in findings.items:
-            issues.add(_refined(Issue.of(finding, spec.split)))
+            issues.add(_refined(Issue(**vars(finding), split=spec.split)))
     if spec.max_images is not None:
         source = source.subset(range(min(spec.max_images, len(source))))
     sides = np.full(len(source), spec.split)
@@ -127,8 +135,3 @@ def _near(path: Path) -> str:
     except OSError:
         return ""
     return min(names, default="")
-
-
-def all_splits(chosen: str | None) -> tuple[str, ...]:
-    """The splits to look for: one, or all."""
-    return SPLITS if chosen is None else (chosen,)

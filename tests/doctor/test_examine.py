@@ -152,10 +152,10 @@ def test_repair_refuses_what_it_cannot_do(tmp_path: Path) -> None:
 def test_findings_are_counted_beyond_what_is_kept() -> None:
     issues = Issues()
     for number in range(KEPT + 5):
-        issues.add(Issue("tiny-box", "file", "text", item=f"annotation {number}"))
+        issues.note("tiny-box", "file", "text", item=f"annotation {number}")
     assert (issues.counts["tiny-box"], len(issues.of("tiny-box"))) == (KEPT + 5, KEPT)
-    issues.add(Issue("zero-area", "file", "text"))
-    issues.add(Issue("zero-area", "file", "text"))
+    issues.note("zero-area", "file", "text")
+    issues.note("zero-area", "file", "text")
     assert issues.issue_types() == ["zero-area", "tiny-box"]
     assert issues.total("error") == 1
 

@@ -12,9 +12,9 @@ from pathlib import Path
 
 from effdet.data.checks import DataError
 from effdet.doctor.examine import Diagnosis
-from effdet.doctor.issue_types import ISSUE_TYPES
+from effdet.doctor.issues import ISSUE_TYPES
 from effdet.doctor.repair.coco import repair_coco
-from effdet.doctor.repair.repair_plan import RepairPlan
+from effdet.doctor.repair.plan import RepairPlan
 from effdet.doctor.repair.voc import repair_voc
 from effdet.doctor.repair.yolo import repair_yolo
 from effdet.files import making_folder

@@ -16,10 +16,9 @@ from effdet.data.coco import annotation_files, find_annotations, find_images
 from effdet.data.coco_json import box_of, category_name, load_json, stated_size, without_placeholders
 from effdet.data.images import image_sizes
 from effdet.data.spec import DataSpec
-from effdet.doctor.formats.coco import box_form, is_odd, numbers
+from effdet.doctor.formats import box_form, is_odd, numbers
 from effdet.doctor.reading import Split
-from effdet.doctor.repair.copy_layout import CopyLayout
-from effdet.doctor.repair.repair_plan import RepairPlan
+from effdet.doctor.repair.plan import CopyLayout, RepairPlan
 from effdet.files import decode_name
 from effdet.files.scalars import flag, number, truth, whole
 

@@ -10,8 +10,7 @@ from effdet.data.checks import Findings
 from effdet.data.images import image_sizes
 from effdet.data.voc import ImageNames, Layout, annotation_dirs, layout, read_xml, xml_files
 from effdet.doctor.reading import Split
-from effdet.doctor.repair.copy_layout import CopyLayout
-from effdet.doctor.repair.repair_plan import RepairPlan
+from effdet.doctor.repair.plan import CopyLayout, RepairPlan
 from effdet.files import FileError, shown
 from effdet.files.scalars import number, whole
 
@@ -52,10 +51,12 @@ def repair_voc(splits: Sequence[Split], plan: RepairPlan, out: Path) -> None:
             before = plan.done.total()
             _mend(root, source, image, plan)
             content = source.read_bytes() if plan.done.total() == before else ElementTree.tostring(root, "utf-8")
-            place, image_target = _claimed(stem, source, there_name, image, split, apart, base, copy_layout)
-            copy_layout.write(base / "Annotations" / f"{place}{source.suffix}", content)
-            copy_layout.link(image, image_target)
-            kept.append(place)
+            # Splits with folders of their own may have files of one name: theirs go into a folder of the split.
+            directory = PurePosixPath(split.name if apart else "")
+            place = copy_layout.claim(source, base / "Annotations" / directory / f"{stem}.xml")
+            copy_layout.write(place.with_suffix(source.suffix), content)
+            copy_layout.link(image, copy_layout.claim(image, base / "JPEGImages" / directory / there_name))
+            kept.append(place.relative_to(base / "Annotations").with_suffix("").as_posix())
         _write_list(split, found, kept, base, copy_layout)
     copy_layout.count_others(plan.done)
 
@@ -75,26 +76,6 @@ def _apart(found: Layout, split: Split) -> bool:
     """Whether the splits have folders of their own, in which files may have the same names."""
     named = split.spec.annotations is not None or split.spec.images is not None
     return named or len(annotation_dirs(split.spec, found.annotations)) > 1
-
-
-def _claimed(
-    stem: str,
-    source: Path,
-    name: str,
-    image: Path,
-    split: Split,
-    apart: bool,
-    base: PurePosixPath,
-    copy_layout: CopyLayout,
-) -> tuple[str, PurePosixPath]:
-    """The path of an annotation file below its folder, without the suffix, and the place of its image: their own.
-
-    Splits with folders of their own may have files of one name: theirs go into a folder of the split.
-    """
-    directory = PurePosixPath(split.name) if apart else PurePosixPath()
-    place = copy_layout.claim(source, base / "Annotations" / directory / f"{stem}.xml")
-    below = place.relative_to(base / "Annotations").with_suffix("").as_posix()
-    return below, copy_layout.claim(image, base / "JPEGImages" / directory / name)
 
 
 def _write_list(split: Split, found: Layout, kept: list[str], base: PurePosixPath, copy_layout: CopyLayout) -> None:

@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 from PIL import Image, ImageOps
 
-from effdet.doctor.duplicates import exact_groups, similar_pairs
 from effdet.doctor.facts import look
+from effdet.doctor.images import exact_groups, similar_pairs
 from tests.doctor.sets import pixels
 
 SIZE = (240, 320)
