@@ -14,8 +14,7 @@
 Only the standard library is imported here, Pillow where suffixes are asked for.
 """
 
-from effdet.files.images import image_suffixes, is_image
-from effdet.files.names import decode_name, distinct_names, encode_name, is_hidden, shown
+from effdet.files.names import decode_name, distinct_names, encode_name, image_suffixes, is_hidden, is_image, shown
 from effdet.files.text import FileError, decode_text, read_json, read_lines, read_text, text_lines
 from effdet.files.walk import Listing, leads_back, matching, walk
 from effdet.files.write import (

@@ -60,7 +60,7 @@ def walk(
     followed; a link that leads back to a folder around it is not.
 
     Args:
-        folder: where to look.
+        directory: where to look.
         requested: takes a bare name.
         deep: look into folders too.
         leave_out: a folder below that is passed over, such as one of our own results.

@@ -8,8 +8,8 @@ A page is built from top to bottom. Every builder gives :class:`Html`; plain tex
 >>> page.write("report.html")
 """
 
-from effdet.html.bars import bar_chart, histogram
 from effdet.html.blocks import (
+    Html,
     Section,
     Tone,
     badge,
@@ -18,18 +18,20 @@ from effdet.html.blocks import (
     code,
     details,
     figure,
+    format_number,
     grid,
     heading,
+    image,
+    join,
     listing,
+    markup,
     meter,
     section,
     table,
+    tag,
     text,
 )
-from effdet.html.curves import line_chart
-from effdet.html.heat import heat_map
-from effdet.html.images import image
-from effdet.html.markup import Html, format_number, join, markup, tag
+from effdet.html.charts import bar_chart, heat_map, histogram, line_chart
 from effdet.html.page import Page
 
 __all__ = [

@@ -6,7 +6,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from effdet.html.markup import Html, join, markup, tag
+from effdet.html.blocks import Html, join, markup, tag
 
 SERIES = 8
 """Colours that the stylesheet has for the series of a chart; further ones come round again, dashed."""
@@ -105,10 +105,24 @@ def text_width(text: str, size: float = 11.5) -> float:
     return sum(1.0 if ord(letter) > 0x2E7F else 0.58 for letter in text) * size
 
 
-def label(x: float, y: float, text: str, *, anchor: str = "start", kind: str = "tick", turn: float = 0) -> Html:
+def label(
+    x: float,
+    y: float,
+    text: str,
+    *,
+    anchor: str = "start",
+    kind: str = "tick",
+    turn: float = 0,
+    style: str | None = None,
+) -> Html:
     """Text at (x, y), turned by `turn` degrees."""
     rotated = f"rotate({turn:g} {x:.1f} {y:.1f})" if turn else None
-    return tag("text", text, x=float(x), y=float(y), text_anchor=anchor, class_=kind, transform=rotated)
+    return tag("text", text, x=float(x), y=float(y), text_anchor=anchor, class_=kind, style=style, transform=rotated)
+
+
+def shortened(name: str, most: int) -> str:
+    """A name of `most` letters at the most."""
+    return name if len(name) <= most else name[: most - 1] + "…"
 
 
 def line(x1: float, y1: float, x2: float, y2: float, kind: str) -> Html:
@@ -116,10 +130,10 @@ def line(x1: float, y1: float, x2: float, y2: float, kind: str) -> Html:
     return tag("line", x1=float(x1), y1=float(y1), x2=float(x2), y2=float(y2), class_=kind)
 
 
-def x_axis(scale: Scale, top: float, bottom: float, title: str, ticks: Sequence[float] | None = None) -> Html:
+def x_axis(scale: Scale, top: float, bottom: float, title: str) -> Html:
     """Grid lines from `top` to `bottom`, tick numbers and a title below."""
     parts = []
-    for tick in scale.ticks() if ticks is None else ticks:
+    for tick in scale.ticks():
         parts.append(line(scale(tick), top, scale(tick), bottom, "gridline"))
         parts.append(label(scale(tick), bottom + 16, tick_text(tick), anchor="middle"))
     parts.append(line(scale.start, bottom, scale.end, bottom, "axis"))
@@ -130,11 +144,10 @@ def x_axis(scale: Scale, top: float, bottom: float, title: str, ticks: Sequence[
 
 def y_axis(scale: Scale, left: float, right: float, title: str) -> Html:
     """Grid lines from `left` to `right`, tick numbers and a title along the left."""
-    parts, widest = [], 0.0
+    parts = []
     for tick in scale.ticks():
         parts.append(line(left, scale(tick), right, scale(tick), "gridline"))
         parts.append(label(left - 7, scale(tick) + 4, tick_text(tick), anchor="end"))
-        widest = max(widest, text_width(tick_text(tick)))
     if title:
         parts.append(label(13, (scale.start + scale.end) / 2, title, anchor="middle", turn=-90))
     return join(parts)
@@ -165,7 +178,7 @@ def legend(names: Sequence[str], left: float, top: float, right: float) -> tuple
     """Names with their colours in lines that break at `right`, and the height that they take."""
     parts, x, y = [], left, top
     for index, name in enumerate(names):
-        shown = name if len(name) <= 40 else name[:39] + "…"
+        shown = shortened(name, 40)
         width = 22 + text_width(shown, 12) + 12
         if x > left and x + width > right:
             x, y = left, y + 18

@@ -1,13 +1,84 @@
-"""What stands on a page between the charts: sections, tables, figures, cards, remarks."""
+"""The pieces of a page: safe markup, and sections, tables, images, figures, cards and remarks made of it.
+
+Plain text is escaped wherever it goes in, and only what these functions built is markup. Images are data URIs: no file beside
+the page, no request to anywhere.
+"""
 
 from __future__ import annotations
 
+import base64
+import html
+import io
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from effdet.html.markup import Html, join, markup, tag
+import numpy as np
+from PIL import Image
+
+from effdet.pixels import rgb
+
+
+class Html(str):
+    """Text that is markup already. Anything else that a builder is given is escaped."""
+
+    __slots__ = ()
+
+
+def markup(value: Any) -> Html:
+    """`value` as markup: :class:`Html` as it is, None as nothing, lists piece by piece, all else escaped."""
+    if isinstance(value, Html):
+        return value
+    if value is None:
+        return Html("")
+    if isinstance(value, (list, tuple)):
+        return join(value)
+    if isinstance(value, bool) or not isinstance(value, (int, float)):
+        # A lone surrogate (a file name that is no UTF-8) could not be written to a file.
+        text = str(value).encode("utf-8", "backslashreplace").decode()
+        return Html(html.escape(text))
+    return Html(html.escape(format_number(value)))
+
+
+def join(parts: Iterable[Any], separator: str = "") -> Html:
+    """All `parts` as markup, one behind the other."""
+    return Html(separator.join(markup(part) for part in parts))
+
+
+def tag(name: str, *children: Any, **attributes: Any) -> Html:
+    """``<name …>children</name>``. A trailing underscore of an attribute is dropped, other underscores become ``-``;
+    None and False leave an attribute out, True writes it bare."""
+    head = name
+    for key, value in attributes.items():
+        if value is None or value is False:
+            continue
+        key = key.rstrip("_").replace("_", "-")
+        head += f" {key}" if value is True else f' {key}="{markup(_plain(value))}"'
+    if name in _VOID:
+        return Html(f"<{head}>")
+    return Html(f"<{head}>{join(children)}</{name}>")
+
+
+def format_number(value: float) -> str:
+    """A number for people: integers whole with thousands set apart, others with four significant digits."""
+    if isinstance(value, int) or (math.isfinite(value) and float(value).is_integer() and abs(value) < 1e15):
+        return f"{int(value):,}"
+    if not math.isfinite(value):
+        return "–" if math.isnan(value) else ("∞" if value > 0 else "−∞")
+    if abs(value) >= 1000:
+        return f"{value:,.0f}"
+    text = f"{value:.4g}"
+    return text if "e" not in text else f"{value:.2e}"
+
+
+_VOID = frozenset({"img", "br", "hr", "meta", "link", "input"})
+
+
+def _plain(value: Any) -> str:
+    """Coordinates need no more than two digits behind the point."""
+    return f"{value:.2f}".rstrip("0").rstrip(".") if isinstance(value, float) else str(value)
+
 
 _SHORT = 24
 """Letters up to which a name or a cell is not broken into lines."""
@@ -95,9 +166,7 @@ def figure(content: Any, caption: Any = None) -> Html:
     return tag("figure", tag("div", content, class_="scroll"), None if caption is None else tag("figcaption", caption))
 
 
-def table(
-    columns: Sequence[Any], rows: Sequence[Sequence[Any]], *, caption: Any = None, limit: int | None = None
-) -> Html:
+def table(columns: Sequence[Any], rows: Sequence[Sequence[Any]], *, limit: int | None = None) -> Html:
     """A table. Columns that hold numbers alone stand to the right; None and NaN are written as a dash.
 
     Args:
@@ -110,13 +179,13 @@ def table(
         raise ValueError(f"a row has {len(wrong)} cells for {len(columns)} columns: {wrong!r}")
     numeric = [_numeric([row[index] for row in rows]) for index in range(len(columns))]
     shown, hidden = (rows, ()) if limit is None or len(rows) <= limit else (rows[:limit], rows[limit:])
-    drawn = _table(columns, shown, numeric, caption)
+    drawn = _table(columns, shown, numeric)
     if not hidden:
         return drawn
-    return join([drawn, details(f"{len(hidden):,} more", _table(columns, hidden, numeric, None))])
+    return join([drawn, details(f"{len(hidden):,} more", _table(columns, hidden, numeric))])
 
 
-def _table(columns: Sequence[Any], rows: Sequence[Sequence[Any]], numeric: list[bool], caption: Any) -> Html:
+def _table(columns: Sequence[Any], rows: Sequence[Sequence[Any]], numeric: list[bool]) -> Html:
     styles = ["number" if is_number else None for is_number in numeric]
     head = tag("tr", *(tag("th", name, class_=style) for name, style in zip(columns, styles, strict=True)))
     body = [
@@ -126,8 +195,7 @@ def _table(columns: Sequence[Any], rows: Sequence[Sequence[Any]], numeric: list[
         )
         for row in rows
     ]
-    titled = None if caption is None else tag("caption", caption)
-    return tag("div", tag("table", titled, tag("thead", head), tag("tbody", *body)), class_="scroll")
+    return tag("div", tag("table", tag("thead", head), tag("tbody", *body)), class_="scroll")
 
 
 def _is_number(cell: Any) -> bool:
@@ -144,3 +212,23 @@ def _length(cell: Any) -> str | None:
 
 def _cell(value: Any) -> Html:
     return Html("–") if value is None else markup(value)
+
+
+def image(image: Image.Image | np.ndarray, *, alt: str, longest: int = 720) -> Html:
+    """An ``<img>`` that holds its image.
+
+    Args:
+        image: PIL image of any mode, or (H, W, 3) or (H, W) uint8.
+        alt: what it shows, in words.
+        longest: bound on its longer side in pixels; larger images are reduced, smaller ones left.
+    """
+    drawn = image if isinstance(image, Image.Image) else Image.fromarray(np.asarray(image))
+    drawn = drawn if drawn.mode in ("RGB", "L") else rgb(drawn)
+    scale = longest / max(drawn.size)
+    if scale < 1:
+        size = (max(1, round(drawn.width * scale)), max(1, round(drawn.height * scale)))
+        drawn = drawn.resize(size, Image.Resampling.BOX if scale < 0.5 else Image.Resampling.BICUBIC)
+    buffer = io.BytesIO()
+    drawn.save(buffer, "jpeg", quality=82, optimize=True)
+    source = f"data:image/jpeg;base64,{base64.b64encode(buffer.getvalue()).decode()}"
+    return tag("img", src=source, alt=alt, width=drawn.width, height=drawn.height, loading="lazy")

@@ -7,8 +7,7 @@ from pathlib import Path
 from typing import Any, Self
 
 from effdet.files import write_text
-from effdet.html.blocks import Section, text
-from effdet.html.markup import Html, join, tag
+from effdet.html.blocks import Html, Section, join, tag, text
 
 _STYLE = Path(__file__).with_name("page.css")
 _POLICY = "default-src 'none'; img-src data:; style-src 'unsafe-inline'"
@@ -22,10 +21,9 @@ class Page:
     >>> page.write(Path("report.html"))
     """
 
-    def __init__(self, title: str, subtitle: Any = None, *, footer: Any = None) -> None:
+    def __init__(self, title: str, subtitle: Any = None) -> None:
         self.title = title
         self.subtitle = subtitle
-        self.footer = footer
         self._parts: list[Section | Html] = []
 
     def add(self, *parts: Any) -> Self:
@@ -37,17 +35,17 @@ class Page:
 
     def render(self) -> str:
         """The whole document."""
-        anchors = _anchors([part.title for part in self._parts if isinstance(part, Section)])
+        titles = [part.title for part in self._parts if isinstance(part, Section)]
+        anchors = _anchors(titles)
         pending = iter(anchors)
         body = [
             tag("section", tag("h2", part.title), part.content, id=next(pending)) if isinstance(part, Section) else part
             for part in self._parts
         ]
-        titles = [part.title for part in self._parts if isinstance(part, Section)]
         contents = _contents(titles, anchors) if len(titles) > 1 else None
-        top = tag("header", tag("h1", self.title), self._subtitle(), class_="top")
-        foot = None if self.footer is None else tag("footer", self.footer)
-        frame = tag("div", top, contents, tag("main", *body), foot, class_="frame" + " with-contents" * bool(contents))
+        subtitle = None if self.subtitle is None else tag("div", self.subtitle, class_="soft")
+        top = tag("header", tag("h1", self.title), subtitle, class_="top")
+        frame = tag("div", top, contents, tag("main", *body), class_="frame" + " with-contents" * bool(contents))
         head = join(
             [
                 tag("meta", charset="utf-8"),
@@ -63,9 +61,6 @@ class Page:
     def write(self, path: Path | str) -> Path:
         """Writes the document as UTF-8; a page that was there is replaced in one step, never left half written."""
         return write_text(path, self.render())
-
-    def _subtitle(self) -> Html | None:
-        return None if self.subtitle is None else tag("div", self.subtitle, class_="soft")
 
 
 def _contents(titles: list[str], anchors: list[str]) -> Html:

@@ -13,7 +13,7 @@ from effdet.data import DataError, DataSpec, open_dataset
 from effdet.doctor import ISSUE_TYPES, CoverageSettings, examine, page_of, repair
 from effdet.doctor import scan as scan_module
 from effdet.doctor.facts import Facts
-from effdet.doctor.issues import KEPT, Issue, Issues
+from effdet.doctor.issues import KEPT, Issues
 from effdet.preprocess import Preprocess
 from tests.doctor import sets
 

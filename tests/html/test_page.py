@@ -68,13 +68,11 @@ def outline(document: str) -> _Outline:
 
 
 def full_page() -> Page:
-    page = Page(EVIL, EVIL, footer=EVIL)
+    page = Page(EVIL, EVIL)
     page.add(EVIL, None, callout(EVIL, tone="error"))
-    page.add(section(EVIL, EVIL, table([EVIL, "n"], [[EVIL, 1], [badge(EVIL, "error"), None]], caption=EVIL)))
+    page.add(section(EVIL, EVIL, table([EVIL, "n"], [[EVIL, 1], [badge(EVIL, "error"), None]])))
     page.add(section(EVIL, cards((EVIL, 3), (EVIL, EVIL, "good")), meter(0.3), details(EVIL, text(EVIL, code(EVIL)))))
-    chart = line_chart(
-        {EVIL: [(0, 1), (1, 2)]}, title=EVIL, x_label=EVIL, y_label=EVIL, levels={EVIL: 1.5}, marks="both"
-    )
+    chart = line_chart({EVIL: [(0, 1), (1, 2)]}, title=EVIL, x_label=EVIL, y_label=EVIL, marks="both")
     bars = bar_chart([EVIL], {EVIL: [1.0], "b": [2.0]}, title=EVIL, x_label=EVIL)
     heat = heat_map([[0.5]], [EVIL], [EVIL], title=EVIL, row_title=EVIL, column_title=EVIL)
     page.add(section("Charts", figure(chart, EVIL), grid(bars, heat, histogram([1, 2, 3], title=EVIL, x_label=EVIL))))
@@ -124,17 +122,15 @@ def test_table_sets_numbers_to_the_right_and_folds_long_ones() -> None:
 def test_image_holds_its_image() -> None:
     pixels = np.zeros((40, 100, 3), np.uint8)
     pixels[:, :50] = 255
-    drawn = image(pixels, alt="half", longest=50, encoding="png")
-    data = re.search(r"data:image/png;base64,([^\"]+)", drawn)
+    drawn = image(pixels, alt="half", longest=50)
+    data = re.search(r"data:image/jpeg;base64,([^\"]+)", drawn)
     assert data
     read = Image.open(io.BytesIO(base64.b64decode(data[1])))
     assert read.size == (50, 20)
-    assert read.getpixel((5, 5)) == (255, 255, 255)
-    assert read.getpixel((45, 5)) == (0, 0, 0)
+    assert read.getpixel((5, 5)) == pytest.approx((255, 255, 255), abs=3)
+    assert read.getpixel((45, 5)) == pytest.approx((0, 0, 0), abs=3)
     for mode in ("L", "RGBA", "P", "1", "I;16", "CMYK"):
         assert image(Image.new(mode, (4, 4)), alt=mode).startswith("<img")
-    with pytest.raises(ValueError, match="jpeg or png"):
-        image(pixels, alt="", encoding="gif")
 
 
 @pytest.mark.parametrize(
