@@ -7,10 +7,11 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from effdet.streets import cars, coaches, cycles, labels, people
+from effdet.streets import cars, coaches, labels
+from effdet.streets.cycles import CYCLES
 from effdet.streets.layout import PARKING, Layout, Street
 from effdet.streets.looks import Look, cast_size, look
-from effdet.streets.marks import Colour
+from effdet.streets.marks import Colour, palette
 from effdet.streets.panels import Pose
 
 
@@ -47,8 +48,9 @@ class Actor:
         return replace(self, pose=replace(self.pose, x=x, z=z), phase=phase)
 
 
-_BUILD = {labels.CAR: cars.car, labels.BUS: coaches.bus, labels.TRUCK: coaches.truck, labels.TRAIN: coaches.tram}
-_UMBRELLAS: tuple[Colour, ...] = ((34, 34, 40), (170, 36, 44), (40, 80, 150), (222, 190, 60), (70, 130, 110))
+VEHICLES = {labels.CAR: cars.car, labels.BUS: coaches.bus, labels.TRUCK: coaches.truck, labels.TRAIN: coaches.tram}
+"""By label."""
+_UMBRELLAS = palette("222228 aa242c 285096 debe3c 46826e")
 
 
 class _Crowd:
@@ -79,36 +81,31 @@ class _Crowd:
 
     def vehicle(self, label: int, pose: Pose, speed: float = 0.0) -> bool:
         who = self.look(label)
-        body = _BUILD[label](who)
+        body = VEHICLES[label](who)
         return self.add(Actor("vehicle", (who,), pose, body.length, body.width, speed=speed))
 
     def cycle(self, label: int, pose: Pose, *, ridden: bool, speed: float = 0.0) -> bool:
         who = self.look(label)
-        body = cycles.bicycle(who) if label == labels.BICYCLE else cycles.motorcycle(who)
+        body = CYCLES[label](who)
         looks = (who, self.look(labels.RIDER)) if ridden else (who,)
-        phase = float(self.rng.uniform(0, 2 * math.pi))
-        return self.add(
-            Actor("ridden" if ridden else "cycle", looks, pose, body.length, 0.6, phase=phase, speed=speed), 0.1
-        )
+        phase, kind = float(self.rng.uniform(0, 2 * math.pi)), "ridden" if ridden else "cycle"
+        return self.add(Actor(kind, looks, pose, body.length, 0.6, phase=phase, speed=speed), 0.1)
 
     def person(self, pose: Pose, *, stride: float) -> bool:
         who = self.look(labels.PERSON)
-        people.body(who)
         umbrella = None
         if self.layout.light.weather == "rain" and self.rng.random() < 0.4:
             umbrella = _UMBRELLAS[int(self.rng.integers(len(_UMBRELLAS)))]
-        phase = float(self.rng.uniform(0, 2 * math.pi))
-        return self.add(
-            Actor("person", (who,), pose, 0.5, 0.5, phase=phase, stride=stride, speed=1.35 * stride, umbrella=umbrella),
-            0.02,
-        )
+        phase, speed = float(self.rng.uniform(0, 2 * math.pi)), 1.35 * stride
+        actor = Actor("person", (who,), pose, 0.5, 0.5, phase=phase, stride=stride, speed=speed, umbrella=umbrella)
+        return self.add(actor, 0.02)
 
 
 def _log_uniform(rng: np.random.Generator, low: float, high: float) -> float:
     return float(low * (high / low) ** rng.random())
 
 
-_VEHICLES = (labels.CAR, labels.TRUCK, labels.BUS)
+_ON_THE_ROAD = (labels.CAR, labels.TRUCK, labels.BUS)
 
 
 def make_actors(rng: np.random.Generator, seed: int, split: str, layout: Layout) -> list[Actor]:
@@ -140,7 +137,7 @@ def _traffic(crowd: _Crowd, rng: np.random.Generator, street: Street, busy: floa
         z = rng.uniform(5.5, 14.0) if own else rng.uniform(3.4, 11.0)
         while z < 46:
             if rng.random() < 0.80 * busy and not street.in_crossing(z, 1.5):
-                label = _VEHICLES[int(rng.choice(3, p=[0.76, 0.12, 0.12]))]
+                label = _ON_THE_ROAD[int(rng.choice(3, p=[0.76, 0.12, 0.12]))]
                 reach = {labels.CAR: 2.2, labels.TRUCK: 4.0, labels.BUS: 5.5}[label]
                 pose = crowd.pose(lane.offset + rng.normal(0, 0.15), z + reach, lane.direction, rng.normal(0, 0.02))
                 crowd.vehicle(label, pose, speed=9.0 + index)
@@ -175,7 +172,7 @@ def _cross_traffic(crowd: _Crowd, rng: np.random.Generator, street: Street, busy
         x = rng.uniform(-16, -3)
         for _ in range(3):
             if rng.random() < 0.42 * (0.5 + busy / 2):
-                label = _VEHICLES[int(rng.choice(3, p=[0.66, 0.16, 0.18]))]
+                label = _ON_THE_ROAD[int(rng.choice(3, p=[0.66, 0.16, 0.18]))]
                 crowd.vehicle(label, Pose(x, z, direction * math.pi / 2 + rng.normal(0, 0.03)), speed=7.0)
             x += rng.uniform(8, 14)
     if rng.random() < 0.4:

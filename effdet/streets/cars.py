@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 
@@ -9,8 +10,8 @@ import numpy as np
 
 from effdet.streets.looks import Look, car_paint, tone, vary
 from effdet.streets.marks import Colour, circle
-from effdet.streets.panels import Detail, Lamp, Panel, Points, Solid, quad, rect, side
-from effdet.streets.vehicles import GLASS, PLATE, RED, TRIM, Vehicle, under, wheel
+from effdet.streets.panels import Detail, Panel, Points, Solid, pair, quad, rect, side, upright
+from effdet.streets.vehicles import GLASS, PLATE, RED, TRIM, Vehicle, lamps, under, wheel
 
 _INSIDE = (0.0, 0.6, 0.0)
 
@@ -147,11 +148,11 @@ def car(look: Look) -> Vehicle:
     panels += _cabin(made)
     panels += _mirrors(made)
     if made.taxi:
-        panels += _taxi_sign(made.height)
-    red_y, white_y = made.tail_y - 0.14, made.nose_y - 0.07
-    lamps = [Lamp((x, red_y, -end), 0.09, (255, 44, 30), (0.0, 0.0, -1.0)) for x in (-half + 0.2, half - 0.2)]
-    lamps += [Lamp((x, white_y, end), 0.13, (255, 244, 214), (0.0, 0.0, 1.0)) for x in (-half + 0.23, half - 0.23)]
-    return Vehicle((Solid(tuple(panels), tuple(lamps)),), made.length, made.kind.width, made.height)
+        text = [Detail(rect(0.05, 0.05, 0.45, 0.11), TRIM)]
+        panels += _from_both_sides(-0.25, 0.25, made.height, -0.1, (246, 236, 170), text)
+    tail, head = (0.2, made.tail_y - 0.14, 0.09), (0.23, made.nose_y - 0.07, 0.13)
+    solid = Solid(tuple(panels), lamps(half, end, tail, head, red=(255, 44, 30)))
+    return Vehicle((solid,), made.length, made.kind.width, made.height)
 
 
 def _flanks(made: _Car) -> list[Panel]:
@@ -196,22 +197,19 @@ def _tail(made: _Car) -> Panel:
     width, top = kind.width, made.tail_y - low - 0.04
     lamp, high = (0.34, 0.17) if kind.saloon else (0.20, 0.34)
 
-    def pair(x0: float, y0: float, x1: float, y1: float) -> Points:
-        return np.array([rect(x0, y0, x1, y1), rect(width - x1, y0, width - x0, y1)])
-
     details = [
         Detail(rect(0, 0, width, 0.2), made.bumper),
         Detail(rect(0.1, 0.0, width - 0.1, 0.06), TRIM),
-        Detail(pair(0, 0.2, 0.09, top), tone(paint, 0.82)),  # the body turns away at its corners
+        Detail(pair(width, 0, 0.2, 0.09, top), tone(paint, 0.82)),  # the body turns away at its corners
         Detail(rect(0.09, 0.2, width - 0.09, 0.2 + 0.34 * (top - 0.2)), tone(paint, 0.88)),
         Detail(rect(0.09, top - 0.07, width - 0.09, top - 0.02), tone(paint, 1.2)),
         Detail(rect(half - 0.52, 0.24, half + 0.52, 0.40), tone(paint, 0.7)),
-        Detail(pair(0.22, 0.02, 0.42, 0.09), (88, 90, 92)),
+        Detail(pair(width, 0.22, 0.02, 0.42, 0.09), (88, 90, 92)),
         Detail(rect(half - 0.26, 0.26, half + 0.26, 0.38), PLATE),
         Detail(rect(half - 0.21, 0.30, half + 0.21, 0.34), (92, 92, 96)),
         Detail(rect(half - 0.08, top - 0.15, half + 0.08, top - 0.09), (190, 192, 196)),
-        Detail(pair(0.03, top - high, lamp + 0.06, top), RED, glow=0.75),
-        Detail(pair(0.06, top - high * 0.45, lamp, top - high * 0.3), (240, 190, 170)),
+        Detail(pair(width, 0.03, top - high, lamp + 0.06, top), RED, glow=0.75),
+        Detail(pair(width, 0.06, top - high * 0.45, lamp, top - high * 0.3), (240, 190, 170)),
     ]
     return _across(half, half, (low, -end), (made.tail_y, -end), paint, details)
 
@@ -233,7 +231,7 @@ def _front(made: _Car) -> Panel:
         Detail(np.array(grille), made.grille),
         Detail(rect(half - 0.5, top - 0.12, half + 0.5, top - 0.10), (170, 172, 176)),
         Detail(rect(half - 0.07, top - 0.15, half + 0.07, top - 0.06), (196, 198, 202)),
-        Detail(np.array([rect(0, 0.1, 0.09, top), rect(width - 0.09, 0.1, width, top)]), tone(paint, 0.85)),
+        Detail(pair(width, 0, 0.1, 0.09, top), tone(paint, 0.85)),
         Detail(rect(half - 0.26, 0.06, half + 0.26, 0.17), PLATE),
         Detail(np.array([left, right]), (232, 236, 238), glow=1.0, gloss=0.2),
     ]
@@ -317,16 +315,16 @@ def _cabin(made: _Car) -> list[Panel]:
 
 
 def _mirrors(made: _Car) -> list[Panel]:
-    """Both wing mirrors, each seen from ahead and from behind."""
+    """Both wing mirrors."""
     y, z = made.kind.belt, made.stations[3] - 0.35
     panels = []
     for x0, x1 in ((-made.half, -made.half - 0.2), (made.half, made.half + 0.2)):
-        corners = [(x0, y, z), (x1, y, z), (x1, y + 0.16, z), (x0, y + 0.16, z)]
-        panels += [quad(corners, tone(made.paint, 0.7), (0.0, 0.6, behind)) for behind in (5.0, -5.0)]
+        panels += _from_both_sides(x0, x1, y, z, tone(made.paint, 0.7))
     return panels
 
 
-def _taxi_sign(roof: float) -> list[Panel]:
-    corners = [(-0.25, roof, -0.1), (0.25, roof, -0.1), (0.25, roof + 0.16, -0.1), (-0.25, roof + 0.16, -0.1)]
-    text = [Detail(rect(0.05, 0.05, 0.45, 0.11), TRIM)]
-    return [quad(corners, (246, 236, 170), (0.0, 0.6, behind), text) for behind in (5.0, -5.0)]
+def _from_both_sides(
+    x0: float, x1: float, y: float, z: float, colour: Colour, details: Sequence[Detail] = ()
+) -> list[Panel]:
+    """An upright board 16 cm high, seen from ahead and from behind."""
+    return [upright(x0, x1, y, y + 0.16, z, colour, (0.0, 0.6, behind), details) for behind in (5.0, -5.0)]

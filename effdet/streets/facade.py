@@ -6,37 +6,17 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from effdet.streets.looks import tone, vary
-from effdet.streets.marks import Colour
-from effdet.streets.panels import Detail, rect
+from effdet.streets.looks import pick, tone, vary
+from effdet.streets.marks import Colour, palette
+from effdet.streets.panels import Detail, rect, rects
 
-_PLASTER: tuple[Colour, ...] = (
-    (222, 208, 178),
-    (204, 174, 132),
-    (190, 190, 186),
-    (212, 166, 142),
-    (230, 222, 208),
-    (174, 154, 126),
-    (196, 202, 190),
-    (220, 194, 126),
-    (206, 120, 92),
-    (152, 176, 186),
-)
-_BRICK: tuple[Colour, ...] = ((154, 86, 64), (132, 78, 62), (172, 108, 80), (120, 90, 78))
-_OFFICE: tuple[Colour, ...] = ((158, 164, 170), (126, 134, 142), (192, 192, 188), (104, 114, 124), (142, 120, 104))
-_SHOP: tuple[Colour, ...] = (
-    (176, 36, 40),
-    (30, 74, 130),
-    (36, 108, 78),
-    (232, 184, 56),
-    (60, 44, 70),
-    (224, 222, 214),
-    (210, 104, 44),
-    (26, 26, 30),
-)
-_ROOF: tuple[Colour, ...] = ((148, 76, 54), (92, 80, 76), (80, 84, 92), (124, 66, 52))
-_SHUTTER: tuple[Colour, ...] = ((62, 96, 74), (120, 60, 48), (70, 84, 110))
-_WARM: tuple[Colour, ...] = ((255, 210, 124), (255, 230, 174), (240, 190, 104), (216, 228, 242))
+_PLASTER = palette("ded0b2 ccae84 bebeba d4a68e e6ded0 ae9a7e c4cabe dcc27e ce785c 98b0ba")
+_BRICK = palette("9a5640 844e3e ac6c50 785a4e")
+_OFFICE = palette("9ea4aa 7e868e c0c0bc 68727c 8e7868")
+_SHOP = palette("b02428 1e4a82 246c4e e8b838 3c2c46 e0ded6 d2682c 1a1a1e")
+_ROOF = palette("944c36 5c504c 50545c 7c4234")
+_SHUTTER = palette("3e604a 783c30 46546e")
+_WARM = palette("ffd27c ffe6ae f0be68 d8e4f2")
 _UNIT = np.array([[-0.5, -0.5], [0.5, -0.5], [0.5, 0.5], [-0.5, 0.5]])
 _STYLES = {"city": (0.45, 0.2, 0.35), "town": (0.62, 0.3, 0.08), "suburb": (0.7, 0.3, 0.0)}
 
@@ -77,21 +57,19 @@ class Style:
 
 def make_style(rng: np.random.Generator, district: str) -> Style:
     kind = ("plaster", "brick", "office")[int(rng.choice(3, p=_STYLES[district]))]
-    table = {"plaster": _PLASTER, "brick": _BRICK, "office": _OFFICE}[kind]
-    wall = vary(rng, table[int(rng.integers(len(table)))], 12)
+    wall = pick(rng, {"plaster": _PLASTER, "brick": _BRICK, "office": _OFFICE}[kind], 12)
     office = kind == "office"
     chance = rng.random(6)
+    roofed = not office and chance[2] < {"city": 0.4, "town": 0.75, "suburb": 1.0}[district]
     return Style(
         kind=kind,
         wall=wall,
         trim=tone(wall, 1.18) if chance[0] < 0.6 else (234, 231, 224),
         glass=vary(rng, (60, 72, 84), 12),
-        sign=vary(rng, _SHOP[int(rng.integers(len(_SHOP)))], 10),
+        sign=pick(rng, _SHOP, 10),
         inside=_WARM[int(rng.integers(len(_WARM)))],
-        shutter=vary(rng, _SHUTTER[int(rng.integers(3))], 10) if kind == "plaster" and chance[1] < 0.35 else None,
-        roof=vary(rng, _ROOF[int(rng.integers(len(_ROOF)))], 8)
-        if not office and chance[2] < {"city": 0.4, "town": 0.75, "suburb": 1.0}[district]
-        else None,
+        shutter=pick(rng, _SHUTTER, 10) if kind == "plaster" and chance[1] < 0.35 else None,
+        roof=pick(rng, _ROOF, 8) if roofed else None,
         floors=int({"city": rng.integers(4, 9), "town": rng.integers(2, 5), "suburb": rng.integers(1, 3)}[district]),
         storey=float(rng.uniform(2.9, 3.4)),
         shop=bool(chance[3] < {"city": 0.75, "town": 0.55, "suburb": 0.04}[district]),
@@ -115,36 +93,29 @@ def bay(style: Style, rng: np.random.Generator, width: float, *, lamps: bool, fa
     grid = np.stack(np.meshgrid((np.arange(columns) + 0.5) * pitch, y), -1).reshape(-1, 1, 2)
     office = style.kind == "office"
     if office:
-        details.append(
-            Detail(
-                np.array([rect(0, value - h * 0.62, width, value + h * 0.62) for value in y.tolist()]),
-                tone(style.wall, 0.8),
-            )
-        )
+        bands = rects((0, value - h * 0.62, width, value + h * 0.62) for value in y.tolist())
+        details.append(Detail(bands, tone(style.wall, 0.8)))
     else:
         if not far and style.kind == "brick":
-            courses = np.array(
-                [rect(0, level, width, level + 0.05) for level in np.arange(style.base + 0.4, style.height, 0.8)]
-            )
-            details.append(Detail(courses, tone(style.wall, 0.93)))
-        lines = [style.base] + (
-            [style.base + k * style.storey for k in range(1, style.floors)]
-            if style.balconies or style.kind == "plaster"
-            else []
-        )
-        details.append(
-            Detail(np.array([rect(0, line - 0.12, width, line + 0.06) for line in lines]), tone(style.trim, 0.95))
-        )
+            levels = np.arange(style.base + 0.4, style.height, 0.8)
+            details.append(Detail(rects((0, level, width, level + 0.05) for level in levels), tone(style.wall, 0.93)))
+        storeys = style.floors if style.balconies or style.kind == "plaster" else 1
+        levels = [style.base + k * style.storey for k in range(storeys)]
+        lines = rects((0, line - 0.12, width, line + 0.06) for line in levels)
+        details.append(Detail(lines, tone(style.trim, 0.95)))
     details.append(Detail(rect(0, style.height - 0.45, width, style.height - 0.1), tone(style.wall, 0.82)))
     details.append(Detail(rect(0, style.height - 0.18, width, style.height), tone(style.trim, 1.05)))
     if not far:
         details.append(Detail(grid + _UNIT * [w + 0.16, h + 0.18], tone(style.wall, 0.65) if office else style.trim))
     details += _panes(style, rng, grid, w, h, lamps=lamps, far=far)
-    if not far and not office:
-        details.append(Detail(grid + _UNIT * [w * 0.09, h], tone(style.trim, 0.9)))
-        details.append(Detail(grid + _UNIT * [w, h * 0.06] + [0, h * 0.18], tone(style.trim, 0.9)))
-        details.append(Detail(grid + _UNIT * [w + 0.34, 0.14] - [0, h / 2 + 0.1], tone(style.trim, 1.05)))
-        details.append(Detail(grid + _UNIT * [w + 0.3, 0.1] - [0, h / 2 + 0.22], tone(style.wall, 0.72)))
+    if not far and not office:  # mullions and sills
+        for size, shift, colour, gain in (
+            ([w * 0.09, h], 0.0, style.trim, 0.9),
+            ([w, h * 0.06], h * 0.18, style.trim, 0.9),
+            ([w + 0.34, 0.14], -(h / 2 + 0.1), style.trim, 1.05),
+            ([w + 0.3, 0.1], -(h / 2 + 0.22), style.wall, 0.72),
+        ):
+            details.append(Detail(grid + _UNIT * size + [0, shift], tone(colour, gain)))
     if style.shutter and not far:
         leaves = np.concatenate([grid + _UNIT * [w * 0.42, h + 0.06] + [sign * w * 0.74, 0] for sign in (-1, 1)])
         details.append(Detail(leaves, style.shutter))
@@ -158,25 +129,20 @@ def _panes(
     style: Style, rng: np.random.Generator, grid: np.ndarray, w: float, h: float, *, lamps: bool, far: bool
 ) -> list[Detail]:
     details = []
-    pane = grid + _UNIT * [w, h]
+    pane, glass = grid + _UNIT * [w, h], style.glass
     on = rng.random(len(pane)) < style.lit_share
     if on.any():
+        curtain = grid + _UNIT * [w * (0.22 if lamps else 0.26), h] + [w * (-0.39 if lamps else 0.36), 0]
         if lamps:
-            details.append(Detail(pane[on], style.inside, glow=1.0))
-            if not far:  # curtains
-                details.append(
-                    Detail((grid + _UNIT * [w * 0.22, h] - [w * 0.39, 0])[on], tone(style.inside, 0.72), glow=1.0)
-                )
+            parts = Detail(pane[on], style.inside, glow=1.0), Detail(curtain[on], tone(style.inside, 0.72), glow=1.0)
         else:
-            details.append(Detail(pane[on], tone(style.glass, 1.25), gloss=0.2))
-            if not far:
-                details.append(Detail((grid + _UNIT * [w * 0.26, h] + [w * 0.36, 0])[on], (206, 202, 192)))
+            parts = Detail(pane[on], tone(glass, 1.25), gloss=0.2), Detail(curtain[on], (206, 202, 192))
+        details += parts[:1] if far else parts
     if not on.all():
-        details.append(Detail(pane[~on], style.glass, gloss=0.45))
+        details.append(Detail(pane[~on], glass, gloss=0.45))
         if not far:
-            details.append(
-                Detail((grid + _UNIT * [w, h * 0.42] + [0, h * 0.29])[~on], tone(style.glass, 1.3), gloss=0.6)
-            )
+            shine = grid + _UNIT * [w, h * 0.42] + [0, h * 0.29]
+            details.append(Detail(shine[~on], tone(glass, 1.3), gloss=0.6))
     return details
 
 
@@ -185,15 +151,10 @@ def _balconies(style: Style, rng: np.random.Generator, grid: np.ndarray, w: floa
     if not len(chosen):
         return []
     iron: Colour = (52, 54, 58)
-    rails = np.concatenate(
-        [
-            chosen + _UNIT * [0.05, 0.85] + [shift * (w + 0.6), -h / 2 + 0.2]
-            for shift in np.linspace(-0.5, 0.5, 9).tolist()
-        ]
-    )
+    shifts = [[shift * (w + 0.6), -h / 2 + 0.2] for shift in np.linspace(-0.5, 0.5, 9).tolist()]
     return [
         Detail(chosen + _UNIT * [w + 0.7, 0.14] - [0, h / 2 + 0.28], tone(style.wall, 0.7)),
-        Detail(rails, iron),
+        Detail(np.concatenate([chosen + _UNIT * [0.05, 0.85] + shift for shift in shifts]), iron),
         Detail(chosen + _UNIT * [w + 0.7, 0.06] + [0, -h / 2 + 0.62], iron),
     ]
 
@@ -201,7 +162,7 @@ def _balconies(style: Style, rng: np.random.Generator, grid: np.ndarray, w: floa
 def _shop(style: Style, rng: np.random.Generator, width: float, *, lamps: bool, far: bool) -> list[Detail]:
     glow = 0.9 if lamps else 0.0
     half = (width - 0.2) / 2
-    show = np.array([rect(0.25, 0.5, half - 0.55, 2.6), rect(half + 0.75, 0.5, width - 0.25, 2.6)])
+    show = rects([(0.25, 0.5, half - 0.55, 2.6), (half + 0.75, 0.5, width - 0.25, 2.6)])
     details = [
         Detail(rect(0, 0, width, 3.42), tone(style.wall, 0.8)),
         Detail(rect(0, 0, width, 0.45), tone(style.wall, 0.6)),
@@ -210,38 +171,29 @@ def _shop(style: Style, rng: np.random.Generator, width: float, *, lamps: bool, 
     sizes = rng.random((7, 3))
     if not far:
         x = 0.35 + sizes[:, 0] * (width - 1.1)
-        goods = np.array(
-            [
-                rect(px, 0.52, px + 0.2 + 0.35 * b, 0.52 + 0.4 + 0.9 * c)
-                for px, (_, b, c) in zip(x.tolist(), sizes.tolist(), strict=True)
-            ]
-        )
-        shades = rng.integers(60, 190, 3).tolist()
-        details.append(Detail(goods, (float(shades[0]), float(shades[1]), float(shades[2]))))
+        goods = zip(x.tolist(), sizes.tolist(), strict=True)
+        boxes = rects((px, 0.52, px + 0.2 + 0.35 * b, 0.52 + 0.4 + 0.9 * c) for px, (_, b, c) in goods)
+        red, green, blue = rng.integers(60, 190, 3).tolist()
+        details.append(Detail(boxes, (float(red), float(green), float(blue))))
         if not lamps:
             details.append(Detail(show * [1, 0.22] + [0, 1.98], tone(style.glass, 1.4), gloss=0.5))
-    door = rect(half - 0.4, 0, half + 0.6, 2.55)
+    door = rect(half - 0.26, 0.25, half + 0.46, 2.3)
     details += [
-        Detail(door, tone(style.sign, 0.5)),
-        Detail(rect(half - 0.26, 0.25, half + 0.46, 2.3), style.inside if lamps else style.glass, glow=glow, gloss=0.3),
+        Detail(rect(half - 0.4, 0, half + 0.6, 2.55), tone(style.sign, 0.5)),
+        Detail(door, style.inside if lamps else style.glass, glow=glow, gloss=0.3),
+        Detail(rect(0.1, 2.75, width - 0.1, 3.35), style.sign, glow=0.3 if lamps else 0.0),
     ]
-    details.append(Detail(rect(0.1, 2.75, width - 0.1, 3.35), style.sign, glow=0.3 if lamps else 0.0))
     if not far:
         ink: Colour = (240, 238, 230) if sum(style.sign) < 400 else (40, 40, 44)
         start, long = width * 0.15, 0.9 + sizes[0, 0] * max(0.2, width * 0.5)
-        letters = np.array(
-            [
-                rect(px, 2.9, px + 0.16, 3.2)
-                for k, px in enumerate(np.arange(start, start + long, 0.25).tolist())
-                if k % 5 != 4
-            ]
-        )
+        places = enumerate(np.arange(start, start + long, 0.25).tolist())
+        letters = rects((px, 2.9, px + 0.16, 3.2) for k, px in places if k % 5 != 4)
         details.append(Detail(letters, ink, glow=0.5))
-        details.append(Detail(letters[::2] + [0.05, -0.0] - [0, 0], tone(ink, 0.92), glow=0.5))
+        details.append(Detail(letters[::2] + [0.05, 0.0], tone(ink, 0.92), glow=0.5))
         if style.awning:
             edges = np.arange(0.1, width - 0.3, 0.36).tolist()
             details.append(Detail(rect(0.1, 2.3, width - 0.1, 2.85), (236, 232, 222)))
-            details.append(Detail(np.array([rect(px, 2.26, px + 0.18, 2.85) for px in edges]), style.sign))
+            details.append(Detail(rects((px, 2.26, px + 0.18, 2.85) for px in edges), style.sign))
             details.append(Detail(rect(0.1, 2.26, width - 0.1, 2.34), tone(style.sign, 0.7)))
     return details
 
@@ -262,21 +214,14 @@ def _porch(style: Style, rng: np.random.Generator, width: float) -> list[Detail]
 
 def gable(style: Style) -> list[Detail]:
     """The plain wall between a house and its neighbour."""
-    details = [Detail(rect(0, 0, style.depth, 0.7), tone(style.wall, 0.72))]
     rows = (style.base + 0.8 + np.arange(style.floors) * style.storey).tolist()
-    columns = (
-        [style.depth * share for share in (0.2, 0.5, 0.8)]
-        if style.kind == "office"
-        else [style.depth * share for share in (0.3, 0.7)]
-    )
-    frames = np.array([rect(x - 0.62, y - 0.12, x + 0.62, y + 1.52) for x in columns for y in rows])
-    panes = np.array([rect(x - 0.5, y, x + 0.5, y + 1.4) for x in columns for y in rows])
-    tops = np.array([rect(x - 0.5, y + 0.8, x + 0.5, y + 1.4) for x in columns for y in rows])
-    details += [
-        Detail(frames, style.trim),
-        Detail(panes, style.glass, gloss=0.4),
-        Detail(tops, tone(style.glass, 1.3), gloss=0.6),
+    shares = (0.2, 0.5, 0.8) if style.kind == "office" else (0.3, 0.7)
+    places = [(style.depth * share, y) for share in shares for y in rows]
+    return [
+        Detail(rect(0, 0, style.depth, 0.7), tone(style.wall, 0.72)),
+        Detail(rects((x - 0.62, y - 0.12, x + 0.62, y + 1.52) for x, y in places), style.trim),
+        Detail(rects((x - 0.5, y, x + 0.5, y + 1.4) for x, y in places), style.glass, gloss=0.4),
+        Detail(rects((x - 0.5, y + 0.8, x + 0.5, y + 1.4) for x, y in places), tone(style.glass, 1.3), gloss=0.6),
+        Detail(rect(0, style.height - 0.4, style.depth, style.height - 0.12), tone(style.wall, 0.85)),
+        Detail(rect(0, 0, 0.35, style.height), tone(style.wall, 1.08)),
     ]
-    details.append(Detail(rect(0, style.height - 0.4, style.depth, style.height - 0.12), tone(style.wall, 0.85)))
-    details.append(Detail(rect(0, 0, 0.35, style.height), tone(style.wall, 1.08)))
-    return details

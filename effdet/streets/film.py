@@ -11,7 +11,7 @@ from dataclasses import replace
 
 from effdet.streets.actors import Actor, make_actors
 from effdet.streets.layout import make_layout
-from effdet.streets.render import Scene, render, size_of
+from effdet.streets.render import Scene, numbered, render, size_of
 from effdet.streets.rng import generator
 
 _SPEED = 5.5
@@ -48,14 +48,7 @@ def video(
         _driving(actor)
         for actor in _arrivals(make_actors(generator(*key, "actors"), seed, split, layout), frames / rate)
     ]
-    numbers: list[tuple[int, ...]] = []
-    counters: dict[int, int] = {}
-    for actor in start:
-        ids = []
-        for who in actor.looks:
-            ids.append(who.label * 1000 + counters.get(who.label, 0))
-            counters[who.label] = counters.get(who.label, 0) + 1
-        numbers.append(tuple(ids))
+    numbers = numbered(start)
     for frame in range(frames):
         now = [(actor.moved(frame / rate), ids) for actor, ids in zip(start, numbers, strict=True)]
         there = [(actor, ids) for actor, ids in now if actor.extent[2] > _NEAREST]

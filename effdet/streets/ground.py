@@ -12,9 +12,12 @@ from effdet.streets import labels
 from effdet.streets.camera import Camera
 from effdet.streets.canvas import SUPERSAMPLE, Canvas
 from effdet.streets.layout import FAR, Layout, Street
-from effdet.streets.looks import tone, vary
-from effdet.streets.marks import Colour, Mark
+from effdet.streets.looks import pick, tone
+from effdet.streets.marks import Colour, Mark, circle, palette
 
+_ASPHALT = palette("6c6c70 606063 7c7975 585a60")
+_PAVING = palette("aca69d 9a9a99 b4a292 928c87")
+_GRASS = palette("5c743a 6c7a42 7c764a")
 _STEPS = 26
 _END = FAR * 4
 _FIXED = 120.0
@@ -37,10 +40,16 @@ class _Layers:
             return
         z = np.geomspace(z0, z1, _STEPS if z1 - z0 > 12 else 5)
         bend = np.asarray(self.street.centre(z))
-        points = np.zeros((2 * len(z), 3))
-        points[: len(z), 0], points[: len(z), 2] = left + bend, z
-        points[len(z) :, 0], points[len(z) :, 2] = (right + bend)[::-1], z[::-1]
-        self.out.append((label, Mark(self.camera.project(points), colour)))
+        x = np.concatenate([left + bend, (right + bend)[::-1]])
+        self.out.append((label, Mark(self.flat(x, np.concatenate([z, z[::-1]])), colour)))
+
+    def line(self, label: int, x: float, half: float, colour: Colour, z0: float = 0.0, z1: float = _END) -> None:
+        """A band `half` metres to either side of an offset."""
+        self.strip(label, x - half, x + half, colour, z0, z1)
+
+    def flat(self, x: np.ndarray, z: np.ndarray) -> np.ndarray:
+        """(…, 2) image points of places on the ground."""
+        return self.camera.project(np.stack([x, np.zeros_like(z), z], -1))
 
     def tiles(self, label: int, boxes: np.ndarray, colour: Colour) -> None:
         """(m, 4) rows of (left, right, z0, z1): many small flat quads of one colour that do not overlap."""
@@ -49,24 +58,17 @@ class _Layers:
             return
         left, right, z0, z1 = boxes.T
         z0 = np.maximum(z0, self.near)
-        points = np.zeros((len(boxes), 4, 3))
-        points[..., 2] = np.stack([z0, z0, z1, z1], 1)
-        points[..., 0] = np.stack([left, right, right, left], 1) + self.street.centre(points[..., 2])
-        self.out.append((label, Mark(self.camera.project(points), colour)))
+        z = np.stack([z0, z0, z1, z1], 1)
+        x = np.stack([left, right, right, left], 1) + self.street.centre(z)
+        self.out.append((label, Mark(self.flat(x, z), colour)))
 
 
 def ground_marks(rng: np.random.Generator, layout: Layout) -> list[tuple[int, Mark]]:
     """(label id, mark) of the ground, in drawing order; colours are unlit."""
     street, camera, wet = layout.street, layout.camera, layout.light.wet
-    asphalt = tone(
-        vary(rng, ((108, 108, 112), (96, 96, 99), (124, 121, 117), (88, 90, 96))[int(rng.integers(4))], 6),
-        1 - 0.28 * wet,
-    )
-    paving = tone(
-        vary(rng, ((172, 166, 157), (154, 154, 153), (180, 162, 146), (146, 140, 135))[int(rng.integers(4))], 6),
-        1 - 0.2 * wet,
-    )
-    grass = vary(rng, ((92, 116, 58), (108, 122, 66), (124, 118, 74))[int(rng.integers(3))], 8)
+    asphalt = tone(pick(rng, _ASPHALT, 6), 1 - 0.28 * wet)
+    paving = tone(pick(rng, _PAVING, 6), 1 - 0.2 * wet)
+    grass = pick(rng, _GRASS, 8)
     white = tone((234, 232, 224), 0.62 + 0.38 * street.paint)
     layers = _Layers(street, camera)
     suburb = street.district == "suburb"
@@ -79,8 +81,8 @@ def ground_marks(rng: np.random.Generator, layout: Layout) -> list[tuple[int, Ma
     if street.tram is not None:
         x = street.lanes[street.tram].offset
         for shift in (-0.72, 0.72):
-            layers.strip(labels.ROAD, x + shift - 0.07, x + shift + 0.07, tone(asphalt, 0.7), z1=80)
-            layers.strip(labels.ROAD, x + shift - 0.03, x + shift + 0.03, (172, 174, 178), z1=80)
+            layers.line(labels.ROAD, x + shift, 0.07, tone(asphalt, 0.7), z1=80)
+            layers.line(labels.ROAD, x + shift, 0.03, (172, 174, 178), z1=80)
     return layers.out
 
 
@@ -96,8 +98,7 @@ def _sidewalks(layers: _Layers, street: Street, paving: Colour, grass: Colour) -
         joints = np.stack([np.full_like(z, low), np.full_like(z, high), z, z + 0.02 + 0.0014 * z], 1)
         layers.tiles(labels.SIDEWALK, joints, tone(paving, 0.88))
         for k in range(1, 4):
-            joint = inner + side * walk * k / 4
-            layers.strip(labels.SIDEWALK, joint - 0.015, joint + 0.015, tone(paving, 0.87), z1=30)
+            layers.line(labels.SIDEWALK, inner + side * walk * k / 4, 0.015, tone(paving, 0.87), z1=30)
         if verge:
             layers.strip(labels.TERRAIN, outer, outer + side * verge, grass)
         layers.strip(labels.SIDEWALK, inner, inner + side * 0.18, tone(paving, 1.16))
@@ -110,17 +111,11 @@ def _road(layers: _Layers, rng: np.random.Generator, street: Street, asphalt: Co
         layers.strip(labels.ROAD, edge, edge + side * 0.07, tone(asphalt, 0.52))
     for lane in street.lanes:  # tracks worn by wheels, and the stain between them
         for shift in (-0.8, 0.8):
-            layers.strip(
-                labels.ROAD, lane.offset + shift - 0.26, lane.offset + shift + 0.26, tone(asphalt, 1.045), z1=60
-            )
-        layers.strip(labels.ROAD, lane.offset - 0.22, lane.offset + 0.22, tone(asphalt, 0.955), z1=60)
+            layers.line(labels.ROAD, lane.offset + shift, 0.26, tone(asphalt, 1.045), z1=60)
+        layers.line(labels.ROAD, lane.offset, 0.22, tone(asphalt, 0.955), z1=60)
     if street.bike_lane:
-        layers.strip(
-            labels.ROAD,
-            street.right - 1.5,
-            street.right - 0.38,
-            (asphalt[0] * 1.25, asphalt[1] * 0.78, asphalt[2] * 0.70),
-        )
+        red = (asphalt[0] * 1.25, asphalt[1] * 0.78, asphalt[2] * 0.70)
+        layers.strip(labels.ROAD, street.right - 1.5, street.right - 0.38, red)
     for _ in range(int(rng.integers(0, 4))):  # mended places
         x, z = rng.uniform(street.left + 0.5, street.right - 2.0), rng.uniform(3, 24)
         box = np.array([[x, x + rng.uniform(0.8, 2.2), z, z + rng.uniform(0.8, 5)]])
@@ -130,18 +125,14 @@ def _road(layers: _Layers, rng: np.random.Generator, street: Street, asphalt: Co
     for _ in range(int(rng.integers(1, 4))):  # cracks that wander along the road
         z = np.linspace(0, rng.uniform(3, 9), 12) + rng.uniform(3, 14)
         x = rng.uniform(street.left + 0.8, street.right - 0.8) + np.cumsum(rng.normal(0, 0.10, 12)) + street.centre(z)
-        path = layers.camera.project(np.stack([x, np.zeros(12), z], 1))
-        layers.out.append(
-            (labels.ROAD, Mark(path, tone(asphalt, 0.66), kind="line", width=layers.camera.size(0.018, float(z[0]))))
-        )
-    ring = np.linspace(0, 2 * np.pi, 16, endpoint=False)
+        width = layers.camera.size(0.018, float(z[0]))
+        layers.out.append((labels.ROAD, Mark(layers.flat(x, z), tone(asphalt, 0.66), kind="line", width=width)))
+    across, along = circle(16).T
     for _ in range(int(rng.integers(0, 3))):  # manhole covers
         x, z = rng.uniform(street.left + 1, street.right - 1), rng.uniform(4, 16)
         for reach, gain in ((0.36, 0.6), (0.29, 0.82), (0.15, 0.66)):
-            points = np.stack(
-                [np.cos(ring) * reach + x + float(street.centre(z)), 0 * ring, np.sin(ring) * reach + z], 1
-            )
-            layers.out.append((labels.ROAD, Mark(layers.camera.project(points), tone(asphalt, gain))))
+            cover = layers.flat(across * reach + x + float(street.centre(z)), along * reach + z)
+            layers.out.append((labels.ROAD, Mark(cover, tone(asphalt, gain))))
 
 
 def _crossing(layers: _Layers, street: Street, asphalt: Colour, paving: Colour, white: Colour) -> None:
@@ -165,17 +156,15 @@ def _lane_marks(layers: _Layers, street: Street, white: Colour) -> None:
     lanes = sorted(street.lanes, key=lambda lane: lane.offset)
     stops: list[tuple[float, float]] = [(0.0, FAR)]
     if street.crossing is not None:
-        stops = [
-            (0.0, street.crossing - street.crossing_half - 4.8),
-            (street.crossing + street.crossing_half + 4.0, FAR),
-        ]
+        low, high = street.crossing - street.crossing_half, street.crossing + street.crossing_half
+        stops = [(0.0, low - 4.8), (high + 4.0, FAR)]
     city = street.district == "city"
     for a, b in pairwise(lanes):
         x = (a.offset + b.offset) / 2
         if city and a.direction != b.direction:
             for z0, z1 in stops:
                 for shift in (-0.11, 0.11):
-                    layers.strip(labels.ROAD, x + shift - 0.06, x + shift + 0.06, white, z0, z1)
+                    layers.line(labels.ROAD, x + shift, 0.06, white, z0, z1)
             continue
         starts = np.arange(1.0, 70.0, 6.0 if city else 7.5)
         dashes = [(z, z + 3.0) for z in starts.tolist() if any(z0 <= z and z + 3.0 <= z1 for z0, z1 in stops)]
@@ -187,7 +176,7 @@ def _lane_marks(layers: _Layers, street: Street, white: Colour) -> None:
         x = edge + side * (2.15 if parked else 0.45)
         for z0, z1 in stops:
             if parked or city:
-                layers.strip(labels.ROAD, x - 0.05, x + 0.05, white, z0, z1)
+                layers.line(labels.ROAD, x, 0.05, white, z0, z1)
     if street.bike_lane:
         for z0, z1 in stops:
             layers.strip(labels.ROAD, street.right - 1.6, street.right - 1.5, white, z0, z1)
@@ -196,8 +185,7 @@ def _lane_marks(layers: _Layers, street: Street, white: Colour) -> None:
         shape = np.array([[-0.08, 0], [0.08, 0], [0.08, 2.0], [0.28, 2.0], [0, 3.2], [-0.28, 2.0], [-0.08, 2.0]])
         for lane in (lane for lane in lanes if lane.direction > 0):
             x, z = lane.offset + shape[:, 0], arrows + shape[:, 1]
-            points = np.stack([x + street.centre(z), np.zeros(7), z], 1)
-            layers.out.append((labels.ROAD, Mark(layers.camera.project(points), white)))
+            layers.out.append((labels.ROAD, Mark(layers.flat(x + street.centre(z), z), white)))
     if street.zebra is not None:
         x = np.arange(street.left + 0.5, street.right - 0.9, 1.05)
         z = np.full_like(x, street.zebra)

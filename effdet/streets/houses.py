@@ -12,7 +12,7 @@ from effdet.streets.facade import Style, bay, gable, make_style
 from effdet.streets.light import Light
 from effdet.streets.looks import tone
 from effdet.streets.marks import Mark
-from effdet.streets.panels import Detail, Panel, Pose, Solid, draw, quad, rect
+from effdet.streets.panels import Detail, Panel, Pose, Solid, draw, quad, rect, rects, upright
 
 _BAY = 5.0, 11.0
 """Metres of facade that are drawn as one panel, near and far."""
@@ -42,14 +42,8 @@ class House:
 
     def in_sight(self, camera: Camera, half_width: float) -> bool:
         """Whether some of it may lie within the image's columns. Its body is taken to be as deep as any."""
-        points = [
-            self.start,
-            self.stop,
-            (self.start[0] + self.back[0] * 14, self.start[1]),
-            (self.stop[0] + self.back[0] * 14, self.stop[1]),
-        ]
-        columns = [x / max(z, 0.9) * camera.focal for x, z in points]
-        return max(columns) > -half_width and min(columns) < half_width
+        points = [(x + deep, z) for x, z in (self.start, self.stop) for deep in (0, self.back[0] * 14)]
+        return _in_sight(points, camera, half_width)
 
     def marks(self, camera: Camera, light: Light, half_width: float) -> list[Mark]:
         style = self.style
@@ -62,13 +56,9 @@ class House:
         if style.roof is not None:
             panels += self._roof(along)
         if along:
-            end = [
-                (near_x, 0.0, near_z),
-                (near_x + deep_x, 0.0, near_z),
-                (near_x + deep_x, style.height, near_z),
-                (near_x, style.height, near_z),
-            ]
-            panels.append(quad(end, tone(style.wall, 0.95), middle, gable(style) if near_z < 45 else ()))
+            details = gable(style) if near_z < 45 else ()
+            plain = tone(style.wall, 0.95)
+            panels.append(upright(near_x, near_x + deep_x, 0.0, style.height, near_z, plain, middle, details))
         length = math.hypot(bx - ax, bz - az)
         bays = max(1, round(length / _BAY[near_z > _FAR]))
         for number in range(bays - 1, -1, -1) if along else range(bays):
@@ -76,15 +66,10 @@ class House:
             x0, z0 = near_x + (far_x - near_x) * t0, near_z + (far_z - near_z) * t0
             x1, z1 = near_x + (far_x - near_x) * t1, near_z + (far_z - near_z) * t1
             # Skip what lies behind the camera or outside the image, before its windows are made.
-            if z1 < 1.0 or not _in_sight(x0, max(z0, 0.9), x1, z1, camera, half_width):
+            if z1 < 1.0 or not _in_sight([(x0, z0), (x1, z1)], camera, half_width):
                 continue
-            details = bay(
-                style,
-                np.random.Generator(np.random.Philox([self.seed, number])),
-                length / bays,
-                lamps=light.lit > 0.3,
-                far=z0 > _FAR,
-            )
+            own = np.random.Generator(np.random.Philox([self.seed, number]))
+            details = bay(style, own, length / bays, lamps=light.lit > 0.3, far=z0 > _FAR)
             corners = [(x0, 0.0, z0), (x1, 0.0, z1), (x1, style.height, z1), (x0, style.height, z0)]
             panels.append(quad(corners, style.wall, middle, details))
         return draw(Solid(tuple(panels)), Pose(0, 0), camera, light, half_width=half_width) if panels else []
@@ -106,7 +91,7 @@ class House:
             (ax + bx_ * half, ridge, az + bz_ * half),
         ]
         slope = math.hypot(half + 0.4, ridge - high)
-        tiles = np.array([rect(0, k * slope / 9, length, k * slope / 9 + 0.08) for k in range(1, 9)])
+        tiles = rects((0, k * slope / 9, length, k * slope / 9 + 0.08) for k in range(1, 9))
         details = [Detail(tiles, tone(style.roof, 0.86))]
         for k in range(int(length // 4.5)):
             x = 2.2 + k * 4.5
@@ -117,20 +102,8 @@ class House:
         panels: list[Panel] = []
         near_x, near_z = self.start if az <= bz else self.stop
         if along:
-            cx, cz = near_x + bx_ * half, near_z + 1.6
-            for z in (cz,):
-                panels.append(
-                    quad(
-                        [
-                            (cx - 0.4, ridge - 0.7, z),
-                            (cx + 0.4, ridge - 0.7, z),
-                            (cx + 0.4, ridge + 0.9, z),
-                            (cx - 0.4, ridge + 0.9, z),
-                        ],
-                        (132, 84, 68),
-                        (cx, ridge, z + 1),
-                    )
-                )
+            x, z = near_x + bx_ * half, near_z + 1.6
+            chimney = upright(x - 0.4, x + 0.4, ridge - 0.7, ridge + 0.9, z, (132, 84, 68), (x, ridge, z + 1))
             triangle = Panel(
                 (near_x, high, near_z),
                 (bx_, 0.0, 0.0),
@@ -140,11 +113,11 @@ class House:
                 (0.0, 0.0, -1.0),
                 (Detail(rect(half - 0.4, 0.5, half + 0.4, 1.4), style.glass, gloss=0.4),),
             )
-            panels.append(triangle)
-        panels.append(quad(eave, style.roof, below, details))
-        return panels
+            panels += [chimney, triangle]
+        return [*panels, quad(eave, style.roof, below, details)]
 
 
-def _in_sight(x0: float, z0: float, x1: float, z1: float, camera: Camera, half_width: float) -> bool:
-    a, b = x0 / z0 * camera.focal, x1 / max(z1, 0.9) * camera.focal
-    return max(a, b) > -half_width and min(a, b) < half_width
+def _in_sight(points: list[tuple[float, float]], camera: Camera, half_width: float) -> bool:
+    """Whether something that spans the (x, z) of `points` may lie within the image's columns."""
+    columns = [x / max(z, 0.9) * camera.focal for x, z in points]
+    return max(columns) > -half_width and min(columns) < half_width

@@ -7,14 +7,14 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from effdet.streets import cars, coaches, cycles, furniture, houses, labels, people, plants
-from effdet.streets.actors import Actor
+from effdet.streets import cycles, furniture, houses, labels, people, plants
+from effdet.streets.actors import VEHICLES, Actor
 from effdet.streets.camera import Camera
+from effdet.streets.cycles import CYCLES
 from effdet.streets.layout import Layout
 from effdet.streets.light import Light
-from effdet.streets.marks import Mark
+from effdet.streets.marks import Glow, Mark
 from effdet.streets.panels import draw, visible_lamps
-from effdet.streets.weather import Glow
 
 _LAST_HOUSE = 68.0
 """Metres: beyond stands the skyline."""
@@ -37,12 +37,7 @@ def actor_item(actor: Actor, camera: Camera, light: Light, half_width: float) ->
     pose = actor.pose
     first = actor.looks[0]
     if actor.kind == "vehicle":
-        body = {
-            labels.CAR: cars.car,
-            labels.BUS: coaches.bus,
-            labels.TRUCK: coaches.truck,
-            labels.TRAIN: coaches.tram,
-        }[first.label](first)
+        body = VEHICLES[first.label](first)
         far_first = sorted(body.solids, key=lambda solid: -float(pose.world(np.array(solid.middle))[2]))
         marks: list[Mark] = []
         glows: list[Glow] = []
@@ -54,59 +49,25 @@ def actor_item(actor: Actor, camera: Camera, light: Light, half_width: float) ->
     if actor.kind == "person":
         who = people.body(first)
         joints = people.walking(who.height, actor.phase, actor.stride)
-        return Item(
-            actor.extent,
-            [(first.label, people.draw_person(who, joints, pose, camera, light, umbrella=actor.umbrella))],
-            [],
-            actor,
-        )
-    cycle = cycles.bicycle(first) if first.label == labels.BICYCLE else cycles.motorcycle(first)
+        marks = people.draw_person(who, joints, pose, camera, light, umbrella=actor.umbrella)
+        return Item(actor.extent, [(first.label, marks)], [], actor)
+    cycle = CYCLES[first.label](first)
     pieces = [(first.label, cycles.draw_cycle(cycle, pose, camera, light))]
     glows = []
     if actor.kind == "ridden":
         who = people.body(actor.looks[1])
-        lean = 0.12 if cycle.scooter else (0.42 if cycle.motor else 0.5)
-        joints = people.riding(
-            who.height,
-            cycle.seat,
-            cycle.bars,
-            cycle.crank,
-            actor.phase,
-            0.0 if cycle.motor else 0.17,
-            lean,
-            0.35 if cycle.motor else 0.06,
-        )
-        pieces.append(
-            (
-                labels.RIDER,
-                people.draw_person(
-                    who,
-                    joints,
-                    pose,
-                    camera,
-                    light,
-                    riding=True,
-                    helmet=cycle.motor or actor.looks[1].identity % 3 == 0,
-                ),
-            )
-        )
+        crank, lean, spread = (0.0, 0.12 if cycle.scooter else 0.42, 0.35) if cycle.motor else (0.17, 0.5, 0.06)
+        joints = people.riding(who.height, cycle.seat, cycle.bars, cycle.crank, actor.phase, crank, lean, spread)
+        helmet = cycle.motor or actor.looks[1].identity % 3 == 0
+        pieces.append((labels.RIDER, people.draw_person(who, joints, pose, camera, light, riding=True, helmet=helmet)))
         if light.lit > 0.15:
-            ahead = math.cos(pose.yaw) < 0
-            spot = pose.world(
-                np.array(
-                    [0.0, cycle.bars[1] - 0.14, cycle.bars[0] + 0.12]
-                    if ahead
-                    else [0.0, 0.72, -cycle.wheelbase / 2 - 0.28]
-                )
-            )
-            glows.append(
-                (
-                    camera.project(spot),
-                    camera.size(0.08 if ahead else 0.06, float(spot[2])),
-                    (255, 244, 214) if ahead else (255, 44, 30),
-                    float(spot[2]),
-                )
-            )
+            if math.cos(pose.yaw) < 0:  # ahead of us is its lamp
+                at, radius, colour = (0.0, cycle.bars[1] - 0.14, cycle.bars[0] + 0.12), 0.08, (255, 244, 214)
+            else:
+                at, radius, colour = (0.0, 0.72, -cycle.wheelbase / 2 - 0.28), 0.06, (255, 44, 30)
+            spot = pose.world(np.array(at))
+            depth = float(spot[2])
+            glows.append((camera.project(spot), camera.size(radius, depth), colour, depth))
     return Item(actor.extent, pieces, glows, actor)
 
 
@@ -133,14 +94,14 @@ def scenery(rng: np.random.Generator, layout: Layout, half_width: float) -> list
         z = street.crossing - street.crossing_half - 1.0
         for side in (-1, 1):
             if rng.random() < 0.85:
-                x = (street.right + 0.5 if side > 0 else street.left - 0.5) + float(street.centre(z))
+                x = street.beside(side, 0.5, z)
                 reach = -3.6 if side > 0 and rng.random() < 0.5 else 0.0
                 pieces, shining = furniture.traffic_light(x, z, reach, state, camera, light)
                 items.append(Item((x - 0.2, x + 0.2, z - 0.1, z + 0.1), pieces, shining))
     for _ in range(int(rng.poisson(1.7))):
         side = 1 if rng.random() < 0.65 else -1
         z = 5.5 * (34 / 5.5) ** rng.random()
-        x = (street.right + 0.55 if side > 0 else street.left - 0.55) + float(street.centre(z))
+        x = street.beside(side, 0.55, z)
         if not street.in_crossing(z, 0.5):
             items.append(Item((x - 0.2, x + 0.2, z - 0.05, z + 0.05), furniture.sign(rng, x, z, camera, light)))
     if street.tram is not None:
@@ -149,7 +110,7 @@ def scenery(rng: np.random.Generator, layout: Layout, half_width: float) -> list
     for _ in range(int(rng.poisson(0.5))):
         side = 1 if rng.random() < 0.5 else -1
         z = rng.uniform(5, 20)
-        x = (street.right + 1.0 if side > 0 else street.left - 1.0) + float(street.centre(z))
+        x = street.beside(side, 1.0, z)
         items.append(Item((x - 0.25, x + 0.25, z - 0.2, z + 0.2), furniture.bin_(rng, x, z, camera, light)))
     return items
 
@@ -180,9 +141,8 @@ def _houses(rng: np.random.Generator, layout: Layout, side: int, line: float, ha
         if gap > 3 and rng.random() < 0.6:
             a, b = line + float(street.centre(z1)), line + float(street.centre(z))
             if rng.random() < 0.5:
-                pieces = furniture.fence(
-                    (a, z1), (b, z), 1.3, (84, 76, 66) if rng.random() < 0.5 else (190, 190, 186), camera, light
-                )
+                colour = (84, 76, 66) if rng.random() < 0.5 else (190, 190, 186)
+                pieces = furniture.fence((a, z1), (b, z), 1.3, colour, camera, light)
             else:
                 pieces = furniture.wall(rng, (a, z1), (b, z), 1.5, camera, light)
             items.append(Item((min(a, b), max(a, b), z1, z), pieces))
@@ -198,12 +158,8 @@ def _houses(rng: np.random.Generator, layout: Layout, side: int, line: float, ha
         z0 = street.crossing + street.crossing_half + 2.6
         x = line + side * 0.2 + float(street.centre(z0)) + side * 12
         # Only what can be seen past the last house before the crossing.
-        sight = (
-            abs(line)
-            * z0
-            / max(3.0, street.crossing - street.crossing_half - 2.6)
-            * (1.0 if street.district == "city" else 1.6)
-        )
+        near = max(3.0, street.crossing - street.crossing_half - 2.6)
+        sight = abs(line) * z0 / near * (1.0 if street.district == "city" else 1.6)
         while abs(x) < min(70.0, sight):
             length = float(rng.uniform(8, 16))
             house = houses.House(rng, (x, z0), (x + side * length, z0), (0.0, 1.0), district=street.district)

@@ -59,6 +59,10 @@ class Street:
         """How far the street has bent away at a depth, metres."""
         return self.slope * z + self.bend * z * z * 0.5
 
+    def beside(self, side: int, metres: float, z: float) -> float:
+        """x of what stands some metres off the right (1) or left (-1) kerb, at a depth."""
+        return (self.right + metres if side > 0 else self.left - metres) + float(self.centre(z))
+
     def heading(self, z: float) -> float:
         return math.atan(self.slope + self.bend * z)
 

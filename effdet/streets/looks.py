@@ -6,6 +6,7 @@ An identity is a function of (seed, split, class, member) alone, and its number 
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 
@@ -82,6 +83,11 @@ def vary(rng: np.random.Generator, colour: Colour, spread: float) -> Colour:
         min(255.0, max(0.0, colour[1] + shift + green)),
         min(255.0, max(0.0, colour[2] + shift + blue)),
     )
+
+
+def pick(rng: np.random.Generator, table: Sequence[Colour], spread: float) -> Colour:
+    """A colour near one of `table`."""
+    return vary(rng, table[int(rng.integers(len(table)))], spread)
 
 
 def tone(colour: Colour, gain: float) -> Colour:

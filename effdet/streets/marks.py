@@ -12,6 +12,11 @@ Colour = tuple[float, float, float]
 """RGB in 0…255."""
 
 
+def palette(codes: str) -> tuple[Colour, ...]:
+    """Colours from codes as in HTML, ``rrggbb rrggbb …``."""
+    return tuple((code[0], code[1], code[2]) for code in map(bytes.fromhex, codes.split()))
+
+
 @dataclass(slots=True)
 class Mark:
     """One stroke: filled polygons, a polyline or discs."""
@@ -27,6 +32,9 @@ class Mark:
     """Width of a line, or radius of a disc."""
     closed: bool = False
 
+
+Glow = tuple[np.ndarray, float, Colour, float]
+"""A lamp that shines at the camera: (point, radius) in image heights, colour, depth in metres."""
 
 _CAP_X, _CAP_Y = np.cos(np.linspace(-np.pi / 2, np.pi / 2, 5)), np.sin(np.linspace(-np.pi / 2, np.pi / 2, 5))
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -11,7 +11,7 @@ import numpy as np
 
 from effdet.streets.camera import NEAR, Camera
 from effdet.streets.light import Light
-from effdet.streets.marks import Colour, Mark
+from effdet.streets.marks import Colour, Glow, Mark
 
 Points = np.ndarray
 _HAIR = 0.0011
@@ -112,6 +112,16 @@ def rect(x0: float, y0: float, x1: float, y1: float) -> Points:
     return np.array([[x0, y0], [x1, y0], [x1, y1], [x0, y1]], float)
 
 
+def rects(corners: Iterable[tuple[float, float, float, float]]) -> Points:
+    """(m, 4, 2) of the (x0, y0, x1, y1) of each."""
+    return np.array([rect(*each) for each in corners])
+
+
+def pair(width: float, x0: float, y0: float, x1: float, y1: float) -> Points:
+    """(2, 4, 2) a rectangle and its mirror image on a panel `width` metres wide."""
+    return rects([(x0, y0, x1, y1), (width - x1, y0, width - x0, y1)])
+
+
 def quad(
     corners: Sequence[Sequence[float]],
     colour: Colour,
@@ -145,6 +155,23 @@ def quad(
         ]
     )
     return Panel((ox, oy, oz), (ax, ay, az), (ux, uy, uz), outline, colour, (nx, ny, nz), tuple(details), gloss)
+
+
+def upright(
+    x0: float,
+    x1: float,
+    y0: float,
+    y1: float,
+    z: float,
+    colour: Colour,
+    inside: Sequence[float],
+    details: Sequence[Detail] = (),
+    *,
+    gloss: float = 0.0,
+) -> Panel:
+    """A rectangle in the plane of constant z, see :func:`quad`."""
+    corners = [(x0, y0, z), (x1, y0, z), (x1, y1, z), (x0, y1, z)]
+    return quad(corners, colour, inside, details, gloss=gloss)
 
 
 def side(x: float, outline: Points, colour: Colour, details: Sequence[Detail] = ()) -> Panel:
@@ -280,8 +307,8 @@ def mirror(colour: Colour, light: Light, share: float, up: float) -> Colour:
     return tuple(c + (s - c) * share for c, s in zip(colour, sky, strict=True))  # type: ignore[return-value]
 
 
-def visible_lamps(solid: Solid, pose: Pose, camera: Camera) -> list[tuple[np.ndarray, float, Colour, float]]:
-    """(image point, radius in image heights, colour, depth in metres) of the lamps that shine at the camera."""
+def visible_lamps(solid: Solid, pose: Pose, camera: Camera) -> list[Glow]:
+    """The lamps that shine at the camera."""
     found = []
     for lamp in solid.lamps:
         at = pose.world(np.array(lamp.at, float))

@@ -10,52 +10,16 @@ import numpy as np
 
 from effdet.streets.camera import Camera
 from effdet.streets.light import Light
-from effdet.streets.looks import Look, tone, vary
-from effdet.streets.marks import Colour, Mark, capsule, circle
+from effdet.streets.looks import Look, pick, tone
+from effdet.streets.marks import Colour, Mark, capsule, circle, palette
 from effdet.streets.panels import Pose
 
-_SKIN: tuple[Colour, ...] = (
-    (238, 200, 172),
-    (224, 178, 146),
-    (198, 144, 108),
-    (152, 102, 72),
-    (104, 68, 48),
-    (244, 212, 188),
-)
-_HAIR: tuple[Colour, ...] = (
-    (38, 28, 24),
-    (74, 50, 34),
-    (120, 82, 48),
-    (190, 152, 94),
-    (30, 30, 34),
-    (150, 148, 146),
-    (138, 62, 34),
-)
-_CLOTH: tuple[Colour, ...] = (
-    (40, 44, 58),
-    (34, 36, 40),
-    (170, 40, 42),
-    (52, 84, 140),
-    (206, 202, 192),
-    (96, 104, 74),
-    (206, 158, 60),
-    (118, 70, 96),
-    (70, 128, 130),
-    (178, 120, 84),
-    (214, 118, 140),
-    (128, 132, 138),
-    (56, 92, 62),
-    (214, 214, 212),
-)
-_TROUSERS: tuple[Colour, ...] = (
-    (42, 52, 78),
-    (34, 34, 38),
-    (86, 94, 112),
-    (120, 106, 84),
-    (60, 64, 60),
-    (140, 136, 128),
-    (28, 36, 56),
-)
+_SKIN = palette("eec8ac e0b292 c6906c 986648 684430 f4d4bc")
+_HAIR = palette("261c18 4a3222 785230 be985e 1e1e22 969492 8a3e22")
+_CLOTH = palette("282c3a 222428 aa282a 34548c cecac0 60684a ce9e3c 764660 468082 b27854 d6768c 80848a 385c3e d6d6d4")
+_TROUSERS = palette("2a344e 222226 565e70 786a54 3c403c 8c8880 1c2438")
+_SHOES = palette("1e1c1c d2d0cc 5a3c28")
+_HELMETS = palette("e4e4e4 1e1e20 be2224 285aaa e6be28 5aa050")
 
 
 @dataclass(frozen=True)
@@ -82,26 +46,25 @@ class Body:
 @lru_cache(maxsize=2048)
 def body(look: Look) -> Body:
     rng = look.rng("body")
-    pick = lambda table, spread=10: vary(rng, table[int(rng.integers(len(table)))], spread)
     child = rng.random() < 0.08
     height = rng.uniform(1.15, 1.4) if child else rng.normal(1.71, 0.075)
     woman = rng.random() < 0.5
     return Body(
         height=float(np.clip(height, 1.1, 1.95)),
         girth=float(rng.uniform(0.9, 1.18)),
-        skin=pick(_SKIN, 6),
-        hair=pick(_HAIR, 8),
-        coat=pick(_CLOTH, 14),
-        legs=pick(_TROUSERS),
-        shoes=pick(((30, 28, 28), (210, 208, 204), (90, 60, 40))),
+        skin=pick(rng, _SKIN, 6),
+        hair=pick(rng, _HAIR, 8),
+        coat=pick(rng, _CLOTH, 14),
+        legs=pick(rng, _TROUSERS, 10),
+        shoes=pick(rng, _SHOES, 10),
         dress=bool(woman and rng.random() < 0.35),
         long_hair=bool(woman and rng.random() < 0.7),
         long_coat=bool(rng.random() < 0.22),
         bare_arms=bool(rng.random() < 0.3),
-        backpack=pick(_CLOTH, 14) if rng.random() < 0.22 else None,
-        bag=pick(_CLOTH, 14) if rng.random() < 0.25 else None,
-        hat=pick(_CLOTH, 14) if rng.random() < 0.16 else None,
-        helmet=pick(((228, 228, 228), (30, 30, 32), (190, 34, 36), (40, 90, 170), (230, 190, 40), (90, 160, 80))),
+        backpack=pick(rng, _CLOTH, 14) if rng.random() < 0.22 else None,
+        bag=pick(rng, _CLOTH, 14) if rng.random() < 0.25 else None,
+        hat=pick(rng, _CLOTH, 14) if rng.random() < 0.16 else None,
+        helmet=pick(rng, _HELMETS, 10),
     )
 
 
@@ -184,6 +147,163 @@ def riding(
     return {name: tuple(point.tolist()) for name, point in joints.items()}  # type: ignore[misc]
 
 
+class _Figure:
+    """One person in a pose: joints in the image, and the light on the side that is seen. Lengths in heights of the person."""
+
+    def __init__(self, who: Body, joints: Joints, pose: Pose, camera: Camera, light: Light, *, riding: bool) -> None:
+        self.who, self.pose, self.camera, self.light, self.riding = who, pose, camera, light, riding
+        world = pose.world(np.array(list(joints.values())))
+        self.world = dict(zip(joints, world, strict=True))
+        self.spot = dict(zip(joints, camera.project(world), strict=True))
+        self.depth = float(world[:, 2].mean())
+        self.unit = camera.size(who.height, self.depth)
+        """The person's height in image heights."""
+        self._glow = light.glow(pose.x, pose.z) * 0.75
+        sun_x, _, sun_z = light.sun
+        self._front = max(0.0, -sun_z) * 0.6 + 0.25  # how far the side that we see lies in the sun
+        self.sun_side = math.copysign(1.0, sun_x)
+        """1 where the sun is to the right, else -1."""
+
+    def far(self, joint: str) -> float:
+        return float(self.world[joint][2])
+
+    def mark(
+        self, points: np.ndarray | list[np.ndarray], colour: Colour, gain: float = 1.0, *, mask: bool = True
+    ) -> Mark:
+        colour = self.light.shade(tone(colour, gain), self._front, self.depth, self._glow)
+        return Mark(np.asarray(points), colour, mask)
+
+    def limb(self, a: str, b: str, ra: float, rb: float, colour: Colour) -> list[Mark]:
+        start, end, unit = self.spot[a], self.spot[b], self.unit
+        marks = [self.mark(capsule(start, end, ra * unit, rb * unit), colour)]
+        if unit > 0.09:  # the lit side of the limb
+            shift = np.array([self.sun_side * 0.3 * min(ra, rb) * unit, 0.0])
+            bright = capsule(start + shift, end + shift, ra * unit * 0.45, rb * unit * 0.45)
+            marks.append(self.mark(bright, colour, 1.18, mask=False))
+        return marks
+
+    def leg(self, side: str) -> list[Mark]:
+        who, g = self.who, self.who.girth
+        marks = self.limb(f"hip_{side}", f"knee_{side}", 0.052 * g, 0.036 * g, who.legs)
+        lower = who.skin if who.dress else tone(who.legs, 0.94)
+        marks += self.limb(f"knee_{side}", f"ankle_{side}", 0.035 * g, 0.024 * g, lower)
+        foot = capsule(self.spot[f"ankle_{side}"], self.spot[f"toe_{side}"], 0.026 * self.unit, 0.02 * self.unit)
+        return [*marks, self.mark(foot, who.shoes)]
+
+    def arm(self, side: str) -> list[Mark]:
+        who, g, hand = self.who, self.who.girth, self.spot[f"hand_{side}"]
+        sleeve = who.skin if who.bare_arms else tone(who.coat, 0.92)
+        marks = self.limb(f"elbow_{side}", f"hand_{side}", 0.024 * g, 0.018 * g, sleeve)
+        marks += self.limb(f"shoulder_{side}", f"elbow_{side}", 0.033 * g, 0.026 * g, tone(who.coat, 0.95))
+        marks.append(self.mark(circle(8) * 0.021 * self.unit + hand, who.skin))
+        if who.bag is not None and side == "r" and not self.riding:
+            bag = np.array([[-0.07, 0.03], [0.07, 0.03], [0.08, 0.17], [-0.08, 0.17]]) * self.unit + hand
+            marks.append(self.mark(bag, who.bag))
+        return marks
+
+    def torso(self) -> list[Mark]:
+        """Shoulders to hips, widened where the turn of the body hides its width."""
+        who, unit, spot = self.who, self.unit, self.spot
+        left, right, hip_left, hip_right, neck = (
+            spot[name] for name in ("shoulder_l", "shoulder_r", "hip_l", "hip_r", "neck")
+        )
+        pad, low_pad = 0.052 * who.girth * unit, 0.05 * who.girth * unit
+        order = 1.0 if left[0] <= right[0] else -1.0
+        shift, low_shift = np.array([order * pad, 0.0]), np.array([order * low_pad, 0.0])
+        hem = 0.02 if not (who.long_coat or who.dress) or self.riding else (0.17 if who.dress else 0.14)
+        flare = 1.0 if hem < 0.1 else 1.5
+        drop, rise = np.array([0.0, hem * unit]), np.array([0.0, 0.03 * unit])
+        points = np.array(
+            [
+                neck - [0.03 * unit * order, 0.0],
+                left - shift * 0.8 - rise * 0.6,
+                left - shift + rise,
+                hip_left - low_shift * flare + drop,
+                hip_right + low_shift * flare + drop,
+                right + shift + rise,
+                right + shift * 0.8 - rise * 0.6,
+                neck + [0.03 * unit * order, 0.0],
+            ]
+        )
+        marks = [self.mark(points, who.coat)]
+        if unit > 0.05:
+            middle = points.mean(0)
+            wide = float(points[:, 0].max() - points[:, 0].min())
+            bright = (points - middle) * [0.36, 0.92] + middle + [self.sun_side * 0.16 * wide, 0]
+            dark = (points - middle) * [0.24, 0.94] + middle - [self.sun_side * 0.36 * wide, 0]
+            marks += [self.mark(bright, who.coat, 1.16, mask=False), self.mark(dark, who.coat, 0.8, mask=False)]
+            if hem < 0.1:
+                left, right = hip_left - low_shift, hip_right + low_shift
+                belt = [left + drop * 0.2, right + drop * 0.2, right + drop, left + drop]
+                marks.append(self.mark(belt, tone(who.legs, 0.7), mask=False))
+        return marks
+
+    def backpack(self, colour: Colour, behind: tuple[float, float, float]) -> list[Mark]:
+        unit = self.unit
+        at = self.world["neck"] + np.array(behind) * 0.13 + [0, -0.17 * self.who.height, 0]
+        back = self.camera.project(at)
+        pack = circle(12) * [0.08 * unit * (0.55 + 0.45 * abs(behind[2])), 0.12 * unit] + back
+        return [self.mark(pack, colour), self.mark(pack * 0.5 + back * 0.5 + [0, 0.02 * unit], colour, 1.2, mask=False)]
+
+    @property
+    def head_radius(self) -> float:
+        """In image heights; children have larger heads."""
+        return 0.067 * self.unit * (1.12 if self.who.height < 1.4 else 1.0)
+
+    def head(self, *, helmet: bool) -> list[Mark]:
+        who, unit, neck, head, r = self.who, self.unit, self.spot["neck"], self.spot["head"], self.head_radius
+        ahead, _, away = self.pose.turn(0.0, 0.0, 1.0)  # towards us when `away` is negative
+        skull = circle(16) * [r * 0.86, r * 1.12]
+        covered = helmet or who.hat is not None
+        cap = who.helmet if helmet else who.hair if who.hat is None else who.hat
+        throat = [
+            neck - [0.026 * unit, 0],
+            neck + [0.026 * unit, 0],
+            head + [0.024 * unit, 0],
+            head - [0.024 * unit, 0],
+        ]
+        marks = [self.mark(throat, who.skin, 0.85)]
+        if who.long_hair:
+            marks.insert(0, self.mark(circle(12) * [r * 1.08, r * 1.5] + head + [-ahead * r * 0.4, r * 0.55], who.hair))
+        marks.append(self.mark(skull + head, who.hair if away > 0.25 else who.skin))
+        if away <= 0.25:
+            marks += self._face(skull, head, r, ahead, cap)
+        if covered:
+            dome = circle(16) * [r * 1.12, r * 1.2]
+            dome = dome[dome[:, 1] < 0.12 * r]
+            shine = (dome * [0.4, 0.5]) + head - [math.copysign(0.3, -self.light.sun[0]) * r, r * 0.5]
+            marks += [self.mark(dome + head - [0, r * 0.12], cap), self.mark(shine, cap, 1.25, mask=False)]
+        return marks
+
+    def _face(self, skull: np.ndarray, head: np.ndarray, r: float, ahead: float, cap: Colour) -> list[Mark]:
+        """The lit cheek, the eyes and the hair around a face that is seen."""
+        who, marks = self.who, list[Mark]()
+        if self.unit > 0.1:
+            cheek = skull * [0.5, 0.7] + head + [ahead * r * 0.25 + self.sun_side * 0.16 * r, 0.1 * r]
+            marks.append(self.mark(cheek, who.skin, 1.1, mask=False))
+            for eye in (-0.32, 0.32):
+                if abs(ahead) < 0.8 or eye * ahead > 0:
+                    iris = circle(8) * r * 0.1 + head + [ahead * r * 0.45 + eye * r, -0.02 * r]
+                    marks.append(self.mark(iris, (40, 30, 28), mask=False))
+        crown = skull * 1.06
+        crown = crown[crown[:, 1] < -0.1 * r] + head + [-ahead * r * 0.28, 0.0]
+        if abs(ahead) > 0.5:  # hair falls down the back of the head
+            x = -math.copysign(r * 0.9, ahead)
+            fall = [head + [x, -0.4 * r], head + [x, 0.7 * r], head + [x * 0.35, 0.5 * r], head + [x * 0.2, -0.5 * r]]
+            marks.append(self.mark(fall, who.hair))
+        return [*marks, self.mark(crown, cap)]
+
+    def umbrella(self, colour: Colour) -> list[Mark]:
+        unit, top = self.unit, self.spot["head"] - [0.0, 2.6 * self.head_radius]
+        stick = self.mark([self.spot["hand_l"], top], (70, 70, 74))
+        stick.kind, stick.width = "line", 0.012 * unit
+        dome = circle(24) * [0.32 * unit, 0.17 * unit]
+        dome = dome[dome[:, 1] <= 1e-9] + top + [0, 0.05 * unit]
+        folds = ((0.62, 1.14), (0.24, 1.28))
+        shine = [self.mark((dome - top) * [share, 1.0] + top, colour, gain, mask=False) for share, gain in folds]
+        return [stick, self.mark(dome, colour), *shine]
+
+
 def draw_person(
     who: Body,
     joints: Joints,
@@ -195,192 +315,19 @@ def draw_person(
     riding: bool = False,
     umbrella: Colour | None = None,
 ) -> list[Mark]:
-    """Marks of a person: far limbs, backbone, head, near limbs."""
-    names = list(joints)
-    world = pose.world(np.array([joints[name] for name in names]))
-    flat = camera.project(world)
-    spot = {name: flat[i] for i, name in enumerate(names)}
-    far = {name: float(world[i, 2]) for i, name in enumerate(names)}
-    depth = float(world[:, 2].mean())
-    unit = camera.size(who.height, depth)
-    glow = light.glow(pose.x, pose.z)
-    lamp = glow * 0.75
-    sun_x, _, sun_z = light.sun
-    front = max(0.0, -sun_z) * 0.6 + 0.25  # how far the side that we see lies in the sun
-
-    def lit(colour: Colour, gain: float = 1.0) -> Colour:
-        return light.shade(tone(colour, gain), front, depth, lamp)
-
+    """Marks of a person: far limbs, torso, head, near limbs."""
+    figure = _Figure(who, joints, pose, camera, light, riding=riding)
+    far = figure.far
     groups: list[tuple[float, list[Mark]]] = []
-
-    def limb(a: str, b: str, ra: float, rb: float, colour: Colour) -> list[Mark]:
-        start, end = spot[a], spot[b]
-        marks = [Mark(capsule(start, end, ra * unit, rb * unit), lit(colour))]
-        if unit > 0.09:  # the lit side of the limb
-            shift = np.array([math.copysign(0.3, sun_x) * min(ra, rb) * unit, 0.0])
-            marks.append(
-                Mark(
-                    capsule(start + shift, end + shift, ra * unit * 0.45, rb * unit * 0.45),
-                    lit(colour, 1.18),
-                    mask=False,
-                )
-            )
-        return marks
-
-    g = who.girth
-    sleeve = who.skin if who.bare_arms else tone(who.coat, 0.92)
     for side in "lr":
-        leg = limb(f"hip_{side}", f"knee_{side}", 0.052 * g, 0.036 * g, who.legs)
-        lower = who.skin if who.dress else tone(who.legs, 0.94)
-        leg += limb(f"knee_{side}", f"ankle_{side}", 0.035 * g, 0.024 * g, lower)
-        leg.append(Mark(capsule(spot[f"ankle_{side}"], spot[f"toe_{side}"], 0.026 * unit, 0.02 * unit), lit(who.shoes)))
-        groups.append((far[f"knee_{side}"] + 0.02, leg))
-        arm = limb(f"elbow_{side}", f"hand_{side}", 0.024 * g, 0.018 * g, sleeve)
-        arm += limb(f"shoulder_{side}", f"elbow_{side}", 0.033 * g, 0.026 * g, tone(who.coat, 0.95))
-        arm.append(Mark(circle(8) * 0.021 * unit + spot[f"hand_{side}"], lit(who.skin)))
-        if who.bag is not None and side == "r" and not riding:
-            hand = spot["hand_r"]
-            box = np.array([[-0.07, 0.03], [0.07, 0.03], [0.08, 0.17], [-0.08, 0.17]]) * unit + hand
-            arm.append(Mark(box, lit(who.bag)))
-        groups.append((far[f"elbow_{side}"] - 0.01, arm))
-
-    # Trunk: shoulders to hips, widened where the turn of the body hides its width.
-    left, right = spot["shoulder_l"], spot["shoulder_r"]
-    hip_left, hip_right = spot["hip_l"], spot["hip_r"]
-    pad, low_pad = 0.052 * g * unit, 0.05 * g * unit
-    order = 1.0 if left[0] <= right[0] else -1.0
-    shift, low_shift = np.array([order * pad, 0.0]), np.array([order * low_pad, 0.0])
-    hem = 0.02 if not (who.long_coat or who.dress) or riding else (0.17 if who.dress else 0.14)
-    flare = 1.0 if hem < 0.1 else 1.5
-    drop = np.array([0.0, hem * unit])
-    neck = spot["neck"]
-    shoulder_rise = np.array([0.0, 0.03 * unit])
-    torso_points = np.array(
-        [
-            neck - [0.03 * unit * order, 0.0],
-            left - shift * 0.8 - shoulder_rise * 0.6,
-            left - shift + shoulder_rise,
-            hip_left - low_shift * flare + drop,
-            hip_right + low_shift * flare + drop,
-            right + shift + shoulder_rise,
-            right + shift * 0.8 - shoulder_rise * 0.6,
-            neck + [0.03 * unit * order, 0.0],
-        ]
-    )
-    torso = [Mark(torso_points, lit(who.coat))]
-    if unit > 0.05:
-        middle = torso_points.mean(0)
-        wide = float(torso_points[:, 0].max() - torso_points[:, 0].min())
-        bright = (torso_points - middle) * [0.36, 0.92] + middle + [math.copysign(0.16, sun_x) * wide, 0]
-        torso.append(Mark(bright, lit(who.coat, 1.16), mask=False))
-        dark = (torso_points - middle) * [0.24, 0.94] + middle - [math.copysign(0.36, sun_x) * wide, 0]
-        torso.append(Mark(dark, lit(who.coat, 0.8), mask=False))
-        if hem < 0.1:  # a belt line
-            torso.append(
-                Mark(
-                    np.array(
-                        [
-                            hip_left - low_shift + drop * 0.2,
-                            hip_right + low_shift + drop * 0.2,
-                            hip_right + low_shift + drop,
-                            hip_left - low_shift + drop,
-                        ]
-                    ),
-                    lit(tone(who.legs, 0.7)),
-                    mask=False,
-                )
-            )
+        groups.append((far(f"knee_{side}") + 0.02, figure.leg(side)))
+        groups.append((far(f"elbow_{side}") - 0.01, figure.arm(side)))
+    middle = (far("neck") + far("hip")) / 2
     if who.backpack is not None:
         behind = pose.turn(0.0, 0.0, -1.0)
-        back = camera.project(world[names.index("neck")] + np.array(behind) * 0.13 + [0, -0.17 * who.height, 0])
-        pack = circle(12) * [0.08 * unit * (0.55 + 0.45 * abs(behind[2])), 0.12 * unit] + back
-        pack_mark = [
-            Mark(pack, lit(who.backpack)),
-            Mark(pack * 0.5 + back * 0.5 + [0, 0.02 * unit], lit(who.backpack, 1.2), mask=False),
-        ]
-        groups.append(((far["neck"] + far["hip"]) / 2 + behind[2] * 0.15, pack_mark))
-    groups.append(((far["neck"] + far["hip"]) / 2, torso))
-
-    head = spot["head"]
-    facing = pose.turn(0.0, 0.0, 1.0)  # towards us when facing[2] is negative
-    r = 0.067 * unit * (1.12 if who.height < 1.4 else 1.0)
-    skull = circle(16) * [r * 0.86, r * 1.12]
-    skin = lit(who.skin)
-    cap_colour = who.helmet if helmet else (who.hat if who.hat is not None else who.hair)
-    face = [
-        Mark(
-            np.array(
-                [neck - [0.026 * unit, 0], neck + [0.026 * unit, 0], head + [0.024 * unit, 0], head - [0.024 * unit, 0]]
-            ),
-            lit(who.skin, 0.85),
-        )
-    ]
-    hair = lit(who.hair)
-    if who.long_hair:
-        face.insert(0, Mark(circle(12) * [r * 1.08, r * 1.5] + head + [-facing[0] * r * 0.4, r * 0.55], hair))
-    face.append(Mark(skull + head, hair if facing[2] > 0.25 else skin))
-    if facing[2] <= 0.25:
-        if unit > 0.1:
-            face.append(
-                Mark(
-                    skull * [0.5, 0.7] + head + [facing[0] * r * 0.25 + math.copysign(0.16, sun_x) * r, 0.1 * r],
-                    lit(who.skin, 1.1),
-                    mask=False,
-                )
-            )
-            look_x = facing[0] * r * 0.45
-            for eye in (-0.32, 0.32):
-                if abs(facing[0]) < 0.8 or eye * facing[0] > 0:
-                    face.append(
-                        Mark(circle(8) * r * 0.1 + head + [look_x + eye * r, -0.02 * r], lit((40, 30, 28)), mask=False)
-                    )
-        crown = skull * 1.06
-        crown = crown[crown[:, 1] < -0.1 * r]
-        back_tilt = np.array([-facing[0] * r * 0.28, 0.0])
-        crown = crown + head + back_tilt
-        if abs(facing[0]) > 0.5:  # hair falls down the back of the head
-            side_x = -math.copysign(r * 0.9, facing[0])
-            face.append(
-                Mark(
-                    np.array(
-                        [
-                            head + [side_x, -0.4 * r],
-                            head + [side_x, 0.7 * r],
-                            head + [side_x * 0.35, 0.5 * r],
-                            head + [side_x * 0.2, -0.5 * r],
-                        ]
-                    ),
-                    hair,
-                )
-            )
-        face.append(Mark(crown, lit(cap_colour)))
-    if helmet or who.hat is not None:
-        dome = circle(16) * [r * 1.12, r * 1.2]
-        dome = dome[dome[:, 1] < 0.12 * r]
-        face.append(Mark(dome + head - [0, r * 0.12], lit(cap_colour)))
-        face.append(
-            Mark(
-                (dome * [0.4, 0.5]) + head - [math.copysign(0.3, -sun_x) * r, r * 0.5],
-                lit(cap_colour, 1.25),
-                mask=False,
-            )
-        )
-    groups.append((far["head"] - 0.05, face))
+        groups.append((middle + behind[2] * 0.15, figure.backpack(who.backpack, behind)))
+    groups.append((middle, figure.torso()))
+    groups.append((far("head") - 0.05, figure.head(helmet=helmet)))
     groups.sort(key=lambda group: -group[0])
     marks = [mark for _, group in groups for mark in group]
-    if umbrella is not None:
-        top = head - [0.0, 2.6 * r]
-        marks.append(
-            Mark(
-                np.array([spot["hand_l"], top]),
-                lit((70, 70, 74)),
-                kind="line",
-                width=0.012 * unit,
-            )
-        )
-        dome = circle(24) * [0.32 * unit, 0.17 * unit]
-        dome = dome[dome[:, 1] <= 1e-9] + top + [0, 0.05 * unit]
-        marks.append(Mark(dome, lit(umbrella)))
-        for share, gain in ((0.62, 1.14), (0.24, 1.28)):
-            marks.append(Mark((dome - top) * [share, 1.0] + top, lit(umbrella, gain), mask=False))
-    return marks
+    return marks if umbrella is None else marks + figure.umbrella(umbrella)

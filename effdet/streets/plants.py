@@ -8,11 +8,11 @@ import numpy as np
 
 from effdet.streets.camera import NEAR, Camera
 from effdet.streets.light import Light
-from effdet.streets.looks import tone, vary
-from effdet.streets.marks import Colour, Mark, circle
+from effdet.streets.looks import pick, tone, vary
+from effdet.streets.marks import Colour, Mark, circle, palette
 
-_LEAF: tuple[Colour, ...] = ((66, 98, 42), (84, 112, 46), (52, 84, 46), (98, 118, 56), (74, 104, 62))
-_AUTUMN: tuple[Colour, ...] = ((178, 114, 40), (158, 76, 36), (192, 150, 56), (122, 106, 46))
+_LEAF = palette("42622a 54702e 34542e 627638 4a683e")
+_AUTUMN = palette("b27228 9e4c24 c09638 7a6a2e")
 _BARK: Colour = (94, 78, 64)
 _TONES = 8
 
@@ -58,10 +58,8 @@ def _leaves(
     size = math.sqrt(4.0 * float((reach[:, 0] * reach[:, 1]).sum()) / count)
     ring = circle(16)
     dark = light.shade((colour[0] * 0.40, colour[1] * 0.42, colour[2] * 0.42), 0.1, depth, glow)
-    marks = [
-        Mark(at + ring * half * (0.9 * unit), dark)
-        for at, half in zip(camera.project(lobes), reach[:, :2], strict=True)
-    ]
+    ellipses = zip(camera.project(lobes), reach[:, :2], strict=True)
+    marks = [Mark(at + ring * half * (0.9 * unit), dark) for at, half in ellipses]
     rim = radius > 0.72  # the others lie within the dark ellipses, and need not be drawn into the mask again
     for level in range(_TONES):
         share = level / (_TONES - 1)
@@ -85,8 +83,7 @@ def tree(
     rng: np.random.Generator, x: float, z: float, camera: Camera, light: Light, *, autumn: bool, height: float
 ) -> list[Mark]:
     """A street tree: backbone, boughs and crown."""
-    table = _AUTUMN if autumn and rng.random() < 0.6 else _LEAF
-    colour = vary(rng, table[int(rng.integers(len(table)))], 12)
+    colour = pick(rng, _AUTUMN if autumn and rng.random() < 0.6 else _LEAF, 12)
     kind = ("round", "wide", "tall", "cone")[int(rng.choice(4, p=[0.42, 0.28, 0.2, 0.1]))]
     girth = height * {"round": 0.29, "wide": 0.37, "tall": 0.19, "cone": 0.2}[kind] * rng.uniform(0.9, 1.1)
     stem = height * {"round": 0.34, "wide": 0.38, "tall": 0.24, "cone": 0.12}[kind]
@@ -106,10 +103,8 @@ def tree(
     spread = rng.normal(size=(number, 3))
     spread /= np.sqrt((spread**2).sum(1, keepdims=True))
     lobes = middle + spread * [girth * 0.55, half * 0.55, girth * 0.3]
-    reach = np.stack(
-        [girth * rng.uniform(0.42, 0.62, number), half * rng.uniform(0.38, 0.56, number), np.full(number, girth * 0.5)],
-        1,
-    )
+    wide, high = girth * rng.uniform(0.42, 0.62, number), half * rng.uniform(0.38, 0.56, number)
+    reach = np.stack([wide, high, np.full(number, girth * 0.5)], 1)
     return marks + _leaves(rng, lobes, reach, count, colour, camera, light)
 
 

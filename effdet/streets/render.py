@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import groupby
@@ -15,10 +16,10 @@ from effdet.streets.canvas import Canvas
 from effdet.streets.ground import ground_marks, light_ground
 from effdet.streets.items import Item, actor_item, back_to_front, scenery
 from effdet.streets.layout import Layout, make_layout
-from effdet.streets.light import Light
+from effdet.streets.marks import Glow, circle
 from effdet.streets.rng import generator
 from effdet.streets.sky import paint_sky, skyline
-from effdet.streets.weather import Glow, add_glow, develop, mirror_ground, rain, roughen
+from effdet.streets.weather import add_glow, develop, mirror_ground, rain, roughen
 
 _FIRST = 1000
 """Values of the label canvas from here on are instances; below they are label ids."""
@@ -27,6 +28,8 @@ _REFERENCE = 256
 _MIN_PIXELS = 26
 _MIN_SIDE = 4
 _MIN_SHARE = 0.13
+_SQUARE = np.array([[-1, 0, -1], [1, 0, -1], [1, 0, 1], [-1, 0, 1]], float)
+"""Corners about an origin on the ground."""
 
 
 @dataclass(frozen=True)
@@ -68,13 +71,7 @@ def scene(seed: int, split: str, index: int, size: int | tuple[int, int] = 256) 
     return render(layout, people, size, (seed, split, index))
 
 
-@dataclass(frozen=True)
-class _Seen:
-    full: np.ndarray
-    visible: np.ndarray
-
-
-def _stamp(items: list[Item], canvas: Canvas) -> _Seen:
+def _stamp(items: list[Item], canvas: Canvas) -> tuple[np.ndarray, np.ndarray]:
     """Draw the label canvas, numbering things in drawing order; count each thing's own and its visible pixels."""
     full: list[int] = []
     height, width = canvas.ids.shape
@@ -92,15 +89,15 @@ def _stamp(items: list[Item], canvas: Canvas) -> _Seen:
             part = canvas.ids[max(0, low[1]) : max(0, high[1]), max(0, low[0]) : max(0, high[0])]
             full.append(int(np.count_nonzero(part == value)))
     counts = np.bincount(canvas.ids.reshape(-1), minlength=_FIRST + len(full))
-    return _Seen(np.array(full, int), counts[_FIRST : _FIRST + len(full)])
+    return np.array(full, int), counts[_FIRST:]
 
 
 def _fair(items: list[Item], height: int, width: int) -> list[Item]:
     """The items without the things that are too small or too hidden to be fair to ask for."""
     canvas = Canvas(_REFERENCE, max(1, round(_REFERENCE * width / height)), colour=False)
     first = next((place for place, item in enumerate(items) if item.actor is not None), len(items))
-    seen = _stamp(items[first:], canvas)  # what lies behind the farthest thing hides nothing
-    good = (seen.visible >= _MIN_PIXELS) & (seen.visible >= _MIN_SHARE * seen.full)
+    full, visible = _stamp(items[first:], canvas)  # what lies behind the farthest thing hides nothing
+    good = (visible >= _MIN_PIXELS) & (visible >= _MIN_SHARE * full)
     number = 0
     kept: list[Item] = []
     for item in items:
@@ -108,18 +105,22 @@ def _fair(items: list[Item], height: int, width: int) -> list[Item]:
             kept.append(item)
             continue
         count = len(item.pieces)
-        if bool(good[number : number + count].all()):
-            ids = [_FIRST + number + k for k in range(count)]
-            if all(_sides(canvas.ids == value) >= _MIN_SIDE for value in ids):
-                kept.append(item)
+        own = range(number, number + count)
+        if good[own].all() and all(_shorter_side(canvas.ids == _FIRST + each) >= _MIN_SIDE for each in own):
+            kept.append(item)
         number += count
     return kept
 
 
-def _sides(mask: np.ndarray) -> int:
-    """The shorter side of a mask's box."""
+def _box(mask: np.ndarray) -> tuple[int, int, int, int]:
+    """x1, y1, x2, y2 around the pixels of a mask that has some."""
     rows, columns = np.flatnonzero(mask.any(1)), np.flatnonzero(mask.any(0))
-    return int(min(rows[-1] - rows[0], columns[-1] - columns[0])) + 1 if len(rows) else 0
+    return int(columns[0]), int(rows[0]), int(columns[-1]) + 1, int(rows[-1]) + 1
+
+
+def _shorter_side(mask: np.ndarray) -> int:
+    x1, y1, x2, y2 = _box(mask)
+    return min(x2 - x1, y2 - y1)
 
 
 def _shadow(items: list[Item], layout: Layout, height: int, width: int) -> tuple[np.ndarray, np.ndarray]:
@@ -141,11 +142,7 @@ def _shadow(items: list[Item], layout: Layout, height: int, width: int) -> tuple
         if item.actor is not None:
             actor = item.actor
             grow = 1.0 if actor.kind == "vehicle" else 0.8
-            corners = np.array([[-1, 0, -1], [1, 0, -1], [1, 0, 1], [-1, 0, 1]], float) * [
-                actor.width / 2 * grow,
-                0,
-                actor.length / 2 * grow,
-            ]
+            corners = _SQUARE * [actor.width / 2 * grow, 0, actor.length / 2 * grow]
             base = actor.pose.world(corners)
             fill(soft, base.copy(), 255)
             tall = {"vehicle": 1.4, "person": 1.7, "cycle": 0.9, "ridden": 1.6}[actor.kind]
@@ -155,19 +152,13 @@ def _shadow(items: list[Item], layout: Layout, height: int, width: int) -> tuple
         elif item.pieces[0][0] in (labels.VEGETATION, labels.POLE) and x1 - x0 < 1.5:
             tree = item.pieces[0][0] == labels.VEGETATION
             tall = 5.0 if tree else 4.0
-            spread = 0.12
             middle = np.array([(x0 + x1) / 2, 0, (z0 + z1) / 2])
-            slim = middle + np.array([[-1, 0, -1], [1, 0, -1], [1, 0, 1], [-1, 0, 1]], float) * spread
+            slim = middle + _SQUARE * 0.12
             if tree:
-                ring = np.linspace(0, 2 * np.pi, 12, endpoint=False)
+                ring = np.insert(circle(12), 1, 0.0, axis=1)
                 reach = min(tall / max(sy, 0.12), 22.0)
-                crown = (
-                    middle
-                    + [-sx * reach, 0, -sz * reach]
-                    + np.stack([np.cos(ring) * 1.9, ring * 0, np.sin(ring) * 1.9], 1)
-                )
-                fill(hard, crown, 200)
-                fill(soft, middle + np.stack([np.cos(ring) * 1.2, ring * 0, np.sin(ring) * 1.2], 1), 70)
+                fill(hard, middle + [-sx * reach, 0, -sz * reach] + ring * 1.9, 200)
+                fill(soft, middle + ring * 1.2, 70)
         elif item.pieces[0][0] == labels.BUILDING:
             tall = 9.0
             slim = np.array([[x0, 0, z0], [x1, 0, z0], [x1, 0, z1], [x0, 0, z1]])
@@ -222,7 +213,7 @@ def render(
     for item in items:
         for _, marks in item.pieces:
             canvas.paint(marks)
-    seen = _stamp(items, canvas)
+    full, visible = _stamp(items, canvas)
     glows = _shining(items, canvas)
 
     chosen = _numbers(items, people, numbers)
@@ -238,7 +229,26 @@ def render(
         rain(image, air, light)
     rendered = develop(image, air, light)
     least = 1 if fair else round(_MIN_PIXELS * (height / _REFERENCE) ** 2)
-    return _describe(rendered, label_ids, instance_ids, chosen, items, seen, least, light)
+    looks = [who for item in items if item.actor is not None for who in item.actor.looks]
+    rows: list[tuple[int, tuple[int, int, int, int], float, int]] = []
+    for number, who, own, shown in zip(chosen, looks, full.tolist(), visible.tolist(), strict=True):
+        if shown >= least:
+            rows.append((number, _box(instance_ids == number), 1.0 - shown / max(1, own), who.identity))
+    rows.sort(key=lambda row: row[0])
+    numbers_shown, boxes, occlusion, identities = zip(*rows, strict=True) if rows else ((), (), (), ())
+    instances = np.array(numbers_shown, np.int64)
+    return Scene(
+        rendered,
+        label_ids,
+        instance_ids,
+        np.array(boxes, np.float32).reshape(-1, 4),
+        instances // 1000,
+        instances,
+        np.array(occlusion, np.float32),
+        np.array(identities, np.int64),
+        light.weather,
+        light.time,
+    )
 
 
 def _shining(items: list[Item], canvas: Canvas) -> list[Glow]:
@@ -258,19 +268,26 @@ def _shining(items: list[Item], canvas: Canvas) -> list[Glow]:
     return found
 
 
+def numbered(actors: Sequence[Actor]) -> list[tuple[int, ...]]:
+    """The instance ids of each actor's things, counted by class from 0."""
+    counters: Counter[int] = Counter()
+    numbers: list[tuple[int, ...]] = []
+    for actor in actors:
+        ids: list[int] = []
+        for who in actor.looks:
+            ids.append(who.label * 1000 + counters[who.label])
+            counters[who.label] += 1
+        numbers.append(tuple(ids))
+    return numbers
+
+
 def _numbers(items: list[Item], people: list[Actor], passed: Sequence[tuple[int, ...]] | None) -> list[int]:
     """The instance id of each thing, in drawing order."""
     drawn = [item.actor for item in items if item.actor is not None]
     if passed is None:
-        counters: dict[int, int] = {}
-        passed = []
         there = {id(actor) for actor in drawn}
-        for actor in people:
-            ids = []
-            for who in actor.looks if id(actor) in there else ():
-                ids.append(who.label * 1000 + counters.get(who.label, 0))
-                counters[who.label] = counters.get(who.label, 0) + 1
-            passed.append(tuple(ids))
+        people = [actor for actor in people if id(actor) in there]
+        passed = numbered(people)
     by_actor = {id(actor): ids for actor, ids in zip(people, passed, strict=True)}
     return [number for actor in drawn for number in by_actor[id(actor)]]
 
@@ -281,38 +298,3 @@ def _cityscapes(ids: np.ndarray, numbers: list[int]) -> tuple[np.ndarray, np.nda
     stuff = np.arange(_FIRST, dtype=np.int64)
     label_ids = np.concatenate([stuff, things // 1000])[ids].astype(np.uint8)
     return label_ids, np.concatenate([stuff, things])[ids].astype(np.uint16)
-
-
-def _describe(
-    image: np.ndarray,
-    label_ids: np.ndarray,
-    instance_ids: np.ndarray,
-    numbers: list[int],
-    items: list[Item],
-    seen: _Seen,
-    least: int,
-    light: Light,
-) -> Scene:
-    """The scene with a box for each thing that shows at least `least` pixels."""
-    looks = [who for item in items if item.actor is not None for who in item.actor.looks]
-    rows: list[tuple[list[float], int, int, float, int]] = []
-    for number, who, full, visible in zip(numbers, looks, seen.full.tolist(), seen.visible.tolist(), strict=True):
-        if visible < least:
-            continue
-        mask = instance_ids == number
-        y, x = np.flatnonzero(mask.any(1)), np.flatnonzero(mask.any(0))
-        box = [float(x[0]), float(y[0]), float(x[-1] + 1), float(y[-1] + 1)]
-        rows.append((box, number // 1000, number, 1.0 - visible / max(1, full), who.identity))
-    rows.sort(key=lambda row: row[2])
-    return Scene(
-        image,
-        label_ids,
-        instance_ids,
-        np.array([row[0] for row in rows], np.float32).reshape(-1, 4),
-        np.array([row[1] for row in rows], np.int64),
-        np.array([row[2] for row in rows], np.int64),
-        np.array([row[3] for row in rows], np.float32),
-        np.array([row[4] for row in rows], np.int64),
-        light.weather,
-        light.time,
-    )

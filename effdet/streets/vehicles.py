@@ -5,13 +5,14 @@ Own frame of a vehicle: the origin on the ground below the middle, z towards the
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
 
 from effdet.streets.looks import tone
 from effdet.streets.marks import Colour, circle
-from effdet.streets.panels import Detail, Panel, Solid, quad, rect
+from effdet.streets.panels import Detail, Lamp, Panel, Solid, rect, upright
 
 GLASS: Colour = (44, 54, 64)
 TYRE: Colour = (24, 24, 26)
@@ -42,22 +43,10 @@ def wheel(z: float, radius: float, rim: Colour, *, arch: Colour | None = (22, 22
         details.append(Detail(shape[shape[:, 1] > radius * 0.62], arch))
     details.append(Detail(ring * radius + centre, TYRE, mask=True))
     details.append(Detail(ring * radius * 0.68 + centre, tone(rim, 0.62)))
-    turns = np.arange(5) * (2 * np.pi / 5)
-    spokes = [
-        np.array(
-            [
-                [np.cos(a - 0.24), np.sin(a - 0.24)],
-                [np.cos(a + 0.24), np.sin(a + 0.24)],
-                [0.12 * np.cos(a + 1.6), 0.12 * np.sin(a + 1.6)],
-                [0.12 * np.cos(a - 1.6), 0.12 * np.sin(a - 1.6)],
-            ]
-        )
-        * radius
-        * 0.64
-        + centre
-        for a in turns
-    ]
-    details.append(Detail(np.array(spokes), rim))
+    # (5, 4): spokes by their corners, two at the rim and two at the hub.
+    angles = np.arange(5)[:, None] * (2 * np.pi / 5) + [-0.24, 0.24, 1.6, -1.6]
+    spokes = np.stack([np.cos(angles), np.sin(angles)], 2) * [[1.0], [1.0], [0.12], [0.12]]
+    details.append(Detail(spokes * radius * 0.64 + centre, rim))
     details.append(Detail(circle(8) * radius * 0.16 + centre, tone(rim, 0.8)))
     return details
 
@@ -65,13 +54,21 @@ def wheel(z: float, radius: float, rim: Colour, *, arch: Colour | None = (22, 22
 def under(half: float, z: float, radius: float, tyre_width: float, clearance: float) -> Panel:
     """What is seen below the bumper: shadow and the treads of two tyres at depth `z`, facing the nearer end."""
     left, right = -half + 0.05, half - 0.05
-    inside = (0.0, 0.3, 0.0)
-    return quad(
-        [(left, 0.09, z), (right, 0.09, z), (right, clearance + 0.1, z), (left, clearance + 0.1, z)],
-        (14, 14, 16),
-        inside,
-        [
-            Detail(rect(0, -0.09, tyre_width, radius), TYRE, mask=True),
-            Detail(rect(right - left - tyre_width, -0.09, right - left, radius), TYRE, mask=True),
-        ],
+    spans = ((0, tyre_width), (right - left - tyre_width, right - left))
+    tyres = [Detail(rect(start, -0.09, stop, radius), TYRE, mask=True) for start, stop in spans]
+    return upright(left, right, 0.09, clearance + 0.1, z, (14, 14, 16), (0.0, 0.3, 0.0), tyres)
+
+
+def lamps(
+    half: float,
+    end: float,
+    tail: tuple[float, float, float],
+    head: tuple[float, float, float],
+    red: Colour = (255, 40, 28),
+) -> tuple[Lamp, ...]:
+    """Tail lamps and headlights, each as metres from the flank, height and radius."""
+    return tuple(
+        Lamp((x, y, z), radius, colour, (0.0, 0.0, math.copysign(1.0, z)))
+        for (inset, y, radius), z, colour in ((tail, -end, red), (head, end, (255, 244, 214)))
+        for x in (-half + inset, half - inset)
     )

@@ -9,10 +9,7 @@ import numpy as np
 
 from effdet.streets import labels
 from effdet.streets.light import Light
-from effdet.streets.marks import Colour
-
-Glow = tuple[np.ndarray, float, Colour, float]
-"""(point, radius) in image heights, colour, depth in metres."""
+from effdet.streets.marks import Glow
 
 
 def mirror_ground(image: np.ndarray, label_ids: np.ndarray, light: Light, horizon: float) -> np.ndarray:

@@ -43,7 +43,7 @@ def scene_annotations(drawn: Scene) -> list[dict[str, Any]]:
     found = []
     for row, number in enumerate(drawn.instances.tolist()):
         mask = drawn.instance_ids == number
-        packed = coco_mask.encode(np.asfortranarray(mask, dtype=np.uint8))
+        packed: Any = coco_mask.encode(np.asfortranarray(mask, dtype=np.uint8))
         x0, y0, x1, y1 = drawn.boxes[row].tolist()
         found.append(
             {
@@ -51,17 +51,13 @@ def scene_annotations(drawn: Scene) -> list[dict[str, Any]]:
                 "bbox": [x0, y0, x1 - x0, y1 - y0],
                 "area": int(mask.sum()),
                 "iscrowd": 0,
-                "segmentation": {"size": list(mask.shape), "counts": _text(packed["counts"])},
+                "segmentation": {"size": list(mask.shape), "counts": packed["counts"].decode("ascii")},
                 "instance": number,
                 "occlusion": round(float(drawn.occlusion[row]), 4),
                 "identity": int(drawn.identities[row]),
             }
         )
     return found
-
-
-def _text(counts: str | bytes) -> str:
-    return counts if isinstance(counts, str) else counts.decode("ascii")
 
 
 def write_scene(directory: Path, drawn: Scene, split: str, name: str) -> None:
@@ -158,8 +154,8 @@ from pathlib import Path
 import cv2
 cv2.setNumThreads(1)
 from effdet.streets.write import draw_share
-job = json.loads(sys.argv[1])
-for record in draw_share(Path(job["folder"]), tuple(job["size"]), job["seed"], job["counts"], job["share"], job["shares"]):
+directory, size, *job = json.loads(sys.argv[1])
+for record in draw_share(Path(directory), tuple(size), *job):
     print(json.dumps(record), flush=True)
 """
 
@@ -181,24 +177,9 @@ def _in_processes(
     children: list[subprocess.Popen[str]] = []
     try:
         for share in range(workers):
-            job = json.dumps(
-                {
-                    "folder": str(directory),
-                    "size": size,
-                    "seed": seed,
-                    "counts": counts,
-                    "share": share,
-                    "shares": workers,
-                }
-            )
+            command = [sys.executable, "-c", _CHILD, json.dumps([str(directory), size, seed, counts, share, workers])]
             children.append(
-                subprocess.Popen(
-                    [sys.executable, "-c", _CHILD, job],
-                    env=environment,
-                    stdout=subprocess.PIPE,
-                    text=True,
-                    encoding="utf-8",
-                )
+                subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, text=True, encoding="utf-8")
             )
         lines = [child.stdout for child in children if child.stdout is not None]
         # Shares are equal, so that reading one line of each in turn keeps no child waiting for long.
