@@ -23,7 +23,7 @@ from torch import Tensor, nn
 from effdet.model import VisionModel
 from effdet.weights import load_weights
 from effdet.weights.api import load
-from effdet.weights.calibration import COLUMNS, ROWS, SIDE
+from effdet.weights.statistics import COLUMNS, ROWS, SIDE
 
 RATE, LAST_RATE = 0.05, 0.003
 """Adam's, in logits of the 0…1 pixel range, at the start and at the end."""

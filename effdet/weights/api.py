@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -9,22 +10,25 @@ from typing import Any
 import torch
 
 from backbones.spec import AnyBackboneSpec
-from effdet.model import BalanceSpec, ModelSpec, VisionModel, build, spec_for
+from effdet.files import replacing
+from effdet.model import BalanceSpec, FoldedModel, ModelSpec, VisionModel, build, spec_for
 from effdet.scaling import DETECTORS, detector_row
 from effdet.weights import names
 from effdet.weights.bounds import build_described
-from effdet.weights.calibration import Images
 from effdet.weights.class_tables import class_table, is_unnamed
 from effdet.weights.decide import Stated
-from effdet.weights.detect import detect_layout
-from effdet.weights.layouts.tflite import ANCHORS_PER_CELL, LiteFacts
+from effdet.weights.layouts import detect_layout
 from effdet.weights.loading import WeightSource, load_file, load_weights, locate
-from effdet.weights.read import WeightFile, WeightsError, read_weights
+from effdet.weights.read import METADATA_KEY, WeightFile, WeightsError, read_weights
 from effdet.weights.rows import NamedWeights
-from effdet.weights.write import save
+from effdet.weights.statistics import Images
+from effdet.weights.tflite import ANCHORS_PER_CELL, LiteFacts
 from heads.structures import ClassTable, UserError
 
 __all__ = ["create_model", "load", "load_weights", "save"]
+
+FILE_FORMAT = 1
+"""Of what :func:`save` writes beside the tensors."""
 
 
 def create_model(
@@ -177,3 +181,36 @@ def _lite_name(file: WeightFile) -> str:
 
 def _lite_rows(file: WeightFile) -> int:
     return file.tensors["class_net.predict.conv_pw.weight"].shape[0] // ANCHORS_PER_CELL
+
+
+def save(model: VisionModel, path: str | Path, *, notes: dict[str, Any] | None = None) -> Path:
+    """Write a model's weights with its description, class tables and preprocessing.
+
+    The file appears whole or not at all: it is written beside its place, synced and renamed.
+
+    Args:
+        path: Ends with ``.safetensors``.
+        notes: JSON-able values to keep with it, such as where the weights come from.
+
+    Returns:
+        The path.
+    """
+    path = Path(path).expanduser()
+    if isinstance(model, FoldedModel) or not isinstance(model, VisionModel):
+        raise UserError(f"a {type(model).__name__} can't be saved: save the model itself, before fold()")
+    if path.suffix != ".safetensors":
+        raise UserError(f"the file name {path.name!r} must end with .safetensors")
+    if path.is_dir():
+        raise UserError(f"{path} is a folder; give the name of a file")
+    from safetensors.torch import save_file
+
+    description = {
+        "format": FILE_FORMAT,
+        "spec": model.spec.to_dict(),
+        "torch": torch.__version__,
+        "notes": notes or {},
+    }
+    tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in model.state_dict().items()}
+    with replacing(path) as partial:
+        save_file(tensors, partial, metadata={METADATA_KEY: json.dumps(description), "format": "pt"})
+    return path

@@ -15,10 +15,10 @@ from effdet.model import ModelSpec
 from effdet.weights import names
 from effdet.weights.class_tables import class_table
 from effdet.weights.conventions import Conventions
-from effdet.weights.detect import OURS
-from effdet.weights.layouts.tflite import ANCHORS_PER_CELL, LiteFacts
+from effdet.weights.layouts import OURS
 from effdet.weights.read import WeightFile, WeightsError
 from effdet.weights.rows import BYTE_PIXELS, HALF_PIXELS, IMAGENET_PIXELS, NamedWeights
+from effdet.weights.tflite import ANCHORS_PER_CELL, LiteFacts
 from heads.structures import ClassTable, UserError
 
 FAMILIES = {
@@ -45,7 +45,7 @@ def decide(
     """The conventions of a file.
 
     Args:
-        layout: As :func:`effdet.weights.detect.detect_layout` says, or ``tflite``.
+        layout: As :func:`effdet.weights.layouts.detect_layout` says, or ``tflite``.
         scope: ``model`` or ``backbone``: what has to agree between candidates.
         backbone: The target's.
         model: The target's, None for a bare backbone.

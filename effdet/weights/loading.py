@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, cast
@@ -15,20 +15,16 @@ from effdet.model import VisionModel
 from effdet.necks.fusion import Fusion
 from effdet.preprocess import Preprocess
 from effdet.weights import names
-from effdet.weights.calibration import Images, calibration_batches
 from effdet.weights.class_layers import ClassRows, fit_class_layers
 from effdet.weights.conventions import Conventions, apply_conventions
 from effdet.weights.decide import Stated, decide, decide_external
-from effdet.weights.detect import OURS, detect_layout, external_state, to_ours
 from effdet.weights.folded import unfold, without_statistics
-from effdet.weights.layouts.effdet import fit_biases
-from effdet.weights.layouts.modules import BACKBONE
-from effdet.weights.layouts.tflite import LiteFacts
+from effdet.weights.layouts import BACKBONE, OURS, detect_layout, external_state, fit_biases, to_ours
 from effdet.weights.read import WeightFile, WeightsError, read_weights
 from effdet.weights.report import LoadReport
 from effdet.weights.rows import NamedWeights
-from effdet.weights.statistics import put_back
-from effdet.weights.wider import fresh_parts
+from effdet.weights.statistics import Images, calibration_batches, put_back
+from effdet.weights.tflite import LiteFacts
 from heads.detection import DetectionHead, anchors
 
 WeightSource = str | Path | Mapping[str, Any]
@@ -226,6 +222,42 @@ def _compared(
         notes=tuple(notes + classes.notes),
         sha256=file.sha256,
     )
+
+
+def fresh_parts(state: Mapping[str, Tensor], own: Mapping[str, Tensor]) -> frozenset[str]:
+    """Keys of `own` that a file of `state` need not fill: a detector's weights fill the driving model that grew out of it.
+
+    These are heads of which the file has nothing, as long as it has another of the model's heads; where the model's neck
+    spans the file's levels and more, nodes that the file has not, and shares of nodes with more inputs (nodes are named by
+    level and direction, so whatever fuses the same inputs fits); and learned weights between several heads.
+    """
+    theirs, ours = _heads(state), _heads(own)
+    if not theirs & ours:
+        return frozenset()
+    fresh = {key for key in own if key.startswith("heads.") and key.split(".")[1] not in theirs}
+    fresh |= {key for key in own if key.startswith("balance.") and key not in state}
+    if _levels(own) > _levels(state) > set():
+        nodes = {_node(key) for key in state}
+        for key in own:
+            new_node = key.startswith("neck.cells.") and _node(key) not in nodes
+            more_inputs = key.endswith(".fuse.weights") and key in state and state[key].shape != own[key].shape
+            if new_node or more_inputs:
+                fresh.add(key)
+    return frozenset(fresh)
+
+
+def _heads(keys: Iterable[str]) -> set[str]:
+    return {key.split(".")[1] for key in keys if key.startswith("heads.")}
+
+
+def _levels(keys: Iterable[str]) -> set[str]:
+    """Levels of the first cell, which has all nodes: ``neck.cells.0.td.P3.…``."""
+    return {key.split(".")[4] for key in keys if key.startswith("neck.cells.0.")}
+
+
+def _node(key: str) -> str:
+    """``neck.cells.0.td.P3`` of any of its tensors."""
+    return ".".join(key.split(".")[:5])
 
 
 def _misfit(report: LoadReport, model: str) -> str:

@@ -22,7 +22,7 @@ from effdet.weights.bounds import check_archive, check_tensor
 from heads.structures import UserError
 
 METADATA_KEY = "effdet"
-"""The entry of a safetensors file's metadata that holds our JSON; written by :mod:`effdet.weights.write`."""
+"""The entry of a safetensors file's metadata that holds our JSON; written by :func:`effdet.weights.api.save`."""
 
 
 class WeightsError(UserError):
@@ -42,7 +42,7 @@ class WeightFile:
     sha256: str | None = None
     metadata: Mapping[str, Any] = field(default_factory=dict)
     """Ours: ``spec`` (a dict) among others. timm's: ``architecture`` and ``pretrained_cfg`` of a neighbouring config.json.
-    Google's: ``lite``, a :class:`effdet.weights.layouts.tflite.LiteFacts`."""
+    Google's: ``lite``, a :class:`effdet.weights.tflite.LiteFacts`."""
     notes: tuple[str, ...] = ()
 
 
@@ -71,7 +71,7 @@ def read_weights(source: str | Path | Mapping[str, Any], *, trust: bool = False,
         head = file.read(16)
     sha256 = sha256_of(path)
     if head[4:8] == b"TFL3":
-        from effdet.weights.layouts.tflite import effdet_state, lite_facts
+        from effdet.weights.tflite import effdet_state, lite_facts
 
         tensors, notes = effdet_state(path)
         metadata = {"lite": lite_facts(path)}

@@ -4,7 +4,7 @@ from PIL import Image
 
 from benchmarks.calibration_images import matching, starting_images, write
 from effdet.model import build, spec_for
-from effdet.weights.calibration import COLUMNS, ROWS, SIDE
+from effdet.weights.statistics import COLUMNS, ROWS, SIDE
 
 
 def test_images_come_nearer_to_the_statistics_that_a_network_holds(tmp_path):

@@ -132,7 +132,7 @@ def test_modes_by_hand():
 def test_drawings_pages_and_statistics_follow_the_same_rule(mode):
     from effdet.drawing import draw
     from effdet.html.blocks import image as html_image
-    from effdet.weights.calibration import _array
+    from effdet.weights.statistics import _array
 
     form, pixels = drawn(mode), as_array(drawn(mode))
     assert (np.asarray(draw(form)) == pixels).all()

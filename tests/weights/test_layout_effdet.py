@@ -7,8 +7,9 @@ import torch
 
 from effdet.model import build, spec_for
 from effdet.necks.topology import topology
-from effdet.weights.layouts.effdet import Wiring, from_ours, matches, modules, to_ours, wiring
+from effdet.weights.layouts import Wiring, detect_layout, effdet_modules, to_ours, wiring
 from heads.structures import UserError
+from tests.weights.theirs import effdet_from_ours
 
 P3_P7 = ("P3", "P4", "P5", "P6", "P7")
 
@@ -30,9 +31,9 @@ PAIRS = {
 
 def test_nodes_are_named_by_direction_and_level() -> None:
     backbone = spec_for("tf_efficientdet_d0").backbone
-    table = modules(Wiring("bifpn", P3_P7, cells=3, repeats=3, level_first=False), backbone)
+    table = effdet_modules(Wiring("bifpn", P3_P7, cells=3, repeats=3, level_first=False), backbone)
     assert {theirs: table[theirs] for theirs in PAIRS} == PAIRS
-    swapped = modules(Wiring("bifpn", P3_P7, cells=3, repeats=3, level_first=True), backbone)
+    swapped = effdet_modules(Wiring("bifpn", P3_P7, cells=3, repeats=3, level_first=True), backbone)
     assert swapped["class_net.bn_rep.4.0"] == "heads.detection.class_net.norms.0.P7"
 
 
@@ -62,10 +63,10 @@ def test_there_and_back(
     ours = {key: index for index, key in enumerate(build(spec).state_dict())}  # keys alone matter
     repeats = int(spec.heads["detection"].options["repeats"])
     expected = Wiring(kind, tuple(f"P{3 + i}" for i in range(levels)), spec.neck.repeats, repeats, level_first)
-    theirs = from_ours(ours, expected, spec.backbone)
-    assert matches(theirs) and wiring(theirs) == expected
+    theirs = effdet_from_ours(ours, expected, spec.backbone)
+    assert detect_layout(theirs) == "effdet" and wiring(theirs) == expected
     assert not any(key.startswith(("neck.", "heads.")) or ".laterals." in key for key in theirs)
-    assert to_ours(theirs, spec.backbone) == ours
+    assert to_ours(theirs, "effdet", spec.backbone) == ours
     assert tensors is None or len(theirs) == tensors
     if name == "efficientdetv2_dt":
         assert not any("fnode.4.combine.resample" in key for key in theirs)

@@ -20,7 +20,8 @@ from backbones import list_names
 from backbones.layers import Conv2d
 from backbones.scaling import backbone_spec
 from effdet.model import build, spec_for
-from effdet.weights.layouts import lukemelas, timm, torchvision
+from effdet.weights.layouts import detect_layout, to_ours
+from tests.weights.theirs import from_ours
 
 BOUND = 1e-4
 SIZES = ((96, 96), (75, 101))
@@ -62,7 +63,7 @@ def timm_differences(name: str) -> dict[str, float]:
     torch.manual_seed(0)
     peer = lively(peers.create_model(name))
     model = classifier(name)
-    model.load_state_dict(timm.to_ours(peer.state_dict(), model.backbone.spec))
+    model.load_state_dict(to_ours(peer.state_dict(), "timm", model.backbone.spec))
     worst = dict.fromkeys(("C1", "C2", "C3", "C4", "C5", "logits"), 0.0)
     for size in SIZES:
         images = torch.randn(2, 3, *size)
@@ -83,7 +84,7 @@ def torchvision_differences(name: str) -> dict[str, float]:
     peer = lively(getattr(models, name.removeprefix("torchvision_"))())
     model = classifier(name)
     spec = model.backbone.spec
-    model.load_state_dict(torchvision.to_ours(peer.state_dict(), spec))
+    model.load_state_dict(to_ours(peer.state_dict(), "torchvision", spec))
     taps = [number for number, stage in enumerate(spec.stages) if stage.stride == 2] + [len(spec.stages)]
     worst = dict.fromkeys(("C1", "C2", "C3", "C4", "C5", "logits"), 0.0)
     for size in SIZES:
@@ -153,25 +154,24 @@ def test_timm_keys_both_ways(name):
     with torch.device("meta"):
         model = classifier(name)
     ours, spec = model.state_dict(), model.backbone.spec
-    theirs = timm.from_ours(ours, spec)
-    assert timm.matches(theirs) and not any(key.startswith(("backbone", "heads")) for key in theirs)
-    assert not torchvision.matches(theirs) and not lukemelas.matches(theirs)
-    assert list(timm.to_ours(theirs, spec)) == list(ours)
+    theirs = from_ours(ours, "timm", spec)
+    assert detect_layout(theirs) == "timm" and not any(key.startswith(("backbone", "heads")) for key in theirs)
+    assert list(to_ours(theirs, "timm", spec)) == list(ours)
 
 
-@pytest.mark.parametrize("layout", [torchvision, lukemelas])
+@pytest.mark.parametrize("layout", ["torchvision", "lukemelas"])
 def test_other_keys_both_ways(layout):
     with torch.device("meta"):
         model = classifier("b1")
     ours, spec = model.state_dict(), model.backbone.spec
-    theirs = layout.from_ours(ours, spec)
-    assert layout.matches(theirs) and not timm.matches(theirs)
-    assert list(layout.to_ours(theirs, spec)) == list(ours)
+    theirs = from_ours(ours, layout, spec)
+    assert detect_layout(theirs) == layout
+    assert list(to_ours(theirs, layout, spec)) == list(ours)
 
 
 def test_what_a_layout_does_not_know_keeps_its_name():
     state = {"conv_stem.weight": 1, "head.weight": 2, "blocks.0.9.conv_dw.weight": 3}
-    renamed = timm.to_ours(state, backbone_spec("b0"))
+    renamed = to_ours(state, "timm", backbone_spec("b0"))
     assert renamed == {"backbone.stem.conv.weight": 1, "head.weight": 2, "blocks.0.9.conv_dw.weight": 3}
 
 
@@ -192,12 +192,12 @@ def lite_file(number: int) -> Path:
 def test_real_lite_files(number):
     peers = pytest.importorskip("timm")
     state = torch.load(lite_file(number), map_location="cpu", weights_only=True)
-    assert lukemelas.matches(state)
+    assert detect_layout(state) == "lukemelas"
     model = classifier(f"lite{number}")
     spec = model.backbone.spec
-    model.load_state_dict(lukemelas.to_ours(state, spec), strict=True)  # none missing, none left over
+    model.load_state_dict(to_ours(state, "lukemelas", spec), strict=True)  # none missing, none left over
     peer = peers.create_model(f"tf_efficientnet_lite{number}").eval()
-    peer.load_state_dict(timm.from_ours(model.state_dict(), spec), strict=True)
+    peer.load_state_dict(from_ours(model.state_dict(), "timm", spec), strict=True)
     for size in SIZES:
         images = torch.randn(2, 3, *size)
         with torch.inference_mode():

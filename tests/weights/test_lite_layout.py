@@ -9,9 +9,8 @@ import torch
 
 from effdet.model import VisionModel, build, spec_for
 from effdet.weights import class_table, create_model, load, load_weights
-from effdet.weights.calibration import generated
 from effdet.weights.rows import BYTE_PIXELS
-from effdet.weights.statistics import put_back
+from effdet.weights.statistics import generated, put_back
 from heads.structures import ClassTable
 from tests.weights.lite_file import write_lite
 

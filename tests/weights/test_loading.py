@@ -14,11 +14,11 @@ import backbones
 from backbones.layers import Conv2d
 from effdet.model import VisionModel, build, spec_for
 from effdet.weights import WeightsError, class_table, create_model, load_weights
-from effdet.weights.layouts import effdet as effdet_layout
-from effdet.weights.layouts import timm as timm_layout
+from effdet.weights.layouts import Wiring
 from effdet.weights.loading import MisfitError
 from heads.protocol import Context
 from heads.structures import ClassTable, Targets
+from tests.weights.theirs import effdet_from_ours, from_ours
 
 DETECTOR = "tf_efficientdet_lite0"
 CLASS_ROWS = "heads.detection.class_net.predict.pointwise.weight"
@@ -37,14 +37,14 @@ def detector(name: str = DETECTOR, *, seed: int = 0, **options) -> VisionModel:
 def peer_state(model: VisionModel, *, level_first: bool = False) -> dict[str, torch.Tensor]:
     """The weights under the names of the ``effdet`` distribution."""
     assert model.spec.neck is not None
-    wiring = effdet_layout.Wiring(
+    wiring = Wiring(
         model.spec.neck.kind,
         model.spec.neck.levels,
         model.spec.neck.repeats,
         int(model.spec.heads["detection"].options["repeats"]),
         level_first,
     )
-    return effdet_layout.from_ours(model.state_dict(), wiring, model.spec.backbone)
+    return effdet_from_ours(model.state_dict(), wiring, model.spec.backbone)
 
 
 def answer(model: VisionModel) -> torch.Tensor:
@@ -96,9 +96,7 @@ def test_a_classifier_fills_a_detectors_backbone_and_the_rest_is_expected_left_o
     classifier = build(spec_for("tf_efficientnet_lite0"))
     model = detector()
     before = {key: value.clone() for key, value in model.state_dict().items()}
-    report = load_weights(
-        model, timm_layout.from_ours(classifier.state_dict(), classifier.spec.backbone), conventions="tf"
-    )
+    report = load_weights(model, from_ours(classifier.state_dict(), "timm", classifier.spec.backbone), conventions="tf")
     assert report.complete and report.scope == "backbone"
     assert all(key.startswith("heads.classification.") for key in report.expected_left_over)
     for key, value in model.state_dict().items():
@@ -185,7 +183,7 @@ def test_conventions_are_applied_and_said() -> None:
     plain = build(spec_for("efficientnet_b0")).eval()
     model = build(spec_for("tf_efficientnet_b0")).eval()
     report = load_weights(
-        model, timm_layout.from_ours(plain.state_dict(), plain.spec.backbone), conventions="efficientnet_b0.ra_in1k"
+        model, from_ours(plain.state_dict(), "timm", plain.spec.backbone), conventions="efficientnet_b0.ra_in1k"
     )
     assert "backbone padding: same -> symmetric" in report.changes
     assert "backbone norm_eps: 0.001 -> 1e-05" in report.changes
@@ -196,7 +194,7 @@ def test_conventions_are_applied_and_said() -> None:
     with torch.inference_mode():
         assert torch.equal(model(images)["classification"], plain(images)["classification"])
     again = load_weights(
-        model, timm_layout.from_ours(plain.state_dict(), plain.spec.backbone), conventions="efficientnet_b0.ra_in1k"
+        model, from_ours(plain.state_dict(), "timm", plain.spec.backbone), conventions="efficientnet_b0.ra_in1k"
     )
     assert again.changes == ()
 
@@ -205,7 +203,7 @@ def test_open_conventions_are_an_error_that_lists_the_candidates() -> None:
     """A classifier's file in a detector that was built from parts: nothing says whose it is."""
     classifier = build(spec_for("tf_efficientnet_b0"))
     model = build(spec_for(task="detection", backbone="b0", num_classes=2, image_size=64))
-    state = timm_layout.from_ours(classifier.state_dict(), classifier.spec.backbone)
+    state = from_ours(classifier.state_dict(), "timm", classifier.spec.backbone)
     with pytest.raises(WeightsError, match="conventions are open") as caught:
         load_weights(model, state)
     text = str(caught.value)
@@ -231,7 +229,7 @@ def test_a_published_name_states_the_conventions_of_a_bare_state_dict(
     name: str, taken: str, padding: str, mean: float
 ) -> None:
     source = build(spec_for(name))
-    state = timm_layout.from_ours(source.state_dict(), source.spec.backbone)
+    state = from_ours(source.state_dict(), "timm", source.spec.backbone)
     for target in (create_model(name), create_model(name, backbone_options={"padding": "symmetric"})):
         report = load_weights(target, state)
         assert report.complete and f"{taken}, the published name under which the model was created" in str(report)
@@ -348,7 +346,7 @@ def test_names_and_paths_that_lead_nowhere(tmp_path: Path, monkeypatch: pytest.M
 
 def test_timms_config_beside_a_file_resolves_its_conventions(tmp_path: Path) -> None:
     model = build(spec_for("tf_efficientnet_lite0"))
-    save_file(timm_layout.from_ours(model.state_dict(), model.spec.backbone), tmp_path / "model.safetensors")
+    save_file(from_ours(model.state_dict(), "timm", model.spec.backbone), tmp_path / "model.safetensors")
     (tmp_path / "config.json").write_text(
         '{"architecture": "efficientnet_lite0", "pretrained_cfg": {"tag": "ra_in1k", "mean": [0.4, 0.4, 0.4]}}'
     )

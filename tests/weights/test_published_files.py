@@ -15,7 +15,7 @@ from effdet.scaling.tables import PAPER_ASPECTS
 from effdet.weights import WeightsError, create_model, load, load_weights
 from effdet.weights.conventions import Conventions
 from effdet.weights.flatbuffer import FlatbufferError, read_graph
-from effdet.weights.layouts.tflite import effdet_state
+from effdet.weights.tflite import effdet_state
 
 pytestmark = pytest.mark.data
 

@@ -15,11 +15,10 @@ from backbones.layers import ConvNormAct
 from effdet.model import VisionModel, build, fold, spec_for
 from effdet.necks.fusion import Fusion
 from effdet.weights import create_model, load, load_weights, save
-from effdet.weights.calibration import generated
 from effdet.weights.folded import shared_over_levels
-from effdet.weights.layouts import timm as timm_layout
-from effdet.weights.statistics import put_back
+from effdet.weights.statistics import generated, put_back
 from heads.structures import UserError
+from tests.weights.theirs import from_ours
 
 
 def trained(name: str = "tf_efficientdet_lite0", **options) -> VisionModel:
@@ -134,7 +133,7 @@ def test_a_folded_classifier_of_another_framework_comes_back() -> None:
             state |= {f"{name}.conv.weight": conv.weight, f"{name}.conv.bias": conv.bias}
             for leaf in layer.norm.state_dict():
                 del state[f"{name}.norm.{leaf}"]
-    theirs = timm_layout.from_ours(state, source.spec.backbone)
+    theirs = from_ours(state, "timm", source.spec.backbone)
     assert "bn1.weight" not in theirs and "conv_stem.bias" in theirs
     target = build(spec_for("tf_efficientnet_lite0", image_size=64))
     report = load_weights(target, theirs, conventions="model")

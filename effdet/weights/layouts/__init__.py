@@ -1,1 +1,0 @@
-"""How other frameworks name their tensors, one file for each."""
