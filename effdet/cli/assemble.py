@@ -181,9 +181,14 @@ def described(name: str | None = None, **options: Any) -> ModelSpec:
 def input_size(config: Config) -> int | tuple[int, int] | None:
     """What the user said, else the canvas of a generated set; None for the model's own, which a model file always has."""
     size = config.get("image_size")
-    if size is None and config.get("architecture.path") is None:
+    if size is None and config.get("architecture.path") is None and is_generated(config):
         size = config.get("data.size")
     return as_size(size)
+
+
+def is_generated(config: Config) -> bool:
+    """The set is the project's, drawn by code."""
+    return config.get("data.name") == "streets"
 
 
 def worker_count(workers: int | None, *, cuda: bool) -> int:

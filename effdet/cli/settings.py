@@ -342,8 +342,8 @@ class Train:
     image_size: int | tuple[int, int] | None
     """Input in pixels, a side or [height, width]; null takes the canvas of streets, else the model's own size."""
     weights: Literal["auto-cached", "auto", "none"] | Path | None
-    """Where to start from. auto-cached takes the best weights already on this disk, else random ones; auto may
-    download; none (or null) is random; else a name or a file."""
+    """Where to start from. auto-cached takes the best weights already on this disk; where there are none, your own data
+    is refused and streets starts from random ones. auto may download; none (or null) is random; else a name or a file."""
     conventions: str | None
     """What a weight file leaves open (padding, BatchNorm, pixel statistics), as the name of the model it was made for;
     asked for when it matters."""

@@ -5,13 +5,16 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
+import torch
+
 from backbones.spec import ExternalSpec
 from effdet.hub import HubFile, sha256_of
-from effdet.model import ModelSpec
+from effdet.model import ModelSpec, build, spec_for
 from effdet.model.external import survey
 from effdet.weights import names
 from effdet.weights.loading import locate
 from effdet.weights.rows import NamedWeights
+from heads.structures import UserError
 
 NOTHING = (None, "none")
 
@@ -56,8 +59,7 @@ def resolve(spec: ModelSpec, weights: str | None, *, cached_only: bool = True) -
     for row in rows:
         if (path := row.verified()) is not None:
             return ResolvedWeights(path, sha256_of(path), _named(row))
-    fetchable = [row for row in rows if row.addresses or row.hub_file]
-    if weights == "auto" and not cached_only and fetchable:
+    if weights == "auto" and not cached_only and (fetchable := _fetchable(spec)):
         path = fetchable[0].fetch()
         return ResolvedWeights(path, sha256_of(path), _named(fetchable[0]))
     return None
@@ -88,9 +90,31 @@ def timm_rows(backbone: ExternalSpec) -> tuple[NamedWeights, ...]:
     )
 
 
+def require_weights(spec: ModelSpec) -> None:
+    """Training on the user's images asks for a decision where weights for the model are published and none is on this machine.
+
+    Raises:
+        UserError: with the three ways to go on.
+    """
+    if resolve(spec, "auto-cached") is not None or not (fetchable := _fetchable(spec)):
+        return
+    with torch.device("meta"):
+        numbers = sum(parameter.numel() for parameter in build(spec_for(fetchable[0].model)).parameters())
+    raise UserError(
+        f"none of the published weights for {spec.name} is on this machine; say what to start from:\n"
+        f"  weights=auto   downloads {fetchable[0].name} (about {4e-6 * numbers:.0f} MB)\n"
+        f"  weights=PATH   takes a file\n"
+        f"  weights=none   random weights, which need many times the epochs and end lower"
+    )
+
+
+def _fetchable(spec: ModelSpec) -> list[NamedWeights]:
+    return [row for row in suitable(spec) if row.addresses or row.hub_file]
+
+
 def random_warning(spec: ModelSpec) -> str:
     """What to tell a user whose training starts from random weights."""
-    fetchable = [row for row in suitable(spec) if row.addresses or row.hub_file]
+    fetchable = _fetchable(spec)
     start = f"{spec.name} starts from RANDOM weights: it needs many times the epochs and ends lower."
     if not fetchable:
         return f"{start} Nothing is published for it; weights=FILE takes a file of yours"

@@ -260,3 +260,14 @@ def test_what_a_resume_asks_for_counts_and_is_said(short, capsys):
     assert model.heads["detection"].postprocess.max_detections == 7
     found = [row["image_id"] for row in json.loads((directory / "predictions.json").read_text())]
     assert max(map(found.count, found)) <= 7
+
+
+def test_own_images_without_any_weights_ask_for_a_decision(small_coco, tmp_path, monkeypatch, capsys):
+    monkeypatch.setenv("EFFDET_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setattr("effdet.hub.cached_hub_file", lambda file: None)
+    monkeypatch.chdir(tmp_path)
+    asked = [text for text in SMALL if not text.startswith(("weights", "phi"))]
+    assert app.main(["train", "data=coco", f"data.root={small_coco}", "backbone=lite0", *asked]) == 2
+    error = capsys.readouterr().err
+    assert "weights=auto   downloads tf_efficientdet_lite0 (about 13 MB)" in error and "weights=none" in error
+    assert list(tmp_path.iterdir()) == [], "stopped before anything is written"

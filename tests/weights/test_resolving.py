@@ -9,7 +9,7 @@ import pytest
 from effdet.hub import sha256_of
 from effdet.model import spec_for
 from effdet.weights import names, rows
-from effdet.weights.resolving import random_warning, resolve, suitable
+from effdet.weights.resolving import random_warning, require_weights, resolve, suitable
 from heads.structures import UserError
 
 
@@ -73,3 +73,18 @@ def test_the_warning_names_what_would_help() -> None:
     assert "RANDOM weights" in random_warning(spec)
     assert "weights=auto would fetch tf_efficientdet_d0" in random_warning(spec)
     assert "Nothing is published" in random_warning(spec_for(task="detection", phi=-2))
+
+
+def test_a_decision_is_asked_for_where_weights_are_published_and_none_is_here(cache: Path) -> None:
+    spec = spec_for(task="detection", backbone="b0", num_classes=3)
+    with pytest.raises(UserError) as caught:
+        require_weights(spec)
+    assert str(caught.value).splitlines() == [
+        "none of the published weights for tf_efficientdet_d0 is on this machine; say what to start from:",
+        "  weights=auto   downloads tf_efficientdet_d0 (about 16 MB)",  # 3.9 million numbers (EfficientDet, table 2)
+        "  weights=PATH   takes a file",
+        "  weights=none   random weights, which need many times the epochs and end lower",
+    ]
+    put(cache, "tf_efficientnet_b0.in1k")
+    require_weights(spec)
+    require_weights(spec_for(task="detection", phi=-2))  # nothing is published for it

@@ -16,7 +16,9 @@ from effdet.cli.assemble import (
     EVAL_BATCH,
     check_targets,
     evaluators,
+    is_generated,
     loader_factory,
+    model_spec,
     open_splits,
     torch_device,
     with_monitor,
@@ -59,6 +61,7 @@ from effdet.training.ending import Ended, ended
 from effdet.training.fitting import check_trainer
 from effdet.training.image_grids import PredictionGrid
 from effdet.weights import load
+from effdet.weights.resolving import require_weights
 from heads.structures import UserError
 
 
@@ -107,6 +110,8 @@ def run(config: Config, overrides: Overrides) -> RunResult:
     if directory is not None and checkpoint is not None and (end := _ended(checkpoint, settings)) is not None:
         _tell_of_end(directory.path.absolute(), checkpoint, end)
         return _results(config, directory.path.absolute(), checkpoint, end, settings)
+    if config.weights == "auto-cached" and checkpoint is None and not is_generated(config) and is_first():
+        require_weights(model_spec(config, num_classes=1))  # weights are published for a network, whatever its classes
     if directory is not None and directory.resume_from is not None:
         for line in changed(config, saved_config(directory.resume_from)):
             print(f"from here on {line}")
