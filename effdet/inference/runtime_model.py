@@ -84,7 +84,7 @@ class RuntimeModel(nn.Module):
     @property
     def format(self) -> str:
         """The name of the runtime."""
-        return type(self.runtime).__module__.rpartition(".")[2]
+        return self.runtime.format
 
     @property
     def spec(self) -> ModelSpec:

@@ -20,7 +20,7 @@ from effdet.inference.jobs.stopping import Incomplete, Stopped
 from effdet.inference.jobs.video import refuse_drawings
 from effdet.inference.runtime_model import own_postprocess
 from effdet.inference.sources import Inputs, VideoSource, find_inputs, is_video
-from effdet.inference.sources.video_names import is_camera
+from effdet.inference.sources.inputs import is_camera
 from effdet.inference.tiles import TiledPredictor, TileSettings
 from effdet.inference.tracking import Tracker, TrackerSettings
 from heads.structures import ClassTable, UserError

@@ -14,7 +14,7 @@ from effdet.files import refuse_overwriting
 from effdet.inference.jobs.output import Output, StreamPredictor, Summary, distinct_stem, progress
 from effdet.inference.jobs.stopping import Terminated, always, in_one_go, stop_signals
 from effdet.inference.sources import Frame, VideoError, VideoSource
-from effdet.inference.sources.video_names import video_name
+from effdet.inference.sources.inputs import video_name
 from effdet.inference.tracking import Tracker, Trails
 from effdet.inference.writers import Entry, Journal, MotWriter, VideoRecord, VideoWriter
 from heads.structures import ClassTable, UserError

@@ -16,10 +16,8 @@ from typing import Any
 import numpy as np
 
 from effdet.addresses import is_address, without_credentials, without_credentials_in
-from effdet.inference.sources.clock import Clock
-from effdet.inference.sources.ledger import Gaps, Ledger
-from effdet.inference.sources.video_names import camera_device, is_camera, video_name
-from effdet.inference.sources.whole import Extent, Jumps, may_jump
+from effdet.inference.sources.inputs import camera_device, is_camera, video_name
+from effdet.inference.sources.packets import Clock, Extent, Gaps, Jumps, Ledger, may_jump
 from heads.structures import UserError
 
 REPORTED = 100

@@ -13,14 +13,16 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 import numpy as np
+from scipy.optimize import linear_sum_assignment
 
 from effdet.boxes import iou
 from effdet.inference.tracking import kalman
-from effdet.inference.tracking.association import FORBIDDEN, assign
 from heads.structures import UserError
 
 _ROUNDING = 1e-6
 """Seconds that sums of times may be off."""
+_FORBIDDEN = 1e4
+"""Cost of a pair that must not be: far above any sum of real costs, and still finite, as the solver wants it."""
 
 
 @dataclass(frozen=True)
@@ -183,8 +185,8 @@ class Tracker:
         """Write the matches into `rows`; give the tracks and the detections left over."""
         overlap = iou(kalman.to_boxes(self._tracks.means[tracks])[:, None], boxes[detections])
         costs = 1 - (overlap if scores is None else overlap * scores[detections])
-        costs[self._tracks.labels[tracks][:, None] != np.asarray(labels)[detections][None, :]] = FORBIDDEN
-        costs[overlap <= 0] = FORBIDDEN
+        costs[self._tracks.labels[tracks][:, None] != np.asarray(labels)[detections][None, :]] = _FORBIDDEN
+        costs[overlap <= 0] = _FORBIDDEN
         pairs, lost, unclaimed = assign(costs, limit)
         rows[detections[pairs[:, 1]]] = tracks[pairs[:, 0]]
         return tracks[lost], detections[unclaimed]
@@ -208,3 +210,25 @@ class Tracker:
         seen, time = np.full(count, self._frame, np.int64), np.full(count, self._now, np.float64)
         new = _Tracks(ids, labels.astype(np.int64), means, covariances, seen, time, first)
         self._tracks = self._tracks.joined(new)
+
+
+def assign(costs: np.ndarray, limit: float) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """The pairs of least total cost, none of which costs more than `limit`.
+
+    Args:
+        costs: (N, M) float; rows are tracks, columns detections.
+        limit: largest cost of a pair.
+
+    Returns:
+        (P, 2) int64 pairs (row, column) by rising row; rows without a pair; columns without a pair.
+    """
+    costs = np.asarray(costs, np.float64)
+    allowed = np.where(costs <= limit, costs, _FORBIDDEN)
+    rows, columns = linear_sum_assignment(allowed)
+    kept = allowed[rows, columns] < _FORBIDDEN
+    pairs = np.stack([rows[kept], columns[kept]], axis=1).astype(np.int64)
+    return (
+        pairs,
+        np.setdiff1d(np.arange(costs.shape[0]), pairs[:, 0]),
+        np.setdiff1d(np.arange(costs.shape[1]), pairs[:, 1]),
+    )
