@@ -1,7 +1,7 @@
 """``python -m benchmarks.search_simulated``: the search algorithms on the simulated landscape, as a table and a plot.
 
 PPO, REINFORCE, regularised evolution and random search at 200, 500 and 1,000 trials with 20 seeds each
-(:mod:`effdet.search.simulated`). Settings don't depend on the number of trials, so a shorter search is the beginning of a
+(:mod:`benchmarks.simulated`). Settings don't depend on the number of trials, so a shorter search is the beginning of a
 longer one. The controllers' settings were chosen on landscapes 101 and 102; the one reported is 0.
 """
 
@@ -18,9 +18,9 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from benchmarks.simulated import simulate, simulation
 from benchmarks.table import cpu_name
 from effdet.search.algorithms import ALGORITHMS, make_searcher
-from effdet.search.simulated import simulate, simulation
 
 TRIALS = (200, 500, 1000)
 Curves = dict[str, NDArray[np.float64]]

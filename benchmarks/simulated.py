@@ -17,11 +17,11 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from backbones.scaling import backbone_spec
-from effdet.search.costs import classifier_macs
-from effdet.search.reward import Reward, reward_of
-from effdet.search.searcher import Searcher
+from backbones.scaling import BackboneSpec, backbone_spec
+from effdet.search.algorithms import Searcher
+from effdet.search.costs import backbone_macs
 from effdet.search.space import SearchSpace, Tokens
+from effdet.search.study import Reward, reward_of
 
 IMAGE_SIZE, CLASSES = 224, 1000
 TARGET = 400e6
@@ -70,6 +70,13 @@ class Simulation:
     def cost(self, tokens: Tokens) -> float:
         """MACs of the architecture as an ImageNet classifier."""
         return float(classifier_macs(self.space.decode(tokens), IMAGE_SIZE, CLASSES))
+
+
+def classifier_macs(spec: BackboneSpec, image_size: int, classes: int) -> int:
+    """Of the backbone with EfficientNet's classifier: a 1x1 convolution to ``head_channels`` and a dense layer."""
+    side = -(-image_size // 32)  # of C5
+    head = side * side * spec.channels[-1] * spec.head_channels + spec.head_channels * classes
+    return backbone_macs(spec, image_size) + head
 
 
 def simulation(*, seed: int = 0, variant: str = "soft") -> Simulation:

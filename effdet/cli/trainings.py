@@ -15,7 +15,7 @@ from effdet.cli.overrides import Overrides
 from effdet.cli.resume import candidate_overrides, split
 from effdet.model import Architecture, ModelSpec
 from effdet.scaling import detector_phi, row_for_backbone
-from effdet.search.trainings import Trainings
+from effdet.search.jobs import Trainings
 from effdet.training.monitor import monitor_name
 from heads.structures import UserError
 

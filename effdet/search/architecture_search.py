@@ -19,13 +19,11 @@ from effdet.model import Architecture, ModelSpec, count_cost, write_model_file
 from effdet.search.algorithms import make_searcher
 from effdet.search.costs import backbone_macs, machine, measure_latency
 from effdet.search.equal_macs import equal_macs_baseline
-from effdet.search.jobs import Job
+from effdet.search.jobs import Job, Trainings
 from effdet.search.pareto import best_trial, pareto_front, plot_front
-from effdet.search.reward import reward_of
 from effdet.search.space import SearchSpace
 from effdet.search.store import StudyStore, Trial
-from effdet.search.study import Evaluation, Execution, search
-from effdet.search.trainings import Trainings
+from effdet.search.study import Evaluation, Execution, reward_of, search
 from heads.structures import UserError
 
 STUDY = "study.sqlite"

@@ -16,10 +16,10 @@ from rich.table import Table
 
 from effdet.model import Architecture, ModelSpec, count_cost, write_model_file
 from effdet.scaling.phi import HIGHEST, LOWEST
-from effdet.search.coefficients import Coefficients
+from effdet.search.coefficients import scaled
 from effdet.search.costs import machine, measure_latency, measure_memory
-from effdet.search.scaling_study import scaled
-from effdet.search.trainings import Trainings
+from effdet.search.jobs import Trainings
+from effdet.search.scaling_study import ScaleSettings
 from heads.structures import UserError
 
 
@@ -31,42 +31,24 @@ class Budget:
     limit: float
     unit: str
     measure: Callable[[ModelSpec], tuple[float, str]]
-    """The model's value, and what was measured, in overrides."""
+    """The model's value, and what was measured, as text."""
 
 
-@dataclass(frozen=True)
-class FitSettings:
-    """What is asked for: the keys of ``conf/scale.yaml`` by name."""
-
-    fit_latency_ms: float | None
-    fit_memory_mb: float | None
-    fit_gmacs: float | None
-    phi: float | None
-    alpha: float | None
-    beta: float | None
-    gamma: float | None
-    size_step: int
-    runs: int
-    threads: int | None
-    out: Path | None
-
-
-def fit_model(config: FitSettings, trainings: Trainings) -> Path:
+def fit_model(config: ScaleSettings, trainings: Trainings) -> Path:
     """Writes the model file; returns its path."""
     budget = _budget(config, trainings)
     architecture = _chosen(config, trainings) if budget is None else _fitted(budget, trainings)
     return write_model_file(config.out or Path("architectures") / f"{architecture.name}.json", architecture)
 
 
-def _chosen(config: FitSettings, trainings: Trainings) -> Architecture:
+def _chosen(config: ScaleSettings, trainings: Trainings) -> Architecture:
     """The model of ``phi=``, by published scaling or by the user's coefficients."""
     if config.phi is None:
         raise ValueError("phi and every budget are None: nothing to choose by")
-    if config.alpha is None or config.beta is None or config.gamma is None:
+    if (coefficients := config.coefficients) is None:
         architecture = trainings.published(config.phi)
         made_by: dict[str, Any] = {"how": f"phi={config.phi:g}, published scaling"}
     else:
-        coefficients = Coefficients(config.alpha, config.beta, config.gamma)
         base = trainings.base()
         name = f"{base.name}-{coefficients.label}-phi{config.phi:g}"
         architecture = scaled(base, coefficients.at(config.phi), name=name, size_step=config.size_step)
@@ -88,23 +70,23 @@ def _fitted(budget: Budget, trainings: Trainings) -> Architecture:
     def measure(phi: float) -> float:
         spec = trainings.spec(trainings.published(phi))
         # Rounding makes one network of neighbouring phi: it is not measured twice, with two results.
-        known = next((row for row in measured if _same(row[1], spec)), None)
+        known = next((row for row in measured if _nameless(row[1]) == _nameless(spec)), None)
         value, text = (known[2], f"as phi={known[0]:g}") if known else budget.measure(spec)
         measured.append((phi, spec, value, text))
         console.print(f"phi={phi:g}: {value:.4g} {budget.unit}", highlight=False)
         return value
 
-    fit = fit_phi(measure, budget.limit)
-    console.print(_table(budget, fit, measured))
+    fitted = fit_phi(measure, budget.limit)
+    console.print(_table(budget, fitted, measured))
     what = f"{budget.key}={budget.limit:g}"
-    if fit.phi is None:
+    if fitted is None:
         lowest = measured[-1]
         raise UserError(
             f"{what}: the smallest model (phi={lowest[0]:g}) takes {lowest[2]:.4g} {budget.unit} here; give it more, a smaller "
             "image_size=, or another machine"
         )
-    phi, _, value, text = next(row for row in measured if row[0] == fit.phi)
-    if fit.above_largest:
+    phi, _, value, text = next(row for row in measured if row[0] == fitted)
+    if fitted == HIGHEST:
         console.print(f"{what} has room for more: phi={phi:g}, the largest, takes {value:.4g} {budget.unit}")
     made_by = {
         "how": f"scale {what}",
@@ -119,7 +101,7 @@ def _fitted(budget: Budget, trainings: Trainings) -> Architecture:
     return replace(trainings.published(phi), made_by=made_by)
 
 
-def _budget(config: FitSettings, trainings: Trainings) -> Budget | None:
+def _budget(config: ScaleSettings, trainings: Trainings) -> Budget | None:
     device = trainings.device
 
     def latency(spec: ModelSpec) -> tuple[float, str]:
@@ -141,19 +123,15 @@ def _budget(config: FitSettings, trainings: Trainings) -> Budget | None:
     return None
 
 
-def _table(budget: Budget, fit: Fit, measured: list[tuple[float, ModelSpec, float, str]]) -> Table:
+def _table(budget: Budget, fitted: float | None, measured: list[tuple[float, ModelSpec, float, str]]) -> Table:
     table = Table("phi", "input", "measured", "fits", box=box.SIMPLE_HEAD, title=f"{budget.key}={budget.limit:g}")
     table.columns[0].justify = "right"
     for phi, spec, value, text in sorted(measured, key=lambda row: row[0]):
-        chosen = phi == fit.phi
+        chosen = phi == fitted
         fits = "chosen" if chosen else "yes" if value <= budget.limit else "no"
         height, width = spec.preprocess.size
         table.add_row(f"{phi:g}", f"{height} × {width}", text, fits, style="bold" if chosen else "")
     return table
-
-
-def _same(one: ModelSpec, other: ModelSpec) -> bool:
-    return _nameless(one) == _nameless(other)
 
 
 def _nameless(spec: ModelSpec) -> ModelSpec:
@@ -164,48 +142,16 @@ STEP = 0.05
 """Phi is tried in multiples of this: sizes and layers are whole numbers, so that finer steps give the same network."""
 
 
-@dataclass(frozen=True)
-class Probe:
-    """One phi that was measured."""
-
-    phi: float
-    value: float
-    fits: bool
-
-
-@dataclass(frozen=True)
-class Fit:
-    """What was found."""
-
-    phi: float | None
-    """The largest that was measured within the budget; None where none was."""
-    probes: tuple[Probe, ...]
-    """In the order of measuring."""
-
-    @property
-    def above_largest(self) -> bool:
-        """The budget has room for more than the largest model."""
-        return self.phi == HIGHEST
-
-    @property
-    def chosen(self) -> Probe | None:
-        return next((probe for probe in self.probes if probe.phi == self.phi), None)
-
-
-def fit_phi(measure: Callable[[float], float], budget: float) -> Fit:
-    """Bisect phi in [-4, 6] for the largest whose ``measure(phi)`` is at most `budget`.
+def fit_phi(measure: Callable[[float], float], budget: float) -> float | None:
+    """Bisect phi in [-4, 6] for the largest that is measured and whose ``measure(phi)`` is at most `budget`; None for none.
 
     From phi = 0 the search goes up, or down, by whole steps until the budget lies between two of them, and then halves the
     gap: models far above the budget, which would take minutes or all memory, are never measured. `measure` should rise with
     phi; where noise makes it fall, the answer is still a phi that was measured within the budget.
     """
-    probes: list[Probe] = []
 
     def fits(step: int) -> bool:
-        phi = round(step * STEP, 6)
-        value = measure(phi)
-        probes.append(Probe(phi, value, value <= budget))
-        return probes[-1].fits
+        return measure(round(step * STEP, 6)) <= budget
 
     whole, low, high = round(1 / STEP), round(LOWEST / STEP), round(HIGHEST / STEP)
     inside = outside = 0
@@ -214,17 +160,17 @@ def fit_phi(measure: Callable[[float], float], budget: float) -> Fit:
         while outside <= high and fits(outside):
             inside, outside = outside, outside + whole
         if outside > high:
-            return Fit(HIGHEST, tuple(probes))
+            return HIGHEST
     else:
         inside = -whole
         while inside >= low and not fits(inside):
             inside, outside = inside - whole, inside
         if inside < low:
-            return Fit(None, tuple(probes))
+            return None
     while outside - inside > 1:
         middle = (inside + outside) // 2
         if fits(middle):
             inside = middle
         else:
             outside = middle
-    return Fit(round(inside * STEP, 6), tuple(probes))
+    return round(inside * STEP, 6)

@@ -38,17 +38,6 @@ from heads.structures import UserError
 
 def backbone_macs(spec: BackboneSpec, image_size: int) -> int:
     """Of the stem and all stages, for one image of `image_size` pixels a side."""
-    return _backbone(spec, image_size)[0]
-
-
-def classifier_macs(spec: BackboneSpec, image_size: int, classes: int) -> int:
-    """Of the backbone with EfficientNet's classifier: a 1x1 convolution to ``head_channels`` and a dense layer."""
-    total, side = _backbone(spec, image_size)
-    return total + side * side * spec.channels[-1] * spec.head_channels + spec.head_channels * classes
-
-
-def _backbone(spec: BackboneSpec, image_size: int) -> tuple[int, int]:
-    """MACs, and the side of C5 in pixels."""
     side = _halved(image_size)
     total = side * side * 9 * 3 * spec.stem_channels
     width = spec.stem_channels
@@ -56,7 +45,7 @@ def _backbone(spec: BackboneSpec, image_size: int) -> tuple[int, int]:
         total += stage_macs(stage, spec.attention_of(stage), width, side)
         side = _halved(side) if stage.stride == 2 else side
         width = stage.channels
-    return total, side
+    return total
 
 
 @lru_cache(maxsize=65536)
@@ -234,8 +223,6 @@ def _child(values: dict[str, Any], threads: int, answer: Connection) -> None:
 
 def machine() -> dict[str, Any]:
     """What the measurements hold for."""
-    import platform
-
     found = {"cpu": _cpu_name(), "threads": torch.get_num_threads(), "torch": torch.__version__}
     if torch.cuda.is_available():
         found["gpu"] = torch.cuda.get_device_name()
@@ -243,9 +230,7 @@ def machine() -> dict[str, Any]:
 
 
 def _cpu_name() -> str:
-    """Linux tells it; elsewhere the architecture must do."""
-    import platform
-
+    """The CPU's name on Linux; the architecture elsewhere."""
     table = Path("/proc/cpuinfo")
     lines = table.read_text().splitlines() if table.is_file() else []
     names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]

@@ -1,4 +1,4 @@
-"""A job: one command in a process of its own, whose result is written to the job's folder."""
+"""The trainings of a study, and a job: one command in a separate process, whose result is written to the job's folder."""
 
 from __future__ import annotations
 
@@ -14,7 +14,10 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from multiprocessing import connection, parent_process
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from effdet.model import Architecture, ModelSpec
 
 RESULT = "result.json"
 """In a job's folder: how it ended. Written last, whole or not at all."""
@@ -23,6 +26,36 @@ LOG = "log.txt"
 
 Run = Callable[[tuple[str, ...]], Mapping[str, Any]]
 """Runs a command's overrides and gives its metrics. A function of a module: processes find it by name."""
+
+
+@dataclass(frozen=True)
+class Trainings:
+    """What all trainings of a study share, as the layer above describes them: only that layer knows the configuration."""
+
+    base: Callable[[], Architecture]
+    """The architecture that the study starts from.
+
+    Raises:
+        UserError: none was chosen that can be scaled.
+    """
+    published: Callable[[float], Architecture]
+    """The architecture of a phi by published scaling, at the input size of the task."""
+    spec: Callable[[Architecture], ModelSpec]
+    """The whole model of an architecture: with the heads, options and number of classes of the study."""
+    overrides: Callable[[Mapping[str, object]], tuple[str, ...]]
+    """Dotted keys and values -> the arguments of a training that has them beside what the user wrote."""
+    described: Any
+    """What the user wrote for the trainings, as plain values: it decides their results."""
+    run: Run
+    """Trains by arguments and returns the metrics of the last evaluation; a function of a module."""
+    task: str
+    metric: str
+    """The chief metric of the task."""
+    seed: int
+    device: str
+    progress: bool = True
+    preload: tuple[str, ...] = ()
+    """Modules that every training imports."""
 
 
 @dataclass(frozen=True)

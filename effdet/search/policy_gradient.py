@@ -97,7 +97,14 @@ class PolicySearch:
     """
 
     def __init__(
-        self, sizes: Sequence[int], *, seed: int, lr: float, entropy: float, baseline: float, hidden: int
+        self,
+        sizes: Sequence[int],
+        *,
+        seed: int,
+        lr: float = 0.01,
+        entropy: float = 0.03,
+        baseline: float = 0.8,
+        hidden: int = 64,
     ) -> None:
         self.generator = torch.Generator().manual_seed(seed)
         self.controller = Controller(sizes, hidden=hidden, generator=self.generator)
@@ -148,18 +155,6 @@ class PolicySearch:
 
 class Reinforce(PolicySearch):
     """One step up ``E[advantage * log p(architecture)]`` for each batch. Arguments as in :class:`PolicySearch`."""
-
-    def __init__(
-        self,
-        sizes: Sequence[int],
-        *,
-        seed: int,
-        lr: float = 0.01,
-        entropy: float = 0.03,
-        baseline: float = 0.8,
-        hidden: int = 64,
-    ) -> None:
-        super().__init__(sizes, seed=seed, lr=lr, entropy=entropy, baseline=baseline, hidden=hidden)
 
     def learn(self, tokens: Tensor, advantages: Tensor) -> None:
         log_probs, entropy = self.controller.score(tokens)  # (N, T) each

@@ -1,6 +1,7 @@
-"""A scaling study: models scaled by the same factors in backbone, neck and heads, trained with several seeds, and compared.
+"""Coefficients of compound scaling by training: the grid, and the comparison with scaling one axis only.
 
-Trainings run in processes of their own. The results are files: JSON, CSV and a chart of the metric over multiply-adds.
+Models scaled by the same factors in backbone, neck and heads are trained with several seeds, each training in a separate
+process. The results are files: JSON, CSV and a chart of the metric over multiply-adds.
 """
 
 from __future__ import annotations
@@ -9,87 +10,64 @@ import csv
 import io
 import math
 import statistics
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from backbones.scaling import BackboneSpec, round_filters
+from rich import box
+from rich.console import Console
+from rich.table import Table
+
 from effdet.evaluation.results import write_json
 from effdet.files import write_text
 from effdet.html import Page, figure, line_chart, section, table
-from effdet.model import Architecture, Cost, write_model_file
-from effdet.search.coefficients import Coefficients, Factors
+from effdet.model import Architecture, Cost, count_cost, write_model_file
+from effdet.search.coefficients import Coefficients, Factors, axis, candidates, scaled
+from effdet.search.costs import machine
+from effdet.search.equal_macs import equal, levels
 from effdet.search.executor import run_jobs
-from effdet.search.jobs import Job, JobResult, Run
+from effdet.search.jobs import Job, JobResult, Run, Trainings
 from effdet.search.pareto import dots
+from heads.structures import UserError
 
-SMALLEST = 32
-"""Pixels: the backbone's last stride."""
-
-
-def scaled(base: Architecture, factors: Factors, *, name: str, size_step: int = 1) -> Architecture:
-    """`base` under `factors`, with whole layers, channels in multiples of 8 and whole pixels.
-
-    Layers go to the nearest number. The published networks round them up, which turns a depth of 1.2 into 1.44 times B0's
-    layers: a grid under α · β² · γ² ≈ 2 would compare models of unlike cost.
-
-    Args:
-        name: of the new architecture and of its backbone.
-        size_step: height and width are rounded to a multiple of so many pixels.
-    """
-    neck, head = base.neck, base.head
-    if neck is not None:
-        neck = neck.replace(
-            channels=round_filters(neck.channels, factors.width), repeats=_nearest(neck.repeats * factors.depth)
-        )
-    if head is not None:
-        head = replace(head, repeats=_nearest(head.repeats * factors.depth) if head.repeats else 0)
-    height, width = (_side(side * factors.resolution, size_step) for side in base.image_size)
-    return Architecture(
-        name=name,
-        backbone=_backbone(base.backbone, factors, name=name, size=max(height, width)),
-        image_size=(height, width),
-        neck=neck,
-        head=head,
-        made_by={},
-    )
-
-
-def _backbone(base: BackboneSpec, factors: Factors, *, name: str, size: int) -> BackboneSpec:
-    stages = tuple(
-        replace(
-            stage,
-            channels=round_filters(stage.channels, factors.width),
-            repeats=_nearest(stage.repeats * factors.depth),
-        )
-        for stage in base.stages
-    )
-    # The statistics that a backbone expects of its pixels go by its name.
-    name = f"lite_{name}" if "lite" in base.name and "lite" not in name else name
-    return replace(
-        base,
-        name=name,
-        stages=stages,
-        stem_channels=round_filters(base.stem_channels, factors.width),
-        head_channels=round_filters(base.head_channels, factors.width),
-        image_size=size,
-    )
-
-
-def _nearest(layers: float) -> int:
-    return max(1, round(layers))
-
-
-def _side(pixels: float, step: int) -> int:
-    return max(SMALLEST, step * round(pixels / step))
-
-
+KINDS = ("base", "compound", "depth", "width", "resolution")
 MODELS, RUNS = "models", "runs"
 """Folders of a study: the candidates' model files, and their trainings."""
 
 Overrides = Callable[[Path, Path, int], tuple[str, ...]]
 """(model file, run folder, seed) -> the overrides of a training."""
+
+
+@dataclass(frozen=True)
+class ScaleSettings:
+    """What is asked for: the keys of ``conf/scale.yaml`` by name."""
+
+    fit_latency_ms: float | None
+    fit_memory_mb: float | None
+    fit_gmacs: float | None
+    phi: float | None
+    alpha: float | None
+    beta: float | None
+    gamma: float | None
+    grid: bool
+    compare: bool
+    candidates: Mapping[str, Any]
+    kinds: Sequence[str]
+    seeds: int
+    size_step: int
+    jobs: int
+    engine: str
+    runs: int
+    threads: int | None
+    out: Path | None
+
+    @property
+    def coefficients(self) -> Coefficients | None:
+        """Those that the user gave, all three or none."""
+        if self.alpha is None or self.beta is None or self.gamma is None:
+            return None
+        return Coefficients(self.alpha, self.beta, self.gamma)
 
 
 @dataclass(frozen=True)
@@ -195,12 +173,8 @@ def row(outcome: Outcome, metric: str) -> dict[str, Any]:
     return {
         "name": candidate.name,
         "kind": candidate.kind,
-        "alpha": None if coefficients is None else coefficients.alpha,
-        "beta": None if coefficients is None else coefficients.beta,
-        "gamma": None if coefficients is None else coefficients.gamma,
-        "depth": round(factors.depth, 4),
-        "width": round(factors.width, 4),
-        "resolution": round(factors.resolution, 4),
+        **{name: getattr(coefficients, name, None) for name in ("alpha", "beta", "gamma")},
+        **{name: round(factor, 4) for name, factor in asdict(factors).items()},
         "height": candidate.architecture.image_size[0],
         "input_width": candidate.architecture.image_size[1],
         "layers": candidate.architecture.backbone.blocks,
@@ -228,10 +202,10 @@ def write_study(
     text = io.StringIO()
     columns = [key for key in rows[0] if key not in ("scores", "failures")] if rows else []
     seeds = sorted({seed for outcome in outcomes for seed in outcome.scores})
-    image_grid = csv.DictWriter(text, [*columns, *(f"seed{seed}" for seed in seeds)], extrasaction="ignore")
-    image_grid.writeheader()
+    writer = csv.DictWriter(text, [*columns, *(f"seed{seed}" for seed in seeds)], extrasaction="ignore")
+    writer.writeheader()
     for values in rows:
-        image_grid.writerow({**values, **{f"seed{seed}": values["scores"].get(str(seed)) for seed in seeds}})
+        writer.writerow({**values, **{f"seed{seed}": values["scores"].get(str(seed)) for seed in seeds}})
     write_text(paths[1], text.getvalue())
     if any(outcome.scores for outcome in outcomes):
         paths.append(plot(directory / f"{name}.html", outcomes, metric))
@@ -265,3 +239,138 @@ def plot(path: Path, outcomes: Sequence[Outcome], metric: str) -> Path:
     page.add(section("Metric and cost", figure(chart, "Dots: seeds. Bars: mean ± standard deviation.")))
     page.add(section("Candidates", table(columns, rows)))
     return page.write(path)
+
+
+class ScaleStudy:
+    """One run of the command in `directory`."""
+
+    def __init__(self, settings: ScaleSettings, trainings: Trainings, directory: Path) -> None:
+        self.config, self.trainings, self.directory = settings, trainings, directory
+        self.metric = trainings.metric
+        self.base = trainings.base()
+        self.console = Console()
+
+    def cost(self, architecture: Architecture) -> Cost:
+        return count_cost(self.trainings.spec(architecture))
+
+    def scaled(self, factors: Factors, name: str) -> Architecture:
+        return scaled(self.base, factors, name=name, size_step=self.config.size_step)
+
+    def candidate(self, kind: str, factors: Factors, name: str, coefficients: Coefficients | None = None) -> Candidate:
+        architecture = self.scaled(factors, name)
+        return Candidate(kind, architecture, factors, self.cost(architecture), coefficients)
+
+    def train(self, name: str, found: list[Candidate], seeds: int) -> list[Outcome]:
+        """Train `found`, print and write the table called `name`."""
+        config = self.config
+
+        def overrides(model: Path, run_dir: Path, seed: int) -> tuple[str, ...]:
+            return self.trainings.overrides(
+                {"architecture.path": model, "run_dir": run_dir, "resume": "auto", "seed": seed}
+            )
+
+        outcomes = train_candidates(
+            found,
+            self.trainings.run,
+            overrides,
+            directory=self.directory,
+            seeds=range(self.trainings.seed, self.trainings.seed + seeds),
+            metric=self.metric,
+            workers=config.jobs,
+            engine=config.engine,
+            preload=self.trainings.preload,
+            notify=lambda line: self.console.print(line, highlight=False),
+        )
+        facts = {"study": name, "base": self.base.name, "base_size": list(self.base.image_size), "machine": machine()}
+        write_study(self.directory, name, outcomes, self.metric, facts)
+        self.console.print(_table(name, outcomes, self.metric))
+        return outcomes
+
+    def run(self) -> tuple[Path, dict[str, Any]]:
+        """Grid, comparison, or both.
+
+        Returns:
+            The model file, and the results of the grid where it was trained.
+        """
+        config, coefficients, results = self.config, self.config.coefficients, {}
+        if coefficients is None:
+            coefficients, results = _grid(self)
+        if config.compare:
+            _compare(self, coefficients)
+        phi = 1.0 if config.phi is None else config.phi
+        architecture = self.scaled(coefficients.at(phi), f"{self.base.name}-{coefficients.label}-phi{phi:g}")
+        made_by = {"how": f"{self.base.name} scaled by {coefficients.label}, phi={phi:g}", "study": results}
+        path = self.config.out or self.directory / "best.json"
+        return write_model_file(path, replace(architecture, made_by=made_by)), results
+
+
+def _grid(study: ScaleStudy) -> tuple[Coefficients, dict[str, Any]]:
+    """The paper's step 1: phi = 1, one seed, the best by the task's main metric."""
+    values = study.config.candidates
+    points = candidates(values["alpha"], values["beta"], values["gamma"], tolerance=values["tolerance"])
+    found = [study.candidate("grid", point.at(1), point.label, point) for point in points]
+    study.console.print(
+        f"grid: {len(found)} candidates with alpha · beta² · gamma² within {values['tolerance']:.0%} of 2, from "
+        f"{study.base.name} at {study.base.image_size[0]} px, {study.cost(study.base).gmacs * 1e3:.2f} million MACs"
+    )
+    top = best(study.train("grid", found, 1))
+    if top is None or top.candidate.coefficients is None:
+        raise UserError(f"no candidate of the grid could be trained; {study.directory}/grid.json says why")
+    chosen = top.candidate.coefficients
+    study.console.print(f"best: alpha={chosen.alpha:g} beta={chosen.beta:g} gamma={chosen.gamma:g}")
+    return chosen, {"alpha": chosen.alpha, "beta": chosen.beta, "gamma": chosen.gamma, study.metric: top.mean}
+
+
+def _compare(study: ScaleStudy, coefficients: Coefficients) -> None:
+    """Compound scaling beside each axis alone, as near to the same multiply-adds as whole numbers allow."""
+    phi = 1.0 if study.config.phi is None else study.config.phi
+    kinds = [kind for kind in study.config.kinds if kind != "base"]
+    target = study.cost(study.scaled(coefficients.at(phi), "compound")).gmacs
+
+    def factors(kind: str, factor: float) -> Factors:
+        return coefficients.at(factor) if kind == "compound" else axis(kind, factor)
+
+    axes = {
+        kind: levels(
+            lambda factor, kind=kind: study.scaled(factors(kind, factor), kind),
+            lambda model: study.cost(model).gmacs,
+            target=target,
+            low=0.0 if kind == "compound" else 1.0,
+        )
+        for kind in kinds
+    }
+    chosen = equal(axes, target=target)
+    found = [
+        study.candidate(kind, factors(kind, level.factor), kind, coefficients if kind == "compound" else None)
+        for kind, level in chosen.items()
+    ]
+    if "base" in study.config.kinds:
+        found.insert(0, study.candidate("base", Factors(), "base"))
+    study.train("comparison", found, study.config.seeds)
+
+
+def _table(name: str, outcomes: list[Outcome], metric: str) -> Table:
+    columns = ("", "depth", "width", "size", "layers", "M MACs", metric, "±", "runs", "s")
+    table = Table(*columns, box=box.SIMPLE_HEAD, title=name, pad_edge=False, padding=(0, 0, 0, 1))
+    for column in table.columns:
+        column.no_wrap = True
+    for column in table.columns[1:]:
+        column.justify = "right"
+    top = best(outcomes)
+    for outcome in outcomes:
+        candidate, factors = outcome.candidate, outcome.candidate.factors
+        height, width = candidate.architecture.image_size
+        table.add_row(
+            candidate.name,
+            f"{factors.depth:.2f}",
+            f"{factors.width:.2f}",
+            str(height) if height == width else f"{height} × {width}",
+            str(candidate.architecture.backbone.blocks),
+            f"{candidate.cost.gmacs * 1e3:.2f}",
+            "–" if outcome.mean is None else f"{outcome.mean:.4f}",
+            "–" if outcome.spread is None else f"{outcome.spread:.4f}",
+            f"{len(outcome.scores)}/{len(outcome.seconds)}",
+            f"{sum(outcome.seconds.values()):.0f}",
+            style="bold" if outcome is top else "",
+        )
+    return table

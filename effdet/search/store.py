@@ -13,7 +13,6 @@ import json
 import sqlite3
 import time
 from collections.abc import Iterable, Mapping, Sequence
-from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
@@ -202,18 +201,6 @@ class _Transaction:
 
     def __exit__(self, kind: object, *error: object) -> None:
         self._db.execute("COMMIT" if kind is None else "ROLLBACK")
-
-
-def read_settings(path: str | Path) -> dict[str, Any] | None:
-    """The settings of the study in `path`; None where there is no study."""
-    if not Path(path).is_file():
-        return None
-    try:
-        with closing(sqlite3.connect(path)) as db:
-            row = db.execute("SELECT value FROM study WHERE key = 'settings'").fetchone()
-    except sqlite3.DatabaseError:
-        return None
-    return None if row is None else json.loads(row[0])
 
 
 def _differences(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:

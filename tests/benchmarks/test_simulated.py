@@ -5,8 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from effdet.search.costs import classifier_macs
-from effdet.search.simulated import TARGET, Landscape, simulation
+from benchmarks.simulated import TARGET, Landscape, classifier_macs, simulation
 
 
 def test_landscape_against_an_independent_formula():

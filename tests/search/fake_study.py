@@ -12,10 +12,9 @@ from backbones.spec import BackboneSpec
 from effdet.search.algorithms import make_searcher
 from effdet.search.costs import backbone_macs
 from effdet.search.jobs import Job
-from effdet.search.reward import reward_of
 from effdet.search.space import SearchSpace
 from effdet.search.store import StudyStore, Trial
-from effdet.search.study import Evaluation, Execution, search
+from effdet.search.study import Evaluation, Execution, reward_of, search
 from tests.search.fake_runs import run
 
 SPACE = SearchSpace(phi_spec(-4))

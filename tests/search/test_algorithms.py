@@ -7,10 +7,9 @@ import math
 import pytest
 import torch
 
-from effdet.search.algorithms import ALGORITHMS, RegularisedEvolution, make_searcher
+from benchmarks.simulated import simulate
+from effdet.search.algorithms import ALGORITHMS, RegularisedEvolution, dump_state, load_state, make_searcher
 from effdet.search.policy_gradient import Controller, clipped_surrogate
-from effdet.search.searcher import dump_state, load_state
-from effdet.search.simulated import simulate
 
 SIZES = (3, 2, 4, 2)
 BEST = (2, 0, 3, 1)

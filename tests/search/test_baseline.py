@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from backbones.scaling import backbone_spec
-from effdet.search.costs import classifier_macs
+from benchmarks.simulated import classifier_macs
 from effdet.search.equal_macs import equal_macs_baseline
 
 BASE = backbone_spec("b0")

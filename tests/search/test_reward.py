@@ -6,7 +6,7 @@ import math
 
 import pytest
 
-from effdet.search.reward import FAILED, Reward, reward_of
+from effdet.search.study import FAILED, Reward, reward_of
 
 
 def test_soft_reward_by_hand():

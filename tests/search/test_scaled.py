@@ -7,8 +7,7 @@ import pytest
 from backbones.scaling import backbone_spec
 from effdet.model import Architecture
 from effdet.scaling import detector_row, row_for_backbone
-from effdet.search.coefficients import Factors
-from effdet.search.scaling_study import scaled
+from effdet.search.coefficients import Factors, scaled
 
 BACKBONE = backbone_spec("b0")
 BASE = Architecture.of_row(row_for_backbone(BACKBONE.name), BACKBONE, image_size=(64, 96))

@@ -13,11 +13,12 @@ import backbones
 from backbones.attention import EfficientChannelAttention, SqueezeExcite
 from backbones.scaling import backbone_spec, phi_spec
 from backbones.spec import BackboneSpec, StageSpec
+from benchmarks.simulated import classifier_macs
 from effdet.model import spec_for
 from effdet.model.cost import count_cost
 from effdet.model.macs import count_macs
-from effdet.search.costs import backbone_macs, classifier_macs
-from effdet.search.searcher import uniform
+from effdet.search.algorithms import uniform
+from effdet.search.costs import backbone_macs
 from effdet.search.space import SearchSpace
 
 SPACE = SearchSpace(backbone_spec("b0"))

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from effdet.search.store import StudyStore, read_settings
+from effdet.search.store import StudyStore
 from heads.structures import UserError
 
 SETTINGS = {"algorithm": "ppo", "seed": 0, "sizes": (3, 2)}
@@ -36,7 +36,6 @@ def test_a_study_reads_back_what_was_written(tmp_path):
         assert (third.number, third.batch, third.state, third.ended) == (2, 1, "waiting", False)
         assert store.trials(batch=1) == [third]
         assert store.settings == {"algorithm": "ppo", "seed": 0, "sizes": [3, 2]}
-    assert read_settings(tmp_path / "study.sqlite") == {"algorithm": "ppo", "seed": 0, "sizes": [3, 2]}
 
 
 def test_a_batch_is_stored_whole_or_not_at_all(tmp_path):
@@ -58,7 +57,6 @@ def test_other_settings_are_refused_by_name(tmp_path):
     (tmp_path / "text").write_text("not a database, but long enough to be read as one" * 50)
     with pytest.raises(UserError, match="not a study"):
         StudyStore(tmp_path / "text", SETTINGS)
-    assert read_settings(tmp_path / "text") is None and read_settings(tmp_path / "nothing") is None
 
 
 def test_finished_trials_outlive_sigkill(tmp_path):

@@ -6,7 +6,6 @@ import json
 import shutil
 from dataclasses import fields
 from pathlib import Path
-from typing import Any
 
 from effdet.cli.config import Config
 from effdet.cli.errors import ConfigError
@@ -30,22 +29,18 @@ def run(config: Config, overrides: Overrides) -> RunResult:
     refuse_model_file(config)
     # These import torch: not before the overrides make sense.
     from effdet.cli.trainings import trainings
-    from effdet.search.budget import FitSettings, fit_model
-    from effdet.search.coefficient_study import ScaleSettings, ScaleStudy
+    from effdet.search.budget import fit_model
+    from effdet.search.scaling_study import ScaleSettings, ScaleStudy
 
+    settings = ScaleSettings(**{field.name: config.get(field.name) for field in fields(ScaleSettings)})
     if config.grid or config.compare:
         directory = _directory(config, overrides)
-        settings = ScaleSettings(**_values(config, ScaleSettings))
         path, results = ScaleStudy(settings, trainings("scale", config, overrides), directory).run()
     else:
-        settings, directory, results = FitSettings(**_values(config, FitSettings)), None, {}
+        directory, results = None, {}
         path = fit_model(settings, trainings("scale", config, overrides))
     print(path)
     return RunResult(directory or path.parent, results)
-
-
-def _values(config: Config, settings: type) -> dict[str, Any]:
-    return {field.name: config.get(field.name) for field in fields(settings)}
 
 
 def _directory(config: Config, overrides: Overrides) -> Path:
@@ -55,7 +50,7 @@ def _directory(config: Config, overrides: Overrides) -> Path:
         ConfigError: it holds another study, or this one and no override to go on.
     """
     from effdet.evaluation.results import write_json
-    from effdet.search.coefficient_study import KINDS
+    from effdet.search.scaling_study import KINDS
 
     wrong = [kind for kind in config.kinds if kind not in KINDS]
     if wrong:
