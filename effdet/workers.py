@@ -1,4 +1,4 @@
-"""Loader processes that leave Ctrl-C to the process that started them.
+"""How many processes there may be, and loader processes that leave Ctrl-C to the process that started them.
 
 A terminal sends Ctrl-C to every process of a command. The first one answers it, and may need its workers to finish and
 save the step it is in; it ends them when it is done.
@@ -6,9 +6,16 @@ save the step it is in; it ends them when it is done.
 
 from __future__ import annotations
 
+import os
 import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
+
+
+def cores(most: int | None = None) -> int:
+    """Cores that this process may use, `most` at the most."""
+    count = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return count if most is None else min(count, most)
 
 
 def quiet_worker(worker: int) -> None:

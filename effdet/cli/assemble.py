@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping, Sequence
 from dataclasses import fields, replace
 from pathlib import Path
@@ -34,6 +33,7 @@ from effdet.plugins import TARGET, check, check_all, is_target
 from effdet.tasks import Kit, chief_metrics, kit_for, kits_of
 from effdet.tasks.detection import DetectionKit
 from effdet.training.loader import LoaderFactory
+from effdet.workers import cores
 from heads.semantic_inference import SemanticInference
 from heads.structures import ClassTable, UserError
 
@@ -195,9 +195,8 @@ def worker_count(workers: int | None, *, cuda: bool) -> int:
     """Loader processes: as said, else by the cores that this process may use."""
     if workers is not None:
         return workers
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     # On a CPU the loader shares the cores with the network, which needs far more of them.
-    return min(cores, 8) if cuda else min(max(cores // 4, 1), 4)
+    return cores(8) if cuda else min(max(cores() // 4, 1), 4)
 
 
 def loader_factory(config: Config, source: Dataset, model: VisionModel, *, workers: int, cuda: bool) -> LoaderFactory:

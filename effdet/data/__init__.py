@@ -1,6 +1,5 @@
 """Data: sources of records, the training set with its augmentation, the evaluation set, and loaders."""
 
-from effdet.data.array_dataset import ArrayDataset
 from effdet.data.augment import AugmentSpec
 from effdet.data.checks import DataError, Finding, Findings
 from effdet.data.collate import MixCollate, collate
@@ -8,7 +7,7 @@ from effdet.data.eval_set import EvalSample, EvalSet
 from effdet.data.images import read_image
 from effdet.data.loader import TrainLoader
 from effdet.data.open import OPENERS, open_dataset
-from effdet.data.own_split import Example, Examples
+from effdet.data.own_split import ArrayDataset, Example, Examples
 from effdet.data.progressive import Progression, StagedTrainSet
 from effdet.data.records import Dataset, Record, RecordTable
 from effdet.data.rng import generator

@@ -14,19 +14,17 @@ that both together are a mixed set: each image adds the loss of what it labels.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from effdet.data.boxes import HEADERS_CHECKED, Parsed, assemble
+from effdet.data.boxes import HEADERS_CHECKED, Boxes, assemble
 from effdet.data.checks import DataError, Findings, MissingSplit
 from effdet.data.cityscapes import TRAINED
-from effdet.data.image_mask_folders import paired
-from effdet.data.mask_index import Images, build_table
-from effdet.data.mask_io import NO_BOXES, MaskDataset, MaskValues
+from effdet.data.image_mask_folders import masks_only, paired
+from effdet.data.mask_index import Images
+from effdet.data.mask_io import MaskValues
 from effdet.data.mixed import MixedDataset
 from effdet.data.parsed_cache import Arrays, cached_arrays
 from effdet.data.records import Dataset, encode_names
@@ -49,24 +47,9 @@ WITHOUT_BOX = ("drivable area", "lane")
 CORNERS = ("x1", "y1", "x2", "y2")
 
 
-@dataclass(frozen=True, eq=False)
-class Frames:
-    """P images with N boxes."""
-
-    names: Sequence[str]
-    """Sorted."""
-    owner: np.ndarray
-    """(N,) int64."""
-    labels: np.ndarray
-    """(N,) int64; -1 for a box to be left out, whose reason is noted."""
-    bbox: np.ndarray
-    """(N, 4) float64 xywh, original pixels."""
-    crowd: np.ndarray
-    """(N,) bool."""
-
-
-def parse_frames(path: Path, findings: Findings) -> Frames:
-    """Reads a detection file; large ones come from the cache after the first time."""
+def parse_frames(path: Path, findings: Findings) -> tuple[list[str], Boxes]:
+    """Reads a detection file: the images' names, sorted, and their boxes. Large ones come from the cache after the first
+    time."""
 
     def parse() -> tuple[Arrays, bool]:
         before = len(findings.items)
@@ -75,7 +58,7 @@ def parse_frames(path: Path, findings: Findings) -> Frames:
 
     arrays = cached_arrays(path, parse)
     names = [decode_name(name) for name in arrays.pop("names").tolist()]
-    return Frames(names, **arrays)
+    return names, Boxes(**arrays)
 
 
 def _arrays(path: Path, findings: Findings) -> Arrays:
@@ -171,15 +154,13 @@ def _bases(spec: DataSpec) -> list[Path]:
 def _named(spec: DataSpec, label: str) -> tuple[Path | None, Path | None]:
     """The images and the annotations of `label` that the user names: a file of annotations lists boxes, a folder holds
     masks; images go with them, and with the boxes where only they are named."""
-    images, annotations = spec.images, spec.annotations
+    images, annotations = spec.named_dir("images"), spec.annotations
     if annotations is not None:
         if not annotations.exists():
             raise DataError(f"{spec.title}: {spec.key('annotations')}={annotations} is not there")
         meant = "semantic" if annotations.is_dir() else "boxes"
     else:
         meant = label if spec.requested is not None else "boxes"
-    if images is not None and not images.is_dir():
-        raise DataError(f"{spec.title}: {spec.key('images')}={images} is not a folder")
     return (images, annotations) if meant == label else (None, None)
 
 
@@ -202,20 +183,10 @@ def _open_boxes(spec: DataSpec, findings: Findings) -> Dataset:
     )
     if images is None:
         raise spec.lacks_split(f"folder images/100k/{split}", images="DIR")
-    frames = parse_frames(listing, findings)
-    count = len(frames.names)
-    sizes = np.zeros((count, 2), np.int64) if count <= HEADERS_CHECKED else np.tile(SIZE, (count, 1))
-    parsed = Parsed(
-        root=images,
-        names=frames.names,
-        image_ids=np.arange(1, count + 1),
-        sizes=sizes,
-        owner=frames.owner,
-        labels=frames.labels,
-        bbox=frames.bbox,
-        crowd=frames.crowd,
-    )
-    table = assemble(parsed, lambda row: (str(listing), f"{frames.names[frames.owner[row]]}, box {row}"), findings)
+    names, boxes = parse_frames(listing, findings)
+    sizes = None if len(names) <= HEADERS_CHECKED else np.tile(SIZE, (len(names), 1))
+    where = lambda row: (str(listing), f"{names[boxes.owner[row]]}, box {row}")
+    table = assemble(images, names, boxes, where, findings, sizes=sizes)
     return Dataset(table, CLASSES, name=spec.name, split=spec.split)
 
 
@@ -233,13 +204,5 @@ def _open_masks(spec: DataSpec, findings: Findings) -> Dataset:
             if images.is_dir() and (masks.is_dir() or spec.split == "test"):
                 names, files = paired(images, masks, findings, mask_suffix=suffix)
                 listed = Images(images, names, files, unmasked=spec.split == "test")
-                return MaskDataset(
-                    build_table(listed, VALUES, len(SEMANTIC_CLASSES), findings),
-                    NO_BOXES,
-                    name=spec.name,
-                    split=spec.split,
-                    labelled=("semantic",),
-                    semantic_classes=SEMANTIC_CLASSES,
-                    values=VALUES,
-                )
+                return masks_only(spec, listed, VALUES, SEMANTIC_CLASSES, findings)
     raise spec.lacks_split(f"images/10k/{split} beside labels/sem_seg/masks/{split}", images="DIR", annotations="DIR")

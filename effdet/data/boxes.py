@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Self
 
 import numpy as np
 
@@ -25,75 +26,112 @@ Where = Callable[[int], tuple[str, str]]
 
 
 @dataclass(frozen=True, eq=False)
-class Parsed:
-    """The images and boxes of a split as a reader found them, not yet checked against each other."""
+class Boxes:
+    """The N boxes of a split as a reader found them, not yet checked against their images."""
 
-    root: Path
-    names: Sequence[str]
-    """(P,) images, relative to `root`, sorted by `image_ids`."""
-    image_ids: np.ndarray
-    """(P,) int64."""
-    sizes: np.ndarray
-    """(P, 2) height, width; zeros where the set states none."""
     owner: np.ndarray
     """(N,) int64 position of each box's image, or -1 for a box to be left out (its reader has noted why)."""
     labels: np.ndarray
     """(N,) int64 in 0…K-1, or -1 likewise."""
     bbox: np.ndarray
-    """(N, 4) float64 xywh, original pixels; or shares of the image where `shares` says so."""
-    crowd: np.ndarray
-    """(N,) bool."""
+    """(N, 4) float64 xywh, original pixels, or shares of the image."""
+    crowd: np.ndarray | None = None
+    """(N,) bool; None for no crowds."""
     area: np.ndarray | None = None
     """(N,) float64; the box's own where it is None or not positive."""
     annotation_ids: np.ndarray | None = None
     """(N,) int64; None numbers the boxes that are kept."""
-    shares: bool = False
-    paths: Sequence[str] | None = None
-    """(P,) where the images lie relative to `root`, if not where their names say."""
-    in_memory: bool = False
-    """The images are no files; `sizes` states those of all."""
+
+    @classmethod
+    def none(cls) -> Self:
+        return cls(np.zeros(0, np.int64), np.zeros(0, np.int64), np.zeros((0, 4)))
 
 
-def assemble(parsed: Parsed, where: Where, findings: Findings) -> RecordTable:
-    """Checks images and boxes, and keeps the valid ones, ordered by image."""
-    relative = parsed.names if parsed.paths is None else parsed.paths
-    paths = [parsed.root / path for path in relative]
-    if parsed.in_memory:
-        usable, sizes = np.ones(len(paths), np.bool_), parsed.sizes
-    else:
-        usable, sizes = check_images(paths, parsed.sizes, findings=findings)
-    known = np.flatnonzero((parsed.owner >= 0) & (parsed.labels >= 0))
-    known = known[usable[parsed.owner[known]]]
-    bbox = parsed.bbox
-    if parsed.shares:
-        bbox = bbox * sizes[parsed.owner][:, [1, 0, 1, 0]]
+def assemble(
+    root: Path,
+    names: Sequence[str],
+    boxes: Boxes,
+    where: Where,
+    findings: Findings,
+    *,
+    sizes: np.ndarray | None = None,
+    image_ids: np.ndarray | None = None,
+    paths: Sequence[str] | None = None,
+    shares: bool = False,
+    in_memory: bool = False,
+) -> RecordTable:
+    """Checks images and boxes, and keeps the valid ones, ordered by image.
+
+    Args:
+        root: folder to which `names` or `paths` count.
+        names: (P,) images as the set writes them, sorted by `image_ids`.
+        boxes: of the images.
+        where: names a box by its row.
+        findings: takes what is wrong.
+        sizes: (P, 2) height, width; zeros, or None, where the set states none.
+        image_ids: (P,) int64; None counts from 1.
+        paths: (P,) where the images lie relative to `root`, if not where their names say.
+        shares: `boxes` are shares of the image.
+        in_memory: the images are not files, and `sizes` are those of all.
+    """
+    relative = names if paths is None else paths
+    files = [root / path for path in relative]
+    sizes = np.zeros((len(files), 2), np.int64) if sizes is None else np.asarray(sizes, np.int64).reshape(-1, 2)
+    usable = np.ones(len(files), np.bool_)
+    if not in_memory:
+        usable, sizes = check_images(files, sizes, findings=findings)
+    known = np.flatnonzero((boxes.owner >= 0) & (boxes.labels >= 0))
+    known = known[usable[boxes.owner[known]]]
+    bbox = boxes.bbox * sizes[boxes.owner][:, [1, 0, 1, 0]] if shares else boxes.bbox
     valid = valid_boxes(
         bbox[known],
-        sizes[parsed.owner[known]],
+        sizes[boxes.owner[known]],
         lambda row: where(int(known[row])),
         findings,
-        image=lambda row: paths[int(parsed.owner[known[row]])],
+        image=lambda row: files[int(boxes.owner[known[row]])],
     )
     rows = known[valid]
-    rows = rows[np.argsort(parsed.owner[rows], kind="stable")]
+    rows = rows[np.argsort(boxes.owner[rows], kind="stable")]
     findings.where = lambda row: where(int(rows[row]))
     own_area = bbox[rows, 2] * bbox[rows, 3]
-    area = own_area if parsed.area is None else np.where(parsed.area[rows] > 0, parsed.area[rows], own_area)
-    counts = np.bincount(parsed.owner[rows], minlength=len(paths))
+    counts = np.bincount(boxes.owner[rows], minlength=len(files))
     table = RecordTable(
-        root=parsed.root,
-        image_ids=np.asarray(parsed.image_ids, np.int64),
-        file_names=encode_names(parsed.names),
+        root=root,
+        image_ids=np.arange(1, len(files) + 1) if image_ids is None else np.asarray(image_ids, np.int64),
+        file_names=encode_names(names),
         paths=encode_names(relative),
         sizes=sizes,
         starts=np.concatenate([[0], np.cumsum(counts)]).astype(np.int64),
         bbox=bbox[rows],
-        labels=parsed.labels[rows].astype(np.int64),
-        crowd=parsed.crowd[rows],
-        area=area,
-        annotation_ids=np.arange(1, len(rows) + 1) if parsed.annotation_ids is None else parsed.annotation_ids[rows],
+        labels=boxes.labels[rows].astype(np.int64),
+        crowd=np.zeros(len(rows), np.bool_) if boxes.crowd is None else boxes.crowd[rows],
+        area=own_area if boxes.area is None else np.where(boxes.area[rows] > 0, boxes.area[rows], own_area),
+        annotation_ids=np.arange(1, len(rows) + 1) if boxes.annotation_ids is None else boxes.annotation_ids[rows],
     )
     return table if usable.all() else table.subset(np.flatnonzero(usable))
+
+
+def category_table(
+    root: Path,
+    names: Sequence[str],
+    labels: Sequence[int] | np.ndarray,
+    findings: Findings,
+    *,
+    sizes: np.ndarray | None = None,
+    paths: Sequence[str] | None = None,
+) -> RecordTable:
+    """Records of a set that labels whole images and no boxes; image ids count up from 1.
+
+    Args:
+        root, names, findings, paths: as for :func:`assemble`.
+        labels: (P,) in 0…K-1.
+        sizes: (P, 2) int64 height, width of images that are not files; None for files, which are checked.
+    """
+    none = Boxes.none()
+    in_memory = sizes is not None
+    table = assemble(root, names, none, lambda _: ("", ""), findings, sizes=sizes, paths=paths, in_memory=in_memory)
+    kept = table.image_ids - 1
+    return replace(table, categories=np.array(labels, np.int64)[kept], has_boxes=np.zeros(len(kept), np.bool_))
 
 
 def valid_boxes(
@@ -109,8 +147,7 @@ def valid_boxes(
     Args:
         bbox: (N, 4) float64 xywh, original pixels.
         sizes: (N, 2) height and width of each box's image.
-        where: names a box by its row, and
-        findings: takes what is wrong with it.
+        where, findings: as for :func:`assemble`.
         image: the image of a box, for those who draw it.
 
     Returns:

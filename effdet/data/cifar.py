@@ -14,9 +14,9 @@ from pathlib import Path
 
 import numpy as np
 
-from effdet.data.array_dataset import ArrayDataset
 from effdet.data.checks import DataError, Findings, MissingSplit
 from effdet.data.listing import lines_of
+from effdet.data.own_split import ArrayDataset
 from effdet.data.records import Dataset
 from effdet.data.spec import DataSpec
 from heads.structures import ClassTable

@@ -18,9 +18,10 @@ from pathlib import Path
 
 import numpy as np
 
-from effdet.data.checks import DataError, Findings
+from effdet.data.boxes import Boxes
+from effdet.data.checks import Findings
 from effdet.data.listing import listed as files_listed
-from effdet.data.mask_index import Boxes, Images, build_table, noted, scan_instances
+from effdet.data.mask_index import Images, Objects, build_table, noted, scan_instances
 from effdet.data.mask_io import NO_BOXES, InstanceValues, MaskDataset, MaskValues
 from effdet.data.records import Dataset
 from effdet.data.spec import DataSpec
@@ -134,7 +135,7 @@ def open_cityscapes(spec: DataSpec, findings: Findings) -> Dataset:
         instances=maps if masked else (),
         unmasked=hidden,
     )
-    records = build_table(listed, VALUES, len(CLASSES), findings, boxes=boxes)
+    records = build_table(listed, VALUES, len(CLASSES), findings, objects=boxes)
     return MaskDataset(
         records,
         NO_BOXES if boxes is None else BOX_CLASSES,
@@ -149,14 +150,11 @@ def open_cityscapes(spec: DataSpec, findings: Findings) -> Dataset:
 
 def _directories(spec: DataSpec) -> tuple[Path, Path]:
     """The folders of images and of truth of the split; that of a test split's truth need not exist."""
-    images, truth = spec.images, spec.annotations
+    images, truth = spec.named_dir("images"), spec.named_dir("annotations")
     if images is None or truth is None:
         root = spec.need_root()
         images = images or root / "leftImg8bit" / spec.file_split
         truth = truth or root / "gtFine" / spec.file_split
-    for part, passed in (("images", spec.images), ("annotations", spec.annotations)):
-        if passed is not None and not passed.is_dir():
-            raise DataError(f"{spec.title}: {spec.key(part)}={passed} is not a folder")
     if not images.is_dir():
         raise spec.lacks_split(f"folder leftImg8bit/{spec.file_split}", images="DIR")
     if not truth.is_dir() and spec.split != "test":
@@ -172,7 +170,7 @@ def _unpaired(truth: Path, stems: set[str], images: Path, findings: Findings) ->
             findings.error("missing-image", truth / name, text)
 
 
-def _boxes(images: Path, names: list[str], maps: list[Path], findings: Findings, *, hidden: bool) -> Boxes:
+def _boxes(images: Path, names: list[str], maps: list[Path], findings: Findings, *, hidden: bool) -> Objects:
     """The objects of the instance maps."""
     there = np.array([path.is_file() for path in maps], bool)
     rows = np.flatnonzero(there)
@@ -190,13 +188,5 @@ def _boxes(images: Path, names: list[str], maps: list[Path], findings: Findings,
     kept = labels >= 0
     sizes = np.zeros((len(maps), 2), np.int64)
     sizes[rows] = found.sizes
-    return Boxes(
-        owner=rows[found.owner[kept]],
-        labels=labels[kept],
-        bbox=found.bbox[kept],
-        crowd=grouped[kept],
-        area=found.area[kept],
-        sizes=sizes,
-        labelled=there,
-        files=[str(path) for path in maps],
-    )
+    boxes = Boxes(rows[found.owner[kept]], labels[kept], found.bbox[kept], crowd=grouped[kept], area=found.area[kept])
+    return Objects(boxes, sizes, labelled=there, files=[str(path) for path in maps])

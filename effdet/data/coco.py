@@ -18,7 +18,7 @@ from pathlib import Path
 
 import numpy as np
 
-from effdet.data.boxes import Parsed, assemble
+from effdet.data.boxes import Boxes, assemble
 from effdet.data.checks import DataError, Findings
 from effdet.data.coco_json import parse_file
 from effdet.data.records import Dataset, RecordTable
@@ -189,13 +189,8 @@ def _cut(name: str, directories: int) -> str:
 
 def open_coco(spec: DataSpec, findings: Findings) -> Dataset:
     """The split of a set in COCO form that `spec` names."""
-    annotations, images = spec.annotations, spec.images
-    if annotations is None:
-        annotations = find_annotations(spec)
-    if not annotations.is_file():
-        raise DataError(f"{spec.title}: {spec.key('annotations')}={annotations} is not a file")
-    if images is not None and not images.is_dir():
-        raise DataError(f"{spec.title}: {spec.key('images')}={images} is not a folder")
+    annotations = spec.named_file() or find_annotations(spec)
+    spec.named_dir("images")
     table, classes = read_coco(annotations, spec, findings)
     return Dataset(table, classes, name=spec.name, split=spec.split)
 
@@ -225,20 +220,9 @@ def read_coco(path: Path, spec: DataSpec, findings: Findings) -> tuple[RecordTab
     for row in np.flatnonzero(label < 0).tolist():
         text = f"category_id {boxes.category_ids[row]} is not among the categories"
         findings.error("unknown-category", path, text, item=where(row)[1])
-    parsed = Parsed(
-        root=root,
-        names=images.names,
-        paths=paths,
-        image_ids=images.ids,
-        sizes=images.sizes,
-        owner=owner,
-        labels=label,
-        bbox=boxes.bbox,
-        crowd=boxes.crowd,
-        area=boxes.area,
-        annotation_ids=boxes.ids,
-    )
-    return assemble(parsed, where, findings), classes
+    found = Boxes(owner, label, boxes.bbox, crowd=boxes.crowd, area=boxes.area, annotation_ids=boxes.ids)
+    table = assemble(root, images.names, found, where, findings, sizes=images.sizes, image_ids=images.ids, paths=paths)
+    return table, classes
 
 
 def _positions(values: np.ndarray, among: np.ndarray) -> np.ndarray:

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import numpy as np
 
-from effdet.data.array_dataset import category_table
-from effdet.data.checks import DataError
+from effdet.data.boxes import category_table
+from effdet.data.checks import DataError, Findings
 from effdet.data.images import OnError
 from effdet.data.listing import json_of
 from effdet.data.records import Dataset, Record, xyxy
@@ -54,7 +54,7 @@ class CropDataset(Dataset):
         names = [f"{decode_name(file)}#{number}" for file, number in zip(files, numbers, strict=True)]
         sizes = (windows[:, 2:] - windows[:, :2])[:, ::-1]
         paths = [decode_name(path) for path in table.paths[owners].tolist()]
-        records = category_table(names, table.labels[chosen], sizes, root=table.root, paths=paths)
+        records = category_table(table.root, names, table.labels[chosen], Findings(), sizes=sizes, paths=paths)
         source = cls(records, scenes.classes, name=scenes.name, split=scenes.split, labelled=("category",))
         source.warnings = list(scenes.warnings)
         source._scenes, source._owners, source._windows = scenes, owners, windows

@@ -14,9 +14,9 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 
+from effdet.data.boxes import category_table
 from effdet.data.checks import DataError, Findings, check_names
-from effdet.data.image_folders import image_table
-from effdet.data.listing import ImageFinder, text_of
+from effdet.data.listing import ImageFinder, relative_names, text_of
 from effdet.data.records import Dataset
 from effdet.data.spec import DataSpec
 from effdet.files import text_lines
@@ -61,18 +61,12 @@ def open_csv(spec: DataSpec, findings: Findings) -> Dataset:
         else:
             seen[image] = row.line
             kept.append(known[row.label])
-    paths = [
-        path.relative_to(directory).as_posix() if path.is_relative_to(directory) else path.as_posix() for path in seen
-    ]
-    table = image_table(directory, paths, kept, findings)
+    table = category_table(directory, relative_names(seen, directory), kept, findings)
     return Dataset(table, ClassTable.of(names, first_id=0), name=spec.name, split=spec.split, labelled=("category",))
 
 
 def _list_file(spec: DataSpec, split: str) -> Path | None:
-    passed = getattr(spec, f"{split}_annotations")
-    if passed is not None:
-        if not passed.is_file():
-            raise DataError(f"{spec.title}: {spec.keys}{split}_annotations={passed} is not a file")
+    if (passed := spec.named_file(split)) is not None:
         return passed
     if spec.root is None and split != spec.file_split:
         return None

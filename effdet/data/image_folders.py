@@ -10,14 +10,11 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
-import numpy as np
-
-from effdet.data.array_dataset import category_table
-from effdet.data.boxes import check_images
+from effdet.data.boxes import category_table
 from effdet.data.checks import DataError, Findings, check_names
-from effdet.data.listing import images_below
-from effdet.data.records import Dataset, RecordTable
-from effdet.data.spec import SPLIT_DIRS, DataSpec
+from effdet.data.listing import images_below, relative_names
+from effdet.data.records import Dataset
+from effdet.data.spec import SPLIT_DIRS, DataSpec, has_split_dirs
 from effdet.files import is_hidden, leads_back
 from heads.structures import ClassTable
 
@@ -35,41 +32,19 @@ def open_folder(spec: DataSpec, findings: Findings) -> Dataset:
     for name in sorted(set(own) & set(known)):
         if not any(label == known[name] for _, label in paths):
             findings.warning("empty-class", directory / name, "holds no image")
-    table = image_table(
-        directory,
-        [path.relative_to(directory).as_posix() for path, _ in paths],
-        [label for _, label in paths],
-        findings,
-    )
+    images, labels = relative_names([path for path, _ in paths], directory), [label for _, label in paths]
+    table = category_table(directory, images, labels, findings)
     return Dataset(table, ClassTable.of(names, first_id=0), name=spec.name, split=spec.split, labelled=("category",))
 
 
-def image_table(root: Path, names: Sequence[str], labels: Sequence[int], findings: Findings) -> RecordTable:
-    """Records of the images `names` under `root` that can be read, with their classes.
-
-    Args:
-        root: folder to which `names` count.
-        names: (P,) paths with forward slashes.
-        labels: (P,) in 0…K-1.
-        findings: takes what is wrong with an image.
-    """
-    sizes = np.zeros((len(names), 2), np.int64)
-    usable, sizes = check_images([root / name for name in names], sizes, findings=findings)
-    table = category_table(list(names), np.array(labels, np.int64), sizes, root=root)
-    return table if usable.all() else table.subset(np.flatnonzero(usable))
-
-
 def _split_dir(spec: DataSpec, split: str) -> Path:
-    passed = getattr(spec, f"{split}_images")
-    if passed is not None:
-        if not passed.is_dir():
-            raise DataError(f"{spec.title}: {spec.keys}{split}_images={passed} is not a folder")
+    if (passed := spec.named_dir("images", split)) is not None:
         return passed
     root = spec.need_root()
     for name in SPLIT_DIRS[split]:
         if (root / name).is_dir():
             return root / name
-    if split == "train" and not any((root / name).is_dir() for names in SPLIT_DIRS.values() for name in names):
+    if split == "train" and not has_split_dirs([root]):
         if not any(path.is_dir() and not is_hidden(path.name) for path in root.iterdir()):
             raise spec.lacks_split("folder train/ with a folder for each class", images="DIR")
         return root

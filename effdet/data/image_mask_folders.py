@@ -9,16 +9,15 @@ CamVid is one in SegNet's split: ``{train,val,test}/`` beside ``{train,val,test}
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from pathlib import Path
 
 from effdet.data.checks import DataError, Findings
-from effdet.data.listing import files_below, images_below, lines_of
+from effdet.data.listing import files_below, images_below, lines_of, relative_names
 from effdet.data.mask_index import Images, build_table
 from effdet.data.mask_io import NO_BOXES, MaskDataset, MaskValues, values_of
 from effdet.data.mask_io import SUFFIXES as MASK_SUFFIXES
 from effdet.data.records import Dataset
-from effdet.data.spec import SPLIT_DIRS, DataSpec
+from effdet.data.spec import SPLIT_DIRS, DataSpec, has_split_dirs
 from heads.structures import ClassTable
 
 IMAGE_DIRS = ("images", "imgs", "pictures")
@@ -43,10 +42,13 @@ def open_pairs(
 ) -> Dataset:
     """A source of images with the masks of the same names."""
     names, files = paired(images, masks, findings, mask_suffix=spec.mask_suffix)
-    listed = Images(images, names, files)
-    table = build_table(listed, values, len(classes), findings)
+    return masks_only(spec, Images(images, names, files), values, classes, findings)
+
+
+def masks_only(spec: DataSpec, images: Images, values: MaskValues, classes: ClassTable, findings: Findings) -> Dataset:
+    """The split of a set that labels masks and no boxes."""
     return MaskDataset(
-        table,
+        build_table(images, values, len(classes), findings),
         NO_BOXES,
         name=spec.name,
         split=spec.split,
@@ -62,10 +64,7 @@ def directories(spec: DataSpec, images: str, masks: str) -> tuple[Path, Path]:
     Raises:
         MissingSplit: a folder in the root is not there; it says with which key to name that one.
     """
-    passed = {"images": spec.images, "annotations": spec.annotations}
-    for part, directory in passed.items():
-        if directory is not None and not directory.is_dir():
-            raise DataError(f"{spec.title}: {spec.key(part)}={directory} is not a folder")
+    passed = {part: spec.named_dir(part) for part in ("images", "annotations")}
     root = spec.need_root() if None in passed.values() else Path()
     own = {part: passed[part] or root / name for part, name in (("images", images), ("annotations", masks))}
     if lacking := {part: "DIR" for part, directory in own.items() if not directory.is_dir()}:
@@ -88,11 +87,7 @@ def _directories(spec: DataSpec) -> tuple[Path, Path]:
                 ):
                     if (spec.images or pair[0]).is_dir() and (spec.annotations or pair[1]).is_dir():
                         return spec.images or pair[0], spec.annotations or pair[1]
-    names = [name for split in SPLIT_DIRS.values() for name in split]
-    divided = any(
-        (root / part / name).is_dir() or (root / name / part).is_dir() for part in IMAGE_DIRS for name in names
-    )
-    if spec.file_split == "train" and (spec.val_fraction is not None or not divided):
+    if spec.file_split == "train" and (spec.val_fraction is not None or not has_split_dirs([root], IMAGE_DIRS)):
         for images in IMAGE_DIRS:
             for masks in MASK_DIRS:
                 pair = spec.images or root / images, spec.annotations or root / masks
@@ -125,7 +120,7 @@ def paired(
     Returns:
         Images relative to their folder, sorted, and each one's mask or None.
     """
-    found = _names(images_below(images, findings), images)
+    found = sorted(relative_names(images_below(images, findings), images))
     names: dict[str, str] = {}
     for name in found:
         stem = name.rpartition(".")[0]
@@ -135,7 +130,8 @@ def paired(
             findings.error("same-name", images / name, f"{names[stem]} has the same name: which is the mask's image?")
         names.setdefault(stem, name)
     by_stem: dict[str, Path] = {}
-    for name in _names(files_below(masks, MASK_SUFFIXES, findings if masks != images else Findings()), masks):
+    listed = files_below(masks, MASK_SUFFIXES, findings if masks != images else Findings())
+    for name in sorted(relative_names(listed, masks)):
         stem = name.rpartition(".")[0]
         if not stem.endswith(mask_suffix):
             continue
@@ -148,11 +144,6 @@ def paired(
             findings.error("same-name", masks / name, f"{by_stem[stem].name} is a mask of the same name")
         by_stem.setdefault(stem, masks / name)
     return list(names.values()), [by_stem.get(stem) for stem in names]
-
-
-def _names(paths: Sequence[Path], directory: Path) -> list[str]:
-    """Relative to `directory` with forward slashes, sorted."""
-    return sorted(path.relative_to(directory).as_posix() for path in paths)
 
 
 NAMES = (*("Sky", "Building", "Pole", "Road", "Pavement", "Tree", "Sign", "Fence", "Car", "Pedestrian", "Bicyclist"),)

@@ -9,7 +9,7 @@ leading folders; only after that where it says.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -35,7 +35,7 @@ def listed(
     """The files below `directory` whose names are `requested`, sorted by path.
 
     Args:
-        folder: where to look.
+        directory: where to look.
         requested: takes a bare name.
         findings: takes how many others are skipped (hidden ones and texts apart), and links that lead back.
         what: the requested files, for messages.
@@ -50,6 +50,11 @@ def listed(
     for link in found.loops:
         findings.warning("link-loop", link, "leads back to a folder around it: not followed")
     return found.paths
+
+
+def relative_names(paths: Iterable[Path], directory: Path) -> list[str]:
+    """The `paths` relative to `directory`, with forward slashes; one that lies elsewhere as it is."""
+    return [(path.relative_to(directory) if path.is_relative_to(directory) else path).as_posix() for path in paths]
 
 
 def text_of(path: Path, *, kind: str = "bad-text") -> str:

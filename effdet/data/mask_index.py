@@ -9,32 +9,28 @@ a second on two. What was found is kept in the cache folder under the files' pat
 
 from __future__ import annotations
 
-import hashlib
-import os
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TypeVar
 
 import numpy as np
 from filelock import FileLock
 
-from effdet.data.boxes import Parsed, assemble
+from effdet.data.boxes import Boxes, assemble
 from effdet.data.checks import DataError, Findings, missing
 from effdet.data.images import image_sizes
 from effdet.data.mask_io import UNKNOWN, MaskValues, read_instances, read_values
-from effdet.data.parsed_cache import Arrays, load_arrays, store_arrays
+from effdet.data.parsed_cache import Arrays, cached_file, load_arrays, store_arrays
 from effdet.data.records import RecordTable, encode_names
-from effdet.files import decode_name, encode_name
-from effdet.hub import cache_dir
+from effdet.files import decode_name
+from effdet.workers import cores
 
 VERSION = 1
 """Of what the cached arrays mean."""
 WORTH_CACHING = 50
 """Files from which a scan takes long enough to be kept."""
 MOST_THREADS = 16
-Look = TypeVar("Look")
 
 
 @dataclass(frozen=True, eq=False)
@@ -70,20 +66,10 @@ class InstanceScan:
 def scan_masks(paths: Sequence[Path]) -> MaskScan:
     """Sizes and values of the masks at `paths`; a file that cannot be read is a fault in the result."""
 
-    def look(path: Path) -> tuple[tuple[int, int], np.ndarray, str]:
-        try:
-            values = read_values(path)
-        except DataError as error:
-            return (0, 0), np.zeros(256, np.int64), str(error).removeprefix(f"{path}: ")
-        return (values.shape[0], values.shape[1]), np.bincount(values.reshape(-1), minlength=256), ""
-
-    def scan() -> dict[str, np.ndarray]:
-        found = _in_threads(look, paths)
-        return {
-            "sizes": np.array([size for size, _, _ in found], np.int64).reshape(-1, 2),
-            "counts": np.array([counts for _, counts, _ in found], np.int64).reshape(-1, 256),
-            "faults": encode_names([fault for _, _, fault in found]),
-        }
+    def scan() -> Arrays:
+        count = lambda values: np.bincount(values.reshape(-1), minlength=256)
+        arrays, counts = _read_all(paths, read_values, count, np.zeros(256, np.int64))
+        return arrays | {"counts": np.array(counts, np.int64).reshape(-1, 256)}
 
     return MaskScan(**_cached("masks", paths, scan))
 
@@ -91,26 +77,41 @@ def scan_masks(paths: Sequence[Path]) -> MaskScan:
 def scan_instances(paths: Sequence[Path], *, smallest: int) -> InstanceScan:
     """The objects of the instance maps at `paths`: regions of one value, from `smallest` on."""
 
-    def look(path: Path) -> tuple[tuple[int, int], np.ndarray, str]:
-        try:
-            values = read_instances(path)
-        except DataError as error:
-            return (0, 0), np.zeros((0, 6)), str(error).removeprefix(f"{path}: ")
-        return (values.shape[0], values.shape[1]), objects(values, smallest=smallest), ""
-
-    def scan() -> dict[str, np.ndarray]:
-        found = _in_threads(look, paths)
-        rows = np.concatenate([np.zeros((0, 6)), *(rows for _, rows, _ in found)])
-        return {
-            "sizes": np.array([size for size, _, _ in found], np.int64).reshape(-1, 2),
-            "faults": encode_names([fault for _, _, fault in found]),
-            "owner": np.repeat(np.arange(len(found)), [len(rows) for _, rows, _ in found]),
+    def scan() -> Arrays:
+        find = lambda values: objects(values, smallest=smallest)
+        arrays, found = _read_all(paths, read_instances, find, np.zeros((0, 6)))
+        rows = np.concatenate([np.zeros((0, 6)), *found])
+        return arrays | {
+            "owner": np.repeat(np.arange(len(found)), [len(rows) for rows in found]),
             "values": rows[:, 0].astype(np.int64),
             "bbox": rows[:, 1:5],
             "area": rows[:, 5],
         }
 
     return InstanceScan(**_cached(f"instances from {smallest}", paths, scan))
+
+
+def _read_all(
+    paths: Sequence[Path],
+    read: Callable[[Path], np.ndarray],
+    measure: Callable[[np.ndarray], np.ndarray],
+    nothing: np.ndarray,
+) -> tuple[Arrays, list[np.ndarray]]:
+    """The arrays ``sizes`` and ``faults`` of the files at `paths`, and what `measure` finds in each; `nothing` in a faulty
+    one."""
+
+    def look(path: Path) -> tuple[tuple[int, ...], np.ndarray, str]:
+        try:
+            values = read(path)
+        except DataError as error:
+            return (0, 0), nothing, str(error).removeprefix(f"{path}: ")
+        return values.shape, measure(values), ""
+
+    with ThreadPoolExecutor(cores(MOST_THREADS)) as pool:
+        found = list(pool.map(look, paths))
+    sizes = np.array([size for size, _, _ in found], np.int64).reshape(-1, 2)
+    faults = encode_names([fault for _, _, fault in found])
+    return {"sizes": sizes, "faults": faults}, [measured for _, measured, _ in found]
 
 
 def objects(values: np.ndarray, *, smallest: int) -> np.ndarray:
@@ -136,17 +137,11 @@ def objects(values: np.ndarray, *, smallest: int) -> np.ndarray:
     return np.stack([found[starts], left, top, right - left, bottom - top, pixels], axis=1).astype(np.float64)
 
 
-def _in_threads(look: Callable[[Path], Look], paths: Sequence[Path]) -> list[Look]:
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    with ThreadPoolExecutor(min(cores, MOST_THREADS)) as pool:
-        return list(pool.map(look, paths))
-
-
 def _cached(what: str, paths: Sequence[Path], scan: Callable[[], Arrays]) -> Arrays:
     """What `scan` gives, from the cache where the files are known there. One process scans, others wait for it."""
     if len(paths) < WORTH_CACHING:
         return scan()
-    target = cache_dir("annotations", f"{_key(what, paths)}.npz")
+    target = cached_file("annotations", f"{VERSION} {what}", paths)
     lock = FileLock(target.with_suffix(".lock"))
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
@@ -163,17 +158,6 @@ def _cached(what: str, paths: Sequence[Path], scan: Callable[[], Arrays]) -> Arr
         lock.release()
 
 
-def _key(what: str, paths: Sequence[Path]) -> str:
-    digest = hashlib.sha256(f"{VERSION} {what}".encode())
-    for path in paths:
-        try:
-            state = path.stat()
-            digest.update(encode_name(f"\n{path.absolute()} {state.st_size} {state.st_mtime_ns}"))
-        except OSError:
-            digest.update(encode_name(f"\n{path.absolute()} missing"))
-    return digest.hexdigest()[:32]
-
-
 @dataclass(frozen=True, eq=False)
 class Images:
     """The images of a split with their mask files, as a reader found them."""
@@ -188,16 +172,22 @@ class Images:
     unmasked: bool = False
     """Whether images may lack a mask (a test split whose truth is kept back)."""
 
-    def __len__(self) -> int:
-        return len(self.names)
 
-    @property
-    def paths(self) -> list[Path]:
-        return [self.root / name for name in self.names]
+@dataclass(frozen=True, eq=False)
+class Objects:
+    """The objects of P images, found in instance maps or elsewhere."""
+
+    boxes: Boxes
+    sizes: np.ndarray
+    """(P, 2) int64 height, width of the maps; zeros where unknown."""
+    labelled: np.ndarray
+    """(P,) bool: images whose boxes are known."""
+    files: Sequence[str]
+    """(P,) where messages say that the boxes stand."""
 
 
 def build_table(
-    images: Images, values: MaskValues, classes: int, findings: Findings, *, boxes: Boxes | None = None
+    images: Images, values: MaskValues, classes: int, findings: Findings, *, objects: Objects | None = None
 ) -> RecordTable:
     """Checks images, masks and boxes against each other; each fault becomes a finding.
 
@@ -206,34 +196,24 @@ def build_table(
         values: what the masks' values mean.
         classes: number K of semantic classes.
         findings: takes what is wrong; an image with a faulty mask is kept without it.
-        boxes: the objects; None for a set that labels no boxes.
+        objects: None for a set that labels no boxes.
     """
-    masks = list(images.masks) or [None] * len(images)
+    masks = list(images.masks) or [None] * len(images.names)
     present = _present(images, masks, findings)
     scan = _scattered(scan_masks([mask for mask in present if mask is not None]), present)
     valid = _valid_masks(scan, present, values, findings)
     lacking = set(missing(images.instances))
     instances = ["" if row in lacking else str(path.absolute()) for row, path in enumerate(images.instances)]
-    stated = scan.sizes if boxes is None else np.where(scan.sizes > 0, scan.sizes, boxes.sizes)
-    sizes, fitting = _frames(images.paths, stated, present, findings)
+    if objects is None:
+        nowhere = np.zeros((len(images.names), 2), np.int64)
+        objects = Objects(Boxes.none(), nowhere, np.zeros(len(images.names), bool), ())
+    stated = np.where(scan.sizes > 0, scan.sizes, objects.sizes)
+    paths = [images.root / name for name in images.names]
+    sizes, fitting = _frames(paths, stated, present, findings)
     valid &= fitting
-    ids = np.arange(1, len(images) + 1)
-    objects = boxes or Boxes.none(len(images))
-    table = assemble(
-        Parsed(
-            root=images.root,
-            names=images.names,
-            image_ids=ids,
-            sizes=sizes,
-            owner=objects.owner,
-            labels=objects.labels,
-            bbox=objects.bbox,
-            crowd=objects.crowd,
-            area=objects.area,
-        ),
-        objects.where,
-        findings,
-    )
+    boxes, files = objects.boxes, objects.files
+    where = lambda row: (files[int(boxes.owner[row])], f"object {row}")
+    table = assemble(images.root, images.names, boxes, where, findings, sizes=sizes)
     kept = table.image_ids - 1
     shown = [str(mask.absolute()) if mask is not None and valid[row] else "" for row, mask in enumerate(present)]
     pixels = values.class_pixels(np.where(valid[:, None], scan.counts, 0), classes)
@@ -246,42 +226,10 @@ def build_table(
     )
 
 
-@dataclass(frozen=True, eq=False)
-class Boxes:
-    """The objects of P images, N in all, found in instance maps or elsewhere."""
-
-    owner: np.ndarray
-    """(N,) int64 position of each box's image."""
-    labels: np.ndarray
-    """(N,) int64."""
-    bbox: np.ndarray
-    """(N, 4) float64 xywh, original pixels."""
-    crowd: np.ndarray
-    """(N,) bool."""
-    area: np.ndarray
-    """(N,) float64."""
-    sizes: np.ndarray
-    """(P, 2) int64 height, width of the maps; zeros where unknown."""
-    labelled: np.ndarray
-    """(P,) bool: images whose boxes are known."""
-    files: Sequence[str] = ()
-    """(P,) where messages say that the boxes stand."""
-
-    @classmethod
-    def none(cls, images: int) -> Boxes:
-        empty = np.zeros(0, np.int64)
-        sizes, labelled = np.zeros((images, 2), np.int64), np.zeros(images, bool)
-        return cls(empty, empty, np.zeros((0, 4)), np.zeros(0, bool), np.zeros(0), sizes, labelled)
-
-    def where(self, row: int) -> tuple[str, str]:
-        """(file, object) of a box, for messages."""
-        return self.files[int(self.owner[row])], f"object {row}"
-
-
 def _present(images: Images, masks: Sequence[Path | None], findings: Findings) -> list[Path | None]:
     """The masks that are there; the others are noted."""
     if not images.masks:
-        return [None] * len(images)
+        return [None] * len(masks)
     listed = [row for row, mask in enumerate(masks) if mask is not None]
     lacking = {listed[place] for place in missing(path for path in masks if path is not None)}
     lacking |= set(range(len(masks))) - set(listed)

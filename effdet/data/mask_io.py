@@ -8,13 +8,15 @@ refused: what they mean is not in the file.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from PIL import Image
+from PIL.ImageFile import ImageFile
 
 from effdet.data.checks import DataError
 from effdet.data.images import DECODE_ERRORS, decode_reason
@@ -80,20 +82,28 @@ def read_values(path: Path | str) -> np.ndarray:
     Raises:
         DataError: no such file, not decodable, or not one channel of 8 bits.
     """
+    with _opened(path, "mask") as image:
+        raw = image.tile[0][3] if image.tile else None
+        factor = _WIDENED.get(raw) if isinstance(raw, str) else None
+        if image.mode not in ("1", "L", "P"):
+            raise DataError(f"{path}: {_wrong_mode(image.mode)}")
+        values = np.array(image).astype(np.uint8, copy=False)
+        return values if factor is None else values // np.uint8(factor)
+
+
+@contextmanager
+def _opened(path: Path | str, what: str) -> Iterator[ImageFile]:
+    """An image file; whatever goes wrong in the block is a :class:`DataError`."""
     try:
         with Image.open(path) as image:
-            raw = image.tile[0][3] if image.tile else None
-            factor = _WIDENED.get(raw) if isinstance(raw, str) else None
-            if image.mode not in ("1", "L", "P"):
-                raise DataError(f"{path}: {_wrong_mode(image.mode)}")
-            values = np.array(image).astype(np.uint8, copy=False)
-            return values if factor is None else values // np.uint8(factor)
+            yield image
     except DataError:
         raise
     except FileNotFoundError:
-        raise DataError(f"{path}: no such mask") from None
+        raise DataError(f"{path}: no such {what}") from None
     except DECODE_ERRORS as error:
-        raise DataError(f"{path}: not a mask that can be read ({decode_reason(error)})") from None
+        article = "an" if what[0] in "aeiou" else "a"
+        raise DataError(f"{path}: not {article} {what} that can be read ({decode_reason(error)})") from None
 
 
 def _wrong_mode(mode: str) -> str:
@@ -108,17 +118,10 @@ def read_instances(path: Path | str) -> np.ndarray:
     Raises:
         DataError: no such file, not decodable, or more than one channel.
     """
-    try:
-        with Image.open(path) as image:
-            if image.mode not in ("L", "P") and not image.mode.startswith("I"):
-                raise DataError(f"{path}: colours (mode {image.mode}) where instance ids are expected")
-            return np.array(image).astype(np.int32)
-    except DataError:
-        raise
-    except FileNotFoundError:
-        raise DataError(f"{path}: no such instance map") from None
-    except DECODE_ERRORS as error:
-        raise DataError(f"{path}: not an instance map that can be read ({decode_reason(error)})") from None
+    with _opened(path, "instance map") as image:
+        if image.mode not in ("L", "P") and not image.mode.startswith("I"):
+            raise DataError(f"{path}: colours (mode {image.mode}) where instance ids are expected")
+        return np.array(image).astype(np.int32)
 
 
 def values_of(classes: Sequence[str], values: Sequence[int] | None) -> tuple[list[str], dict[int, int]]:
@@ -169,8 +172,7 @@ class MaskDataset(Dataset):
     def read_mask(self, record: Record) -> np.ndarray | None:
         if record.mask is None:
             return None
-        labels = self.values.table[read_values(record.mask)]
-        _same_size(labels, record.mask, record)
+        labels = self.values.table[of_size(read_values(record.mask), record.mask, record)]
         # Masks were checked when the set was opened; a file may have changed since.
         if (labels == UNKNOWN).any():
             raise DataError(f"{record.mask}: holds an id that the set does not list")
@@ -179,9 +181,7 @@ class MaskDataset(Dataset):
     def read_instances(self, record: Record) -> np.ndarray | None:
         if record.instances is None or self.instance_values is None:
             return None
-        values = read_instances(record.instances)
-        _same_size(values, record.instances, record)
-        return self.instance_values(values)
+        return self.instance_values(of_size(read_instances(record.instances), record.instances, record))
 
 
 @dataclass(frozen=True, eq=False)
@@ -199,7 +199,9 @@ class InstanceValues:
         return np.where(classes >= 0, 1000 * (classes + 1) + values % self.base, 0).astype(np.int32)
 
 
-def _same_size(pixels: np.ndarray, path: Path, record: Record) -> None:
+def of_size(pixels: np.ndarray, path: Path, record: Record) -> np.ndarray:
+    """The `pixels` of the file at `path`, which must have the size of the record's image."""
     if pixels.shape != record.size:
         shown, requested = f"{pixels.shape[1]}×{pixels.shape[0]}", f"{record.width}×{record.height}"
         raise DataError(f"{path}: is {shown} (width × height), its image {record.file_name} is {requested}")
+    return pixels

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 
@@ -83,34 +84,24 @@ def interleaved(tables: Sequence[RecordTable], *, boxed: Sequence[bool]) -> tupl
 
 def _joined(tables: Sequence[RecordTable], boxed: Sequence[bool]) -> RecordTable:
     """One table after another, with absolute paths."""
-    first = tables[0]
-    pixels = [table.class_pixels for table in tables]
-    width = max([0, *(values.shape[1] for values in pixels if values is not None)])
+    width = max([0, *(table.class_pixels.shape[1] for table in tables if table.class_pixels is not None)])
+    none = [np.zeros((len(table), width), np.int64) for table in tables]
+    pixels = [zeros if (own := table.class_pixels) is None else own for table, zeros in zip(tables, none, strict=True)]
     flags = [
         np.full(len(table), boxes) if table.has_boxes is None else table.has_boxes & boxes
         for table, boxes in zip(tables, boxed, strict=True)
     ]
+    joined = ("image_ids", "sizes", "bbox", "labels", "crowd", "area", "annotation_ids")
     return RecordTable(
-        root=type(first.root)(),
-        image_ids=np.concatenate([table.image_ids for table in tables]),
+        root=Path(),
         file_names=encode_names([decode_name(name) for table in tables for name in table.file_names.tolist()]),
         paths=_absolute(tables, [table.paths for table in tables]),
-        sizes=np.concatenate([table.sizes for table in tables]),
         starts=np.concatenate([[0], np.cumsum(np.concatenate([np.diff(table.starts) for table in tables]))]),
-        bbox=np.concatenate([table.bbox for table in tables]),
-        labels=np.concatenate([table.labels for table in tables]),
-        crowd=np.concatenate([table.crowd for table in tables]),
-        area=np.concatenate([table.area for table in tables]),
-        annotation_ids=np.concatenate([table.annotation_ids for table in tables]),
         masks=_absolute(tables, [table.masks for table in tables]),
         instances=_absolute(tables, [table.instances for table in tables]),
-        class_pixels=np.concatenate(
-            [
-                np.zeros((len(table), width), np.int64) if values is None else values
-                for table, values in zip(tables, pixels, strict=True)
-            ]
-        ),
+        class_pixels=np.concatenate(pixels),
         has_boxes=np.concatenate(flags),
+        **{name: np.concatenate([getattr(table, name) for table in tables]) for name in joined},
     )
 
 

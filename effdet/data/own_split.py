@@ -3,7 +3,7 @@
 The function is called with ``split="train"``, ``"val"`` or ``"test"`` and the keys that stand below ``data``; it raises
 ``FileNotFoundError`` for a split that the set does not have, and returns :class:`Examples` (or a
 :class:`~effdet.data.records.Dataset`, which is taken as it is). Boxes and images go through the same checks as those of every
-other reader.
+other reader. :class:`ArrayDataset` is a split whose images lie in one array.
 """
 
 from __future__ import annotations
@@ -16,15 +16,48 @@ from typing import Any
 
 import numpy as np
 
-from effdet.data.boxes import Parsed, assemble
+from effdet.data.boxes import Boxes, assemble, category_table
 from effdet.data.checks import DataError, Findings, MissingSplit, check_names
 from effdet.data.images import OnError
 from effdet.data.mask_index import scan_masks
-from effdet.data.mask_io import read_values
+from effdet.data.mask_io import of_size, read_values
 from effdet.data.records import IGNORED, Dataset, Record, encode_names
 from effdet.data.spec import DataSpec
 from effdet.plugins import TARGET, instantiate
 from heads.structures import ClassTable, UserError
+
+
+class ArrayDataset(Dataset):
+    """Images of one size with a class each.
+
+    Args:
+        pixels: (P, h, w, 3) uint8 RGB; shared, never copied: a subset keeps the whole array.
+        labels: (P,) int64 in 0…K-1.
+        classes: of the images.
+        names: (P,) unique names, by which ``data.val_fraction`` splits.
+        name, split, warnings: as for :class:`effdet.data.records.Dataset`.
+    """
+
+    def __init__(
+        self,
+        pixels: np.ndarray,
+        labels: np.ndarray,
+        classes: ClassTable,
+        *,
+        names: Sequence[str],
+        name: str,
+        split: str,
+        warnings: Iterable[str] = (),
+    ) -> None:
+        sizes = np.tile(np.array(pixels.shape[1:3], np.int64), (len(pixels), 1))
+        table = category_table(Path(), names, labels, Findings(), sizes=sizes)
+        super().__init__(table, classes, name=name, split=split, labelled=("category",), warnings=warnings)
+        self._pixels = pixels
+
+    def read_image(
+        self, record: Record, *, on_error: OnError = "error", at_least: tuple[int, int] | None = None
+    ) -> np.ndarray:
+        return np.array(self._pixels[record.image_id - 1], order="C")
 
 
 @dataclass(frozen=True, eq=False)
@@ -84,10 +117,7 @@ class OwnSource(Dataset):
             return self._masks[record.image_id - 1]
         if record.mask is None:
             return None
-        values = read_values(record.mask)
-        if values.shape != record.size:
-            raise DataError(f"{record.mask}: is {values.shape}, its image {record.size} (height, width)")
-        return values
+        return of_size(read_values(record.mask), record.mask, record)
 
 
 def open_own(spec: DataSpec, findings: Findings) -> Dataset:
@@ -122,9 +152,8 @@ def _source(spec: DataSpec, items: list[Example], found: Examples, findings: Fin
     for item, name in zip(items, named, strict=True):
         own = np.asarray([] if item.boxes is None else item.boxes, np.float64).reshape(-1, 4)
         if len(own) != len(item.labels) or len(item.crowd) not in (0, len(own)):
-            findings.error(
-                "bad-annotation", name, f"{len(own)} boxes, {len(item.labels)} labels, {len(item.crowd)} crowd"
-            )
+            text = f"{len(own)} boxes, {len(item.labels)} labels, {len(item.crowd)} crowd"
+            findings.error("bad-annotation", name, text)
             own = own[:0]
         boxes.append(np.concatenate([own[:, :2], own[:, 2:] - own[:, :2]], axis=1))
         counts.append(len(own))
@@ -132,19 +161,17 @@ def _source(spec: DataSpec, items: list[Example], found: Examples, findings: Fin
         crowd += [bool(value) for value in item.crowd] or [False] * len(own)
     first = np.concatenate([[0], np.cumsum(counts)]).astype(np.int64)
     owner = np.repeat(np.arange(len(items)), counts)
-    parsed = Parsed(
-        root=Path(),
-        names=named,
-        image_ids=np.arange(1, len(items) + 1),
-        sizes=np.array([image.shape[:2] for image in pixels] or [(0, 0)] * len(items), np.int64).reshape(-1, 2),
-        owner=owner,
-        labels=np.array(labels, np.int64),
-        bbox=np.concatenate([*boxes, np.zeros((0, 4))]),
-        crowd=np.array(crowd, np.bool_),
+    bbox = np.concatenate([*boxes, np.zeros((0, 4))])
+    table = assemble(
+        Path(),
+        named,
+        Boxes(owner, np.array(labels, np.int64), bbox, crowd=np.array(crowd, np.bool_)),
+        lambda row: (named[owner[row]], f"box {row - first[owner[row]]}"),
+        findings,
+        sizes=np.array([image.shape[:2] for image in pixels]) if pixels else None,
         paths=None if pixels else [str(item.image) for item in items],
         in_memory=bool(pixels),
     )
-    table = assemble(parsed, lambda row: (named[owner[row]], f"box {row - first[owner[row]]}"), findings)
     rows = table.image_ids - 1  # of the examples whose image can be used
     boxed = np.array([item.boxes is not None for item in items], np.bool_)
     categories = [-1 if item.category is None else _label(item.category, classes, "", findings) for item in items]
@@ -197,12 +224,12 @@ def _label(label: str | int, classes: ClassTable, name: str, findings: Findings)
     """The position of a class, or -1 for an unknown one, which is noted."""
     names = list(classes.names)
     if isinstance(label, str):
-        position = names.index(label) if label in names else -1
+        found = names.index(label) if label in names else -1
     else:
-        position = int(label) if 0 <= int(label) < len(names) else -1
-    if position < 0:
+        found = int(label) if 0 <= int(label) < len(names) else -1
+    if found < 0:
         findings.error("unknown-category", name, f"{label!r} is none of the classes {', '.join(map(str, names))}")
-    return position
+    return found
 
 
 def _class_pixels(masks: Sequence[np.ndarray], files: Sequence[str], classes: int, findings: Findings) -> np.ndarray:
@@ -220,8 +247,7 @@ def _class_pixels(masks: Sequence[np.ndarray], files: Sequence[str], classes: in
         if fault:
             findings.error("unreadable-mask", place, fault.decode(errors="replace"))
         elif wrong := np.flatnonzero(count[classes:IGNORED]).tolist():
-            findings.error(
-                "bad-mask-value", place, f"holds {wrong[0] + classes}, and there are {classes} classes and 255"
-            )
+            text = f"holds {wrong[0] + classes}, and there are {classes} classes and 255"
+            findings.error("bad-mask-value", place, text)
         found[row] = count[:classes]
     return found

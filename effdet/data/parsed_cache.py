@@ -1,14 +1,14 @@
-"""The arrays of a large annotation file, kept beside other cached things.
+"""Arrays that take long to make from files, kept beside other cached things.
 
 COCO's train2017 (450 MB of JSON, mostly polygons) takes half a minute and 3 GB to parse, in every process of a run; its
-arrays are 50 MB and load at once. A file is known by its path, size and time of change.
+arrays are 50 MB and load at once. Files are known by their paths, sizes and times of change.
 """
 
 from __future__ import annotations
 
 import hashlib
 import zipfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from contextlib import suppress
 from pathlib import Path
 
@@ -32,17 +32,34 @@ def cached_arrays(path: Path, parse: Callable[[], tuple[Arrays, bool]]) -> Array
         path: the annotation file.
         parse: returns the arrays, and whether they may be cached (not when there was anything to report).
     """
-    state = path.stat()
-    if state.st_size < SMALLEST:
+    if path.stat().st_size < SMALLEST:
         return parse()[0]
-    key = f"{VERSION} {path.resolve()} {state.st_size} {state.st_mtime_ns}"
-    target = cache_dir("annotations", f"{hashlib.sha256(encode_name(key)).hexdigest()[:32]}.npz")
+    target = cached_file("annotations", f"{VERSION} parsed", [path.resolve()])
     if (stored := load_arrays(target)) is not None:
         return stored
     arrays, valid = parse()
     if valid:
         store_arrays(target, arrays)
     return arrays
+
+
+def cached_file(directory: str, about: str, paths: Iterable[Path]) -> Path:
+    """The file in a `directory` of the cache for what is made of the files at `paths`; some of them may be missing.
+
+    Args:
+        directory: below the cache folder.
+        about: what is made, with its version.
+        paths: in order.
+    """
+    digest = hashlib.sha256(about.encode())
+    for path in paths:
+        try:
+            state = path.stat()
+            known = f"{state.st_size} {state.st_mtime_ns}"
+        except OSError:
+            known = "missing"
+        digest.update(encode_name(f"\n{path.absolute()} {known}"))
+    return cache_dir(directory, f"{digest.hexdigest()[:32]}.npz")
 
 
 def load_arrays(target: Path) -> Arrays | None:

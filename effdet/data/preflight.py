@@ -8,9 +8,8 @@ times larger: of its files the ends are read, which a cut-off download or copy l
 
 from __future__ import annotations
 
-import hashlib
 import os
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -18,10 +17,10 @@ import numpy as np
 
 from effdet.data.checks import DataError
 from effdet.data.images import OnError
-from effdet.data.parsed_cache import load_arrays, store_arrays
+from effdet.data.parsed_cache import cached_file, load_arrays, store_arrays
 from effdet.data.records import Dataset
 from effdet.files import decode_name
-from effdet.hub import cache_dir
+from effdet.workers import cores
 from heads.structures import ClassTable
 
 TAIL = 64
@@ -38,8 +37,9 @@ def undecodable(source: Dataset) -> dict[int, str]:
 
     Every file is read, unless all of them were before and none has changed.
     """
-    state = _state(source)
-    known = None if state is None else cache_dir("decoded", f"{state}.npz")
+    paths = _paths(source)
+    about = f"{VERSION} {type(source).__name__} {source.records.sizes.tolist()}"
+    known = None if paths is None else cached_file("decoded", about, paths)
     if known is not None and load_arrays(known) is not None:
         return {}
     found = _decode(source, range(len(source)))
@@ -53,7 +53,7 @@ def cut_off(source: Dataset) -> dict[int, str]:
     paths = _paths(source)
     if paths is None:
         return {}
-    with ThreadPoolExecutor(_threads()) as pool:
+    with ThreadPoolExecutor(cores(16)) as pool:
         whole = list(pool.map(_has_end, paths))
     return _decode(source, [index for index, ends in enumerate(whole) if not ends])
 
@@ -99,7 +99,7 @@ def _decode(source: Dataset, indices: Sequence[int]) -> dict[int, str]:
     first: dict[Path, int] = {}
     owner = {index: first.setdefault(records[index].image, index) for index in indices}
     chosen = list(first.values())
-    with ThreadPoolExecutor(_threads()) as pool:
+    with ThreadPoolExecutor(cores(16)) as pool:
         answers = dict(zip(chosen, pool.map(attempt, chosen), strict=True))
     return {index: text for index in indices if (text := answers[owner[index]]) is not None}
 
@@ -109,21 +109,6 @@ def _paths(source: Dataset) -> list[Path] | None:
     table = source.records
     paths = [table.root / decode_name(name) for name in table.paths]  # records would take seconds to make
     return paths if paths and paths[0].is_file() else None
-
-
-def _state(source: Dataset) -> str | None:
-    """What the files of `source` are known by; None where they are not files."""
-    paths = _paths(source)
-    if paths is None:
-        return None
-    digest = hashlib.sha256(f"{VERSION} {type(source).__name__}".encode())
-    for path, size in zip(paths, source.records.sizes.tolist(), strict=True):
-        try:
-            found = path.stat()
-        except OSError:
-            return None
-        digest.update(os.fsencode(path.absolute()) + f" {size} {found.st_size} {found.st_mtime_ns}\n".encode())
-    return digest.hexdigest()[:32]
 
 
 def _has_end(path: Path) -> bool:
@@ -137,11 +122,6 @@ def _has_end(path: Path) -> bool:
     except OSError:
         return False
     return size > 0 and (marker is None or marker in tail)
-
-
-def _threads() -> int:
-    cores: Iterable[int] = os.sched_getaffinity(0) if hasattr(os, "sched_getaffinity") else range(os.cpu_count() or 1)
-    return min(len(list(cores)), 16)
 
 
 _UNITS = {"boxes": "box", "semantic": "pixel", "category": "image"}

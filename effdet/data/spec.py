@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -26,6 +26,13 @@ NAMED: Mapping[str, tuple[str, ...]] = {
 """What the user names in place of ``data.root``, for sets where that is not both images and annotations."""
 WITHOUT_FRACTION = frozenset({"mixed", "streets"})
 """Sets without ``data.val_fraction``."""
+
+
+def has_split_dirs(bases: Iterable[Path], parts: Sequence[str] = ("",)) -> bool:
+    """Whether one of `bases` has a folder of any split, ``PART/SPLIT`` or ``SPLIT/PART``."""
+    names = [name for names in SPLIT_DIRS.values() for name in names]
+    places = ((base / part / name, base / name / part) for base in bases for part in parts for name in names)
+    return any(place.is_dir() for pair in places for place in pair)
 
 
 def inside(path: Path, directory: Path) -> bool:
@@ -136,6 +143,25 @@ class DataSpec:
     def annotations(self) -> Path | None:
         """Annotation file or folder that the user names for these files."""
         return getattr(self, f"{self.file_split}_annotations")
+
+    def named_dir(self, part: str, split: str | None = None) -> Path | None:
+        """The folder that the user names for the ``images`` or ``annotations`` of a split (these files', if None).
+
+        Raises:
+            DataError: it is not there.
+        """
+        return self._named(part, split, Path.is_dir, "folder")
+
+    def named_file(self, split: str | None = None) -> Path | None:
+        """The annotation file that the user names, likewise."""
+        return self._named("annotations", split, Path.is_file, "file")
+
+    def _named(self, part: str, split: str | None, there: Callable[[Path], bool], what: str) -> Path | None:
+        key = f"{split or self.file_split}_{part}"
+        path = getattr(self, key)
+        if path is not None and not there(path):
+            raise DataError(f"{self.title}: {self.keys}{key}={path} is not a {what}")
+        return path
 
     def wants(self, label: str) -> bool:
         """Whether `label` (``boxes``, ``semantic``, ``category``) is to be read where the set has it."""

@@ -23,11 +23,11 @@ from xml.etree import ElementTree
 
 import numpy as np
 
-from effdet.data.boxes import Parsed, assemble
+from effdet.data.boxes import Boxes, assemble
 from effdet.data.checks import DataError, Findings, check_names
 from effdet.data.listing import files_below, images_below, lines_of, readings
 from effdet.data.records import Dataset, RecordTable
-from effdet.data.spec import SPLIT_DIRS, SPLITS, DataSpec
+from effdet.data.spec import SPLIT_DIRS, SPLITS, DataSpec, has_split_dirs
 from effdet.files import FileError, decode_text, is_image
 from effdet.files.scalars import flag, number, truth, whole
 from heads.structures import ClassTable
@@ -82,8 +82,7 @@ def layout(spec: DataSpec) -> Layout:
         for directory in (*(root / name / part for part in ANNOTATIONS), root / name):
             if stems := _stems(directory, deep=directory != root / name):
                 return Layout(directory, spec.images or images_of(directory, root / name), stems)
-    apart = any((root / name).is_dir() for names in SPLIT_DIRS.values() for name in names)
-    if spec.file_split == "train" and not apart and (stems := _stems(root, deep=False)):
+    if spec.file_split == "train" and not has_split_dirs([root]) and (stems := _stems(root, deep=False)):
         return Layout(root, spec.images or images_of(root, root), stems)
     raise spec.lacks_split("folder Annotations", annotations="DIR")
 
@@ -92,10 +91,8 @@ def _listed(spec: DataSpec, base: Path, directory: Path) -> Layout:
     """A split that a list names; all of a set without lists is train."""
     stems = _stems(directory)
     images = spec.images or images_of(directory, base)
-    listing = spec.annotations or _list_of(base, spec)
+    listing = spec.named_file() or _list_of(base, spec)
     if listing is not None:
-        if not listing.is_file():
-            raise DataError(f"{spec.title}: {spec.key('annotations')}={listing} is not a file")
         known = frozenset(stems)
         lines = tuple(named(line, known) for line in lines_of(listing))
         return Layout(directory, images, tuple(sorted(set(lines))), listing, lines)
@@ -288,17 +285,10 @@ def _table(
     bbox[:, 2:] -= corners[:, 2:] <= corners[:, :2]
     difficult = np.array([flag for objects in entries for flag in objects.difficult], np.bool_)
     there = ImageNames(images, findings)
-    parsed = Parsed(
-        root=images,
-        names=[there.of(objects.stem, objects.file_name) for objects in entries],
-        image_ids=np.arange(1, len(entries) + 1),
-        sizes=np.array([objects.size for objects in entries], np.int64).reshape(-1, 2),
-        owner=owner,
-        labels=labels,
-        bbox=bbox,
-        crowd=difficult & (spec.difficult == "ignore"),
-    )
-    return assemble(parsed, where, findings)
+    image_names = [there.of(objects.stem, objects.file_name) for objects in entries]
+    sizes = np.array([objects.size for objects in entries], np.int64)
+    boxes = Boxes(owner, labels, bbox, crowd=difficult & (spec.difficult == "ignore"))
+    return assemble(images, image_names, boxes, where, findings, sizes=sizes)
 
 
 class ImageNames:

@@ -20,9 +20,9 @@ from pathlib import Path
 
 import numpy as np
 
-from effdet.data.boxes import Parsed, assemble
+from effdet.data.boxes import Boxes, assemble
 from effdet.data.checks import DataError, Findings
-from effdet.data.listing import files_below
+from effdet.data.listing import files_below, relative_names
 from effdet.data.records import Dataset, RecordTable
 from effdet.data.spec import DataSpec
 from effdet.data.yolo_layout import class_names, keypoint_numbers, label_file, read_settings, split_images
@@ -161,21 +161,8 @@ def _table(
         return str(labels[owner[row]]), f"line {lines[row]}"
 
     centre, extent = values[:, 1:3], values[:, 3:5]
-    return assemble(
-        Parsed(
-            root=common,
-            names=[(path.relative_to(common) if path.is_relative_to(common) else path).as_posix() for path in images],
-            image_ids=np.arange(1, len(images) + 1),
-            sizes=np.zeros((len(images), 2), np.int64),
-            owner=owner,
-            labels=values[:, 0].astype(np.int64),
-            bbox=np.concatenate([centre - extent / 2, extent], axis=1),
-            crowd=np.zeros(len(values), np.bool_),
-            shares=True,
-        ),
-        where,
-        findings,
-    )
+    boxes = Boxes(owner, values[:, 0].astype(np.int64), np.concatenate([centre - extent / 2, extent], axis=1))
+    return assemble(common, relative_names(images, common), boxes, where, findings, shares=True)
 
 
 def _parse(path: Path, classes: int, keypoints: int, findings: Findings) -> tuple[np.ndarray, list[int]]:

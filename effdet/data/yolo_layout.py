@@ -20,7 +20,7 @@ import yaml
 
 from effdet.data.checks import DataError, Findings, MissingSplit, check_names
 from effdet.data.listing import ImageFinder, find, images_below, lines_of, text_of
-from effdet.data.spec import SPLIT_DIRS, DataSpec, inside
+from effdet.data.spec import SPLIT_DIRS, DataSpec, has_split_dirs, inside
 from effdet.files.scalars import whole
 
 KNOWN = ("names", "path", "kpt_shape", *(key for keys in SPLIT_DIRS.values() for key in keys))
@@ -191,10 +191,8 @@ def split_images(spec: DataSpec, settings: Settings, findings: Findings) -> list
         MissingSplit: it has none, or a folder of test that ``data.yaml`` names is not there.
         DataError: a folder that is named is not there.
     """
-    if spec.images is not None:
-        if not spec.images.is_dir():
-            raise DataError(f"{spec.title}: {spec.key('images')}={spec.images} is not a folder")
-        return images_below(spec.images, findings)
+    if (directory := spec.named_dir("images")) is not None:
+        return images_below(directory, findings)
     if spec.annotations is not None and spec.annotations.suffix.lower() == ".txt":
         return _in_list(spec.annotations, settings)
     for key in SPLIT_DIRS[spec.file_split]:
@@ -254,11 +252,7 @@ def _in_dirs(spec: DataSpec, settings: Settings, findings: Findings) -> list[Pat
             for directory in (base / "images" / key, base / key / "images"):
                 if directory.is_dir():
                     return images_below(directory, findings)
-    names = [name for split in SPLIT_DIRS.values() for name in split]
-    divided = any(
-        (base / "images" / name).is_dir() or (base / name / "images").is_dir() for base in bases for name in names
-    )
-    if spec.file_split == "train" and not divided:
+    if spec.file_split == "train" and not has_split_dirs(bases, ("images",)):
         for base in bases:
             for directory in (base / "images", base / "obj_train_data", base):
                 if directory.is_dir() and (images := images_below(directory, findings, deep=directory != base)):

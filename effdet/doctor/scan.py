@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import multiprocessing
-import os
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
@@ -140,14 +139,6 @@ def _look(task: Task) -> list[tuple[Facts, Matched]]:
             matched = match_boxes(boxes, record.size, _work.coverage)
         rows.append((facts, matched))
     return rows
-
-
-def worker_count(workers: int | None) -> int:
-    """As said, else one for each core that this process may use."""
-    if workers is not None:
-        return workers
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    return min(cores, 16)
 
 
 @contextmanager

@@ -25,6 +25,7 @@ from multiprocessing.process import BaseProcess
 from typing import Any, Protocol
 
 from effdet.search.jobs import RESULT, Job, JobResult, Run, execute, finished, main, one_line
+from effdet.workers import cores
 from heads.structures import UserError
 
 ENGINES = ("local", "ray")
@@ -72,7 +73,7 @@ def run_jobs(
     if engine == "ray":
         opened = _on_ray(run, threads or 1)
     else:
-        opened = _locally(run, threads or max(1, _cores() // workers), timeout, preload)
+        opened = _locally(run, threads or max(1, cores() // workers), timeout, preload)
     with opened as processes:
         running = 0
         while queue or running:
@@ -208,10 +209,6 @@ def _stopped_by_sigterm() -> Iterator[None]:
         yield
     finally:
         signal.signal(signal.SIGTERM, before)
-
-
-def _cores() -> int:
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 @contextlib.contextmanager

@@ -18,6 +18,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from effdet.streets import labels
 from effdet.streets.render import Scene, scene
 from effdet.streets.rng import SPLITS
+from effdet.workers import cores
 
 CITY = "streets"
 _FEW = 24
@@ -104,8 +105,7 @@ def write(
         for kind in ("leftImg8bit", "gtFine"):
             (directory / kind / split / CITY).mkdir(parents=True)
     total = sum(counts.values())
-    if workers is None:
-        workers = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    workers = cores() if workers is None else workers
     if workers <= 1 or total <= _FEW:
         records = draw_share(directory, size, seed, counts, 0, 1)
     else:

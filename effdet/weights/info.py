@@ -7,7 +7,6 @@ of them takes no time; :func:`effdet.model.count_cost` counts any model, and a t
 from __future__ import annotations
 
 import importlib.metadata
-import os
 import platform
 from dataclasses import dataclass
 
@@ -19,6 +18,7 @@ from effdet.scaling import DETECTORS
 from effdet.weights import names
 from effdet.weights.resolving import suitable
 from effdet.weights.rows import NamedWeights, Published
+from effdet.workers import cores
 
 DISTRIBUTIONS = (
     "effdet-lightning",
@@ -87,8 +87,7 @@ def environment() -> dict[str, str]:
             found[name] = importlib.metadata.version(name)
         except importlib.metadata.PackageNotFoundError:
             found[name] = "not installed"
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-    found["cpu"] = f"{platform.machine()}, {cores} cores, {torch.get_num_threads()} threads"
+    found["cpu"] = f"{platform.machine()}, {cores()} cores, {torch.get_num_threads()} threads"
     found["cuda"] = str(torch.version.cuda or "none")
     for index in range(torch.cuda.device_count()):
         properties = torch.cuda.get_device_properties(index)

@@ -11,8 +11,8 @@ import pytest
 from PIL import Image
 
 from effdet.data import DataError
-from effdet.data.array_dataset import ArrayDataset
 from effdet.data.images import read_image
+from effdet.data.own_split import ArrayDataset
 from effdet.data.preflight import cut_off, report, undecodable, without_undecodable
 from effdet.data.records import Dataset, Record
 from heads.structures import ClassTable
