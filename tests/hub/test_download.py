@@ -9,8 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from effdet.hub import DownloadError, below, cache_dir, cached, download, sha256_of
-from effdet.hub.download import _BrokenOff, _stream
+from effdet.hub import DownloadError, _BrokenOff, _stream, below, cache_dir, cached, download, sha256_of
 from heads.structures import UserError
 from tests.hub.server import Site, serving
 

@@ -1,8 +1,16 @@
-"""One checked download: progress, resume, mirrors, sha256, one atomic rename at the end.
+"""Fetching named files: the cache folder, and checked downloads with progress, resume, mirrors and one rename at the end.
+
+| variable | meaning |
+|---|---|
+| ``EFFDET_CACHE`` | the folder for everything fetched or generated; default ``~/.cache/effdet-lightning`` |
+| ``EFFDET_MIRROR`` | base addresses, separated by spaces, tried before a file's own address |
+| ``EFFDET_OFFLINE`` | ``1``: never touch the network, say so where a file is missing |
 
 The bytes go to ``NAME.part`` beside the target; only a file of the announced length and the right checksum is renamed to
 ``NAME``. A lock keeps two processes from writing the same part. After a break the rest is asked for with a ``Range``
 request; ``If-Range`` makes a server whose file has changed send the whole instead of a tail that does not fit.
+
+Files of the Hugging Face hub come through its own client (the ``hub`` extra), which has its own cache and resume.
 """
 
 from __future__ import annotations
@@ -10,11 +18,13 @@ from __future__ import annotations
 import base64
 import hashlib
 import json
+import os
 import shutil
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from http.client import HTTPException, HTTPMessage, InvalidURL
 from pathlib import Path
@@ -24,7 +34,6 @@ from filelock import FileLock
 
 from effdet.addresses import without_credentials, without_credentials_in
 from effdet.files import move_into_place
-from effdet.hub.cache import cache_dir, is_offline, mirrors, sha256_of
 from heads.structures import UserError
 
 _CHUNK = 1 << 18
@@ -46,6 +55,34 @@ class _WrongSum(Exception):
     """The whole file arrived and is not the file asked for."""
 
 
+def cache_dir(*parts: str) -> Path:
+    """The cache folder, or the folder `parts` inside it. Nothing is created."""
+    root = os.environ.get("EFFDET_CACHE", "").strip()
+    base = Path(root).expanduser() if root else Path.home() / ".cache" / "effdet-lightning"
+    return base.joinpath(*parts)
+
+
+def cached(file_name: str) -> Path | None:
+    """The whole, fetched file of that name, or None. Half-written files have other names and are never found."""
+    path = cache_dir("weights", file_name)
+    return path if path.is_file() else None
+
+
+def is_offline() -> bool:
+    return os.environ.get("EFFDET_OFFLINE", "").strip().lower() not in {"", "0", "false", "no"}
+
+
+def mirrors() -> tuple[str, ...]:
+    """Base addresses of ``EFFDET_MIRROR``, without their trailing slashes."""
+    return tuple(base.rstrip("/") for base in os.environ.get("EFFDET_MIRROR", "").split())
+
+
+def sha256_of(path: str | Path) -> str:
+    """Hex sha256 of a file's bytes, read piece by piece."""
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
 def download(
     addresses: str | Sequence[str],
     *,
@@ -63,7 +100,7 @@ def download(
         addresses: Where the file is, best first. Bases in ``EFFDET_MIRROR`` are tried before them.
         file_name: Its name in the cache; default is the last part of the first address.
         sha256: The hex checksum, whole or its first 8 or more digits. A file that differs is refused.
-        folder: Where it goes; default is ``weights`` in the cache folder.
+        directory: Where it goes; default is ``weights`` in the cache folder.
         progress: Show a progress bar on stderr.
         retries: Times that one address is resumed after a break without any progress.
         timeout: Seconds without an answer after which a connection counts as broken.
@@ -89,58 +126,47 @@ def download(
     with FileLock(f"{target}.lock"):
         if _good(target, sha256):  # another process fetched it while this one waited
             return target
-        sources = [below(base, name) for base in mirrors()] + addresses
-        return _from_any(sources, target, sha256, _Transfer(retries, timeout, backoff), progress)
+        failures: list[str] = []
+        for address in [below(base, name) for base in mirrors()] + addresses:
+            if urlsplit(address).scheme not in _SCHEMES:
+                failures.append(f"{without_credentials(address)}: not an http, https or file address")
+                continue
+            try:
+                with _bar(name, address, enabled=progress) as advance:
+                    _fetch(address, target, sha256, retries, timeout, backoff, advance)
+                return target
+            except (_WrongSum, _BrokenOff, urllib.error.URLError, OSError, HTTPException) as error:
+                failures.append(f"{without_credentials(address)}: {_reason(error)}")
+    raise DownloadError(f"could not fetch {name}: " + "; ".join(failures))
 
 
 def _good(target: Path, sha256: str | None) -> bool:
     return target.is_file() and (sha256 is None or sha256_of(target).startswith(sha256.lower()))
 
 
-@dataclass(frozen=True)
-class _Transfer:
-    retries: int
-    timeout: float
-    backoff: float
-
-
-def _from_any(sources: Sequence[str], target: Path, sha256: str | None, how: _Transfer, progress: bool) -> Path:
-    failures: list[str] = []
-    for address in sources:
-        if urlsplit(address).scheme not in _SCHEMES:
-            failures.append(f"{without_credentials(address)}: not an http, https or file address")
-            continue
-        try:
-            with _Bar(target.name, address, enabled=progress) as bar:
-                _fetch(address, target, sha256, how, bar)
-            return target
-        except (_WrongSum, _BrokenOff, urllib.error.URLError, OSError, HTTPException) as error:
-            failures.append(f"{without_credentials(address)}: {_reason(error)}")
-    raise DownloadError(f"could not fetch {target.name}: " + "; ".join(failures))
-
-
-def _fetch(address: str, target: Path, sha256: str | None, how: _Transfer, advance: Advance) -> None:
+def _fetch(
+    address: str, target: Path, sha256: str | None, retries: int, timeout: float, backoff: float, advance: Advance
+) -> None:
     """Fill ``NAME.part`` from one address, resuming after breaks, then check it and rename it."""
     part = target.with_name(f"{target.name}.part")
-    idle = 0
+    idle, failure = 0, None
     while True:
-        before = part.stat().st_size if part.exists() else 0
+        before = _size(part)
         try:
-            _stream(address, part, trusted=sha256 is not None, timeout=how.timeout, advance=advance)
+            _stream(address, part, trusted=sha256 is not None, timeout=timeout, advance=advance)
             break
         except urllib.error.HTTPError as error:
             if error.code == 416:  # the part is no prefix of this server's file
                 _clear(part)
             if error.code not in (408, 416, 429) and error.code < 500:
                 raise
-            failure: Exception = error
+            failure = error
         except (_BrokenOff, urllib.error.URLError, ConnectionError, TimeoutError, HTTPException) as error:
             failure = error
-        after = part.stat().st_size if part.exists() else 0
-        idle = 0 if after > before else idle + 1
-        if idle > how.retries:
+        idle = 0 if _size(part) > before else idle + 1
+        if idle > retries:
             raise failure
-        time.sleep(how.backoff * 2**idle if how.backoff else 0)
+        time.sleep(backoff * 2**idle)
     found = sha256_of(part)
     if sha256 is not None and not found.startswith(sha256.lower()):
         _clear(part)
@@ -149,12 +175,16 @@ def _fetch(address: str, target: Path, sha256: str | None, how: _Transfer, advan
     _note(part).unlink(missing_ok=True)
 
 
+def _size(part: Path) -> int:
+    return part.stat().st_size if part.exists() else 0
+
+
 def _stream(address: str, part: Path, *, trusted: bool, timeout: float, advance: Advance) -> None:
     """Append to `part` what the server still has of the file.
 
     `trusted`: a checksum will be compared, so that a tail may come from another server than the head did.
     """
-    start = part.stat().st_size if part.exists() else 0
+    start = _size(part)
     request = _request(address)
     if start:
         validator = _validator(part, address)
@@ -169,7 +199,11 @@ def _stream(address: str, part: Path, *, trusted: bool, timeout: float, advance:
             start = 0
         length = headers.get("Content-Length")
         total = start + int(length) if length and length.isdigit() else None
-        _check_space(part, total, start)
+        free = shutil.disk_usage(part.parent).free
+        if total is not None and total - start > free:
+            raise UserError(
+                f"{part.parent} has {free >> 20} MiB free, {(total - start) >> 20} MiB are needed: set EFFDET_CACHE"
+            )
         _remember(part, address, headers)
         done = start
         with open(part, "ab" if resumed else "wb") as file:
@@ -233,14 +267,6 @@ def _clear(part: Path) -> None:
     _note(part).unlink(missing_ok=True)
 
 
-def _check_space(part: Path, total: int | None, start: int) -> None:
-    free = shutil.disk_usage(part.parent).free
-    if total is not None and total - start > free:
-        raise UserError(
-            f"{part.parent} has {free >> 20} MiB free, {(total - start) >> 20} MiB are needed: set EFFDET_CACHE"
-        )
-
-
 def _reason(error: Exception) -> str:
     if isinstance(error, InvalidURL):  # its text quotes the address
         return "not a valid address; in a user or a password, / @ : and ? are written with percent signs"
@@ -251,41 +277,68 @@ def _reason(error: Exception) -> str:
     return without_credentials_in(str(error)) or type(error).__name__
 
 
-class _Bar:
-    """A rich progress bar on stderr that is made on the first byte, so that a dead address draws nothing."""
+@contextmanager
+def _bar(name: str, address: str, *, enabled: bool) -> Iterator[Advance]:
+    """A rich progress bar on stderr that is drawn from the first byte on, so that a dead address draws nothing."""
+    from rich.console import Console
+    from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn, TransferSpeedColumn
 
-    def __init__(self, name: str, address: str, *, enabled: bool) -> None:
-        self._name, self._enabled = name, enabled
-        self._host = urlsplit(address).netloc.rpartition("@")[2] or "a local file"
-        self._progress = None
-        self._task = None
+    columns = (TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TransferSpeedColumn())
+    bar = Progress(*columns, TimeRemainingColumn(), console=Console(stderr=True), disable=not enabled)
+    host = urlsplit(address).netloc.rpartition("@")[2] or "a local file"
 
-    def __enter__(self) -> _Bar:
-        return self
+    def advance(done: int, total: int | None) -> None:
+        if not bar.tasks:
+            bar.start()
+            bar.add_task(f"{name} from {host}", total=None)
+        bar.update(bar.task_ids[0], completed=done, total=total)
 
-    def __call__(self, done: int, total: int | None) -> None:
-        if not self._enabled:
-            return
-        if self._progress is None:
-            self._start()
-        self._progress.update(self._task, completed=done, total=total)  # type: ignore[union-attr,arg-type]
+    try:
+        yield advance
+    finally:
+        if bar.tasks:
+            bar.stop()
 
-    def _start(self) -> None:
-        from rich.console import Console
-        from rich.progress import (
-            BarColumn,
-            DownloadColumn,
-            Progress,
-            TextColumn,
-            TimeRemainingColumn,
-            TransferSpeedColumn,
+
+@dataclass(frozen=True)
+class HubFile:
+    """One file of a hub repository."""
+
+    repository: str
+    """``owner/name``, for example ``timm/tf_efficientnet_b0.in1k``."""
+    file_name: str = "model.safetensors"
+    revision: str | None = None
+
+    def __str__(self) -> str:
+        return f"{self.repository}/{self.file_name}"
+
+
+def cached_hub_file(file: HubFile) -> Path | None:
+    """The file in the hub client's cache, or None. Never touches the network; None also where the client is missing."""
+    try:
+        from huggingface_hub import try_to_load_from_cache
+    except ImportError:
+        return None
+    found = try_to_load_from_cache(file.repository, file.file_name, revision=file.revision)
+    return Path(found) if isinstance(found, str) else None
+
+
+def download_hub_file(file: HubFile) -> Path:
+    """Fetch the file, or return it from the cache; offline mode reads the cache alone."""
+    if (path := cached_hub_file(file)) is not None:
+        return path
+    if is_offline():
+        raise DownloadError(
+            f"{file} is not in the Hugging Face cache and EFFDET_OFFLINE is set: unset it to fetch the file"
         )
-
-        columns = (TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TransferSpeedColumn())
-        self._progress = Progress(*columns, TimeRemainingColumn(), console=Console(stderr=True))
-        self._progress.start()
-        self._task = self._progress.add_task(f"{self._name} from {self._host}", total=None)
-
-    def __exit__(self, *_: object) -> None:
-        if self._progress is not None:
-            self._progress.stop()
+    try:
+        from huggingface_hub import hf_hub_download
+    except ImportError:
+        raise UserError(f"{file} needs the Hugging Face client: pip install 'effdet-lightning[hub]'") from None
+    try:
+        return Path(hf_hub_download(file.repository, file.file_name, revision=file.revision))
+    except Exception as error:  # the client raises its own and its HTTP library's types, which differ between versions
+        reason = str(error).strip().splitlines() or [type(error).__name__]
+        raise DownloadError(
+            f"could not fetch {file} from the Hugging Face hub: {without_credentials_in(reason[0])}"
+        ) from error
