@@ -5,14 +5,14 @@ Loss: cross-entropy with label smoothing. The targets may be class numbers, or c
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from backbones.layers import initialise
 from heads.pooled import PooledHead, PooledOptions, known
-from heads.prior import start_at_prior
+from heads.prior import EVEN, start_at_prior
 from heads.protocol import Context
 from heads.ranks import over_ranks
 from heads.structures import Targets
@@ -21,12 +21,15 @@ from heads.structures import Targets
 class ClassificationHead(PooledHead):
     """Class logits from the coarsest feature, see :class:`heads.pooled.PooledHead`."""
 
+    class_layers: Sequence[str] = ("classifier",)
+    prior: float | None = EVEN
+
     def __init__(self, in_channels: int, num_classes: int, options: PooledOptions) -> None:
         super().__init__(in_channels, num_classes, options)
         self.classifier = nn.Linear(options.head_channels, num_classes)
         initialise(self)
         # The reference draws from ±1/√K, meant for 1,000 classes: ten of them would begin at a loss of 5 instead of ln 10.
-        start_at_prior(self.classifier, "classification")
+        start_at_prior(self.classifier, self.prior)
 
     def forward(self, features: Mapping[str, Tensor], context: Context) -> Tensor:
         """``features["C5"]``: (B, in, h, w) -> (B, K) logits."""

@@ -8,7 +8,7 @@ serve training alone: identities that were never seen are compared by their embe
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Annotated, Literal
 
@@ -46,6 +46,9 @@ class EmbeddingHead(PooledHead):
         num_classes: identities K that training knows.
     """
 
+    class_layers: Sequence[str] = ("prototypes",)
+    prior: float | None = None
+
     def __init__(self, in_channels: int, num_classes: int, options: EmbeddingOptions) -> None:
         super().__init__(in_channels, num_classes, options)
         self.dim = dim = options.dim
@@ -55,7 +58,7 @@ class EmbeddingHead(PooledHead):
         initialise(self)
         nn.init.normal_(self.project.weight, std=options.head_channels**-0.5)
         self.prototypes = nn.Linear(dim, num_classes, bias=False)  # (K, D); only their directions count
-        start_at_prior(self.prototypes, "embedding")
+        start_at_prior(self.prototypes, self.prior)
 
     def forward(self, features: Mapping[str, Tensor], context: Context) -> Tensor:
         """``features["C5"]``: (B, in, h, w) -> (B, D), of any length."""

@@ -23,45 +23,36 @@ PRIOR = 0.01
 (RetinaNet, section 4.1)."""
 SPREAD = 0.01
 """Deviation of the first logits from the prior's, as a share of the features' root mean square."""
-_BIAS = {
-    "detection": -math.log((1 - PRIOR) / PRIOR),  # sigmoid(bias) = PRIOR
-    "semantic": 0.0,  # softmax: every class has probability 1 / K
-    "classification": 0.0,
-}
-"""By kind of head."""
+EVEN = 0.5
+"""Of every logit of a softmax: each of K classes then has the probability 1 / K."""
 
 
-def initial_rows(kind: str, like: Tensor, *, loaded: bool = False) -> Tensor:
+def initial_rows(like: Tensor, prior: float | None, *, loaded: bool = False) -> Tensor:
     """New initial values for rows of the last class layer of a head.
 
     Rows of a fresh layer and rows of classes that a weight file lacks both start with these.
 
     Args:
-        kind: of the head: ``detection``, ``semantic``, ``classification`` or ``embedding``.
         like: (rows, …) weights, or (rows,) biases, of the layer: they give shape, dtype and device.
+        prior: the sigmoid of each first logit; None for a layer whose rows are directions (prototypes).
         loaded: the layers before this one come from a file: their features may be of any size, and need no gradient from
             these rows in the first step. The weights are zero then, and the logits are the prior's whatever the features.
 
     Returns:
         A tensor like `like`. Weights are drawn from torch's default generator.
-
-    Raises:
-        ValueError: a kind of head that has no class layer.
     """
-    if kind == "embedding":  # prototypes are directions: one without length has no direction and an infinite gradient
+    if prior is None:  # a row without length has no direction and an infinite gradient
         return torch.randn_like(like)
-    if kind not in _BIAS:
-        raise ValueError(f"kind={kind!r} must be embedding or one of {', '.join(_BIAS)}")
     if like.dim() == 1:
-        return torch.full_like(like, _BIAS[kind])
+        return torch.full_like(like, 0.0 - math.log((1 - prior) / prior))
     if loaded:
         return torch.zeros_like(like)
     return torch.randn_like(like).mul_(SPREAD * like[0].numel() ** -0.5)
 
 
 @torch.no_grad()
-def start_at_prior(layer: nn.Conv2d | nn.Linear, kind: str) -> None:
-    """Set all rows of the last class layer of a head of `kind` to :func:`initial_rows`."""
-    layer.weight.copy_(initial_rows(kind, layer.weight))
+def start_at_prior(layer: nn.Conv2d | nn.Linear, prior: float | None = EVEN) -> None:
+    """Set all rows of the last class layer of a head to :func:`initial_rows`."""
+    layer.weight.copy_(initial_rows(layer.weight, prior))
     if layer.bias is not None:
-        layer.bias.copy_(initial_rows(kind, layer.bias))
+        layer.bias.copy_(initial_rows(layer.bias, prior))

@@ -123,6 +123,17 @@ class Labelled(Protocol):
 
 
 @runtime_checkable
+class RowsByClass(Protocol):
+    """A head whose last layers have rows that are classes: weights of other classes are taken over row by row."""
+
+    class_layers: Sequence[str]
+    """Modules whose output channels are classes."""
+    prior: float | None
+    """Of the rows of classes that the weights lack, see :func:`heads.prior.initial_rows`. Without it they keep the values that
+    they have."""
+
+
+@runtime_checkable
 class Restores(Protocol):
     """A head whose prediction lies in the image, and is not :class:`heads.structures.Detections`."""
 

@@ -33,7 +33,7 @@ from backbones.layers import (
 )
 from backbones.memory_efficient import norm_act
 from heads.fields import check_fields
-from heads.prior import start_at_prior
+from heads.prior import EVEN, start_at_prior
 from heads.protocol import Context
 from heads.ranks import over_ranks
 from heads.semantic_losses import IGNORED, SemanticLoss, counted_share, semantic_loss, upsampled
@@ -182,6 +182,8 @@ class SemanticHead(nn.Module):
     """
 
     in_heads: Sequence[str] = ()
+    class_layers: Sequence[str] = ("classifier", "auxiliary.classifier")
+    prior: float | None = EVEN
 
     def __init__(
         self,
@@ -215,9 +217,9 @@ class SemanticHead(nn.Module):
     def reset_parameters(self) -> None:
         """He's initialisation; the last convolution starts at its prior (:mod:`heads.prior`): the first loss is ln K."""
         initialise(self)
-        start_at_prior(self.classifier, "semantic")
+        start_at_prior(self.classifier, self.prior)
         if self.auxiliary is not None:
-            start_at_prior(self.auxiliary.classifier, "semantic")
+            start_at_prior(self.auxiliary.classifier, self.prior)
 
     def forward(self, features: Mapping[str, Tensor], context: Context) -> Tensor | DeepLogits:
         """Level name -> (B, in_channels, h, w) becomes (B, K, H', W') logits of the finest level's size.

@@ -12,7 +12,7 @@ from backbones.spec import AnyBackboneSpec, ExternalSpec
 from effdet.model.architecture import Architecture, neck_of_row
 from effdet.model.balance import BalanceSpec
 from effdet.model.external import survey
-from effdet.model.heads import KINDS, HeadConfig, Scaled, passed, plan_external
+from effdet.model.heads import KINDS, TASK_HEADS, HeadConfig, Scaled, passed, plan_external
 from effdet.model.spec import HeadSpec, ModelSpec
 from effdet.necks import NeckSpec
 from effdet.necks.topology import level_number
@@ -28,17 +28,6 @@ from effdet.scaling import (
     semantic_channels,
 )
 from heads.structures import ClassTable, UserError
-
-TASK_HEADS: dict[str, tuple[str, ...]] = {
-    "detection": ("detection",),
-    "segmentation": ("semantic",),
-    "driving": ("detection", "semantic"),
-    "classification": ("classification",),
-    "embedding": ("embedding",),
-}
-"""The heads of each task, in the order in which the model runs them."""
-
-Classes = int | ClassTable
 
 
 def spec_for(

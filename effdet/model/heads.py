@@ -7,7 +7,7 @@ A head of the user's own is of the kind :data:`EXTERNAL`. Its class is called wi
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any, cast
 
@@ -174,8 +174,8 @@ class HeadKind:
     """Dataclass of what the head is built with beside widths and classes."""
     build: Callable[[Any, Mapping[str, int], ClassTable], nn.Module]
     """(`options`, widths of the levels, classes) -> the head."""
-    class_layers: tuple[str, ...]
-    """Modules whose output channels are classes."""
+    task: str
+    """Name of the task that has this head and no other."""
     default_classes: int
     """Number of classes where nothing says it."""
     sections: Mapping[str, type] = field(default_factory=dict)
@@ -189,7 +189,7 @@ KINDS: Mapping[str, HeadKind] = {
         _detection,
         DetectionOptions,
         _build_detection,
-        class_layers=("class_net.predict",),
+        "detection",
         default_classes=90,
         sections={"anchors": AnchorSpec, "loss": DetectionLoss, "postprocess": PostProcess},
     ),
@@ -197,7 +197,7 @@ KINDS: Mapping[str, HeadKind] = {
         _semantic,
         SemanticOptions,
         _build_semantic,
-        class_layers=("classifier", "auxiliary.classifier"),
+        "segmentation",
         default_classes=19,
         sections={"auxiliary": AuxiliaryOptions, "loss": SemanticLoss},
     ),
@@ -205,7 +205,7 @@ KINDS: Mapping[str, HeadKind] = {
         _classification,
         PooledOptions,
         lambda options, widths, classes: ClassificationHead(widths["C5"], len(classes), options),
-        class_layers=("classifier",),
+        "classification",
         default_classes=1000,
         on_pyramid=False,
     ),
@@ -213,11 +213,17 @@ KINDS: Mapping[str, HeadKind] = {
         _embedding,
         EmbeddingOptions,
         lambda options, widths, classes: EmbeddingHead(widths["C5"], len(classes), options),
-        class_layers=("prototypes",),
+        "embedding",
         default_classes=1000,
         on_pyramid=False,
     ),
 }
+
+
+TASK_HEADS: Mapping[str, tuple[str, ...]] = {kind.task: (name,) for name, kind in KINDS.items()} | {
+    "driving": ("detection", "semantic"),
+}
+"""The heads of each task, in the order in which the model runs them."""
 
 
 def build_head(name: str, spec: HeadSpec, widths: Mapping[str, int], classes: ClassTable) -> nn.Module:
@@ -241,11 +247,6 @@ def _options(kind: HeadKind, values: Mapping[str, Any], what: str) -> Any:
         given = as_tuples(passed(values.get(name)))
         typed[name] = build_dataclass(section, given, what=f"{what}.{name}", error=UserError)
     return build_dataclass(kind.options, typed, what=what, error=UserError)
-
-
-def class_layers(spec: HeadSpec, head: nn.Module) -> Sequence[str]:
-    """Modules of `head` whose output channels are classes; a head of the user's own names them in ``class_layers``."""
-    return KINDS[spec.kind].class_layers if spec.kind in KINDS else getattr(head, "class_layers", ())
 
 
 # -------------------------------------------------------------------------------------------------- heads of the user's own

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 class ClassificationKit(Kit):
     """A class for each image."""
 
+    head = ClassificationHead
     label = "category"
     metric = "top1"
     gives = ("probabilities",)
@@ -45,7 +46,7 @@ class ClassificationKit(Kit):
             return None
         causes = (
             "the last layer does not start near zero. A head of your own starts there by "
-            "heads.prior.start_at_prior(layer, 'classification')"
+            "heads.prior.start_at_prior(layer)"
         )
         return FirstLoss("class", math.log(classes), f"guessing among {classes} classes gives", causes)
 

@@ -49,6 +49,7 @@ class DecodedOutput:
 class DetectionKit(Kit):
     """Boxes for each image."""
 
+    head = DetectionHead
     label = "boxes"
     metric = "AP"
     gives = ("boxes", "scores", "labels")
@@ -95,7 +96,7 @@ class DetectionKit(Kit):
             settings.class_weight * _prior_sum(settings, entries, positives) / divisor,
             "the focal prior predicts",
             "the last class layer does not start at its prior, or labels lie outside the classes. A head of your own starts "
-            "there by heads.prior.start_at_prior(layer, 'detection'); weights=FILE loads a head that is trained",
+            "there by heads.prior.start_at_prior(layer, heads.prior.PRIOR); weights=FILE loads a head that is trained",
         )
 
     def new_rows(self, head: Any, output: Any, targets: Targets, rows: Sequence[int]) -> tuple[float, float] | None:

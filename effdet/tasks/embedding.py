@@ -19,6 +19,7 @@ class EmbeddingKit(Kit):
     """A point on the unit sphere for each image. It has no prior: its first loss depends on the angles between random
     directions."""
 
+    head = EmbeddingHead
     label = "identity"
     metric = "recall@1"
     gives = ("embedding",)

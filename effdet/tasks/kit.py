@@ -63,6 +63,8 @@ class Kit:
         name: the head's name in its model, the key of its outputs.
     """
 
+    head: type | None = None
+    """Class of heads that have this kit where they bring none of their own."""
     label: str | None = None
     """What data must label for this head to be evaluated, an entry of ``Dataset.labelled``; None: nothing is evaluated."""
     metric: str | None = None

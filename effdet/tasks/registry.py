@@ -15,10 +15,6 @@ from effdet.tasks.detection import DetectionKit
 from effdet.tasks.embedding import EmbeddingKit
 from effdet.tasks.kit import Kit
 from effdet.tasks.semantic import SemanticKit
-from heads.classification import ClassificationHead
-from heads.detection import DetectionHead
-from heads.embedding import EmbeddingHead
-from heads.semantic import SemanticHead
 from heads.structures import UserError
 
 KITS: Mapping[str, type[Kit]] = {
@@ -28,12 +24,6 @@ KITS: Mapping[str, type[Kit]] = {
     "embedding": EmbeddingKit,
 }
 """Built-in, by kind of head."""
-_CLASSES: Mapping[type, type[Kit]] = {
-    DetectionHead: DetectionKit,
-    SemanticHead: SemanticKit,
-    ClassificationHead: ClassificationKit,
-    EmbeddingHead: EmbeddingKit,
-}
 
 
 def kit_for(name: str, head: Any = None) -> Kit:
@@ -53,11 +43,9 @@ def kit_for(name: str, head: Any = None) -> Kit:
     own = getattr(head, "kit", None)
     if own is not None:
         return _checked(own, name)
-    kind = next((_CLASSES[cls] for cls in type(head).__mro__ if cls in _CLASSES), None)
-    if kind is None:
-        of_kind = getattr(head, "kind", EXTERNAL)
-        kind = KITS.get(name if of_kind == EXTERNAL else of_kind, Kit)
-    return kind(name)
+    of_kind = getattr(head, "kind", EXTERNAL)
+    by_name = KITS.get(name if of_kind == EXTERNAL else of_kind, Kit)
+    return next((kit for kit in KITS.values() if kit.head and isinstance(head, kit.head)), by_name)(name)
 
 
 def _checked(kit: Any, name: str) -> Kit:

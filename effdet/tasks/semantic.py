@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 class SemanticKit(Kit):
     """A segmentation map for each image."""
 
+    head = SemanticHead
     label = "semantic"
     metric = "mIoU"
     gives = ("maps",)
@@ -86,7 +87,7 @@ class SemanticKit(Kit):
         share = (1 - smoothing) + smoothing * mean * len(own) / total
         causes = (
             "the last layer does not start near zero. A head of your own starts there by "
-            "heads.prior.start_at_prior(layer, 'semantic')"
+            "heads.prior.start_at_prior(layer)"
         )
         value = settings.cross_entropy * math.log(classes) * share
         return FirstLoss("cross_entropy", value, f"guessing among {classes} classes gives", causes)

@@ -9,12 +9,11 @@ import torch
 from torch import Tensor
 
 from effdet.model import VisionModel
-from effdet.model.heads import class_layers
-from effdet.model.spec import EXTERNAL
 from effdet.weights.class_tables import is_unnamed, matching_rows
 from effdet.weights.report import CarriedOver
 from heads.detection import DetectionHead
 from heads.prior import initial_rows
+from heads.protocol import RowsByClass
 from heads.structures import ClassTable
 
 
@@ -42,11 +41,10 @@ def fit_class_layers(
         tables: The file's class tables by head name, where they are known.
     """
     result = ClassRows()
-    for head, spec in model.spec.heads.items():
-        module = model.heads[head]
+    for head, module in model.heads.items():
         per_cell = module.anchor_spec.per_cell if isinstance(module, DetectionHead) else 1
         target, source = model.spec.classes[head], tables.get(head)
-        for layer in class_layers(spec, module):
+        for layer in getattr(module, "class_layers", ()):
             prefix = f"heads.{head}.{layer}."
             keys = [key for key in _last_keys(own, prefix) if key in state]
             if not keys:
@@ -66,7 +64,10 @@ def fit_class_layers(
                 continue
             rows = matching_rows(target, source) if source is not None else {}
             for key in keys:
-                result.tensors[key] = _carried(state[key], own[key], rows, count, len(target), per_cell, spec.kind)
+                start = own[key].detach().clone()
+                if isinstance(module, RowsByClass):  # else a head of the user's own, which keeps its first values
+                    start = initial_rows(start, module.prior, loaded=True)
+                result.tensors[key] = _carried(state[key], start, rows, count, len(target), per_cell)
             named = [row for row, name in enumerate(target.names) if name is not None]
             taken = tuple(str(target.names[row]) for row in named if row in rows)
             fresh = tuple(str(target.names[row]) for row in named if row not in rows)
@@ -91,25 +92,17 @@ def _aligned(target: ClassTable, source: ClassTable | None, theirs: Tensor, ours
 
 
 def _carried(
-    theirs: Tensor,
-    ours: Tensor,
-    rows: Mapping[int, int],
-    file_classes: int,
-    model_classes: int,
-    per_cell: int,
-    kind: str,
+    theirs: Tensor, start: Tensor, rows: Mapping[int, int], file_classes: int, model_classes: int, per_cell: int
 ) -> Tensor:
-    """Rows of `theirs` (per_cell * file classes, …) put where the model has these classes; the rest at the prior.
+    """Rows of `theirs` (per_cell * file classes, …) put into `start` where the model has these classes.
 
     Output channel = anchor * classes + class.
     """
-    # A head of the user's own has its own first values.
-    result = ours.detach().clone() if kind == EXTERNAL else initial_rows(kind, ours.detach(), loaded=True)
-    fits = theirs.shape[1:] == ours.shape[1:] and theirs.shape[0] == per_cell * file_classes
+    fits = theirs.shape[1:] == start.shape[1:] and theirs.shape[0] == per_cell * file_classes
     if not rows or not fits:
-        return result
-    result = result.reshape(per_cell, model_classes, *ours.shape[1:])
+        return start
+    result = start.reshape(per_cell, model_classes, *start.shape[1:])
     source = theirs.reshape(per_cell, file_classes, *theirs.shape[1:]).to(result)
     to = torch.tensor(list(rows), device=result.device)
     result[:, to] = source[:, torch.tensor(list(rows.values()), device=result.device)]
-    return result.reshape(ours.shape)
+    return result.reshape(start.shape)

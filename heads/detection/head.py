@@ -32,7 +32,7 @@ from heads.detection.losses import (
 from heads.detection.matcher import Assignment, Matcher, MatchInput
 from heads.detection.postprocess import PostProcess, postprocess
 from heads.fields import check_fields
-from heads.prior import start_at_prior
+from heads.prior import PRIOR, start_at_prior
 from heads.protocol import Context, FoldNorm
 from heads.structures import Detections, Targets, UserError
 
@@ -164,6 +164,8 @@ class DetectionHead(nn.Module):
     """
 
     in_heads: Sequence[str] = ()
+    class_layers: Sequence[str] = ("class_net.predict",)
+    prior: float | None = PRIOR
     named_classes: Tensor
 
     def __init__(self, channels: int, num_classes: int, options: DetectionOptions | None = None) -> None:
@@ -201,7 +203,7 @@ class DetectionHead(nn.Module):
                     nn.init.zeros_(module.bias)
             elif isinstance(module, nn.BatchNorm2d):
                 module.reset_parameters()
-        start_at_prior(self.class_net.last, "detection")
+        start_at_prior(self.class_net.last, self.prior)
 
     def forward(self, features: Mapping[str, Tensor], context: Context) -> DetectionOutput:
         """Raw outputs for `features`, level name -> (B, channels, h, w)."""

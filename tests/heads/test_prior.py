@@ -9,7 +9,7 @@ from heads.classification import ClassificationHead
 from heads.detection.head import DetectionHead, DetectionOptions
 from heads.embedding import EmbeddingHead, EmbeddingOptions
 from heads.pooled import PooledOptions
-from heads.prior import PRIOR, SPREAD, initial_rows
+from heads.prior import EVEN, PRIOR, SPREAD, initial_rows
 from heads.protocol import Context
 from heads.semantic import AuxiliaryHead, AuxiliaryOptions, SemanticHead, SemanticOptions
 from heads.semantic_losses import SemanticLoss
@@ -29,26 +29,21 @@ def features(channels, scale=1.0):
     }
 
 
-@pytest.mark.parametrize("kind", ["detection", "semantic", "classification"])
-def test_rows_by_hand(kind):
+@pytest.mark.parametrize("prior", [PRIOR, EVEN])
+def test_rows_by_hand(prior):
     torch.manual_seed(0)
-    weight = initial_rows(kind, torch.ones(500, 25, 1, 1, dtype=torch.float64))
+    weight = initial_rows(torch.ones(500, 25, 1, 1, dtype=torch.float64), prior)
     assert weight.dtype == torch.float64 and weight.std().item() == pytest.approx(SPREAD / 5, rel=0.05)
-    bias = initial_rows(kind, torch.ones(7))
-    if kind == "detection":
-        torch.testing.assert_close(bias.sigmoid(), torch.full((7,), PRIOR))
-    else:
-        assert bias.eq(0).all()
+    torch.testing.assert_close(initial_rows(torch.ones(7), prior).sigmoid(), torch.full((7,), prior))
+    assert initial_rows(weight, prior, loaded=True).eq(0).all()
 
 
-def test_prototypes_have_a_length_and_other_kinds_are_refused():
+def test_prototypes_have_a_length():
     torch.manual_seed(0)
-    assert initial_rows("embedding", torch.zeros(50, 64)).norm(dim=1).min() > 4
+    assert initial_rows(torch.zeros(50, 64), None).norm(dim=1).min() > 4
     torch.manual_seed(0)
     head = EmbeddingHead(8, 20, EmbeddingOptions(head_channels=16, dim=4))
     assert head.prototypes.weight.norm(dim=1).min() > 0.1
-    with pytest.raises(ValueError, match="kind='depth' must be"):
-        initial_rows("depth", torch.zeros(2))
 
 
 @pytest.mark.parametrize("boxes", [0, 1, 150])

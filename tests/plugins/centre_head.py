@@ -14,7 +14,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from backbones.layers import Conv2d, ConvNormAct, LayerConventions, initialise
-from heads.prior import start_at_prior
+from heads.prior import PRIOR, start_at_prior
 from heads.protocol import Context
 from heads.ranks import over_ranks
 from heads.structures import Detections, Targets, UserError
@@ -73,7 +73,7 @@ class CentreHead(nn.Module):
         self.box = Conv2d(width, 4, 1, bias=True)  # offset x, y in cells; logarithm of width, height in cells
         initialise(self)
         nn.init.normal_(self.box.weight, std=0.01)
-        start_at_prior(self.heat, "detection")
+        start_at_prior(self.heat, PRIOR)
 
     def forward(self, features: Mapping[str, Tensor], context: Context) -> Tensor:
         """(B, K + 4, h, w): K logits, then offset x, y and the logarithms of width and height."""

@@ -15,7 +15,7 @@ from effdet.files import replacing
 from effdet.renamed import renew
 from effdet.report.statistics.bootstrap import Statistic
 from effdet.report.statistics.boxes import Matches
-from effdet.report.statistics.samples import BoxStatistic, ClassStatistic, MapStatistic, MeanStatistic
+from effdet.report.statistics.samples import RECORDED, BoxStatistic
 from heads.structures import UserError
 
 FILE = "statistics.npz"
@@ -51,7 +51,7 @@ def write_statistics(path: Path, recorded: Recorded) -> Path:
     heads: dict[str, Any] = {}
     arrays: dict[str, np.ndarray] = {}
     for head, statistic in recorded.statistics.items():
-        kind = next((name for name, known in _KINDS.items() if isinstance(statistic, known)), None)
+        kind = next((name for name, known in RECORDED.items() if isinstance(statistic, known)), None)
         if kind is None:
             continue  # of a kit's own class, which no reader of the file could find
         record: Any = statistic.matches if isinstance(statistic, BoxStatistic) else statistic
@@ -90,7 +90,8 @@ def read_statistics(path: Path) -> Recorded:
         values: dict[str, Any] = own | {
             key: tuple(v) if isinstance(v, list) else v for key, v in entry["values"].items()
         }
-        kind = _KINDS[entry["kind"]]
+        if (kind := RECORDED.get(entry["kind"])) is None:
+            raise UserError(f"{path}: {head} has statistics of kind {entry['kind']!r}, which nothing here has recorded")
         statistics[head] = BoxStatistic(Matches(**values)) if kind is BoxStatistic else kind(**values)
     return Recorded(
         SplitIdentity(**about["identity"]),
@@ -137,11 +138,3 @@ def shared_heads(first: Recorded, second: Recorded, names: tuple[str, str]) -> l
                 f"{len(second.images[head])}; evaluate both without limit, on the same split"
             )
     return heads
-
-
-_KINDS: dict[str, type] = {
-    "boxes": BoxStatistic,
-    "maps": MapStatistic,
-    "classes": ClassStatistic,
-    "means": MeanStatistic,
-}

@@ -2,15 +2,32 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import TypeVar
 
 import numpy as np
 
 from effdet.report.statistics.boxes import Matches
 from effdet.report.statistics.precision import average_precision
 
+RECORDED: dict[str, type] = {}
+"""Statistics that ``statistics.npz`` can hold, by the names that they have there."""
 
+S = TypeVar("S", bound=type)
+
+
+def recorded(name: str) -> Callable[[S], S]:
+    """Enters a dataclass of arrays and plain values into :data:`RECORDED`."""
+
+    def enter(cls: S) -> S:
+        RECORDED[name] = cls
+        return cls
+
+    return enter
+
+
+@recorded("boxes")
 @dataclass(frozen=True, eq=False)
 class BoxStatistic:
     """``AP AP50 AP75`` and ``AP CLASS`` for each class."""
@@ -30,6 +47,7 @@ class BoxStatistic:
         return found
 
 
+@recorded("maps")
 @dataclass(frozen=True, eq=False)
 class MapStatistic:
     """``mIoU``, ``pixel_accuracy`` and ``IoU CLASS``, from one confusion matrix an image."""
@@ -68,6 +86,7 @@ class MapStatistic:
         return _mean(_ratio(self.hits, self.true + self.found - self.hits))
 
 
+@recorded("classes")
 @dataclass(frozen=True, eq=False)
 class ClassStatistic:
     """``top1``, ``top5``, from the place of each image's true class."""
@@ -87,6 +106,7 @@ class ClassStatistic:
         return {f"top{count}": _ratio(weights @ (self.places < count).astype(np.int64), total) for count in (1, 5)}
 
 
+@recorded("means")
 @dataclass(frozen=True, eq=False)
 class MeanStatistic:
     """Metrics that are means over images, such as those of a head of the user's own."""
