@@ -1,4 +1,4 @@
-"""Boxes, labels and segmentation maps on an image."""
+"""Boxes, labels, segmentation maps and heat maps on an image."""
 
 from __future__ import annotations
 
@@ -10,8 +10,7 @@ from PIL import Image, ImageDraw
 
 from effdet.drawing.colours import Colour, class_colours, ink, lifted, spread
 from effdet.drawing.labels import Label, Rectangle, place
-from effdet.drawing.legend import with_legend
-from effdet.drawing.style import Style, font
+from effdet.drawing.style import Style, font, with_legend
 from effdet.pixels import rgb
 from heads.structures import UserError
 
@@ -20,6 +19,10 @@ ImageLike = Image.Image | np.ndarray
 
 _SMOOTH_BELOW = 1400
 """Images whose longer side is under this are drawn at twice the size and reduced: smooth corners where lines are thin."""
+
+
+STOPS = np.array([[0, 0, 4], [66, 10, 104], [147, 38, 103], [221, 81, 58], [252, 165, 10], [252, 255, 164]], np.float64)
+"""RGB from cold to hot in equal steps; lightness rises throughout, so that it reads in grey and to the colour-blind."""
 
 
 def draw(
@@ -79,10 +82,10 @@ def as_image(image: ImageLike) -> Image.Image:
 
 
 def _checked(boxes: Any, labels: Any, scores: Any) -> tuple[np.ndarray, np.ndarray, np.ndarray | None]:
-    rectangles = _array(boxes, np.float64).reshape(-1, 4)
+    rectangles = np.zeros((0, 4)) if boxes is None else as_numpy(boxes).astype(np.float64).reshape(-1, 4)
     count = len(rectangles)
-    classes = np.zeros(count, np.int64) if labels is None else _array(labels, np.int64).reshape(-1)
-    values = None if scores is None else _array(scores, np.float64).reshape(-1)
+    classes = np.zeros(count, np.int64) if labels is None else as_numpy(labels).astype(np.int64).reshape(-1)
+    values = None if scores is None else as_numpy(scores).astype(np.float64).reshape(-1)
     if len(classes) != count or (values is not None and len(values) != count):
         raise UserError(
             f"there are {count} boxes, {len(classes)} labels and {'no' if values is None else len(values)} scores: "
@@ -92,12 +95,9 @@ def _checked(boxes: Any, labels: Any, scores: Any) -> tuple[np.ndarray, np.ndarr
     return rectangles[keep], classes[keep], None if values is None else values[keep]
 
 
-def _array(values: Any, dtype: Any) -> np.ndarray:
-    if values is None:
-        return np.zeros(0, dtype)
-    if hasattr(values, "detach"):  # a tensor, on any device
-        values = values.detach().cpu().numpy()
-    return np.asarray(values, dtype)
+def as_numpy(values: Any) -> np.ndarray:
+    """An array of a list, or of a tensor on any device."""
+    return values.detach().cpu().numpy() if hasattr(values, "detach") else np.asarray(values)
 
 
 def _palette(palette: Sequence[Colour] | None, names: Sequence[str | None] | None, classes: np.ndarray) -> list[Colour]:
@@ -107,13 +107,18 @@ def _palette(palette: Sequence[Colour] | None, names: Sequence[str | None] | Non
     return colours + [spread(index) for index in range(len(colours), highest + 1)]
 
 
-def class_entries(
-    classes: np.ndarray, names: Sequence[str | None] | None, palette: Sequence[Colour] | None = None
-) -> list[tuple[str, Colour]]:
-    """(name, colour) of the classes that occur in segmentation maps of any shape, by class."""
+def _present(
+    classes: np.ndarray, names: Sequence[str | None] | None, palette: Sequence[Colour] | None
+) -> dict[int, Colour]:
+    """The classes that occur in segmentation maps of any shape, by rising number, with their colours."""
     present = np.flatnonzero(np.bincount(classes.ravel(), minlength=256)[:255])
     colours = _palette(palette, names, present)
-    return [(_name(names, int(label)), colours[label]) for label in present]
+    return {label: colours[label] for label in present.tolist()}
+
+
+def class_entries(classes: np.ndarray, names: Sequence[str | None] | None) -> list[tuple[str, Colour]]:
+    """(name, colour) of the classes that occur in segmentation maps of any shape, by class."""
+    return [(_name(names, label), colour) for label, colour in _present(classes, names, None).items()]
 
 
 def _name(names: Sequence[str | None] | None, label: int) -> str:
@@ -208,18 +213,17 @@ def _blended(
         raise UserError(f"semantic must be ({canvas.height}, {canvas.width}) like the image, got {classes.shape}")
     if not 0 <= alpha <= 1:
         raise UserError(f"alpha={alpha} must lie in 0…1")
-    present = np.flatnonzero(np.bincount(classes.ravel(), minlength=256)[:255])
-    colours = _palette(palette, names, present)
+    found = _present(classes, names, palette)
     lookup = np.zeros((256, 3), np.float32)
     cover = np.zeros(256, np.float32)
-    for label in present:
-        lookup[label], cover[label] = colours[label], alpha
+    for label, colour in found.items():
+        lookup[label], cover[label] = colour, alpha
     share = cover[classes][..., None]
     mixed = np.asarray(canvas, np.float32) * (1 - share) + lookup[classes] * share
     edge = _edges(classes, max(1, Style.fitting(*canvas.size).line // 3))
     mixed[edge] = mixed[edge] * 0.45 + 255 * 0.55 * alpha + mixed[edge] * 0.55 * (1 - alpha)
     image = Image.fromarray(np.clip(mixed + 0.5, 0, 255).astype(np.uint8))
-    return image, class_entries(classes, names, palette)
+    return image, [(_name(names, label), colour) for label, colour in found.items()]
 
 
 def _edges(classes: np.ndarray, width: int) -> np.ndarray:
@@ -228,3 +232,21 @@ def _edges(classes: np.ndarray, width: int) -> np.ndarray:
     edge[:, :-width] |= classes[:, :-width] != classes[:, width:]
     edge[:-width] |= classes[:-width] != classes[width:]
     return edge
+
+
+def with_heat(image: ImageLike, heat: np.ndarray, *, alpha: float = 0.55) -> Image.Image:
+    """A copy of `image` with `heat` laid over it.
+
+    Args:
+        image: PIL image or (H, W, 3) uint8 RGB.
+        heat: (H, W) float, 0 … 1; numbers beyond are clipped.
+        alpha: 0…1, how much of the heat's colour covers the image; cold places are left clearer than hot ones.
+    """
+    base = as_image(image)
+    values = np.clip(np.nan_to_num(np.asarray(heat, np.float64)), 0, 1)
+    if values.shape != (base.height, base.width):
+        raise UserError(f"heat is {values.shape} and the image ({base.height}, {base.width}): sizes must agree")
+    steps = np.linspace(0, 1, len(STOPS))
+    colours = np.stack([np.interp(values, steps, STOPS[:, channel]) for channel in range(3)], axis=-1)
+    cover = (alpha * (0.35 + 0.65 * values))[..., None]
+    return Image.fromarray((np.asarray(base) * (1 - cover) + colours * cover).round().astype(np.uint8))

@@ -1,4 +1,4 @@
-"""Contact image grids: many images in one, and a batch with its boxes."""
+"""Contact sheets: many images in one, and a batch with its boxes."""
 
 from __future__ import annotations
 
@@ -9,9 +9,8 @@ from typing import Any
 import numpy as np
 from PIL import Image, ImageDraw
 
-from effdet.drawing.draw import ImageLike, as_image, class_entries, draw
-from effdet.drawing.legend import INK, PAPER, with_legend
-from effdet.drawing.style import font
+from effdet.drawing.draw import ImageLike, as_image, as_numpy, class_entries, draw
+from effdet.drawing.style import INK, PAPER, font, shortened, with_legend
 from heads.structures import UserError
 
 
@@ -56,7 +55,7 @@ def grid(
             image = image.resize(size, Image.Resampling.LANCZOS if ratio < 1 else Image.Resampling.BICUBIC)
         image_grid.paste(image, (x + (width - size[0]) // 2, y + (height - size[1]) // 2))
         if captions:
-            text = _cut(captions[index], width, letters)
+            text = shortened(captions[index], width, letters, from_start=True)
             pen.text((x + width / 2, y + height + strip / 2), text, fill=INK, font=font(letters), anchor="mm")
     return image_grid
 
@@ -86,7 +85,7 @@ def draw_batch(
         most: draw at most so many images.
         least_side: images under this are enlarged first, so that labels have room.
     """
-    pixels = _numpy(images)
+    pixels = as_numpy(images)
     if pixels.ndim != 4 or pixels.shape[1] != 3 or pixels.dtype != np.uint8:
         raise UserError(f"images must be (B, 3, H, W) uint8, got {pixels.dtype} {pixels.shape}")
     factor = max(1, math.ceil(least_side / max(pixels.shape[2:])))
@@ -94,34 +93,13 @@ def draw_batch(
     for index in range(min(most, len(pixels))):
         image = Image.fromarray(np.ascontiguousarray(pixels[index].transpose(1, 2, 0)))
         image = image.resize((image.width * factor, image.height * factor), Image.Resampling.BICUBIC)
-        classes = None if semantic is None else np.kron(_numpy(semantic[index]), np.ones((factor, factor), np.uint8))
-        drawn.append(
-            draw(
-                image,
-                None if boxes is None else _numpy(boxes[index]) * factor,
-                None if labels is None else labels[index],
-                None if scores is None else scores[index],
-                names,
-                semantic=classes,
-                semantic_names=semantic_names,
-            )
-        )
+        classes = None if semantic is None else np.kron(as_numpy(semantic[index]), np.ones((factor, factor), np.uint8))
+        scaled = None if boxes is None else as_numpy(boxes[index]) * factor
+        own, sure = (None if values is None else values[index] for values in (labels, scores))
+        drawn.append(draw(image, scaled, own, sure, names, semantic=classes, semantic_names=semantic_names))
     image_grid = grid(drawn)
     if semantic is None:
         return image_grid
     map_names = semantic_names if semantic_names is not None else names
-    entries = class_entries(_numpy(semantic[: len(drawn)]), map_names)
+    entries = class_entries(as_numpy(semantic[: len(drawn)]), map_names)
     return with_legend(image_grid, entries) if entries else image_grid
-
-
-def _numpy(values: Any) -> np.ndarray:
-    return values.detach().cpu().numpy() if hasattr(values, "detach") else np.asarray(values)
-
-
-def _cut(text: str, room: float, letters: int) -> str:
-    face = font(letters)
-    if face.getlength(text) <= room:
-        return text
-    while len(text) > 1 and face.getlength("…" + text) > room:
-        text = text[1:]
-    return "…" + text

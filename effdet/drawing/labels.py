@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from effdet.drawing.style import Style, font
+from effdet.drawing.style import Style, font, shortened
 
 Rectangle = tuple[float, float, float, float]
 """x1, y1, x2, y2 in pixels of the image."""
@@ -63,7 +63,7 @@ def _first_free(
     box: Rectangle, texts: Sequence[str], index: int, placed: list[Label], size: tuple[int, int], style: Style
 ) -> Label | None:
     for number, text in enumerate(texts):
-        text = _shortened(text, size[0] - 2 * style.pad - 1, style)
+        text = shortened(text, size[0] - 2 * style.pad - 1, style.font)
         extent = measure(text, style)
         last = number == len(texts) - 1
         if not last and extent[0] > max(box[2] - box[0], size[0] / 4):
@@ -76,13 +76,8 @@ def _first_free(
 
 def measure(text: str, style: Style) -> tuple[float, float]:
     """(width, height) of a label with its padding. The height is the font's, so that labels in a row line up."""
-    ascent, descent = _metrics(style.font)
-    return font(style.font).getlength(text) + 2 * style.pad + 1, ascent + descent + style.pad
-
-
-def _metrics(size: int) -> tuple[int, int]:
-    face = font(size)
-    return face.getmetrics() if hasattr(face, "getmetrics") else (size, 0)  # type: ignore[union-attr]
+    face = font(style.font)
+    return face.getlength(text) + 2 * style.pad + 1, sum(face.getmetrics()) + style.pad
 
 
 def _places(box: Rectangle, extent: tuple[float, float], size: tuple[int, int], style: Style) -> Iterator[Rectangle]:
@@ -100,15 +95,6 @@ def _places(box: Rectangle, extent: tuple[float, float], size: tuple[int, int], 
             x = min(max(0.0, start), max(0.0, size[0] - width))
             y = min(max(0.0, top), max(0.0, size[1] - height))
             yield x, y, min(x + width, size[0]), min(y + height, size[1])
-
-
-def _shortened(text: str, room: float, style: Style) -> str:
-    face = font(style.font)
-    if face.getlength(text) <= room:
-        return text
-    while len(text) > 1 and face.getlength(text + "…") > room:
-        text = text[:-1]
-    return text.rstrip() + "…"
 
 
 def _covered(first: Rectangle, second: Rectangle) -> float:

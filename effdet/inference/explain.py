@@ -27,8 +27,7 @@ from PIL import Image
 from torch import Tensor, nn
 
 from backbones.protocol import by_level
-from effdet.drawing import draw
-from effdet.drawing.heat import with_heat
+from effdet.drawing import draw, with_heat
 from effdet.evaluation.predict_fn import evaluating
 from effdet.evaluation.restore import restore_heat
 from effdet.inference.image import ImageLike, as_array
