@@ -8,10 +8,10 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from effdet.streets import cars, coaches, labels
+from effdet.streets.canvas import Colour, palette
 from effdet.streets.cycles import CYCLES
 from effdet.streets.layout import PARKING, Layout, Street
 from effdet.streets.looks import Look, cast_size, look
-from effdet.streets.marks import Colour, palette
 from effdet.streets.panels import Pose
 
 

@@ -8,8 +8,8 @@ from functools import lru_cache
 
 import numpy as np
 
+from effdet.streets.canvas import Colour, circle
 from effdet.streets.looks import Look, car_paint, tone, vary
-from effdet.streets.marks import Colour, circle
 from effdet.streets.panels import Detail, Panel, Points, Solid, pair, quad, rect, side, upright
 from effdet.streets.vehicles import GLASS, PLATE, RED, TRIM, Vehicle, lamps, under, wheel
 

@@ -6,8 +6,8 @@ from functools import lru_cache
 
 import numpy as np
 
+from effdet.streets.canvas import Colour, palette
 from effdet.streets.looks import Look, car_paint, pick, tone, vary
-from effdet.streets.marks import Colour, palette
 from effdet.streets.panels import Detail, Panel, Solid, pair, quad, rect, rects, side, upright
 from effdet.streets.vehicles import AMBER, GLASS, PLATE, RED, TRIM, TYRE, Vehicle, lamps, under, wheel
 

@@ -8,10 +8,9 @@ from functools import lru_cache
 import numpy as np
 
 from effdet.streets import labels
-from effdet.streets.camera import NEAR, Camera
+from effdet.streets.canvas import NEAR, Camera, Colour, Mark, circle, palette
 from effdet.streets.light import Light
 from effdet.streets.looks import Look, pick, tone
-from effdet.streets.marks import Colour, Mark, circle, palette
 from effdet.streets.panels import Pose
 
 _PAINT = palette("ba2428 2254a0 28282c e2e2e2 2c8054 e4ac28 783c82 5aaab4")

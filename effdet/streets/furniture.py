@@ -8,10 +8,9 @@ from collections.abc import Sequence
 import numpy as np
 
 from effdet.streets import labels
-from effdet.streets.camera import NEAR, Camera
+from effdet.streets.canvas import NEAR, Camera, Colour, Glow, Mark, circle, palette
 from effdet.streets.light import Light
 from effdet.streets.looks import pick, tone
-from effdet.streets.marks import Colour, Glow, Mark, circle, palette
 from effdet.streets.panels import Detail, Pose, Solid, draw, quad, rect
 
 Piece = tuple[int, list[Mark]]

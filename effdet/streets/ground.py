@@ -9,11 +9,9 @@ import cv2
 import numpy as np
 
 from effdet.streets import labels
-from effdet.streets.camera import Camera
-from effdet.streets.canvas import SUPERSAMPLE, Canvas
+from effdet.streets.canvas import SUPERSAMPLE, Camera, Canvas, Colour, Mark, circle, palette
 from effdet.streets.layout import FAR, Layout, Street
 from effdet.streets.looks import pick, tone
-from effdet.streets.marks import Colour, Mark, circle, palette
 
 _ASPHALT = palette("6c6c70 606063 7c7975 585a60")
 _PAVING = palette("aca69d 9a9a99 b4a292 928c87")

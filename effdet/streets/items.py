@@ -9,11 +9,10 @@ import numpy as np
 
 from effdet.streets import cycles, furniture, houses, labels, people, plants
 from effdet.streets.actors import VEHICLES, Actor
-from effdet.streets.camera import Camera
+from effdet.streets.canvas import Camera, Glow, Mark
 from effdet.streets.cycles import CYCLES
 from effdet.streets.layout import Layout
 from effdet.streets.light import Light
-from effdet.streets.marks import Glow, Mark
 from effdet.streets.panels import draw, visible_lamps
 
 _LAST_HOUSE = 68.0

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from effdet.streets.camera import Camera
+from effdet.streets.canvas import Camera
 from effdet.streets.light import TIMES, WEATHERS, Light, make_light
 from effdet.streets.rng import generator
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from effdet.streets.marks import Colour
+from effdet.streets.canvas import Colour
 
 TIMES = ("day", "dusk", "night")
 WEATHERS = ("clear", "cloudy", "rain", "fog", "wet")

@@ -13,7 +13,7 @@ from functools import lru_cache
 import numpy as np
 
 from effdet.streets import labels
-from effdet.streets.marks import Colour
+from effdet.streets.canvas import Colour
 from effdet.streets.rng import SPLITS, generator
 
 CAST: dict[int, int] = {

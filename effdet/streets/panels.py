@@ -9,9 +9,8 @@ from functools import cached_property
 
 import numpy as np
 
-from effdet.streets.camera import NEAR, Camera
+from effdet.streets.canvas import NEAR, Camera, Colour, Glow, Mark
 from effdet.streets.light import Light
-from effdet.streets.marks import Colour, Glow, Mark
 
 Points = np.ndarray
 _HAIR = 0.0011

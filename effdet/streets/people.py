@@ -8,10 +8,9 @@ from functools import lru_cache
 
 import numpy as np
 
-from effdet.streets.camera import Camera
+from effdet.streets.canvas import Camera, Colour, Mark, capsule, circle, palette
 from effdet.streets.light import Light
 from effdet.streets.looks import Look, pick, tone
-from effdet.streets.marks import Colour, Mark, capsule, circle, palette
 from effdet.streets.panels import Pose
 
 _SKIN = palette("eec8ac e0b292 c6906c 986648 684430 f4d4bc")

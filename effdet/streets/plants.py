@@ -6,10 +6,9 @@ import math
 
 import numpy as np
 
-from effdet.streets.camera import NEAR, Camera
+from effdet.streets.canvas import NEAR, Camera, Colour, Mark, circle, palette
 from effdet.streets.light import Light
 from effdet.streets.looks import pick, tone, vary
-from effdet.streets.marks import Colour, Mark, circle, palette
 
 _LEAF = palette("42622a 54702e 34542e 627638 4a683e")
 _AUTUMN = palette("b27228 9e4c24 c09638 7a6a2e")

@@ -12,11 +12,10 @@ import numpy as np
 
 from effdet.streets import labels
 from effdet.streets.actors import Actor, make_actors
-from effdet.streets.canvas import Canvas
+from effdet.streets.canvas import Canvas, Glow, circle
 from effdet.streets.ground import ground_marks, light_ground
 from effdet.streets.items import Item, actor_item, back_to_front, scenery
 from effdet.streets.layout import Layout, make_layout
-from effdet.streets.marks import Glow, circle
 from effdet.streets.rng import generator
 from effdet.streets.sky import paint_sky, skyline
 from effdet.streets.weather import add_glow, develop, mirror_ground, rain, roughen

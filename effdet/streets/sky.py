@@ -6,11 +6,10 @@ import cv2
 import numpy as np
 
 from effdet.streets import labels
-from effdet.streets.canvas import Canvas
+from effdet.streets.canvas import Canvas, Mark
 from effdet.streets.layout import Layout
 from effdet.streets.light import Light
 from effdet.streets.looks import tone
-from effdet.streets.marks import Mark
 
 
 def _clouds(rng: np.random.Generator) -> np.ndarray:

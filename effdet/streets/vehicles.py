@@ -10,8 +10,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from effdet.streets.canvas import Colour, circle
 from effdet.streets.looks import tone
-from effdet.streets.marks import Colour, circle
 from effdet.streets.panels import Detail, Lamp, Panel, Solid, rect, upright
 
 GLASS: Colour = (44, 54, 64)

@@ -8,8 +8,8 @@ import cv2
 import numpy as np
 
 from effdet.streets import labels
+from effdet.streets.canvas import Glow
 from effdet.streets.light import Light
-from effdet.streets.marks import Glow
 
 
 def mirror_ground(image: np.ndarray, label_ids: np.ndarray, light: Light, horizon: float) -> np.ndarray:

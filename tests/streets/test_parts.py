@@ -5,10 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from effdet.streets.camera import Camera
-from effdet.streets.canvas import Canvas
+from effdet.streets.canvas import Camera, Canvas, Mark, capsule
 from effdet.streets.items import Item, back_to_front
-from effdet.streets.marks import Mark, capsule
 from effdet.streets.panels import Pose, clip_near, quad
 from effdet.streets.weather import mirror_ground
 
