@@ -33,3 +33,10 @@ def check_keys(
 def as_tuples(values: Mapping[str, Any]) -> dict[str, Any]:
     """`values` with each list as a tuple, as frozen dataclasses hold them and JSON and YAML do not."""
     return {key: tuple(value) if isinstance(value, list) else value for key, value in values.items()}
+
+
+def as_lists(value: Any) -> Any:
+    """`value` with each tuple inside as a list."""
+    if isinstance(value, Mapping):
+        return {key: as_lists(item) for key, item in value.items()}
+    return [as_lists(item) for item in value] if isinstance(value, list | tuple) else value

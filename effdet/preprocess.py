@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
 import numpy as np
 from PIL import Image
 
-from backbones.fields import as_tuples, build
+from backbones.fields import as_lists, as_tuples, build
 from heads.fields import check_fields
 from heads.structures import Geometry, UserError
 
@@ -102,7 +102,7 @@ class Preprocess:
         return replace(self, size=(size, size) if isinstance(size, int) else (int(size[0]), int(size[1])))
 
     def to_dict(self) -> dict[str, Any]:
-        return {name: list(value) if isinstance(value, tuple) else value for name, value in asdict(self).items()}
+        return as_lists(asdict(self))
 
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> Self:

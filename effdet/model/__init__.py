@@ -1,13 +1,11 @@
 """Models: describe, build, fold."""
 
-from effdet.model.architecture import Architecture, HeadScaling
+from effdet.model.architecture import Architecture, HeadScaling, read_model_file, write_model_file
 from effdet.model.balance import BalanceSpec, LossBalance
-from effdet.model.build import build
+from effdet.model.build import Cost, build, count_cost
 from effdet.model.compose import heads_of, names, spec_for
-from effdet.model.cost import Cost, count_cost
-from effdet.model.file import read_model_file, write_model_file
+from effdet.model.external import count_macs
 from effdet.model.fold import FoldedModel, fold
-from effdet.model.macs import count_macs
 from effdet.model.spec import HeadSpec, ModelSpec
 from effdet.model.vision_model import VisionModel
 

@@ -15,7 +15,6 @@ from backbones.efficientnet import EfficientNet
 from backbones.protocol import Backbone, check_backbone, widths
 from backbones.spec import AnyBackboneSpec, BackboneSpec, ExternalSpec, backbone_from_dict
 from effdet import plugins
-from effdet.model.macs import count_macs
 from effdet.preprocess import IMAGENET_MEAN, IMAGENET_STD, Preprocess
 from effdet.scaling import DetectorRow, detector_phi, nearest_phi
 from heads.errors import UserError
@@ -105,6 +104,19 @@ def _survey(key: str) -> Survey:
         crop=float(getattr(backbone, "crop", 0.875)),
     )
     return Survey(widths(backbone), gmacs, phi, row, pixels, dict(getattr(backbone, "sources", {})))
+
+
+def count_macs(module: nn.Module, *inputs: torch.Tensor) -> int:
+    """Multiply-adds of the convolutions and matrix products in ``module(*inputs)``.
+
+    The one counter of the project. As the papers count: no bias, normalisation, activation, pooling, resampling or sum. The
+    tensors may be on torch's device ``meta``, which only computes shapes.
+    """
+    from torch.utils.flop_counter import FlopCounterMode  # imports for a second
+
+    with FlopCounterMode(display=False) as counter, torch.no_grad():
+        module(*inputs)
+    return counter.get_total_flops() // 2  # a multiply-add is two operations to torch
 
 
 def _rgb(values: Any) -> tuple[float, float, float]:

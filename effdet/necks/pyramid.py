@@ -15,7 +15,7 @@ from typing import Annotated, Any, Literal, Self
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from backbones.fields import as_tuples, build
+from backbones.fields import as_lists, as_tuples, build
 from backbones.layers import Activation, Conv2d, LayerConventions, MaxPool2d, convolution3x3
 from effdet.necks.fusion import Fusion
 from effdet.necks.topology import Node, last_nodes, level_number, reaching, topology
@@ -55,8 +55,7 @@ class NeckSpec(LayerConventions):
         return replace(self, **changes)
 
     def to_dict(self) -> dict[str, Any]:
-        outputs = None if self.outputs is None else list(self.outputs)
-        return asdict(self) | {"levels": list(self.levels), "outputs": outputs}
+        return as_lists(asdict(self))
 
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> Self:

@@ -15,7 +15,7 @@ from rich.console import Console
 from rich.table import Table
 
 from effdet.model import Architecture, ModelSpec, count_cost, write_model_file
-from effdet.scaling.phi import HIGHEST, LOWEST
+from effdet.scaling import HIGHEST, LOWEST
 from effdet.search.coefficients import scaled
 from effdet.search.costs import machine, measure_latency, measure_memory
 from effdet.search.jobs import Trainings

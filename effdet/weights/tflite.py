@@ -23,7 +23,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from effdet.scaling.tables import PAPER_ASPECTS, ROOT_ASPECTS
+from effdet.scaling import PAPER_ASPECTS, ROOT_ASPECTS
 from effdet.weights.flatbuffer import FlatbufferError, LiteGraph, LiteOperator, LiteTensor, read_graph
 from effdet.weights.folded import shared_over_levels
 

@@ -14,8 +14,7 @@ from backbones.spec import ExternalSpec
 from effdet import plugins
 from effdet.model import ModelSpec, build, count_macs, fold, spec_for
 from effdet.model.external import build_backbone, survey
-from effdet.scaling import nearest_phi
-from effdet.scaling.phi import BACKBONE_GMACS
+from effdet.scaling import BACKBONE_GMACS, nearest_phi
 from effdet.training.optimizers import layer_depths
 from effdet.weights import load, load_weights, save
 from effdet.weights.resolving import suitable

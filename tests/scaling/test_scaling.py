@@ -1,5 +1,7 @@
 """Compound scaling: the published table, and the formulas around it."""
 
+from dataclasses import replace
+
 import pytest
 
 from effdet.scaling import DETECTORS, detector_phi, detector_row, row_for_backbone
@@ -54,7 +56,9 @@ def test_backbone_chooses_the_row():
     assert row_for_backbone("tf_efficientnet_lite2").size == 448
     plain = row_for_backbone("efficientnet_b3")
     assert (plain.channels, plain.padding, plain.redundant_bias) == (160, "symmetric", False)
-    with pytest.raises(UserError, match="no detector scaling goes with backbone 'resnet50'"):
+    assert row_for_backbone("torchvision_efficientnet_b3") == replace(plain, backbone="torchvision_efficientnet_b3")
+    assert row_for_backbone("efficientnetv2_rw_t") == DETECTORS["efficientdetv2_dt"]
+    with pytest.raises(ValueError, match="there is no backbone 'resnet50'"):
         row_for_backbone("resnet50")
 
 

@@ -14,9 +14,7 @@ from backbones.attention import EfficientChannelAttention, SqueezeExcite
 from backbones.scaling import backbone_spec, phi_spec
 from backbones.spec import BackboneSpec, StageSpec
 from benchmarks.simulated import classifier_macs
-from effdet.model import spec_for
-from effdet.model.cost import count_cost
-from effdet.model.macs import count_macs
+from effdet.model import count_cost, count_macs, spec_for
 from effdet.search.algorithms import uniform
 from effdet.search.costs import backbone_macs
 from effdet.search.space import SearchSpace

@@ -11,7 +11,7 @@ import torch
 
 import backbones
 from effdet.model import build, spec_for
-from effdet.scaling.tables import PAPER_ASPECTS
+from effdet.scaling import PAPER_ASPECTS
 from effdet.weights import WeightsError, create_model, load, load_weights
 from effdet.weights.conventions import Conventions
 from effdet.weights.flatbuffer import FlatbufferError, read_graph

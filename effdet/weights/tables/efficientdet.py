@@ -6,7 +6,7 @@ EfficientDet-Lite README of google/automl. Sizes, fill colours and pixel statist
 
 from __future__ import annotations
 
-from effdet.scaling.tables import ROOT_ASPECTS
+from effdet.scaling import ROOT_ASPECTS
 from effdet.weights.rows import BYTE_PIXELS, HALF_PIXELS, IMAGENET_PIXELS, NamedWeights, Published
 
 _RELEASE = "https://github.com/rwightman/efficientdet-pytorch/releases/download/v0.1"
