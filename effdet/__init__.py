@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from effdet.lazy import lazy_names
 
 if TYPE_CHECKING:
-    from effdet.cli.api import evaluate, train
+    from effdet.cli.app import evaluate, train
     from effdet.inference import Predictor
     from effdet.weights import create_model, load, load_weights, save
 
@@ -24,8 +24,8 @@ _public = lazy_names(
         "load_weights": "weights",
         "save": "weights",
         "Predictor": "inference",
-        "evaluate": "cli.api",
-        "train": "cli.api",
+        "evaluate": "cli.app",
+        "train": "cli.app",
     },
 )
 

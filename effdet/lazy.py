@@ -13,7 +13,7 @@ def lazy_names(package: str, homes: Mapping[str, str]) -> Callable[[str], Any]:
 
     Args:
         package: its ``__name__``.
-        homes: name -> the module of the package that has it, such as ``api`` or ``cli.api``.
+        homes: name -> the module of the package that has it, such as ``weights`` or ``cli.app``.
     """
 
     def get(name: str) -> Any:

@@ -28,8 +28,17 @@ from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from effdet.cli.config import Config, leaves
-from effdet.cli.errors import ConfigError, did_you_mean
-from effdet.cli.overrides import Override, Overrides, expand, quote, require_dir, shape, split_choices
+from effdet.cli.overrides import (
+    ConfigError,
+    Override,
+    Overrides,
+    did_you_mean,
+    expand,
+    quote,
+    require_dir,
+    shape,
+    split_choices,
+)
 from effdet.cli.schema import BACKBONE_OPTIONS, BACKBONES, Key, Schema, conf_dir, read_keys, unreadable
 from effdet.renamed import new_name
 from heads.fields import TARGET, admits, describe, textual, usable

@@ -1,19 +1,246 @@
-"""The model of a command: opened with its weights, or made a predictor."""
+"""The model of a configuration: its description, opened with its weights, or made a predictor."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any, Literal
 
-from effdet.cli.assemble import semantic_inference, torch_device
+from backbones.spec import ExternalSpec
 from effdet.cli.config import Config, as_size
-from effdet.cli.errors import did_you_mean
+from effdet.cli.data import data_spec
+from effdet.cli.overrides import did_you_mean
+from effdet.data import (
+    Dataset,
+)
+from effdet.data.transforms import check_transforms
 from effdet.inference import Predictor
 from effdet.inference.runtime_model import RuntimeModel, own_postprocess
 from effdet.inference.runtimes import is_exported
-from effdet.model import VisionModel, names
+from effdet.model import Architecture, BalanceSpec, ModelSpec, VisionModel, heads_of, names, read_model_file, spec_for
+from effdet.model.spec import EXTERNAL, HeadSpec
+from effdet.plugins import TARGET, check, check_all, is_target
+from effdet.tasks import chief_metrics, kit_for
+from effdet.tasks.detection import DetectionKit
 from effdet.weights import create_model, load
 from effdet.weights import names as weight_names
-from heads.structures import UserError
+from heads.semantic_inference import SemanticInference
+from heads.structures import ClassTable, UserError
+
+
+@dataclass(frozen=True, kw_only=True)
+class OpenModel:
+    """A model to use."""
+
+    model: Path | None
+    """A run folder, a checkpoint or .safetensors file, or the name of a published model; must be given."""
+    weights: Literal["auto"] | Path | None
+    """For a model by name, its weights; auto may download the published ones."""
+    conventions: str | None
+    """What a weight file leaves open, as the name of the model it was made for; asked for when it matters."""
+    strict: bool
+    """false loads weights that fit only in part, and says what was left over."""
+    trust: bool
+    """true reads weight files that hold pickled code, and imports the ``_target_`` classes that a file names; such a file can
+    do anything to this machine."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Semantic(SemanticInference):
+    """How segmentation maps are found; the defaults are one pass over the whole image."""
+
+    sliding: tuple[int, int] | None
+    """Height and width in pixels of windows that slide over the input (with image_size= as large as the images);
+    sides in multiples of 32."""
+
+
+POSTPROCESS = DetectionKit.postprocess_keys
+
+
+def check_targets(config: Config) -> None:
+    """Imports every ``_target_`` of data, augmentation, backbone and heads, and compares it with the arguments given.
+
+    Raises:
+        UserError: one cannot be imported, or doesn't take the arguments.
+    """
+    check_transforms(config.get("augment.transforms"))
+    if (target := data_spec(config, "train").target) is not None:
+        check(target, split="train")
+    if is_target(backbone := config.get("backbone")):
+        check({key: value for key, value in backbone.items() if key != "name"})
+    for name, options in (config.get("head") or {}).items():
+        if not is_target(options):
+            check_all(options)  # matcher and losses
+            continue
+        check({key: value for key, value in options.items() if key != "kit"}, channels={}, num_classes=0)
+        if is_target(kit := options.get("kit")):
+            check(kit, name)
+
+
+def class_tables(source: Dataset, config: Config) -> dict[str, ClassTable]:
+    """The classes of each head of the model, as the data has them."""
+    options = config.get("head")
+    names = heads_of(config.task.name, options)
+    return {name: kit_for(name, _own(name, options)).classes(source) for name in names}
+
+
+def _own(name: str, heads: Mapping[str, Mapping[str, Any]]) -> HeadSpec | None:
+    """The head `name` of `heads` where it is the user's own."""
+    options = heads.get(name, {})
+    return HeadSpec(EXTERNAL, {}, options[TARGET], options.get("kit")) if is_target(options) else None
+
+
+def model_spec(
+    config: Config,
+    *,
+    classes: Mapping[str, ClassTable] | None = None,
+    num_classes: int | None = None,
+    architecture: Architecture | None = None,
+) -> ModelSpec:
+    """The model that the configuration describes: by its name, by phi, by a model file, or by its backbone.
+
+    Args:
+        architecture: taken instead of what the configuration chooses.
+    """
+    choice: dict[str, Any] = chosen_model(config) if architecture is None else {"architecture": architecture}
+    neck = config.get("neck")
+    heads = config.get("head")
+    for name, options in heads.items():
+        if (keys := kit_for(name).postprocess_keys) and _own(name, heads) is None:
+            options["postprocess"] = options.get("postprocess", {}) | {key: config.get(key) for key in keys}
+    return described(
+        **choice,
+        task=config.task.name,
+        classes=classes,
+        num_classes=num_classes,
+        image_size=input_size(config) if architecture is None else config.get("image_size"),
+        backbone_options=backbone_options(config),
+        neck=neck,
+        heads=heads,
+        balance=_balance(config),
+        preprocess=config.get("preprocess"),
+    )
+
+
+def with_postprocess(spec: ModelSpec, config: Config) -> ModelSpec:
+    """`spec` with what `config` says of the making of detections, which a resume may ask to be otherwise."""
+    heads = {
+        name: _with_postprocess(head, kit_for(name, head).postprocess_keys, config) for name, head in spec.heads.items()
+    }
+    return spec.replace(heads=heads)
+
+
+def _with_postprocess(head: HeadSpec, keys: Sequence[str], config: Config) -> HeadSpec:
+    if not keys or head.kind == EXTERNAL:
+        return head
+    kept = {key: value for key, value in head.options.get("postprocess", {}).items() if key not in keys}
+    chosen = {key: config.get(key) for key in keys if config.get(key) is not None}
+    return replace(head, options={**head.options, "postprocess": kept | chosen})
+
+
+def _balance(config: Config) -> BalanceSpec | None:
+    """``task.balance``, of a task with several heads."""
+    values = config.get("task.balance")
+    if values is None:
+        return None
+    return BalanceSpec(values["rule"], {head: weight for head, weight in values.items() if head != "rule"})
+
+
+def completed(spec: ModelSpec, source: Dataset) -> ModelSpec:
+    """`spec` with the options of its heads that are computed from the training data."""
+    return spec.replace(heads={name: kit_for(name, head).complete(head, source) for name, head in spec.heads.items()})
+
+
+def described(name: str | None = None, **options: Any) -> ModelSpec:
+    """:func:`effdet.model.spec_for`, whose every complaint is about what the user wrote."""
+    try:
+        return spec_for(name, **options)
+    except ValueError as error:  # backbones stand below UserError, and raise plain ones
+        raise UserError(str(error)) from error
+
+
+def input_size(config: Config) -> int | tuple[int, int] | None:
+    """What the user said, else the canvas of a generated set; None for the model's own, which a model file always has."""
+    size = config.get("image_size")
+    if size is None and config.get("architecture.path") is None and is_generated(config):
+        size = config.get("data.size")
+    return as_size(size)
+
+
+def is_generated(config: Config) -> bool:
+    """The set is the project's, drawn by code."""
+    return config.get("data.name") == "streets"
+
+
+def with_monitor(config: Config) -> Config:
+    """`config` with the metrics that choose the best checkpoint: the chief ones of its heads where the user names none."""
+    if config.task.monitor is not None:
+        return config
+    heads = config.get("head")
+    names = chief_metrics({name: kit_for(name, _own(name, heads)) for name in heads_of(config.task.name, heads)})
+    return config.replacing({"task.monitor": names[0] if len(names) == 1 else list(names)})
+
+
+def semantic_inference(config: Config) -> SemanticInference:
+    """How `evaluate` and `predict` find segmentation maps."""
+    values = dict(config.get("semantic"))
+    return SemanticInference(window=values.pop("sliding"), **values)
+
+
+def torch_device(name: str) -> str:
+    """``auto``: the best that there is."""
+    import torch
+
+    there = {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}
+    if name == "auto":
+        return next((kind for kind, is_there in there.items() if is_there), "cpu")
+    if not there.get(name, True):
+        raise UserError(f"device={name}: this machine has none that torch can use; take device=cpu or device=auto")
+    return name
+
+
+FILE = "file"
+"""The choice ``backbone=file``, which takes the backbone of ``backbone.path``."""
+
+
+def chosen_model(config: Config) -> dict[str, Any]:
+    """The arguments `name`, `backbone`, `phi` and `architecture` of :func:`effdet.model.spec_for`.
+
+    Raises:
+        UserError: the model file is not there or not one.
+    """
+    path = config.get("architecture.path")
+    by_backbone = config.model is None and config.phi is None and path is None
+    backbone = config.backbone.name if by_backbone else None
+    if backbone is not None and (external := external_backbone(config)) is not None:
+        backbone = external
+    elif backbone == FILE:
+        backbone = read_model_file(config.backbone.path).backbone
+    return {
+        "name": config.model,
+        "backbone": backbone,
+        "phi": config.phi,
+        "architecture": None if path is None else read_model_file(path),
+    }
+
+
+def external_backbone(config: Config) -> ExternalSpec | None:
+    """The network of timm, or the class of the user's own, that ``backbone`` names."""
+    values: dict[str, Any] = config.get("backbone")
+    name = str(values.pop("name"))
+    if TARGET in values:
+        return ExternalSpec("target", name, values)
+    if values.pop("library", None) is None:
+        return None
+    return ExternalSpec("timm", name, {key: value for key, value in values.items() if value not in (None, {})})
+
+
+def backbone_options(config: Config) -> dict[str, Any]:
+    """Fields of the backbone that the overrides may change."""
+    if external_backbone(config) is not None:
+        return {}
+    return {key: value for key, value in config.get("backbone").items() if key not in ("name", "path")}
 
 
 def open_model(config: Config) -> VisionModel | RuntimeModel:

@@ -1,7 +1,8 @@
 """``-m``: many runs by one command. Hydra's sweeper makes the jobs, its launcher starts them, and a table compares them.
 
 The same command again goes on: a job that has its result is not started, one that was interrupted resumes. That is why the
-default folder is named by the command, not by the time.
+default folder is named by the command, not by the time. ``HydraConfig`` is set only here and in the processes of launchers,
+never in one that trains.
 """
 
 from __future__ import annotations
@@ -9,30 +10,34 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import importlib.util
+import io
 import signal
 import sys
+import warnings
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import yaml
 from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
 from hydra._internal.hydra import Hydra
+from hydra.core.hydra_config import HydraConfig
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override
 from hydra.errors import HydraException
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
 
-from effdet.addresses import without_credentials
-from effdet.cli.compose import swept_overrides, swept_values
-from effdet.cli.errors import ConfigError
-from effdet.cli.hydra_app import hydra_app
-from effdet.cli.job import Job, interrupted_by, word_of
-from effdet.cli.overrides import Overrides, quote
+from effdet.addresses import without_credentials, without_credentials_in
+from effdet.cli.compose import composed, hydra_over, in_one_line, swept_overrides, swept_values
+from effdet.cli.overrides import ConfigError, Overrides, quote
+from effdet.cli.sweep import Job, interrupted_by, word_of
 
 if TYPE_CHECKING:
-    from effdet.cli.registry import Command
+    from effdet.cli.app import Command
+
 
 ROOT = Path("runs") / "sweeps"
 PROGRAM = (sys.executable, "-m", "effdet")
@@ -81,7 +86,7 @@ def multirun(command: Command, asked: Overrides, check: Check) -> int:
         directory = Path(hydra.compose_config(primary, overrides, run_mode=RunMode.MULTIRUN).hydra.sweep.dir)
         with _stopped_like_ctrl_c():
             hydra.multirun(primary, job, overrides)
-    from effdet.cli.sweep_table import finish
+    from effdet.cli.sweep import finish
 
     return finish(directory)
 
@@ -187,3 +192,42 @@ def _stopped_like_ctrl_c() -> Iterator[None]:
     finally:
         for number, handler in before:
             signal.signal(number, handler)
+
+
+@contextlib.contextmanager
+def hydra_app(name: str, asked: Overrides) -> Iterator[Hydra]:
+    """Hydra over ``conf/`` and the user's folder; `name` is the job's name.
+
+    Raises:
+        ConfigError: Hydra found an error, in one line.
+    """
+    try:
+        with warnings.catch_warnings(), hydra_over(asked.config_dir, job=name) as hydra:
+            warnings.filterwarnings("ignore", module="hydra")
+            yield hydra
+    except (HydraException, OmegaConfBaseException, yaml.YAMLError) as error:
+        raise ConfigError([in_one_line(error)]) from error
+    finally:
+        HydraConfig.instance().cfg = None
+
+
+def show(name: str, asked: Overrides) -> None:
+    """``--cfg job|hydra|all`` and ``--info PART`` of the command `name`, as Hydra prints them, without credentials.
+
+    Raises:
+        ConfigError: an override is wrong, or `asked.package` is not there.
+    """
+    overrides = [*asked.hydra, *composed(name, asked)[1]]
+    primary = asked.config_name or name
+    text = io.StringIO()
+    with hydra_app(name, asked) as hydra, contextlib.redirect_stdout(text):
+        if asked.cfg is None:
+            hydra.show_info(str(asked.info), config_name=primary, overrides=overrides)
+        else:
+            complaint = io.StringIO()
+            try:
+                with contextlib.redirect_stderr(complaint):
+                    hydra.show_cfg(primary, overrides, asked.cfg, asked.package, asked.resolve)
+            except SystemExit:
+                raise ConfigError([f"--package {asked.package}: {complaint.getvalue().strip()}"]) from None
+    print(without_credentials_in(text.getvalue()), end="")

@@ -13,19 +13,10 @@ from enum import Enum
 from pathlib import Path
 from typing import Any
 
-from effdet.cli.check import check, resolved
 from effdet.cli.compose import compose
-from effdet.cli.config import Config
-from effdet.cli.errors import ConfigError, closest
-from effdet.cli.overrides import Overrides, expand
-from effdet.cli.registry import COMMANDS
-from effdet.cli.run import (
-    CONFIG,
-    RunDir,
-    is_first,
-    parent_run,
-    resolve,
-)
+from effdet.cli.config import Config, check, resolved
+from effdet.cli.overrides import ConfigError, Overrides, closest, expand
+from effdet.cli.run import CONFIG, RunDir, is_first, parent_run, resolve
 from effdet.cli.schema import Schema
 from effdet.plugins import TARGET, check_trust, naming, targets
 
@@ -181,7 +172,7 @@ FROM_MODEL = ("data", "max_images")
 """Keys and groups that they take from the run whose model they measure."""
 
 
-def inherit(command: str, overrides: Overrides) -> Config:
+def inherit(command: str, overrides: Overrides, *, trains: bool = False) -> Config:
     """The composed configuration of `command`, completed from the run that its overrides name.
 
     Raises:
@@ -189,7 +180,7 @@ def inherit(command: str, overrides: Overrides) -> Config:
     """
     if command == "train":
         return _train(overrides)
-    if COMMANDS[command].trains:
+    if trains:
         return compose_both(command, overrides)
     if command in MEASURING and (source := _run_of(overrides.get("model"))) is not None:
         return _measuring(command, overrides, source)

@@ -21,8 +21,7 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
-from effdet.cli.errors import ConfigError
-from effdet.cli.overrides import Overrides
+from effdet.cli.overrides import ConfigError, Overrides
 from heads.errors import UserError
 
 CONFIG = "config.yaml"

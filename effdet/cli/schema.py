@@ -1,25 +1,27 @@
-"""The configuration files: which groups, choices and keys a command has, with the user's own files beside ours.
+"""The keys of each command: what the settings classes declare of them, and the files with their groups, choices and values.
 
-What a key may be and means is declared by dataclasses (:mod:`effdet.cli.declared`), values stand in the files. Both together
-serve ``--help``, the check of overrides and values, and the quoting (text is quoted, numbers are not).
+Type, range, meaning and default are read from the source text of the dataclasses. Nothing that is read is imported: the
+annotations are literals of the grammar of :mod:`heads.fields`, the string below a field is its meaning. Values stand in
+``conf/`` and in the user's own files. Both together serve ``--help``, the check of overrides and values, and the quoting
+(text is quoted, numbers are not).
 """
 
 from __future__ import annotations
 
+import ast
 import codecs
 import functools
 import re
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import yaml
 
-from effdet.cli.declared import Field, declared
-from effdet.cli.errors import ConfigError
-from effdet.cli.overrides import quote
-from heads.fields import TARGET, Kind, Kinds
+from effdet.cli import MODULES
+from effdet.cli.overrides import ConfigError, quote
+from heads.fields import NULL, TARGET, Kind, Kinds, kinds_of
 
 SLOTS = re.compile(r"data|optimizer|backbone|head\.\w+(\.\w+)?")
 """Sections that a ``_target_`` may fill; below one, all keys are the user's own but for those of :data:`SHARED`."""
@@ -354,3 +356,108 @@ def _title(lines: list[str]) -> str:
 
 def _one_line(error: Exception) -> str:
     return " ".join(str(error).split())
+
+
+_ROOT = Path(__file__).resolve().parents[2]
+_IMPORT = re.compile(r"^(?:    )?from ((?:effdet|heads|backbones)[\w.]*) import (\([^)]*\)|.*)", re.MULTILINE)
+_CLASS = re.compile(r'^class (\w+)(?:\(([^)]*)\))?:\n(?:    """(?s:.*?)"""\n)?((?: .*\n|\n)*)', re.MULTILINE)
+_FIELD = re.compile(r'^    (\w+): (.*(?:\n(?:     |    [\])]).*)*)\n(?:    """((?s:.*?))""")?', re.MULTILINE)
+_SECTION = re.compile(r"(?:(\w+)\[)?(\w+)\]?")
+_PYTHON = re.compile(r"\b(None|True|False)\b")
+_AS_YAML = {"None": "null", "True": "true", "False": "false"}
+
+
+class Field(NamedTuple):
+    """One field of a settings dataclass."""
+
+    kinds: Kinds
+    text: str
+    """Its meaning, in one line, or nothing."""
+    source: str = ""
+    """Of the default, as it is written, or nothing."""
+
+    @property
+    def default(self) -> Any:
+        """The literal default.
+
+        Raises:
+            LookupError: there is none, or one that is made by code.
+        """
+        try:
+            return ast.literal_eval(self.source)
+        except (SyntaxError, ValueError):
+            raise LookupError(f"{self.source!r} is not a literal") from None
+
+
+def declared(command: str) -> dict[str, Field]:
+    """``{dotted key: field}`` of everything that a command may read."""
+    return fields_of(MODULES[command], command.capitalize())
+
+
+@functools.cache
+def fields_of(module: str, name: str) -> dict[str, Field]:
+    """The fields of a class by dotted key, those of its bases and sections included.
+
+    Args:
+        module: dotted; in the packages ``effdet``, ``heads`` or ``backbones``.
+        name: of the class.
+
+    Raises:
+        LookupError: there is no such class.
+    """
+    classes, imports = _read(module)
+    if name not in classes:
+        if name in imports:
+            return fields_of(imports[name], name)
+        raise LookupError(f"{module} has no class {name}")
+    bases, body = classes[name]
+    inherited: dict[str, Field] = {}
+    for base in re.findall(r"\w+", bases):
+        if base in classes or base in imports:
+            inherited |= fields_of(module, base)
+    found: dict[str, Field] = {}
+    for key, statement, text in _FIELD.findall(body):
+        annotation, _, default = statement.partition(" = ")
+        if inherited:
+            inherited = {other: field for other, field in inherited.items() if not other.startswith(f"{key}.")}
+        wrapper, section = match.groups() if (match := _SECTION.fullmatch(annotation)) else (None, "")
+        if section in classes or section in imports:
+            inner = fields_of(module, section)
+            found |= {f"{key}.{rest}": _wrapped(field, wrapper) for rest, field in inner.items()}
+        elif (kinds := _kinds(annotation)) is not None:
+            found[key] = Field(kinds, _in_one_line(text), default)
+    return inherited | found
+
+
+def _wrapped(field: Field, wrapper: str | None) -> Field:
+    """A key of a section, which null leaves as it is in ``Scaled[…]`` and ``Overrides[…]``; the latter shows its default."""
+    if wrapper is None:
+        return field
+    kinds = field.kinds if NULL in field.kinds else (*field.kinds, NULL)
+    try:
+        default = field.default if wrapper == "Overrides" else None
+    except LookupError:
+        default = None
+    if default is None:
+        return field._replace(kinds=kinds)
+    default = str(default).lower() if isinstance(default, bool) else default
+    default = str(list(default)).replace("(", "[").replace(")", "]") if isinstance(default, tuple) else default
+    return Field(kinds, f"{field.text} null: {default}.".strip())
+
+
+@functools.cache
+def _kinds(annotation: str) -> Kinds | None:
+    return kinds_of(ast.parse(annotation, mode="eval").body)
+
+
+def _in_one_line(text: str) -> str:
+    return _PYTHON.sub(lambda found: _AS_YAML[found[0]], " ".join(text.replace("``", "`").split()))
+
+
+@functools.cache
+def _read(module: str) -> tuple[dict[str, tuple[str, str]], dict[str, str]]:
+    """``{class: (bases, body)}`` of a module, and ``{imported name: its module}`` of names of ours."""
+    path = _ROOT.joinpath(*module.split("."))
+    source = (path / "__init__.py" if path.is_dir() else path.with_suffix(".py")).read_text(encoding="utf-8")
+    imports = {name: home for home, names in _IMPORT.findall(source) for name in re.findall(r"\w+", names)}
+    return {name: (bases, body) for name, bases, body in _CLASS.findall(source)}, imports

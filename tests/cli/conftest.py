@@ -11,8 +11,7 @@ from PIL import Image
 
 from effdet.cli.compose import compose
 from effdet.cli.config import Config
-from effdet.cli.errors import ConfigError
-from effdet.cli.overrides import split_overrides
+from effdet.cli.overrides import ConfigError, split_overrides
 
 
 def composed(name: str, *overrides: str, config_dir: Path | None = None) -> Config:

@@ -10,8 +10,8 @@ import pytest
 
 import effdet
 from effdet.cli import app
-from effdet.cli.errors import ConfigError
-from effdet.cli.registry import COMMANDS
+from effdet.cli.app import COMMANDS
+from effdet.cli.overrides import ConfigError
 
 ROOT = Path(__file__).resolve().parents[2]
 LIGHT = {

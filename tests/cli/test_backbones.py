@@ -101,10 +101,8 @@ def test_weights_of_timm_from_a_file_are_recorded_and_parts_freeze(tmp_path, cap
 def test_what_timm_lacks_is_found_before_it_is_imported(monkeypatch):
     import sys
 
-    from effdet.cli.app import prepare
-    from effdet.cli.errors import ConfigError
-    from effdet.cli.overrides import split_overrides
-    from effdet.cli.registry import COMMANDS
+    from effdet.cli.app import COMMANDS, prepare
+    from effdet.cli.overrides import ConfigError, split_overrides
 
     pytest.importorskip("timm")
     monkeypatch.setitem(sys.modules, "timm.models", None)  # an import would fail

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from effdet.cli.assemble import evaluators, labels_of
+from effdet.cli.data import evaluators, labels_of
 from effdet.data import Dataset, DataSpec, open_dataset
 from heads.structures import ClassTable, UserError
 

@@ -10,9 +10,8 @@ from PIL import Image
 
 import effdet
 import effdet.training
-from effdet.cli.check import check
-from effdet.cli.errors import ConfigError
-from effdet.cli.overrides import split_overrides
+from effdet.cli.config import check
+from effdet.cli.overrides import ConfigError, split_overrides
 from tests.cli.conftest import composed
 
 WORDS = [

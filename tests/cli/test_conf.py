@@ -8,8 +8,8 @@ from lightning.pytorch import Trainer
 
 from backbones import list_names
 from backbones.scaling import architecture, backbone_spec
-from effdet.cli.assemble import input_size, model_spec
-from effdet.cli.check import check
+from effdet.cli.config import check
+from effdet.cli.models import input_size, model_spec
 from effdet.cli.overrides import split_overrides
 from effdet.cli.schema import BACKBONES, choices, conf_dir, read_keys
 from effdet.data import OPENERS, AugmentSpec, DataSpec

@@ -2,7 +2,7 @@
 
 import pytest
 
-from effdet.cli.errors import ConfigError, closest, did_you_mean, is_user_error
+from effdet.cli.overrides import ConfigError, closest, did_you_mean, is_user_error
 from heads.structures import UserError
 
 KEYS = ["seed", "image_size", "optimizer.lr", "trainer.max_epochs", "trainer.min_epochs", "data.val_fraction", "ema"]

@@ -87,6 +87,6 @@ def test_misuse_is_one_line(overrides, said, saved, capsys, tmp_path, monkeypatc
 
 def test_int8_without_images_is_refused_before_work(saved, tmp_path, capsys, monkeypatch):  # noqa: F811
     drawn = []
-    monkeypatch.setattr("effdet.cli.commands.export.street_images", lambda count: drawn.append(count))
+    monkeypatch.setattr("effdet.cli.export.street_images", lambda count: drawn.append(count))
     assert main(["export", f"model={saved}", "precision=int8", f"out={tmp_path / 'x.onnx'}"]) == 2
     assert "precision=int8 needs images" in capsys.readouterr().err and not drawn

@@ -53,7 +53,7 @@ def rows(directory):
 
 def test_the_start_is_measured_and_the_end_compared_with_it(small_coco, model_file, tmp_path, capsys, monkeypatch):
     scores = iter([0.5, 0.25])  # of the start, and of the only epoch
-    import effdet.cli.commands.train as command
+    import effdet.cli.train as command
 
     real = command.evaluate
 

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from effdet.cli.errors import ConfigError
+from effdet.cli.overrides import ConfigError
 from effdet.cli.schema import choices, conf_dir, read_keys
 from heads.fields import describe
 

@@ -17,8 +17,7 @@ from hydra.core.hydra_config import HydraConfig
 
 from effdet.cli import multirun
 from effdet.cli.app import main
-from effdet.cli.job import JobRecord, metric
-from effdet.cli.sweep_table import sweep_table
+from effdet.cli.sweep import JobRecord, metric, sweep_table
 
 FAKE = (sys.executable, str(Path(__file__).with_name("fake_command.py")))
 

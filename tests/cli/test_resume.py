@@ -2,12 +2,10 @@
 
 import pytest
 
-from effdet.cli.app import prepare
-from effdet.cli.assemble import with_monitor
+from effdet.cli.app import COMMANDS, prepare
 from effdet.cli.config import Config
-from effdet.cli.errors import ConfigError
-from effdet.cli.overrides import split_overrides
-from effdet.cli.registry import COMMANDS
+from effdet.cli.models import with_monitor
+from effdet.cli.overrides import ConfigError, split_overrides
 from effdet.cli.resume import RULES, Rule, changed, continued, rule, run_prefix
 from effdet.cli.run import write_config
 from tests.cli.conftest import composed

@@ -2,7 +2,7 @@
 
 import pytest
 
-from effdet.cli.errors import ConfigError
+from effdet.cli.overrides import ConfigError
 from effdet.cli.run import RunDir, holds_run, make, resolve, write_config
 
 

@@ -7,12 +7,9 @@ import pytest
 import yaml
 from PIL import Image
 
-from effdet.cli.app import prepare, run
-from effdet.cli.commands import scale
-from effdet.cli.commands.scale import refuse_contradictions
-from effdet.cli.errors import ConfigError
-from effdet.cli.overrides import split_overrides
-from effdet.cli.registry import COMMANDS
+from effdet.cli import scale
+from effdet.cli.app import COMMANDS, prepare, run
+from effdet.cli.overrides import ConfigError, split_overrides
 from effdet.cli.resume import candidate_overrides
 from effdet.model import read_model_file, spec_for
 from heads.structures import UserError
@@ -22,7 +19,7 @@ SCALE = COMMANDS["scale"]
 
 def refused(*overrides: str) -> list[str]:
     with pytest.raises(ConfigError) as caught:
-        refuse_contradictions(prepare(SCALE, split_overrides(overrides)))
+        prepare(SCALE, split_overrides(overrides))
     return list(caught.value.problems)
 
 

@@ -14,11 +14,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from effdet.cli import trainings
-from effdet.cli.app import prepare, run
-from effdet.cli.errors import ConfigError
-from effdet.cli.overrides import split_overrides
-from effdet.cli.registry import COMMANDS
+from effdet.cli import scale as trainings
+from effdet.cli.app import COMMANDS, prepare, run
+from effdet.cli.overrides import ConfigError, split_overrides
 from effdet.model import count_cost, read_model_file, spec_for
 from heads.structures import UserError
 from tests.search.fake_runs import trained

@@ -9,8 +9,8 @@ import torch
 from PIL import Image
 
 import effdet
-from effdet.cli.assemble import model_spec, semantic_inference, with_monitor
-from effdet.cli.commands.train import fit_settings
+from effdet.cli.models import model_spec, semantic_inference, with_monitor
+from effdet.cli.train import fit_settings
 from tests.cli.conftest import composed, problems
 from tests.cli.test_train import SMALL, metrics_of
 

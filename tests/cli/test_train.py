@@ -129,7 +129,7 @@ def test_a_model_that_is_not_there(overrides, text, small_coco, monkeypatch, tmp
 
 
 def training_set(root: Path):
-    from effdet.cli.assemble import open_splits
+    from effdet.cli.data import open_splits
 
     config = composed("train", "data=coco", f"data.root={root}")
     return open_splits(config, "train", requested=config.task.needs)[0]

@@ -6,8 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from effdet.cli.app import run
-from effdet.cli.registry import COMMANDS
+from effdet.cli.app import COMMANDS, run
 from tests.cli.conftest import small_coco
 
 __all__ = ["small_coco"]

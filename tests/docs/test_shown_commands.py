@@ -8,12 +8,11 @@ from pathlib import Path
 
 import pytest
 
-from effdet.cli.app import prepare
+from effdet.cli.app import COMMANDS, prepare
 from effdet.cli.compose import swept_overrides
-from effdet.cli.job import JobRecord
 from effdet.cli.multirun import check_jobs, expected_jobs
 from effdet.cli.overrides import split_overrides
-from effdet.cli.registry import COMMANDS
+from effdet.cli.sweep import JobRecord
 from tests.docs.commands import Shown, shown_commands
 
 SHOWN = shown_commands()

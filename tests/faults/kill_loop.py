@@ -175,7 +175,7 @@ def main() -> int:
     parser.add_argument("--seed", type=int, default=0)
     options = parser.parse_args()
     torch.set_num_threads(1)
-    import effdet.cli.commands.train  # noqa: F401  (once, for all starts)
+    import effdet.cli.train  # noqa: F401  (once, for all starts)
 
     began = time.monotonic()
     with tempfile.TemporaryDirectory() as directory:

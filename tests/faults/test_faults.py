@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-import effdet.cli.commands.train  # noqa: F401  (once, for all starts, which are forks)
+import effdet.cli.train  # noqa: F401  (once, for all starts, which are forks)
 from effdet.training import valid
 from tests.faults.kill_loop import differences, overrides, start, wait, write_images
 

@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from effdet.cli.job import JobRecord
+from effdet.cli.sweep import JobRecord
 
 COMMAND = (
     "train -m phi=-4 max_images=4 image_size=64 weights=none batch_size=2 device=cpu logger=null progress=false workers=0 "

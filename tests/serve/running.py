@@ -15,7 +15,7 @@ START = """
 import sys
 from effdet.inference import Predictor
 from tests.evaluation_fakes import FakeModel
-import effdet.cli.commands.serve as serve
+import effdet.cli.export as serve
 serve.open_predictor = lambda config, score: Predictor(FakeModel(), batch_size=config.batch_size)
 from effdet.cli.app import main
 sys.exit(main(["serve", "model=stand-in", "port=0", *sys.argv[1:]]))

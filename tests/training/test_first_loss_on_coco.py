@@ -12,7 +12,8 @@ from dataclasses import replace
 import pytest
 import torch
 
-from effdet.cli.assemble import class_tables, loader_factory, model_spec, open_splits
+from effdet.cli.data import loader_factory, open_splits
+from effdet.cli.models import class_tables, model_spec
 from effdet.data.collate import collate
 from effdet.data.train_set import Sample
 from effdet.model import build

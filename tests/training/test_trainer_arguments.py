@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 import torch
 
-from effdet.cli.commands.train import evaluated_images, fit_settings
+from effdet.cli.train import evaluated_images, fit_settings
 from effdet.durations import seconds, seconds_of
 from effdet.training import fit
 from effdet.training.fitting import check_trainer

@@ -5,29 +5,17 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import torch
 from torch import nn
 
-from effdet.cli.assemble import (
-    EVAL_BATCH,
-    check_targets,
-    evaluators,
-    is_generated,
-    loader_factory,
-    model_spec,
-    open_splits,
-    torch_device,
-    with_monitor,
-    worker_count,
-)
-from effdet.cli.before import decoded, following
 from effdet.cli.config import Config
+from effdet.cli.data import EVAL_BATCH, decoded, evaluators, following, loader_factory, open_splits, worker_count
+from effdet.cli.models import check_targets, is_generated, model_spec, torch_device, with_monitor
 from effdet.cli.overrides import Overrides
-from effdet.cli.report import write_report
 from effdet.cli.resume import changed, resolve_run_dir, saved_config
 from effdet.cli.run import (
     RunDir,
@@ -50,6 +38,7 @@ from effdet.cli.training import (
     made_worse,
     schedule,
     schedule_facts,
+    write_report,
 )
 from effdet.data import Dataset, EvalSet
 from effdet.data.preflight import without_trace
@@ -63,6 +52,108 @@ from effdet.training.image_grids import PredictionGrid
 from effdet.weights import load
 from effdet.weights.resolving import require_weights
 from heads.structures import UserError
+
+if TYPE_CHECKING:
+    from effdet.cli.settings import Backbone, Data, EvaluationKeys, Heads, ModelPath, Scaled, Task, Trainer
+    from effdet.data.augment import AugmentSpec
+    from effdet.data.progressive import Progression
+    from effdet.necks.pyramid import NeckSpec
+    from effdet.preprocess import Preprocess
+    from effdet.training.settings import CheckpointSettings, EarlyStoppingSettings, NonFiniteSettings, OptimizerSettings
+
+
+@dataclass(frozen=True, kw_only=True)
+class Train:
+    """Keys of `effdet train`."""
+
+    model: str | None
+    """Name of a published model (tf_efficientdet_d0); it sets backbone, neck, head and size together, and `effdet
+    info` lists them."""
+    phi: Annotated[float, "-4..6"] | None
+    """Continuous compound scaling of backbone, neck, head and size together; 0 is D0, below 0 is smaller and faster."""
+    image_size: int | tuple[int, int] | None
+    """Input in pixels, a side or [height, width]; null takes the canvas of streets, else the model's own size."""
+    weights: Literal["auto-cached", "auto", "none"] | Path | None
+    """Where to start from. auto-cached takes the best weights already on this disk; where there are none, your own data
+    is refused and streets starts from random ones. auto may download; none (or null) is random; else a name or a file."""
+    conventions: str | None
+    """What a weight file leaves open (padding, BatchNorm, pixel statistics), as the name of the model it was made for;
+    asked for when it matters."""
+    strict: bool
+    """false loads weights that fit only in part, and says what was left over."""
+    trust: bool
+    """true reads weight files that hold pickled code, and imports the ``_target_`` classes that a file names; such a file can
+    do anything to this machine."""
+    run_dir: Path | None
+    """Folder of the run; null makes runs/TASK-DATA-BACKBONE-N. One that holds a run is refused without one of the next
+    two."""
+    resume: Literal["auto"] | Path | None
+    """Go on with the run in run_dir (auto) or with the run or checkpoint at PATH, with its configuration."""
+    overwrite: bool
+    """true deletes the run that run_dir holds."""
+    batch_size: Annotated[int, "1.."] | Literal["auto"]
+    """Images a step on each device; auto takes what fits (on a CPU, what keeps it busy)."""
+    workers: Annotated[int, "0.."] | None
+    """Loader processes on each device; null goes by the CPU cores. The result doesn't depend on it."""
+    cpu_processes: Annotated[int, "1.."]
+    """On a CPU, train in this many processes, each with its share of the cores, a batch of its own and the mean of all
+    gradients: two cores then do twice the work of one. The result depends on it."""
+    device: Literal["auto", "cpu", "cuda", "mps"]
+    """Where to compute; auto takes the best there is."""
+    seed: Annotated[int, "0.."]
+    """Every random choice follows from it: same seed, same run."""
+    max_images: Annotated[int, "1.."] | None
+    """Only the first N images of each split, for a quick try."""
+    ema: Annotated[float, "0..0.99999"] | bool | None
+    """Decay of the moving average of the weights, which is what is evaluated and saved; false turns it off."""
+    norm_momentum: Annotated[float, "0..1"] | None
+    """Share of the newest batch in BatchNorm's running statistics; null is the model's own, or 10 / batches of an
+    epoch (up to .1) where that is faster: short runs need it."""
+    freeze_epochs: Annotated[int, "0.."]
+    """The first N epochs train only the heads, the rest is frozen as by freeze=[backbone,neck] and trains from
+    then on: a new head then does no harm to good weights."""
+    freeze: str | tuple[str, ...] | None
+    """Parts that do not learn, and compute the same in every step (statistics kept, no stochastic depth, no dropout):
+    backbone, neck, a head's name, bn (every BatchNorm) or a path such as backbone.stem."""
+    grad_checkpointing: bool
+    """true computes activations twice instead of storing them: about a third slower, far less memory."""
+    compile: bool
+    """true runs the model through torch.compile: minutes of waiting first, faster steps after, on a GPU above all."""
+    channels_last: bool
+    """false lays images out with channels first; slower on most devices."""
+    sync_bn: bool
+    """true shares BatchNorm statistics between GPUs; worth it below about 8 images a device."""
+    preflight: bool
+    """false skips the checks of seconds before training: do the annotations score as perfect predictions, do loaded
+    weights detect and compute the same in training mode, is the first loss the prior's, does a step lower it, do
+    gradients reach all."""
+    logger: Literal["tensorboard", "wandb", "mlflow"] | tuple[str, ...] | None
+    """Besides metrics.csv, which is always written; wandb and mlflow need effdet-lightning[log]."""
+    progress: bool
+    """false draws no progress bar."""
+    score_threshold: Annotated[float, "0..1"] | None
+    """Detections below are dropped; null is .001, as COCO results are reported."""
+    nms_iou: Annotated[float, "0..1"] | None
+    """Of two boxes of a class that overlap by more the better stays; null is .5."""
+    max_detections: Annotated[int, "1.."] | None
+    """Detections of an image; null is 100, as COCO counts."""
+    report: bool
+    """false writes no report.html (curves, intervals, mistakes, images) at the end, which takes seconds."""
+    architecture: ModelPath
+    preprocess: Scaled[Preprocess]
+    progressive: Progression
+    early_stopping: EarlyStoppingSettings
+    checkpoint: CheckpointSettings
+    nonfinite: NonFiniteSettings
+    evaluation: EvaluationKeys
+    trainer: Trainer
+    data: Data
+    backbone: Scaled[Backbone]
+    neck: Scaled[NeckSpec]
+    head: Heads
+    optimizer: OptimizerSettings
+    augment: AugmentSpec
+    task: Task
 
 
 class RunEvaluator:
@@ -95,7 +186,7 @@ class RunEvaluator:
         return self.result.metrics
 
 
-def run(config: Config, overrides: Overrides) -> RunResult:
+def run_train(config: Config, overrides: Overrides) -> RunResult:
     """Train as `config` says; ``RunResult.metrics`` are those of the last evaluation."""
     config, device = with_monitor(config), torch_device(config.device)
     if device == "cpu":

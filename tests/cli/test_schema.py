@@ -10,19 +10,33 @@ from typing import Any
 
 import pytest
 
-from effdet.cli import settings
-from effdet.cli.declared import SETTINGS, declared, fields_of
-from effdet.cli.help import reference
-from effdet.cli.registry import COMMANDS
-from effdet.cli.schema import KeyFile, conf_dir, read_keys
+from backbones.spec import BackboneSpec
+from effdet.cli import MODULES, schema
+from effdet.cli.app import COMMANDS, reference
+from effdet.cli.schema import KeyFile, conf_dir, declared, fields_of, read_keys
+from effdet.data.augment import AugmentSpec
+from effdet.data.progressive import Progression
+from effdet.data.spec import DataSpec
+from effdet.export.settings import ExportSettings
+from effdet.necks.pyramid import NeckSpec
+from effdet.preprocess import Preprocess
+from effdet.training.settings import CheckpointSettings, EarlyStoppingSettings, NonFiniteSettings, OptimizerSettings
+from heads.detection.anchors import AnchorSpec
+from heads.detection.losses import DetectionLoss
+from heads.detection.postprocess import PostProcess
 from heads.errors import UserError
 from heads.fields import admits, describe, kinds_of
+from heads.semantic_inference import SemanticInference
+from heads.semantic_losses import SemanticLoss
 
 PACKAGES = {
-    name: kind
-    for name, kind in vars(settings).items()
-    if dataclasses.is_dataclass(kind) and isinstance(kind, type) and kind.__module__ != SETTINGS
-}
+    kind.__name__: kind
+    for kind in (
+        AnchorSpec, AugmentSpec, BackboneSpec, CheckpointSettings, DataSpec, DetectionLoss, EarlyStoppingSettings,
+        ExportSettings, NeckSpec, NonFiniteSettings, OptimizerSettings, PostProcess, Preprocess, Progression,
+        SemanticInference, SemanticLoss,
+    )
+}  # fmt: skip
 """Settings of packages that keys come from."""
 
 
@@ -38,8 +52,24 @@ def files() -> list[KeyFile]:
 
 def test_every_command_has_its_class():
     for command in COMMANDS:
-        assert dataclasses.is_dataclass(getattr(settings, command.capitalize()))
+        assert dataclasses.is_dataclass(getattr(importlib.import_module(MODULES[command]), command.capitalize()))
         assert declared(command)
+
+
+def test_settings_of_packages_are_those_that_are_compared_here(monkeypatch):
+    reached = set()
+
+    def recorded(module: str, name: str) -> dict[str, Any]:
+        reached.add((module, name))
+        return fields_of.__wrapped__(module, name)
+
+    monkeypatch.setattr(schema, "fields_of", recorded)
+    for command in COMMANDS:
+        declared(command)
+    modules = {(module, name) for module, name in reached if not module.startswith("effdet.cli")}
+    own = {getattr(importlib.import_module(module), name) for module, name in modules}
+    bases = {base for kind in PACKAGES.values() for base in kind.__mro__}
+    assert own <= bases and set(PACKAGES.values()) <= own
 
 
 def test_every_key_is_declared_and_explained():
@@ -131,7 +161,7 @@ class Third:
     inner: Scaled[Second]
 '''
     )
-    monkeypatch.setattr("effdet.cli.declared._ROOT", tmp_path)
+    monkeypatch.setattr("effdet.cli.schema._ROOT", tmp_path)
     first, second, third = (fields_of("effdet.made_up", name) for name in ("First", "Second", "Third"))
     assert {key: (describe(field.kinds), field.text) for key, field in first.items()} == {
         "a": ("int", "One sentence; null is `null`."),
@@ -198,10 +228,10 @@ def test_sections_bases_and_null():
     assert train["head.detection.loss.alpha"].text.endswith("null: 0.25.")
     assert describe(train["head.semantic.loss.class_weights"].kinds).startswith("median | log | sqrt | [float")
     assert describe(declared("export")["format"].kinds).startswith("onnx | openvino")
-    with pytest.raises(LookupError, match="no class"):
+    with pytest.raises(LookupError, match="nothing"):
         declared("nothing")
 
 
 def test_the_reference_page_is_up_to_date():
     page = conf_dir().parent / "docs" / "reference" / "config.md"
-    assert page.read_text(encoding="utf-8") == reference(), "python -m effdet.cli.help > docs/reference/config.md"
+    assert page.read_text(encoding="utf-8") == reference(), "python -m effdet.cli.app > docs/reference/config.md"

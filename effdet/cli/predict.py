@@ -1,29 +1,126 @@
-"""``effdet predict``: images or a video in; drawings, ``predictions.json`` and ``predictions.csv`` out."""
+"""``effdet predict``: drawings and tables of what a model finds; ``effdet explain``: what in an image it looks at."""
 
 from __future__ import annotations
 
+import re
 import signal
 import sys
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
+from typing import Annotated, Literal
 
 from effdet.addresses import is_address
 from effdet.cli.config import Config
-from effdet.cli.errors import ConfigError
-from effdet.cli.models import open_predictor
-from effdet.cli.overrides import Overrides
+from effdet.cli.models import OpenModel, Semantic, open_network, open_predictor, torch_device
+from effdet.cli.overrides import ConfigError, Overrides
 from effdet.cli.run import RunResult, keep_freed_memory
+from effdet.files import distinct_names, refuse_overwriting, replacing
 from effdet.inference import Predictor
+from effdet.inference.explain import explain
+from effdet.inference.fusion import fusion_page, fusion_shares
 from effdet.inference.jobs import Output, Summary, predict_images, predict_video, predict_videos
 from effdet.inference.jobs.stopping import Incomplete, Stopped
 from effdet.inference.jobs.video import refuse_drawings
 from effdet.inference.runtime_model import own_postprocess
-from effdet.inference.sources import Inputs, VideoSource, find_inputs, is_video
+from effdet.inference.sources import Inputs, VideoSource, find_images, find_inputs, is_video
 from effdet.inference.sources.inputs import is_camera
 from effdet.inference.tiles import TiledPredictor, TileSettings
 from effdet.inference.tracking import Tracker, TrackerSettings
 from heads.structures import ClassTable, UserError
+
+
+@dataclass(frozen=True, kw_only=True)
+class PredictKeys:
+    """What is made of predictions."""
+
+    draw: bool
+    """false writes no annotated images or video, only the tables."""
+    alpha: Annotated[float, "0..1"]
+    """How much of a segmentation map's colour covers the image."""
+    ids: Literal["running", "name"]
+    """Image ids count from 1, and predictions.json lists the images; or they are the numbers in the file names
+    (COCO's sets), and predictions.json is the bare list that pycocotools' loadRes takes."""
+    tiles: bool
+    """true looks at overlapping tiles too: finds smaller things in large images, for the time of one pass a tile."""
+    tile_size: Annotated[int, "32.."] | None
+    """Pixels of a tile's side; null is the network's input, so that nothing is reduced."""
+    tile_overlap: Annotated[float, "0..0.9"]
+    """Share of a tile that its neighbour sees too."""
+    track: bool
+    """true numbers objects through a video (or a folder of its frames), draws their trails, and writes MOTChallenge's
+    form."""
+    track_low: Annotated[float, "0..1"]
+    """Weak detections from here on may continue a track, though not start one."""
+    track_patience: Annotated[float, "0.."]
+    """Seconds that an object may be out of sight and keep its number; by the frames' own times, 25 a second for a
+    folder of images."""
+    every: Annotated[int, "1.."]
+    """Only every n-th frame of a video; the drawn video has those, at their times."""
+    reconnect: Annotated[float, "0.."]
+    """Seconds for which a camera or stream that breaks off is opened again and again; 0 ends the run, with exit code
+    1."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Predict(OpenModel):
+    """Keys of `effdet predict`."""
+
+    source: Path | None
+    """An image or a video, a folder of them, a pattern such as FOLDER/*.jpg, a list (.txt, one path a line), a camera
+    (0, 1, …) or a stream (rtsp://…, https://…); must be given."""
+    out: Path
+    """Folder for what is written; results of other sources with the same settings stay, and the tables hold all."""
+    resume: Literal["auto"] | None
+    """auto goes on with what an earlier run to the same out was stopped in; a video that was not finished begins
+    anew."""
+    overwrite: bool
+    """true replaces results of other settings that out holds."""
+    unreadable: Literal["warn", "error"]
+    """An image, video or frame that cannot be read is named, counted and left out, or ends the run."""
+    max_images: Annotated[int, "1.."] | None
+    """Only the first N images, and frames of each video."""
+    image_size: int | tuple[int, int] | None
+    """Input in pixels, a side or [height, width]; null is the model's own."""
+    batch_size: Annotated[int, "1.."]
+    """Images at once."""
+    device: Literal["auto", "cpu", "cuda", "mps"]
+    """Where to compute; auto takes the best there is."""
+    precision: Literal["fp32", "bf16", "fp16"] | None
+    """Arithmetic of the network; null is fp32."""
+    score_threshold: Annotated[float, "0..1"]
+    """Detections below are not shown; lower finds more, and more that is wrong."""
+    nms_iou: Annotated[float, "0..1"] | None
+    """Of two boxes of a class that overlap by more the better stays; null is the model's own."""
+    max_detections: Annotated[int, "1.."] | None
+    """Detections of an image, with tiles too; null is the model's own."""
+    semantic: Semantic
+    predict: PredictKeys
+
+
+@dataclass(frozen=True, kw_only=True)
+class Explain(OpenModel):
+    """Keys of `effdet explain`."""
+
+    source: Path | None
+    """An image, a folder of images, or a pattern such as FOLDER/*.jpg; null explains the neck alone."""
+    out: Path
+    """Folder for what is written."""
+    max_images: Annotated[int, "1.."] | None
+    """Only the first N images."""
+    head: str | None
+    """Explain this head; null takes each that the model has."""
+    layer: str | None
+    """Features to look at, C1 to C5 or a level of the neck; null is C5, for boxes the level that found them."""
+    method: Literal["grad", "hires"] | None
+    """Grad-CAM, or HiResCAM, which keeps the gradient where it is; null is hires for boxes, grad for all else."""
+    most: Annotated[int, "1.."]
+    """Things to explain in an image: its best boxes, its largest or likeliest classes."""
+    score_threshold: Annotated[float, "0..1"]
+    """Boxes below are not explained."""
+    device: Literal["auto", "cpu", "cuda", "mps"]
+    """Where to compute; auto takes the best there is."""
+
 
 REPORTED = 10
 """As many unreadable images or frames are named."""
@@ -37,7 +134,7 @@ _RESULT_KEYS = (
 """What an image's results depend on: a run is gone on with only where they are the same."""
 
 
-def run(config: Config, overrides: Overrides) -> RunResult:
+def run_predict(config: Config, overrides: Overrides) -> RunResult:
     """Predict all of ``source``, batch by batch."""
     out, options = Path(config.out), config.predict
     single = is_video(config.source)
@@ -213,3 +310,42 @@ def _report_frames(summary: Summary) -> None:
         print(f"warning: gaps in time, where frames are missing: {summary.gaps}{more}", file=sys.stderr)
     if summary.flawed:
         print(f"warning: decoded with errors: {summary.flawed} of {summary.images} frames{more}", file=sys.stderr)
+
+
+FUSION = "fusion.html"
+
+
+def run_explain(config: Config, overrides: Overrides) -> RunResult:
+    """Draw ``IMAGE-HEAD-N-CLASS.jpg`` for each thing found, and ``fusion.html`` where the neck weighs its inputs."""
+    source = [] if config.source is None else find_images(config.source)
+    images = source[: config.max_images]
+    model = open_network(config).to(torch_device(config.device))
+    weighs = bool(fusion_shares(model))
+    if not (images or weighs):
+        raise UserError(f"model={config.model}: its neck has no learned fusion weights; name an image by source=IMAGE")
+    out = Path(config.out)
+    out.mkdir(parents=True, exist_ok=True)
+    if weighs:
+        print(fusion_page(model, title=f"Fusion weights of {Path(config.model).name}").write(out / FUSION))
+    drawn = 0
+    for path, stem in zip(images, distinct_names(images, ""), strict=True):
+        found = explain(
+            model,
+            path,
+            head=config.head,
+            layer=config.layer,
+            method=config.method,
+            most=config.most,
+            score_threshold=config.score_threshold,
+        )
+        for number, seen in enumerate(found, start=1):
+            plain = re.sub(r"[^\w]+", "_", seen.name)
+            target = out / f"{stem}-{seen.head}-{number}-{plain}.jpg"
+            refuse_overwriting([target], source, key=f"out={config.out}")
+            with replacing(target) as partial:
+                seen.draw().save(partial)
+        drawn += len(found)
+    if images:
+        print(f"{drawn} targets in {len(images)} images")
+    print(out)
+    return RunResult(out, {})

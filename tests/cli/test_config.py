@@ -2,11 +2,9 @@
 
 import pytest
 
-from effdet.cli.app import prepare
+from effdet.cli.app import COMMANDS, prepare
 from effdet.cli.config import Config
-from effdet.cli.errors import ConfigError
-from effdet.cli.overrides import split_overrides
-from effdet.cli.registry import COMMANDS
+from effdet.cli.overrides import ConfigError, split_overrides
 
 
 def prepared(command: str, *overrides: str, config_dir=None) -> Config:

@@ -9,10 +9,10 @@ from PIL import Image
 
 import effdet
 from backbones.scaling import phi_spec
-from effdet.cli.assemble import model_spec
+from effdet.cli.models import model_spec
 from effdet.model import Architecture, write_model_file
 from effdet.scaling import detector_phi
-from tests.cli.test_check import prepared, refused
+from tests.cli.test_config import prepared, refused
 
 
 @pytest.fixture

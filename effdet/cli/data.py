@@ -1,0 +1,241 @@
+"""The data of a configuration: its splits, the checks of their images, loaders and evaluators."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import fields
+from pathlib import Path
+
+import numpy as np
+
+from effdet.cli.config import Config
+from effdet.cli.run import is_first
+from effdet.cli.schema import shared
+from effdet.data import (
+    AugmentSpec,
+    DataError,
+    Dataset,
+    DataSpec,
+    EvalSet,
+    MixCollate,
+    Progression,
+    StagedTrainSet,
+    TrainLoader,
+    collate,
+    open_dataset,
+)
+from effdet.data import repeat_factors as rare_class_factors
+from effdet.data.images import OnError
+from effdet.data.preflight import cut_off, report, undecodable, without_undecodable
+from effdet.evaluation import ClassMapWriter, Evaluator, LossEvaluator, SemanticEvaluator
+from effdet.inference.runtime_model import RuntimeModel
+from effdet.model import VisionModel
+from effdet.plugins import TARGET
+from effdet.tasks import Kit, kit_for, kits_of
+from effdet.training.loader import LoaderFactory
+from effdet.workers import cores
+from heads.structures import UserError
+
+EVAL_BATCH = 8
+"""Images at once in the evaluations of a training, as `evaluate` does by default: the numbers then agree to the bit."""
+
+
+def open_split(config: Config, split: str, *, requested: Sequence[str] | None = None) -> Dataset:
+    """The split of the configured data set.
+
+    Args:
+        requested: labels to read where the set has them (masks cost time); None reads all.
+    """
+    return open_dataset(data_spec(config, split, requested=requested))
+
+
+def data_spec(config: Config, split: str, *, requested: Sequence[str] | None = None) -> DataSpec:
+    """The configured data set, as the readers take it."""
+    known = {field.name for field in fields(DataSpec)} - {"split", "max_images", "requested", "keys", "target"}
+    values = config.get("data")
+    if TARGET in values:
+        own = {key: value for key, value in values.items() if f"data.{key}" not in shared("data")}
+        values = {**{key: value for key, value in values.items() if key not in own}, "target": own}
+        known = (known & values.keys()) | {"target"}
+    values = {key: value for key, value in values.items() if key in known}
+    return DataSpec(split=split, max_images=config.max_images, requested=requested, **values)
+
+
+def open_splits(config: Config, *splits: str, requested: Sequence[str] | None = None) -> list[Dataset]:
+    """Several splits, with the errors of all of them reported at once."""
+    sources, errors = [], []
+    for split in splits:
+        try:
+            sources.append(open_split(config, split, requested=requested))
+        except DataError as error:
+            errors.append(str(error))
+    if errors:
+        raise DataError("\n".join(dict.fromkeys(errors)))
+    return sources
+
+
+def worker_count(workers: int | None, *, cuda: bool) -> int:
+    """Loader processes: as said, else by the cores that this process may use."""
+    if workers is not None:
+        return workers
+    # On a CPU the loader shares the cores with the network, which needs far more of them.
+    return cores(8) if cuda else min(max(cores() // 4, 1), 4)
+
+
+def loader_factory(config: Config, source: Dataset, model: VisionModel, *, workers: int, cuda: bool) -> LoaderFactory:
+    """Builds the training loader of one process."""
+    train_set = StagedTrainSet(
+        source,
+        model.preprocess,
+        progression=progression(config),
+        augment=AugmentSpec(**config.get("augment")),
+        seed=config.seed,
+        epochs=planned_epochs(config),
+        on_error=config.get("data.unreadable", "error"),
+    )
+    mixes = train_set.augment.mixup > 0 or train_set.augment.cutmix > 0
+    collate_fn = MixCollate(train_set.augment_at, classes=len(source.classes), seed=config.seed) if mixes else collate
+    threshold = config.get("data.repeat_threshold")
+    factors = None if threshold is None else rare_class_factors(source.records, threshold=threshold)
+
+    def build(*, batch_size: int, rank: int, world: int) -> TrainLoader:
+        return TrainLoader(
+            train_set,
+            batch_size,
+            workers=workers,
+            rank=rank,
+            world=world,
+            factors=factors,
+            pin_memory=cuda,
+            collate=collate_fn,
+        )
+
+    return build
+
+
+def planned_epochs(config: Config) -> int | None:
+    """Epochs of the whole run, or None where something else ends it."""
+    epochs = config.get("trainer.max_epochs")
+    return epochs if epochs is not None and epochs > 0 else None
+
+
+def progression(config: Config) -> Progression:
+    """How size and regularisation grow over the run; not at all where the configuration has no such section."""
+    return Progression.from_dict(config.get("progressive") or {}).within(planned_epochs(config))
+
+
+def evaluated_heads(model: VisionModel | RuntimeModel, source: Dataset) -> dict[str, Kit]:
+    """The kits of the heads that the data has labels for."""
+    return {name: kit for name, kit in kits_of(model).items() if kit.label in source.labelled}
+
+
+def labels_of(model: VisionModel | RuntimeModel) -> list[str]:
+    """The labels that evaluate the heads of `model`."""
+    return [kit.label for kit in kits_of(model).values() if kit.label is not None]
+
+
+def evaluators(
+    model: VisionModel | RuntimeModel, dataset: EvalSet, *, backend: str = "pycocotools", class_maps: Path | None = None
+) -> dict[str, Evaluator]:
+    """An evaluator for every head that the data has labels for.
+
+    Args:
+        class_maps: directory to write each image's predicted segmentation map to, in the set's own ids.
+    """
+    source = dataset.source
+    found = {
+        name: kit.evaluator(source, kit.join(model.classes[name], source), backend=backend)
+        for name, kit in evaluated_heads(model, source).items()
+    }
+    if isinstance(model, VisionModel):  # a head of which nothing is known is evaluated by its loss
+        unknown = {name: kit for name, kit in kits_of(model).items() if kit.label is None}
+        found |= {name: LossEvaluator(name, kit.join(model.classes[name], source)) for name, kit in unknown.items()}
+    made = {name: evaluator for name, evaluator in found.items() if evaluator is not None}
+    if not made:
+        raise UserError(
+            f"the model has heads {', '.join(model.classes)}, and data={source.name} labels "
+            f"{', '.join(sorted(source.labelled))}: there is nothing to evaluate"
+        )
+    if class_maps is not None:
+        writing = next((one for one in made.values() if isinstance(one, SemanticEvaluator)), None)
+        if writing is None:
+            raise UserError(f"class_maps=true: the model and data={source.name} must both have segmentation maps")
+        writing.write = ClassMapWriter(class_maps, writing.classes.data, void=source.void_id)
+    return made
+
+
+USUAL = 100
+"""Detections of an image, as COCO counts them."""
+
+
+def decoded(config: Config, train: Dataset | None, val: Dataset) -> Dataset:
+    """`val`, whose every image can be decoded.
+
+    Args:
+        config: says what becomes of others.
+        train: looked at as well; None where it has been, before the run was interrupted or by another process.
+        val: the split to evaluate on.
+
+    Raises:
+        DataError: images of either split cannot be decoded, and ``data.unreadable`` is ``error``; both splits in one.
+    """
+    on_error = _on_error(config)
+    found = {"val": (val, undecodable(val))}
+    if train is not None:
+        found = {"train": (train, cut_off(train)), **found}
+    becomes = {
+        "train": "what is there of them is learnt from, the rest left blank",
+        "val": "they are left out of every evaluation",
+    }
+    lines = [
+        report(source, broken, on_error, becomes=becomes[name]) for name, (source, broken) in found.items() if broken
+    ]
+    _say(lines, on_error)
+    return without_undecodable(val, found["val"][1])
+
+
+def decoded_split(config: Config, source: Dataset) -> Dataset:
+    """`source`, a split to evaluate on, without the images that cannot be decoded.
+
+    Raises:
+        DataError: there are some, and ``data.unreadable`` is ``error``.
+    """
+    on_error, found = _on_error(config), undecodable(source)
+    if found:
+        _say(
+            [report(source, found, on_error, becomes="they are left out, and their objects are not counted")], on_error
+        )
+    return without_undecodable(source, found)
+
+
+def _on_error(config: Config) -> OnError:
+    return config.get("data.unreadable", "error")
+
+
+def _say(lines: list[str], on_error: OnError) -> None:
+    if lines and on_error == "error":
+        raise DataError("\n".join(lines))
+    if is_first():
+        for line in lines:
+            print(f"warning: {line}")
+
+
+def following(config: Config, val: Dataset) -> Config:
+    """`config` with ``max_detections`` large enough for the fullest image of `val`, where the user leaves it open."""
+    capped = any("max_detections" in kit_for(name).postprocess_keys for name in config.get("head"))
+    if config.get("max_detections") is not None or not capped or "boxes" not in val.labelled:
+        return config
+    table = val.records
+    owners = np.repeat(np.arange(len(table)), np.diff(table.starts))
+    counts = np.bincount(owners[~table.crowd], minlength=len(table))
+    most = int(counts.max(initial=0))
+    if most <= USUAL:
+        return config
+    cap = math.ceil(most / USUAL) * USUAL
+    if is_first():
+        print(
+            f"max_detections={cap}: an image of val holds {most} objects. COCO's numbers count at most {USUAL} of a class in "
+            f"an image; where there are more, AP@N beside them counts N"
+        )
+    return config.replacing({"max_detections": cap})
