@@ -20,7 +20,7 @@ import numpy as np
 
 from effdet.data.boxes import Boxes, assemble
 from effdet.data.checks import DataError, Findings
-from effdet.data.coco_json import parse_file
+from effdet.data.coco_json import called, parse_file
 from effdet.data.records import Dataset, RecordTable
 from effdet.data.spec import SPLIT_DIRS, SPLITS, DataSpec, inside
 from effdet.files import is_hidden
@@ -86,9 +86,7 @@ def find_images(spec: DataSpec, annotations: Path, names: Sequence[str]) -> tupl
     folders as it must for the images to be found below the folder; never so many that two images become one.
 
     Args:
-        spec: the set.
-        annotations: its file.
-        names: the file's ``file_name`` entries, with forward slashes.
+        names: the ``file_name`` entries of `annotations`, with forward slashes.
 
     Raises:
         DataError: no image is found.
@@ -99,10 +97,7 @@ def find_images(spec: DataSpec, annotations: Path, names: Sequence[str]) -> tupl
     base = spec.root if spec.root is not None else annotations.parent.parent
     # What lies inside data.root goes before what a path leads to elsewhere (``../other``, an absolute path).
     for within in (True, False):
-        for cut in range(_depth(names) + 1 if within else 1):
-            paths = [_cut(name, cut) for name in names]
-            if cut and len(set(paths)) < len(set(names)):
-                break
+        for paths in _shorter(names) if within else [list(names)]:
             counts = [_found(directory, paths, base if within else None) for directory in directories]
             if counts and max(counts):
                 directory = directories[counts.index(max(counts))]
@@ -120,13 +115,17 @@ def find_images(spec: DataSpec, annotations: Path, names: Sequence[str]) -> tupl
 
 def _below(directory: Path, names: Sequence[str]) -> list[str]:
     """The paths of images below a folder that the user named, without the leading folders that it lacks."""
-    for cut in range(_depth(names) + 1):
-        paths = [_cut(name, cut) for name in names]
-        if cut and len(set(paths)) < len(set(names)):
-            break
-        if _found(directory, paths, directory):
-            return paths
-    return list(names)  # each missing image is noted by name
+    found = (paths for paths in _shorter(names) if _found(directory, paths, directory))
+    return next(found, list(names))  # each missing image is noted by name
+
+
+def _shorter(names: Sequence[str]) -> Iterator[list[str]]:
+    """The names without 0, 1, 2, … leading folders, as long as all have them and no two become one."""
+    for cut in range(min((name.count("/") for name in names), default=0) + 1):
+        paths = [name.split("/", cut)[-1] for name in names] if cut else list(names)
+        if len(set(paths)) < len(set(names)):
+            return
+        yield paths
 
 
 def _found(directory: Path, paths: Sequence[str], base: Path | None) -> int:
@@ -179,14 +178,6 @@ def _without_dots(directory: Path, path: str) -> str:
     return (whole.relative_to(directory) if whole.is_relative_to(directory) else whole).as_posix()
 
 
-def _depth(names: Sequence[str]) -> int:
-    return min((name.count("/") for name in names), default=0)
-
-
-def _cut(name: str, directories: int) -> str:
-    return name.split("/", directories)[-1] if directories else name
-
-
 def open_coco(spec: DataSpec, findings: Findings) -> Dataset:
     """The split of a set in COCO form that `spec` names."""
     annotations = spec.named_file() or find_annotations(spec)
@@ -196,15 +187,10 @@ def open_coco(spec: DataSpec, findings: Findings) -> Dataset:
 
 
 def read_coco(path: Path, spec: DataSpec, findings: Findings) -> tuple[RecordTable, ClassTable]:
-    """Reads one annotation file.
-
-    Args:
-        path: the JSON.
-        spec: the set, by which its images and the files of its other splits are looked for.
-        findings: takes what is wrong; faulty images and annotations are left out of the result.
+    """Reads one annotation file; by `spec` its images and the files of the set's other splits are looked for.
 
     Returns:
-        The records, sorted by image id, and the classes, sorted by category id.
+        The records, sorted by image id, without what is faulty, and the classes, sorted by category id.
     """
     classes, images, boxes = parse_file(path, findings, siblings=lambda: annotation_files(spec))
     root, paths = find_images(spec, path, images.names)
@@ -212,14 +198,14 @@ def read_coco(path: Path, spec: DataSpec, findings: Findings) -> tuple[RecordTab
     label = _positions(boxes.category_ids, np.array(classes.ids, np.int64))
 
     def where(row: int) -> tuple[str, str]:
-        return str(path), boxes.called(row)
+        return str(path), called(int(boxes.ids[row]), boxes.places[row])
 
-    for row in np.flatnonzero(owner < 0).tolist():
-        text = f"image_id {boxes.image_ids[row]} is not among the images"
-        findings.error("unknown-image", path, text, item=where(row)[1])
-    for row in np.flatnonzero(label < 0).tolist():
-        text = f"category_id {boxes.category_ids[row]} is not among the categories"
-        findings.error("unknown-category", path, text, item=where(row)[1])
+    for kind, key, ids, found, those in (
+        ("unknown-image", "image_id", boxes.image_ids, owner, "images"),
+        ("unknown-category", "category_id", boxes.category_ids, label, "categories"),
+    ):
+        for row in np.flatnonzero(found < 0).tolist():
+            findings.error(kind, path, f"{key} {ids[row]} is not among the {those}", item=where(row)[1])
     found = Boxes(owner, label, boxes.bbox, crowd=boxes.crowd, area=boxes.area, annotation_ids=boxes.ids)
     table = assemble(root, images.names, found, where, findings, sizes=images.sizes, image_ids=images.ids, paths=paths)
     return table, classes

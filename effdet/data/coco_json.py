@@ -12,7 +12,7 @@ and val get the same table.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeGuard
@@ -28,6 +28,7 @@ from effdet.files import FileError, decode_name, read_json
 from effdet.files.scalars import flag, number, truth, whole
 from heads.structures import ClassTable
 
+LISTS = ("images", "annotations", "categories")
 BACKGROUND = frozenset({"background", "_background_", "__background__", "__ignore__", "_ignore_"})
 
 
@@ -39,82 +40,61 @@ def without_placeholders(
     Args:
         content: of the annotation file.
         path: its name.
-        siblings: the annotation files of the other splits.
+        siblings: the annotation files of the other splits, asked for only where a category may be a placeholder.
         findings: takes a warning for each entry that is left out.
     """
     categories = list(enumerate(content["categories"]))
-    candidates = _candidates(content["categories"])
-    if not candidates:
-        return categories
-    used = _used(content)
-    if unused := [place for place in candidates if _key(content["categories"][place]) not in used]:
-        for sibling in siblings():
-            if sibling != path:
-                used |= _used(_content(sibling))
-        unused = [place for place in unused if _key(content["categories"][place]) not in used]
-    dropped = set(unused)
-    for name, places in _by_name(content["categories"]).items():
+    keys = {place: key for place, entry in categories if (key := _category_key(entry)) is not None}
+    unused = set(_candidates(content["categories"], keys))
+    if unused:
+        used = _used_keys(content)
+        if any(keys[place] not in used for place in unused):
+            for sibling in siblings():
+                if sibling != path:
+                    used |= _used_keys(_sibling_content(sibling))
+        unused = {place for place in unused if keys[place] not in used}
+    for name in {keys[place][1] for place in unused} - BACKGROUND:
         # Of equal names the used one stays; where none is used, the last: Roboflow's placeholder comes first.
-        if name not in BACKGROUND and set(places) <= dropped and len(places) > 1:
-            dropped.discard(places[-1])
-    if len(dropped) == len(categories):
+        places = [place for place, key in keys.items() if key[1] == name]
+        if len(places) > 1 and unused.issuperset(places):
+            unused.discard(places[-1])
+    if len(unused) == len(categories):
         return categories
-    for place in sorted(dropped):
+    for place in sorted(unused):
         entry = content["categories"][place]
         text = f"{entry['name']!r} (id {entry['id']}) is a placeholder that no annotation uses: left out"
         findings.warning("placeholder-category", path, text, item=f"categories[{place}]")
-    return [(place, entry) for place, entry in categories if place not in dropped]
+    return [(place, entry) for place, entry in categories if place not in unused]
 
 
-def _candidates(categories: list[Any]) -> list[int]:
+def _candidates(categories: list[Any], keys: dict[int, tuple[int, str]]) -> Iterator[int]:
     """Places of the entries that would be placeholders if nothing used them."""
-    named = {place: entry for place, entry in enumerate(categories) if _key(entry) is not None}
-    if len(named) < 2:
-        return []
-    above = {place: str(entry.get("supercategory") or "").strip().lower() for place, entry in named.items()}
-    nones = sum(value == "none" for value in above.values())
-    counts = Counter(_name(entry) for entry in named.values())
-    parents = Counter(above.values())
-    found = []
-    for place, entry in named.items():
-        name = _name(entry)
+    if len(keys) < 2:
+        return
+    above = {place: str(categories[place].get("supercategory") or "").strip().lower() for place in keys}
+    parents, counts = Counter(above.values()), Counter(name for _, name in keys.values())
+    for place, (_, name) in keys.items():
         others = parents[name.lower()] - (above[place] == name.lower())
-        root = (above[place] == "none" and nones == 1) or (above[place] in ("none", "null", "") and others > 0)
+        root = above[place] == "none" and parents["none"] == 1 or above[place] in ("none", "null", "") and others > 0
         if root or name.lower() in BACKGROUND or counts[name] > 1:
-            found.append(place)
-    return found
+            yield place
 
 
-def _by_name(categories: list[Any]) -> dict[str, list[int]]:
-    places: dict[str, list[int]] = {}
-    for place, entry in enumerate(categories):
-        if _key(entry) is not None:
-            places.setdefault(_name(entry), []).append(place)
-    return places
-
-
-def _name(entry: dict[str, Any]) -> str:
-    return str(entry["name"]).strip()
-
-
-def _key(entry: Any) -> tuple[int, str] | None:
+def _category_key(entry: Any) -> tuple[int, str] | None:
     """(id, name) of a well-formed category."""
     identity = whole(entry.get("id")) if isinstance(entry, dict) else None
-    return None if identity is None or not isinstance(entry.get("name"), str) else (identity, _name(entry))
+    return None if identity is None or not isinstance(entry.get("name"), str) else (identity, entry["name"].strip())
 
 
-def _used(content: dict[str, Any]) -> set[tuple[int, str] | None]:
+def _used_keys(content: dict[str, Any]) -> set[tuple[int, str]]:
     """(id, name) of the categories that annotations of a file use."""
-    annotations = content.get("annotations")
-    entries = [entry for entry in annotations if isinstance(entry, dict)] if isinstance(annotations, list) else []
-    ids = {whole(entry.get("category_id")) for entry in entries}
-    categories = content.get("categories")
-    keys = map(_key, categories if isinstance(categories, list) else ())
-    return {key for key in keys if key is not None and key[0] in ids}
+    lists = {name: found if isinstance(found := content.get(name), list) else [] for name in LISTS}
+    ids = {whole(entry.get("category_id")) for entry in lists["annotations"] if isinstance(entry, dict)}
+    return {key for key in map(_category_key, lists["categories"]) if key is not None and key[0] in ids}
 
 
-def _content(path: Path) -> dict[str, Any]:
-    """A sibling's content; nothing where it cannot be read (whoever opens that split is reported)."""
+def _sibling_content(path: Path) -> dict[str, Any]:
+    """The content of another split's file; nothing where it cannot be read (opening that split reports it)."""
     try:
         content = read_json(path)
     except FileError:
@@ -146,11 +126,6 @@ class Boxes:
     places: np.ndarray
     """(N,) int64 position of each in the file's list."""
 
-    def called(self, row: int) -> str:
-        """How messages call an annotation: by its id, or by its place where the id says nothing."""
-        identity = int(self.ids[row])
-        return f"annotation {identity}" if identity != 0 else f"annotations[{self.places[row]}]"
-
 
 def parse_file(
     path: Path, findings: Findings, *, siblings: Callable[[], Collection[Path]] = tuple
@@ -158,9 +133,7 @@ def parse_file(
     """The three lists of a file; a large one without faults is parsed once and cached as arrays.
 
     Args:
-        path: the file.
-        findings: takes what is wrong.
-        siblings: the annotation files of the set's other splits, asked for only where a category may be a placeholder.
+        path, findings, siblings: as for :func:`without_placeholders`.
     """
 
     def parse() -> tuple[Arrays, bool]:
@@ -195,8 +168,7 @@ def load_json(path: Path) -> dict[str, list[Any]]:
             kind="not-coco",
             file=path,
         )
-    keys = ("images", "annotations", "categories")
-    lacking = [key for key in keys if not isinstance(content, dict) or not isinstance(content.get(key), list)]
+    lacking = [key for key in LISTS if not isinstance(content, dict) or not isinstance(content.get(key), list)]
     if lacking:
         text = f"{path}: no list {', '.join(repr(key) for key in lacking)}: this is not COCO annotation JSON"
         raise DataError(text, kind="not-coco", file=path)
@@ -204,20 +176,14 @@ def load_json(path: Path) -> dict[str, list[Any]]:
 
 
 def parse_classes(categories: list[tuple[int, Any]], path: Path, findings: Findings) -> ClassTable:
-    """The categories sorted by id; faulty ones are noted and left out. Names that differ in case are different classes.
-
-    Args:
-        categories: entries with their places in the file's list.
-        path: the file.
-        findings: takes what is wrong.
-    """
+    """The `categories`, given with their places in the file's list, sorted by id; faulty ones are noted and left out. Names
+    that differ in case are different classes."""
     names: dict[int, str] = {}
     seen: dict[str, int] = {}
     for position, category in categories:
         item = f"categories[{position}]"
-        identity, name = (
-            (whole(category.get("id")), category_name(category)) if isinstance(category, dict) else (None, "")
-        )
+        known = isinstance(category, dict)
+        identity, name = (whole(category.get("id")), category_name(category)) if known else (None, "")
         if identity is None or not name:
             findings.error("bad-category", path, f"needs a whole-number id and a name, got {category!r:.80}", item=item)
         elif identity in names:
@@ -304,25 +270,21 @@ def parse_annotations(annotations: list[Any], path: Path, findings: Findings) ->
             key = "bbox" if box is None else "image_id" if image_id is None else "category_id"
             requested = "4 numbers [x, y, width, height]" if key == "bbox" else "a whole number"
             text = f"{key} must be {requested}, got {annotation.get(key)!r:.60}"
-            findings.error("bad-annotation", path, text, item=called(annotation, position))
+            findings.error("bad-annotation", path, text, item=called(annotation.get("id"), position))
             continue
-        identity, area_stated, group = (
-            whole(annotation.get("id")),
-            number(annotation.get("area")),
-            annotation.get("iscrowd"),
-        )
+        group, item = annotation.get("iscrowd"), called(annotation.get("id"), position)
         if from_mask:
             shown = ", ".join(f"{value:.6g}" for value in box)
             text = f"bbox is {annotation.get('bbox')!r:.40}: the box of its segmentation is taken, [{shown}]"
-            findings.warning("box-from-mask", path, text, item=called(annotation, position))
+            findings.warning("box-from-mask", path, text, item=item)
         if truth(group) is None:
             text = f"iscrowd is {group!r:.40}: read as {int(flag(group))}"
-            findings.warning("bad-crowd", path, text, item=called(annotation, position))
-        ids.append(identity or 0)
+            findings.warning("bad-crowd", path, text, item=item)
+        ids.append(whole(annotation.get("id")) or 0)
         image_ids.append(image_id)
         category_ids.append(category_id)
         bbox.append(box)
-        area.append(area_stated or 0.0)
+        area.append(number(annotation.get("area")) or 0.0)
         crowd.append(flag(group))
         places.append(position)
     identities = np.array(ids, np.int64)
@@ -338,10 +300,9 @@ def parse_annotations(annotations: list[Any], path: Path, findings: Findings) ->
     )
 
 
-def called(annotation: dict[str, Any], position: int) -> str:
+def called(identity: Any, position: int) -> str:
     """How messages call an annotation: by its id, or by its place where the id says nothing."""
-    identity = whole(annotation.get("id"))
-    return f"annotation {identity}" if identity else f"annotations[{position}]"
+    return f"annotation {whole(identity)}" if whole(identity) else f"annotations[{position}]"
 
 
 def _is_text(value: Any) -> TypeGuard[str]:

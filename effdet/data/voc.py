@@ -15,8 +15,8 @@ having no area.
 
 from __future__ import annotations
 
-import math
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 from xml.etree import ElementTree
@@ -66,30 +66,25 @@ def layout(spec: DataSpec) -> Layout:
             raise DataError(
                 f"{spec.title}: {key}={passed} is not a folder of XML files, nor a .txt list of their names"
             )
-        return Layout(passed, spec.images or images_of(passed, passed.parent), _stems(passed))
+        return Layout(passed, spec.images or images_of(passed, passed.parent), tuple(xml_files(passed)))
     root = spec.need_root()
-    bases = [
-        root,
-        *sorted(root.glob("VOC[0-9]*"), reverse=True),
-        *sorted(root.glob("VOCdevkit/VOC[0-9]*"), reverse=True),
-    ]
-    base, directory = next(
-        ((base, base / name) for base in bases for name in ANNOTATIONS if _stems(base / name)), (None, root)
-    )
-    if base is not None:
-        return _listed(spec, base, directory)
+    years = [sorted(root.glob(pattern), reverse=True) for pattern in ("VOC[0-9]*", "VOCdevkit/VOC[0-9]*")]
+    for base in (root, *years[0], *years[1]):
+        for name in ANNOTATIONS:
+            if xml_files(base / name):
+                return _listed(spec, base, base / name)
     for name in SPLIT_DIRS[spec.file_split]:
         for directory in (*(root / name / part for part in ANNOTATIONS), root / name):
-            if stems := _stems(directory, deep=directory != root / name):
+            if stems := tuple(xml_files(directory, deep=directory != root / name)):
                 return Layout(directory, spec.images or images_of(directory, root / name), stems)
-    if spec.file_split == "train" and not has_split_dirs([root]) and (stems := _stems(root, deep=False)):
+    if spec.file_split == "train" and not has_split_dirs([root]) and (stems := tuple(xml_files(root, deep=False))):
         return Layout(root, spec.images or images_of(root, root), stems)
     raise spec.lacks_split("folder Annotations", annotations="DIR")
 
 
 def _listed(spec: DataSpec, base: Path, directory: Path) -> Layout:
     """A split that a list names; all of a set without lists is train."""
-    stems = _stems(directory)
+    stems = tuple(xml_files(directory))
     images = spec.images or images_of(directory, base)
     listing = spec.named_file() or _list_of(base, spec)
     if listing is not None:
@@ -137,10 +132,6 @@ def _second_of_pair(line: str) -> str:
     return line
 
 
-def _stems(directory: Path, *, deep: bool = True) -> tuple[str, ...]:
-    return tuple(xml_files(directory, deep=deep))
-
-
 def xml_files(directory: Path, *, deep: bool = True) -> dict[str, Path]:
     """The annotation files below a folder by their paths there without the suffix (``a``, ``sub/a``), sorted."""
     if not directory.is_dir():
@@ -151,15 +142,11 @@ def xml_files(directory: Path, *, deep: bool = True) -> dict[str, Path]:
 
 def annotation_dirs(spec: DataSpec, own: Path) -> Sequence[Path]:
     """The folders of annotations of all splits, `own` first: the classes are those of the whole set."""
-    return list(dict.fromkeys((own, *_directories(spec))))
-
-
-def _directories(spec: DataSpec) -> Iterator[Path]:
+    found = [own]
     for split in SPLITS:
-        try:
-            yield layout(replace(spec, split=split, val_fraction=None)).annotations
-        except DataError:
-            continue
+        with suppress(DataError):
+            found.append(layout(replace(spec, split=split, val_fraction=None)).annotations)
+    return list(dict.fromkeys(found))
 
 
 def images_of(annotations: Path, base: Path) -> Path:
@@ -240,12 +227,13 @@ def _parse(path: Path, stem: str, findings: Findings) -> _Objects:
     except FileError as error:
         findings.error("bad-xml", path, error.reason)
         return _Objects(stem, path, "", (0, 0), (), (), np.zeros((0, 4)), ())
-    height, width = (_side(root.findtext(f"size/{side}")) for side in ("height", "width"))
+    stated = [whole(root.findtext(f"size/{side}")) or 0 for side in ("height", "width")]
+    height, width = (side if 0 < side < 2**31 else 0 for side in stated)
     names, numbers, corners, difficult = [], [], [], []
     for position, node in enumerate(root.findall("object"), start=1):
         name = (node.findtext("name") or "").strip()
-        values = [_number(node.findtext(f"bndbox/{corner}")) for corner in CORNERS]
-        if not name or any(math.isnan(value) for value in values):
+        values = [number(node.findtext(f"bndbox/{corner}")) for corner in CORNERS]
+        if not name or None in values:
             text = "needs a name and a bndbox with the numbers xmin, ymin, xmax, ymax"
             findings.error("bad-annotation", path, text, item=f"object {position}")
             continue
@@ -313,17 +301,5 @@ class ImageNames:
         own = self._by_stem.get(stem, [])
         if beside in own or not own and beside in self.names:
             return beside
-        return next(
-            (name for name in own if name.lower().endswith((".jpg", ".jpeg"))), own[0] if own else f"{stem}.jpg"
-        )
-
-
-def _number(text: str | None) -> float:
-    value = number(text)
-    return math.nan if value is None else float(value)
-
-
-def _side(text: str | None) -> int:
-    """A width or height; 0 where none is stated."""
-    value = whole(text)
-    return value if value is not None and 0 < value < 2**31 else 0
+        jpegs = (name for name in own if name.lower().endswith((".jpg", ".jpeg")))
+        return next(jpegs, own[0] if own else f"{stem}.jpg")

@@ -51,10 +51,10 @@ def check_coco(spec: DataSpec, issues: Issues) -> None:
         place, entry = next((place, entry) for place, entry in annotations if numbers(entry.get("bbox")) is not None)
         shown = "[" + ", ".join(f"{value:.6g}" for value in numbers(entry.get("bbox")) or ()) + "]"
         text = f"box {shown} {text}, as do most of {len(annotations):,}"
-        issues.note(kind, path, text, item=called(entry, place), split=spec.split)
+        issues.note(kind, path, text, item=called(entry.get("id"), place), split=spec.split)
     for place, entry in annotations:
         for kind, text in _odd(entry, images.get(whole(entry.get("image_id")), {})):
-            issues.note(kind, path, text, item=called(entry, place), split=spec.split)
+            issues.note(kind, path, text, item=called(entry.get("id"), place), split=spec.split)
 
 
 def box_form(content: dict[str, list[Any]]) -> str:
