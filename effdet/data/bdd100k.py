@@ -167,20 +167,15 @@ def _named(spec: DataSpec, label: str) -> tuple[Path | None, Path | None]:
 def _open_boxes(spec: DataSpec, findings: Findings) -> Dataset:
     split = spec.file_split
     images, listing = _named(spec, "boxes")
-    listing = listing or next(
-        (
-            path
-            for base in _bases(spec)
-            for name in (f"det_20/det_{split}.json", f"bdd100k_labels_images_{split}.json")
-            if (path := base / "labels" / name).is_file()
-        ),
-        None,
-    )
+    names = (f"det_20/det_{split}.json", f"bdd100k_labels_images_{split}.json")
+    if listing is None:
+        found = (base / "labels" / name for base in _bases(spec) for name in names)
+        listing = next((path for path in found if path.is_file()), None)
     if listing is None:
         raise spec.lacks_split(f"labels/det_20/det_{split}.json", annotations="FILE")
-    images = images or next(
-        (base / "images" / "100k" / split for base in _bases(spec) if (base / "images" / "100k").is_dir()), None
-    )
+    if images is None:
+        folders = [base / "images" / "100k" for base in _bases(spec)]
+        images = next((folder / split for folder in folders if folder.is_dir()), None)
     if images is None:
         raise spec.lacks_split(f"folder images/100k/{split}", images="DIR")
     names, boxes = parse_frames(listing, findings)

@@ -9,6 +9,7 @@ CamVid is one in SegNet's split: ``{train,val,test}/`` beside ``{train,val,test}
 
 from __future__ import annotations
 
+from itertools import product
 from pathlib import Path
 
 from effdet.data.checks import DataError, Findings
@@ -78,21 +79,14 @@ def _directories(spec: DataSpec) -> tuple[Path, Path]:
     if spec.images is not None and spec.annotations is not None:
         return directories(spec, "", "")
     root = spec.need_root()
-    for split in SPLIT_DIRS[spec.file_split]:
-        for images in IMAGE_DIRS:
-            for masks in MASK_DIRS:
-                for pair in (
-                    (root / images / split, root / masks / split),
-                    (root / split / images, root / split / masks),
-                ):
-                    if (spec.images or pair[0]).is_dir() and (spec.annotations or pair[1]).is_dir():
-                        return spec.images or pair[0], spec.annotations or pair[1]
+    patterns = [[f"{{}}/{split}", f"{split}/{{}}"] for split in SPLIT_DIRS[spec.file_split]]
     if spec.file_split == "train" and (spec.val_fraction is not None or not has_split_dirs([root], IMAGE_DIRS)):
-        for images in IMAGE_DIRS:
-            for masks in MASK_DIRS:
-                pair = spec.images or root / images, spec.annotations or root / masks
-                if pair[0].is_dir() and pair[1].is_dir():
-                    return pair
+        patterns.append(["{}"])
+    for of_split, images, masks in product(patterns, IMAGE_DIRS, MASK_DIRS):
+        for pattern in of_split:
+            pair = spec.images or root / pattern.format(images), spec.annotations or root / pattern.format(masks)
+            if pair[0].is_dir() and pair[1].is_dir():
+                return pair
     return directories(spec, f"images/{spec.file_split}", f"masks/{spec.file_split}")
 
 
@@ -111,8 +105,7 @@ def paired(
     """Pairs the images below one folder with the masks below another, by path without suffix.
 
     Args:
-        images: folder of images.
-        masks: folder of masks; it may be the same one where `mask_suffix` tells them apart.
+        images, masks: the folders; they may be the same one where `mask_suffix` tells its files apart.
         findings: takes masks without an image, and names that fit twice. (Images without a mask are reported when the
             table is built.)
         mask_suffix: what a mask's name has after its image's.
@@ -146,7 +139,7 @@ def paired(
     return list(names.values()), [by_stem.get(stem) for stem in names]
 
 
-NAMES = (*("Sky", "Building", "Pole", "Road", "Pavement", "Tree", "Sign", "Fence", "Car", "Pedestrian", "Bicyclist"),)
+NAMES = ("Sky", "Building", "Pole", "Road", "Pavement", "Tree", "Sign", "Fence", "Car", "Pedestrian", "Bicyclist")
 """In the order of their ids, 0 to 10."""
 VOID = 11
 

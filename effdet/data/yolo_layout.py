@@ -83,6 +83,11 @@ class Settings:
         """How messages call the file."""
         return "data.yaml" if self.file is None else self.file.name
 
+    @property
+    def place(self) -> Path:
+        """Where findings say that it stands."""
+        return self.file or self.root
+
 
 def read_settings(spec: DataSpec) -> Settings:
     """The settings of a set; those without values where it has no file of them."""
@@ -92,9 +97,7 @@ def read_settings(spec: DataSpec) -> Settings:
         root = spec.need_root()
         path = next((root / name for name in (*YAMLS, "obj.data") if (root / name).is_file()), None)
         if path is None:
-            others = sorted(
-                entry for entry in root.glob("*.y*ml") if entry.is_file() and not entry.name.startswith(".")
-            )
+            others = [entry for entry in sorted(root.glob("*.y*ml")) if entry.is_file() and entry.name[0] != "."]
             others = [entry for entry in others if "names" in _content(entry, spec)]
             path = others[0] if len(others) == 1 else None
     if path is None:
@@ -125,7 +128,7 @@ def text_at(settings: Settings, key: str, value: Any, spec: DataSpec) -> str:
     """A scalar of the YAML. (The text of lists of aliases of lists of aliases would fill the memory.)"""
     if not isinstance(value, str):
         text = f"{spec.title}: {key} in {settings.where} must hold words, got a {type(value).__name__}"
-        raise DataError(text, kind="bad-yaml", file=settings.file or settings.root)
+        raise DataError(text, kind="bad-yaml", file=settings.place)
     return value
 
 
@@ -139,18 +142,14 @@ def class_names(spec: DataSpec, settings: Settings, findings: Findings) -> list[
 
 
 def _names(spec: DataSpec, settings: Settings) -> tuple[list[str], Path | str]:
-    names, file = settings.values.get("names"), settings.file or settings.root
+    names, file = settings.values.get("names"), settings.place
     if spec.classes:
         return list(spec.classes), "data.classes"
     if isinstance(names, dict):
         labels = {whole(label): name for label, name in names.items()}
         if set(labels) != set(range(len(names))):
-            raise DataError(
-                f"{spec.title}: names in {settings.where} must be numbered 0 … {len(names) - 1}, "
-                f"got {sorted(map(str, names))[:8]}",
-                kind="bad-yaml",
-                file=file,
-            )
+            shown = f"must be numbered 0 … {len(names) - 1}, got {sorted(map(str, names))[:8]}"
+            raise DataError(f"{spec.title}: names in {settings.where} {shown}", kind="bad-yaml", file=file)
         return [text_at(settings, "names", labels[label], spec).strip() for label in range(len(names))], file
     if isinstance(names, list) and names:
         return [text_at(settings, "names", name, spec).strip() for name in names], file
@@ -163,10 +162,9 @@ def _names(spec: DataSpec, settings: Settings) -> tuple[list[str], Path | str]:
     for path in listed:
         if path.is_file():
             return lines_of(path), path
-    slips = [
-        f"{key} in {settings.where} is not read, {meant} is meant?" for key, meant in misspelt(settings.values).items()
-    ]
-    remedy = "; ".join([*slips, "give data.yaml with names, classes.txt, or data.classes=[…]"])
+    slips = misspelt(settings.values).items()
+    said = [f"{key} in {settings.where} is not read, {meant} is meant?" for key, meant in slips]
+    remedy = "; ".join([*said, "give data.yaml with names, classes.txt, or data.classes=[…]"])
     text = f"{spec.title}: no class names under {settings.root}: {remedy}"
     raise DataError(text, kind="no-class-names", file=file)
 
@@ -180,7 +178,7 @@ def keypoint_numbers(spec: DataSpec, settings: Settings) -> int:
     count, dimensions = sides
     if count is None or count < 1 or dimensions not in (2, 3):
         text = f"{spec.title}: kpt_shape={shape!r:.40} in {settings.where} must be [keypoints, 2 or 3]"
-        raise DataError(text, kind="bad-yaml", file=settings.file or settings.root)
+        raise DataError(text, kind="bad-yaml", file=settings.place)
     return count * dimensions
 
 
@@ -196,12 +194,9 @@ def split_images(spec: DataSpec, settings: Settings, findings: Findings) -> list
     if spec.annotations is not None and spec.annotations.suffix.lower() == ".txt":
         return _in_list(spec.annotations, settings)
     for key in SPLIT_DIRS[spec.file_split]:
-        entries = settings.values.get(key)
-        entries = [
-            text_at(settings, key, entry, spec) for entry in (entries if isinstance(entries, list) else [entries or ""])
-        ]
-        entries = [entry for entry in entries if entry.lower() not in NOTHING]
-        if entries:
+        stated = settings.values.get(key) or ""
+        stated = [text_at(settings, key, entry, spec) for entry in (stated if isinstance(stated, list) else [stated])]
+        if entries := [entry for entry in stated if entry.lower() not in NOTHING]:
             return _in_entries(entries, key, spec, settings, findings)
     return _in_dirs(spec, settings, findings)
 
@@ -220,15 +215,14 @@ def _in_entries(entries: Sequence[str], key: str, spec: DataSpec, settings: Sett
             said = f"{settings.where} names {key}: {entry}"
             text = f"{spec.title}: {said}, which is neither a folder nor a .txt list under {bases}"
             if spec.file_split == "test":
-                raise MissingSplit(text, kind="missing-split", file=settings.file or settings.root)
-            raise DataError(text, kind="missing-images", file=settings.file or settings.root)
+                raise MissingSplit(text, kind="missing-split", file=settings.place)
+            raise DataError(text, kind="missing-images", file=settings.place)
         if place == outside:
-            findings.warning(
-                "outside-root", settings.file or settings.root, f"{key}: {entry} leads out of data.root, to {place}"
-            )
+            text = f"{key}: {entry} leads out of data.root, to {place}"
+            findings.warning("outside-root", settings.place, text)
         elif outside is not None:
             text = f"{key}: {entry} is read as {place}, inside data.root, and not as {outside}"
-            findings.warning("outside-root", settings.file or settings.root, text)
+            findings.warning("outside-root", settings.place, text)
         images.update(images_below(place, findings) if place.is_dir() else _in_list(place, settings))
     return sorted(images)
 
@@ -245,7 +239,7 @@ def _in_list(path: Path, settings: Settings) -> list[Path]:
 def _in_dirs(spec: DataSpec, settings: Settings, findings: Findings) -> list[Path]:
     """The images of the split's folder; a set without any split's folder is train."""
     if spec.root is None:
-        spec.need_root()
+        spec.need_root()  # says how to name it
     bases = settings.bases
     for key in SPLIT_DIRS[spec.file_split]:
         for base in bases:
@@ -285,9 +279,5 @@ def label_file(image: Path, spec: DataSpec) -> Path:
 
 def _text(path: Path) -> Path:
     """The label file of this stem: ``.txt``, or ``.TXT`` where only that is there."""
-    usual = path.with_suffix(".txt")
-    if not usual.is_file():
-        upper = path.with_suffix(".TXT")
-        if upper.is_file():
-            return upper
-    return usual
+    usual, upper = path.with_suffix(".txt"), path.with_suffix(".TXT")
+    return upper if not usual.is_file() and upper.is_file() else usual

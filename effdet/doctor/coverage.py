@@ -19,6 +19,7 @@ from typing import Any
 import numpy as np
 
 from effdet.boxes import area, iou, over_union, shared_area
+from effdet.data.records import xyxy
 from effdet.doctor.issues import Issues
 from effdet.doctor.reading import Split
 from effdet.preprocess import Preprocess
@@ -221,8 +222,7 @@ class Coverage:
             "levels": [f"P{level}" for level in self.levels],
             "groups": [vars(group) | {"levels": list(group.levels)} for group in self.groups],
             "options": [
-                {key: None if value != value else value for key, value in vars(option).items()}
-                for option in self.options
+                vars(option) | {"small": None if np.isnan(option.small) else option.small} for option in self.options
             ],
         }
 
@@ -273,18 +273,15 @@ def _evaluate(
     short = {group.size for group in groups if not group.name and group.size and _is_short(group)}
     best = max(options[1:], key=lambda option: option.small if "small" in short else option.fitted, default=None)
     # A word about what helps, but only if it does.
-    help_ = (
-        f"; {best.overrides} would fit {best.fitted:.0%} of all"
-        if best and best.fitted > options[0].fitted + 0.01
-        else ""
-    )
+    helps = best is not None and best.fitted > options[0].fitted + 0.01
+    hint = f"; {best.overrides} would fit {best.fitted:.0%} of all" if best and helps else ""
     for group in groups:
         by_size = not group.name and bool(group.size)
         by_class = bool(group.name) and bool(group.size) and group.size not in short
         if not _is_short(group) or not (by_size or by_class):
             continue
         what = f"{group.size} boxes" if by_size else f"class {group.name}, {group.size}"
-        text = f"{1 - group.fitted:.0%} of {group.boxes:,} have no anchor that fits ({settings.title}){help_}"
+        text = f"{1 - group.fitted:.0%} of {group.boxes:,} have no anchor that fits ({settings.title}){hint}"
         issues.note("anchor-coverage", split.spec.title, text, item=what, split=split.name)
 
 
@@ -305,34 +302,24 @@ def _options(
     if settings.matcher != "iou":
         return []
     spec = settings.anchors
-    tries = [("as it is", settings)]
+    tries = {"as it is": settings}
     for factor in (1.5, 2.0):
         larger = with_size(settings, factor)
         height, width = larger.preprocess.size
-        overrides = f"image_size={height}" if height == width else f"image_size=[{height},{width}]"
-        tries.append((overrides, larger))
+        tries[f"image_size={height}" if height == width else f"image_size=[{height},{width}]"] = larger
     if not isinstance(spec.scale, tuple):
         for scale in (2.0, 3.0, 4.0):
             if scale < spec.scale:
-                tries.append(
-                    (f"head.detection.anchors.scale={scale:g}", replace(settings, anchors=replace(spec, scale=scale)))
-                )
+                anchors = replace(spec, scale=scale)
+                tries[f"head.detection.anchors.scale={scale:g}"] = replace(settings, anchors=anchors)
         smaller = replace(with_size(settings, 1.5), anchors=replace(spec, scale=max(spec.scale / 2, 1.0)))
         height, _ = smaller.preprocess.size
-        overrides = f"image_size={height} head.detection.anchors.scale={smaller.anchors.scale:g}"
-        tries.append((overrides, smaller))
+        tries[f"image_size={height} head.detection.anchors.scale={smaller.anchors.scale:g}"] = smaller
     flat = (1.0, 2.0, 0.5, 4.0, 0.25)
-    tries.append(
-        (
-            f"head.detection.anchors.aspects=[{','.join(f'{value:g}' for value in flat)}]",
-            replace(settings, anchors=replace(spec, aspects=flat)),
-        )
-    )
-    found, known = [], set()
-    for overrides, option in tries:
-        if overrides in known:
-            continue
-        known.add(overrides)
+    aspects = ",".join(f"{value:g}" for value in flat)
+    tries[f"head.detection.anchors.aspects=[{aspects}]"] = replace(settings, anchors=replace(spec, aspects=flat))
+    found = []
+    for overrides, option in tries.items():
         best, _ = best_overlaps(_on_canvas(bbox, owner, sizes, option), option)
         fits = best >= option.threshold
         found.append(Option(overrides, float(fits.mean()), float(fits[small].mean()) if small.any() else float("nan")))
@@ -341,9 +328,7 @@ def _options(
 
 def _on_canvas(bbox: np.ndarray, owner: np.ndarray, sizes: np.ndarray, settings: CoverageSettings) -> np.ndarray:
     """(N, 4) xywh in original pixels -> (N, 4) float32 xyxy in pixels of the canvas, image by image size."""
-    boxes = np.concatenate([bbox[:, :2], bbox[:, :2] + bbox[:, 2:]], axis=1)
-    limits = sizes[owner][:, [1, 0, 1, 0]]
-    boxes = np.clip(boxes, 0, limits)
+    boxes = np.clip(xyxy(bbox), 0, sizes[owner][:, [1, 0, 1, 0]])
     placed = np.zeros(boxes.shape, np.float32)
     unique, which = np.unique(sizes[owner], axis=0, return_inverse=True)
     for index, size in enumerate(unique.tolist()):

@@ -7,6 +7,7 @@ that disagree, and corners that count from 0.
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Iterator
 from itertools import pairwise
 from pathlib import Path, PurePosixPath, PureWindowsPath
@@ -41,13 +42,12 @@ def check_coco(spec: DataSpec, issues: Issues) -> None:
     annotations = [(place, entry) for place, entry in enumerate(content["annotations"]) if isinstance(entry, dict)]
     form = box_form(content)
     if form != "xywh":
-        kind, text = {
-            "corners": (
+        kind, text = "shares-not-pixels", "lies within 0…1: a share of the image"
+        if form == "corners":
+            kind, text = (
                 "corners-not-sizes",
                 "leaves its image as x, y, width, height and fits as corners x1, y1, x2, y2",
-            ),
-            "shares": ("shares-not-pixels", "lies within 0…1: a share of the image"),
-        }[form]
+            )
         place, entry = next((place, entry) for place, entry in annotations if numbers(entry.get("bbox")) is not None)
         shown = "[" + ", ".join(f"{value:.6g}" for value in numbers(entry.get("bbox")) or ()) + "]"
         text = f"box {shown} {text}, as do most of {len(annotations):,}"
@@ -123,19 +123,14 @@ def _check_ids(categories: list[Any], path: Path, split: str, issues: Issues) ->
 def _odd(entry: dict[str, Any], image: dict[str, Any]) -> Iterator[tuple[str, str]]:
     """(kind, text) of what is odd with one annotation beside its box."""
     box = numbers(box_of(entry)[0])
-    area = number(entry.get("area"))
-    if box is not None and min(box[2:]) > 0 and "area" in entry:
-        own = box[2] * box[3]
-        if area is None or not 0 < area <= 1.05 * own + 2 * (box[2] + box[3]) + 4:
-            yield "wrong-area", f"area is {entry['area']!r:.40}, its box has {own:.6g}"
+    if box is not None and min(box[2:]) > 0 and "area" in entry and not area_fits(entry["area"], box[2], box[3]):
+        yield "wrong-area", f"area is {entry['area']!r:.40}, its box has {box[2] * box[3]:.6g}"
     segmentation = entry.get("segmentation")
     if isinstance(segmentation, list) and segmentation:
         around = hull(segmentation) if points(segmentation) is not None else None
         if around is None:
-            yield (
-                "bad-segmentation",
-                f"a polygon needs an even number of coordinates from 6 on, got {segmentation!r:.60}",
-            )
+            text = f"a polygon needs an even number of coordinates from 6 on, got {segmentation!r:.60}"
+            yield "bad-segmentation", text
         elif box is not None and not flag(entry.get("iscrowd")):
             left, top, across, down = around
             edges = (left, top, left + across, top + down)
@@ -143,10 +138,8 @@ def _odd(entry: dict[str, Any], image: dict[str, Any]) -> Iterator[tuple[str, st
             off = max(abs(a - b) for a, b in zip(edges, (x, y, x + width, y + height), strict=True))
             if off > HULL + 0.05 * max(width, height):
                 shown = ", ".join(f"{value:.5g}" for value in edges)
-                yield (
-                    "box-off-polygon",
-                    f"box ends {off:.4g} pixels from its polygon, which spans {shown} (x1 y1 x2 y2)",
-                )
+                text = f"box ends {off:.4g} pixels from its polygon, which spans {shown} (x1 y1 x2 y2)"
+                yield "box-off-polygon", text
     elif isinstance(segmentation, dict):
         size = segmentation.get("size")
         if runs(segmentation.get("counts")) is None or not isinstance(size, list) or len(size) != 2:
@@ -155,6 +148,12 @@ def _odd(entry: dict[str, Any], image: dict[str, Any]) -> Iterator[tuple[str, st
             yield "bad-segmentation", f"mask is {size} (height, width), its image {list(stated)}"
     elif segmentation is not None and segmentation != []:
         yield "bad-segmentation", f"neither polygons nor a run-length mask: {segmentation!r:.60}"
+
+
+def area_fits(area: Any, width: float, height: float) -> bool:
+    """Whether the `area` of an annotation may be that of an object in a box of this size."""
+    value = number(area)
+    return value is not None and 0 < value <= 1.05 * width * height + 2 * (width + height) + 4
 
 
 def _check_numbers(content: dict[str, list[Any]], path: Path, split: str, issues: Issues) -> None:
@@ -197,12 +196,8 @@ def check_voc(spec: DataSpec, issues: Issues) -> None:
             continue  # noted by the reader
         named = (root.findtext("filename") or "").strip().replace("\\", "/").rsplit("/", 1)[-1]
         taken = there.of(stem, named)
-        if (
-            named
-            and Path(named).stem != PurePosixPath(stem).name
-            and taken in there.names
-            and Path(taken).name != named
-        ):
+        of_other = Path(named).stem != PurePosixPath(stem).name and Path(taken).name != named
+        if named and of_other and taken in there.names:
             text = f"filename is {named!r:.80}, the file is called {path.name}: the image of the file's name is taken"
             issues.note("other-filename", path, text, item="filename", split=spec.split)
         for place, node in enumerate(root.findall("object"), start=1):
@@ -214,13 +209,10 @@ def check_voc(spec: DataSpec, issues: Issues) -> None:
 
 
 def _check_list(found: Layout, spec: DataSpec, issues: Issues) -> None:
-    path, names = found.listing, found.lines
-    if path is None:
-        return
-    for name in sorted({name for name in names if names.count(name) > 1} if len(set(names)) < len(names) else ()):
-        issues.note(
-            "listed-twice", path, f"{name} stands in the list {names.count(name)} times", item=name, split=spec.split
-        )
+    for name, count in sorted(Counter(found.lines).items()):
+        if count > 1 and found.listing is not None:
+            text = f"{name} stands in the list {count} times"
+            issues.note("listed-twice", found.listing, text, item=name, split=spec.split)
 
 
 CHECKS = {"coco": check_coco, "voc": check_voc}

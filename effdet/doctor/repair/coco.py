@@ -16,7 +16,7 @@ from effdet.data.coco import annotation_files, find_annotations, find_images
 from effdet.data.coco_json import box_of, category_name, load_json, stated_size, without_placeholders
 from effdet.data.images import image_sizes
 from effdet.data.spec import DataSpec
-from effdet.doctor.formats import box_form, is_odd, numbers
+from effdet.doctor.formats import area_fits, box_form, is_odd, numbers
 from effdet.doctor.reading import Split
 from effdet.doctor.repair.plan import CopyLayout, RepairPlan
 from effdet.files import decode_name
@@ -110,25 +110,23 @@ def _images(
     sides = {
         decode_name(name): str(side) for name, side in zip(split.source.records.file_names, split.sides, strict=True)
     }
-    owners: dict[int, int] = {}
-    kept: dict[int, dict[str, Any]] = {}
-    first: dict[str, int] = {}
-    named: list[tuple[int, str, dict[str, Any]]] = []
+    named: dict[int, tuple[str, dict[str, Any]]] = {}
     for entry in images:
-        name = entry.get("file_name") if isinstance(entry, dict) else None
-        identity = whole(entry.get("id")) if isinstance(entry, dict) else None
-        if not isinstance(name, str) or not name or "\0" in name or identity is None or identity in owners:
+        name, identity = (entry.get("file_name"), whole(entry.get("id"))) if isinstance(entry, dict) else (None, None)
+        if not isinstance(name, str) or not name or "\0" in name or identity is None or identity in named:
             plan.done["image entries left out"] += 1
-            continue
-        owners[identity] = identity
-        named.append((identity, name.replace("\\", "/"), entry))
-    owners.clear()
-    root, paths = find_images(split.spec, source, [name for _, name, _ in named])
-    directory = _dir_of(root, source, split, [name for _, name, _ in named], copy_layout)
+        else:
+            named[identity] = name.replace("\\", "/"), entry
+    names = [name for name, _ in named.values()]
+    root, paths = find_images(split.spec, source, names)
+    directory = _dir_of(root, source, split, names, copy_layout)
     for path in paths:  # a path that stays goes before one that is rewritten
         if _inside(path).as_posix() == path:
             copy_layout.claim(root / path, directory / path)
-    for (identity, name, entry), path in zip(named, paths, strict=True):
+    owners: dict[int, int] = {}
+    kept: dict[int, dict[str, Any]] = {}
+    first: dict[str, int] = {}
+    for (identity, (name, entry)), path in zip(named.items(), paths, strict=True):
         image = root / path
         copy_layout.use(image)
         if name in first:
@@ -186,10 +184,10 @@ def _annotations(
 ) -> list[dict[str, Any]]:
     kept, boxes, sizes = [], [], []
     for entry in annotations:
-        passed, from_mask = box_of(entry) if isinstance(entry, dict) else (None, False)
-        box = numbers(passed)
-        owner = _of(owners, entry.get("image_id")) if isinstance(entry, dict) else None
-        label = _of(classes, entry.get("category_id")) if isinstance(entry, dict) else None
+        entry = entry if isinstance(entry, dict) else {}
+        passed, from_mask = box_of(entry)
+        box, owner = numbers(passed), _of(owners, entry.get("image_id"))
+        label = _of(classes, entry.get("category_id"))
         if box is None or owner is None or label is None:
             plan.done["objects left out"] += 1
             continue
@@ -211,10 +209,8 @@ def _annotations(
     clipped = {int(finding.item) for finding in noted.items if finding.kind == "out-of-range"}
     if form != "xywh":
         plan.done["boxes converted"] += len(kept)
-    rows = [
-        _written(entry, bbox[row], limits[row], row in clipped or form != "xywh", plan)
-        for row, entry in enumerate(kept)
-    ]
+    changed = [row in clipped or form != "xywh" for row in range(len(kept))]
+    rows = [_written(entry, bbox[row], limits[row], changed[row], plan) for row, entry in enumerate(kept)]
     written = _without_repeats([row for row, good in zip(rows, valid.tolist(), strict=True) if good], plan)
     plan.done["objects left out"] += int((~valid).sum())
     ids = [entry.get("id") for entry in written]
@@ -235,12 +231,11 @@ def _written(
         width, height = right - x, bottom - y
         plan.done["boxes clipped"] += 1
     entry = {**entry, "bbox": [x, y, width, height] if changed else entry["bbox"]}
-    area = number(entry.get("area"))
-    if area is None or not 0 < area <= 1.05 * width * height + 2 * (width + height) + 4:
+    if not area_fits(entry.get("area"), width, height):
         entry["area"] = width * height
         plan.done["areas set"] += 1
     elif isinstance(entry["area"], str):
-        entry["area"] = area
+        entry["area"] = number(entry["area"])
         plan.done["numbers rewritten"] += 1
     group = entry.get("iscrowd")
     if is_odd(group, "iscrowd"):

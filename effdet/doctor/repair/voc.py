@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path, PurePosixPath
 from xml.etree import ElementTree
 
@@ -30,8 +31,11 @@ def repair_voc(splits: Sequence[Split], plan: RepairPlan, out: Path) -> None:
         sides = {str(split.path(place)): str(side) for place, side in enumerate(split.sides)}
         kept: list[str] = []
         for stem in found.stems:
-            source = files.get(stem)
-            if source is None or source in plan.images or (root := _parsed(source)) is None:
+            source, root = files.get(stem), None
+            if source is not None and source not in plan.images:
+                with suppress(FileError):
+                    root = read_xml(source)
+            if source is None or root is None:
                 plan.done["images left out: unusable"] += 1
                 continue
             there_name = there.of(stem, (root.findtext("filename") or "").strip())
@@ -65,10 +69,7 @@ def _base(found: Layout, apart: bool, copy_layout: CopyLayout) -> PurePosixPath:
     """The folder of the copy that holds ``Annotations`` and ``JPEGImages``: the set's own, or the top one."""
     base = found.annotations.parent
     own = copy_layout.inside(base)
-    standard = not apart and (found.annotations.name, found.images) == (
-        "Annotations",
-        base / "JPEGImages",
-    )
+    standard = not apart and (found.annotations.name, found.images) == ("Annotations", base / "JPEGImages")
     return own if own is not None and standard else PurePosixPath()
 
 
@@ -91,13 +92,6 @@ def _write_list(split: Split, found: Layout, kept: list[str], base: PurePosixPat
 def _is_text(stem: str) -> bool:
     """Whether a list, which is UTF-8, can hold the name."""
     return stem.isprintable() and stem == stem.strip()
-
-
-def _parsed(source: Path) -> ElementTree.Element | None:
-    try:
-        return read_xml(source)
-    except FileError:
-        return None
 
 
 def _mend(root: ElementTree.Element, source: Path, image_target: Path, plan: RepairPlan) -> None:
