@@ -50,7 +50,7 @@ from effdet.training.ending import Ended, ended
 from effdet.training.fitting import check_trainer
 from effdet.training.image_grids import PredictionGrid
 from effdet.weights import load
-from effdet.weights.resolving import require_weights
+from effdet.weights.names import require_weights
 from heads.structures import UserError
 
 if TYPE_CHECKING:

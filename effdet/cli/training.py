@@ -42,7 +42,7 @@ from effdet.training.preflight import preflight
 from effdet.training.starting import Detected, Start, start_of
 from effdet.weights import load_weights, resolve
 from effdet.weights.info import environment
-from effdet.weights.resolving import random_warning
+from effdet.weights.names import random_warning
 from heads.classification import ClassificationHead
 from heads.structures import Batch
 

@@ -13,9 +13,9 @@ if TYPE_CHECKING:
     from effdet.weights.api import create_model, load, load_weights, save
     from effdet.weights.class_tables import class_table
     from effdet.weights.conventions import Conventions
+    from effdet.weights.names import ResolvedWeights, resolve
     from effdet.weights.read import WeightsError
     from effdet.weights.report import LoadReport
-    from effdet.weights.resolving import ResolvedWeights, resolve
 
 __all__ = [
     "Conventions",
@@ -41,7 +41,7 @@ __getattr__ = lazy_names(
         "Conventions": "conventions",
         "WeightsError": "read",
         "LoadReport": "report",
-        "ResolvedWeights": "resolving",
-        "resolve": "resolving",
+        "ResolvedWeights": "names",
+        "resolve": "names",
     },
 )

@@ -18,7 +18,7 @@ from effdet.weights.bounds import build_described
 from effdet.weights.class_tables import class_table, is_unnamed
 from effdet.weights.decide import Stated
 from effdet.weights.layouts import detect_layout
-from effdet.weights.loading import WeightSource, load_file, load_weights, locate
+from effdet.weights.loading import WeightSource, load_file, load_weights
 from effdet.weights.read import METADATA_KEY, WeightFile, WeightsError, read_weights
 from effdet.weights.rows import NamedWeights
 from effdet.weights.statistics import Images
@@ -85,7 +85,7 @@ def create_model(
         if name is None or names.find(name) is None:
             raise UserError(f"weights=True needs the name of a published model, got {name!r}; `effdet info` lists them")
         weights = name
-    path, row = locate(weights) if isinstance(weights, (str, Path)) else (weights, None)
+    path, row = names.locate(weights) if isinstance(weights, (str, Path)) else (weights, None)
     file = read_weights(path, trust=trust)
     report = load_file(model, file, row=row, strict=strict, conventions=conventions, images=images)
     row = row or (names.recognise(file.path.name, file.sha256) if file.path else None)
@@ -136,17 +136,12 @@ def load(
 def _file_of(source: str | Path) -> tuple[Path, NamedWeights | None]:
     directory = Path(source).expanduser()
     if not directory.is_dir():
-        return locate(source)
-    for candidate in (
-        directory / "checkpoints" / "best.ckpt",
-        directory / "checkpoints" / "last.ckpt",
-        directory / "best.ckpt",
-        directory / "last.ckpt",
-    ):
-        if candidate.is_file():
-            return candidate, None
+        return names.locate(source)
+    for candidate in ("checkpoints/best.ckpt", "checkpoints/last.ckpt", "best.ckpt", "last.ckpt"):
+        if (directory / candidate).is_file():
+            return directory / candidate, None
     raise WeightsError(
-        f"{directory} is no finished run: it holds no checkpoints/best.ckpt and no checkpoints/last.ckpt"
+        f"{directory} is not a finished run: it holds no checkpoints/best.ckpt and no checkpoints/last.ckpt"
     )
 
 
@@ -161,8 +156,8 @@ def _published(file: WeightFile, row: NamedWeights | None) -> VisionModel:
         raise WeightsError(
             f"{file.source} does not say what model it holds; build it with create_model(NAME) and fill it with load_weights"
         )
-    counts = {"imagenet12k": 11821, "imagenet21k": 21843}
-    model = build(spec_for(row.model, num_classes=counts.get(row.classes or ""), image_size=row.size))
+    classes = None if row.classes is None else len(class_table(row.classes))
+    model = build(spec_for(row.model, num_classes=classes, image_size=row.size))
     load_file(model, file, row=row)
     return model
 

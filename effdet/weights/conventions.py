@@ -24,6 +24,7 @@ from heads.detection import DetectionHead
 from heads.structures import ClassTable, UserError
 
 Triple = tuple[float, float, float]
+_GEOMETRY = ("resize", "interpolation", "crop", "fill")
 
 
 @dataclass(frozen=True)
@@ -64,29 +65,20 @@ class Conventions:
             **asdict(layers),
             mean=row.pixels[0],
             std=row.pixels[1],
-            resize=row.resize,
-            interpolation=row.interpolation,
-            crop=row.crop,
-            fill=row.fill,
+            **{name: getattr(row, name) for name in (*_GEOMETRY, "aspects")},
             size=(row.size, row.size),
             classes={head: class_table(row.classes)} if row.classes else {},
-            aspects=row.aspects,
         )
 
     @classmethod
     def of_spec(cls, spec: ModelSpec, *, origin: str) -> Self:
         """Those of a model file of ours, which describes itself."""
         pixels = spec.preprocess
+        known = {name: getattr(pixels, name) for name in ("mean", "std", "size", *_GEOMETRY)}
         return cls(
             origin=origin,
             **asdict(spec.backbone.conventions),
-            mean=pixels.mean,
-            std=pixels.std,
-            resize=pixels.resize,
-            interpolation=pixels.interpolation,
-            crop=pixels.crop,
-            fill=pixels.fill,
-            size=pixels.size,
+            **known,
             classes=spec.classes,
         )
 
@@ -223,7 +215,7 @@ def _classes(model: VisionModel, conventions: Conventions) -> list[str]:
 
 
 def _pixels(model: VisionModel, conventions: Conventions, *, whole: bool) -> list[str]:
-    names = ("mean", "std", "resize", "interpolation", "crop", "fill") if whole else ("mean", "std")
+    names = ("mean", "std", *_GEOMETRY) if whole else ("mean", "std")
     own = model.spec.preprocess
     requested = {name: value for name in names if (value := getattr(conventions, name)) is not None}
     if not whole and requested.get("mean", own.mean) != own.mean:

@@ -16,7 +16,7 @@ from backbones.spec import ExternalSpec
 from effdet.model import Cost, ModelSpec, count_cost, spec_for
 from effdet.scaling import DETECTORS
 from effdet.weights import names
-from effdet.weights.resolving import suitable
+from effdet.weights.names import suitable
 from effdet.weights.rows import NamedWeights, Published
 from effdet.workers import cores
 

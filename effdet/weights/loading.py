@@ -14,12 +14,12 @@ from backbones.efficientnet import EfficientNet
 from effdet.model import VisionModel
 from effdet.necks.fusion import Fusion
 from effdet.preprocess import Preprocess
-from effdet.weights import names
 from effdet.weights.class_layers import ClassRows, fit_class_layers
 from effdet.weights.conventions import Conventions, apply_conventions
 from effdet.weights.decide import Stated, decide, decide_external
 from effdet.weights.folded import unfold, without_statistics
 from effdet.weights.layouts import BACKBONE, OURS, detect_layout, external_state, fit_biases, to_ours
+from effdet.weights.names import locate
 from effdet.weights.read import WeightFile, WeightsError, read_weights
 from effdet.weights.report import LoadReport
 from effdet.weights.rows import NamedWeights
@@ -74,19 +74,6 @@ def load_weights(
     path, row = locate(source) if isinstance(source, (str, Path)) else (source, None)
     file = read_weights(path, trust=trust, raw=raw)
     return load_file(model, file, row=row, strict=strict, conventions=conventions, images=images, preprocess=preprocess)
-
-
-def locate(source: str | Path) -> tuple[Path, NamedWeights | None]:
-    """The file of a path or of a name; a name that is not cached is fetched."""
-    path = Path(source).expanduser()
-    if path.exists():
-        return path, None
-    if (row := names.find(str(source))) is not None:
-        return row.fetch(), row
-    if isinstance(source, Path) or path.suffix in (".pth", ".pt", ".ckpt", ".safetensors", ".tflite", ".bin", ".tar"):
-        raise WeightsError(f"{source} does not exist")
-    names.get(str(source))
-    raise AssertionError  # get() raised: the name is unknown
 
 
 def load_file(

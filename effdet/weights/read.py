@@ -71,11 +71,10 @@ def read_weights(source: str | Path | Mapping[str, Any], *, trust: bool = False,
         head = file.read(16)
     sha256 = sha256_of(path)
     if head[4:8] == b"TFL3":
-        from effdet.weights.tflite import effdet_state, lite_facts
+        from effdet.weights.tflite import read_lite
 
-        tensors, notes = effdet_state(path)
-        metadata = {"lite": lite_facts(path)}
-        return _checked(WeightFile(path.name, tensors, "tflite", path, sha256, metadata, notes))
+        tensors, notes, facts = read_lite(path)
+        return _checked(WeightFile(path.name, tensors, "tflite", path, sha256, {"lite": facts}, notes))
     if path.suffix == ".safetensors" or head[8:9] == b"{":
         tensors, metadata = _safetensors(path)
         return _checked(WeightFile(path.name, tensors, "safetensors", path, sha256, metadata))

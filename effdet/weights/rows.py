@@ -8,6 +8,7 @@ from pathlib import Path
 from effdet import hub
 from heads.structures import UserError
 
+Pixels = tuple[tuple[float, float, float], tuple[float, float, float]]
 IMAGENET_PIXELS = ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
 HALF_PIXELS = ((0.5, 0.5, 0.5), (0.5, 0.5, 0.5))
 BYTE_PIXELS = ((127 / 255, 127 / 255, 127 / 255), (128 / 255, 128 / 255, 128 / 255))
@@ -41,7 +42,7 @@ class NamedWeights:
     hub_file: hub.HubFile | None = None
     sha256: str | None = None
     """The first digits of the checksum, where the owner publishes them (most put 8 into the file name)."""
-    pixels: tuple[tuple[float, float, float], tuple[float, float, float]] = IMAGENET_PIXELS
+    pixels: Pixels = IMAGENET_PIXELS
     """(mean, deviation) per RGB channel, in units of the 0…1 pixel range."""
     resize: str = "center_crop"
     interpolation: str = "bicubic"

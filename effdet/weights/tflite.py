@@ -49,11 +49,12 @@ class _Convolution:
     """(out,) float32 quantisation step of each output channel."""
 
 
-def effdet_state(path: str | Path) -> tuple[dict[str, Tensor], tuple[str, ...]]:
+def read_lite(path: str | Path) -> tuple[dict[str, Tensor], tuple[str, ...], LiteFacts]:
     """Read a file.
 
     Returns:
-        A state dict with the keys of the PyTorch ``effdet`` distribution's ``tf_efficientdet_lite*``, and remarks on it.
+        A state dict with the keys of the PyTorch ``effdet`` distribution's ``tf_efficientdet_lite*``, remarks on it, and what
+        the file says about itself.
 
     Raises:
         FlatbufferError: the file is damaged, or is no EfficientDet-Lite of Google's.
@@ -92,7 +93,8 @@ def effdet_state(path: str | Path) -> tuple[dict[str, Tensor], tuple[str, ...]]:
     for key, values in biases.items():
         state[key] = np.mean(values, axis=0)
     remark = f"head weights solved back from {len(next(iter(heads.values())))} levels, off by {residual:.2f} int8 steps at most"
-    return {key: torch.from_numpy(np.array(value, order="C")) for key, value in state.items()}, (remark,)
+    tensors = {key: torch.from_numpy(np.array(value, order="C")) for key, value in state.items()}
+    return tensors, (remark,), _facts(graph, path)
 
 
 @dataclass(frozen=True)
@@ -125,13 +127,7 @@ class LiteFacts:
         return tuple((float(x), float(y)) for x, y in found)
 
 
-def lite_facts(path: str | Path) -> LiteFacts:
-    """Read what Google's files say about themselves.
-
-    Raises:
-        FlatbufferError: the file is damaged, or is no EfficientDet-Lite of Google's.
-    """
-    graph = read_graph(path)
+def _facts(graph: LiteGraph, path: str | Path) -> LiteFacts:
     blocks = (_BLOCK.match(graph.tensors[item.outputs[0]].name) for item in graph.operators if item.outputs)
     numbers = {int(found.group(1)) for found in blocks if found}
     if len(numbers) != 1 or not graph.inputs or len(graph.tensors[graph.inputs[0]].shape) != 4:

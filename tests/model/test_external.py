@@ -17,7 +17,7 @@ from effdet.model.external import build_backbone, survey
 from effdet.scaling import BACKBONE_GMACS, nearest_phi
 from effdet.training.optimizers import layer_depths
 from effdet.weights import load, load_weights, save
-from effdet.weights.resolving import suitable
+from effdet.weights.names import suitable
 from heads.errors import UserError
 
 timm = pytest.importorskip("timm")

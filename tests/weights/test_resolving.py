@@ -9,7 +9,7 @@ import pytest
 from effdet.hub import sha256_of
 from effdet.model import spec_for
 from effdet.weights import names, rows
-from effdet.weights.resolving import random_warning, require_weights, resolve, suitable
+from effdet.weights.names import random_warning, require_weights, resolve, suitable
 from heads.structures import UserError
 
 

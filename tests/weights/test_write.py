@@ -85,7 +85,7 @@ def checkpoint(model: VisionModel) -> dict:
 def test_a_run_and_its_checkpoints(model: VisionModel, checkpoint: dict, tmp_path: Path) -> None:
     directory = tmp_path / "run" / "checkpoints"
     directory.mkdir(parents=True)
-    with pytest.raises(WeightsError, match="is no finished run"):
+    with pytest.raises(WeightsError, match="is not a finished run"):
         load(tmp_path / "run")
     torch.save({**checkpoint, "state_dict": checkpoint["raw_state_dict"]}, directory / "last.ckpt")
     assert not torch.equal(load(tmp_path / "run").backbone.stem.conv.weight, model.backbone.stem.conv.weight)

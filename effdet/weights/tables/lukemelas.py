@@ -7,56 +7,35 @@ address of their own, so their path is given by hand.
 
 from __future__ import annotations
 
-from effdet.weights.rows import BYTE_PIXELS, HALF_PIXELS, NamedWeights, Published
+from functools import partial
+
+from effdet.weights.rows import BYTE_PIXELS, HALF_PIXELS, IMAGENET_PIXELS, NamedWeights, Pixels, Published
 
 _RELEASE = "https://github.com/lukemelas/EfficientNet-PyTorch/releases/download/1.0"
 
 
-def _row(kind: str, digits: str, size: int, top1: float) -> NamedWeights:
-    file_name = f"efficientnet-{kind}-{digits}.pth"
+def _row(
+    kind: str, digits: str, size: int, top1: float | None = None, *, pixels: Pixels = IMAGENET_PIXELS, prefix: str = ""
+) -> NamedWeights:
+    file_name = f"{prefix}efficientnet-{kind}-{digits}.pth"
+    result = None if top1 is None else Published("top1", top1, "README of EfficientNet-PyTorch, ImageNet-1k")
     return NamedWeights(
-        name=f"lukemelas/efficientnet-{kind}",
+        name=f"lukemelas/{prefix}efficientnet-{kind}",
         model=f"tf_efficientnet_{kind}",
         layout="lukemelas",
         file_name=file_name,
-        addresses=(f"{_RELEASE}/{file_name}",),
+        addresses=() if pixels is BYTE_PIXELS else (f"{_RELEASE}/{file_name}",),
         sha256=digits,
+        pixels=pixels,
         size=size,
         crop=size / (size + 32),
         classes="imagenet1k",
-        result=Published("top1", top1, "README of EfficientNet-PyTorch, ImageNet-1k"),
+        result=result,
     )
 
 
-def _advprop(kind: str, digits: str, size: int) -> NamedWeights:
-    file_name = f"adv-efficientnet-{kind}-{digits}.pth"
-    return NamedWeights(
-        name=f"lukemelas/adv-efficientnet-{kind}",
-        model=f"tf_efficientnet_{kind}",
-        layout="lukemelas",
-        file_name=file_name,
-        addresses=(f"{_RELEASE}/{file_name}",),
-        sha256=digits,
-        pixels=HALF_PIXELS,
-        size=size,
-        crop=size / (size + 32),
-        classes="imagenet1k",
-    )
-
-
-def _lite(kind: str, digits: str, size: int) -> NamedWeights:
-    return NamedWeights(
-        name=f"lukemelas/efficientnet-{kind}",
-        model=f"tf_efficientnet_{kind}",
-        layout="lukemelas",
-        file_name=f"efficientnet-{kind}-{digits}.pth",
-        sha256=digits,
-        pixels=BYTE_PIXELS,
-        size=size,
-        crop=size / (size + 32),
-        classes="imagenet1k",
-    )
-
+_advprop = partial(_row, pixels=HALF_PIXELS, prefix="adv-")
+_lite = partial(_row, pixels=BYTE_PIXELS)
 
 ROWS: tuple[NamedWeights, ...] = (
     _row("b0", "355c32eb", 224, 76.3),
