@@ -1,15 +1,14 @@
 """A run that goes on takes its configuration from the run, not from whatever the overrides leave out.
 
 ``effdet train resume=runs/x`` needs no further override. One that is given counts from the resume on (more epochs, another
-patience), or is refused where the run would no longer be the one that was begun; none is passed over. :data:`RULES` says
-which, for every key.
+patience), or is refused where the run would no longer be the one that was begun; none is passed over.
+:data:`effdet.training.resume.RULES` says which, for every key.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
-from enum import Enum
 from pathlib import Path
 from typing import Any
 
@@ -19,44 +18,8 @@ from effdet.cli.overrides import ConfigError, Overrides, closest, expand
 from effdet.cli.run import CONFIG, RunDir, is_first, parent_run, resolve
 from effdet.cli.schema import Schema
 from effdet.plugins import TARGET, check_trust, naming, targets
+from effdet.training.resume import OTHER_VALUES, Rule, differences, rule, shown
 
-
-class Rule(Enum):
-    """What becomes of an override whose value is not that of the run to resume."""
-
-    COUNTS = "counts from the resume on"
-    FIXED = "is refused: every step depends on it"
-    COMPARED = "is compared with what the run really used, once that is known: equal, or refused"
-    IDLE = "concerns the start of a new run, or nothing"
-
-
-RULES: dict[str, Rule] = {
-    # what is trained on what
-    **dict.fromkeys(("task", "data", "backbone", "neck", "head", "model", "phi", "architecture"), Rule.FIXED),
-    **dict.fromkeys(("image_size", "preprocess", "max_images", "weights", "conventions"), Rule.FIXED),
-    "data.unreadable": Rule.COUNTS,  # the way out of a run that an image has stopped
-    # how each step is made
-    **dict.fromkeys(("seed", "optimizer", "ema", "augment", "freeze_epochs", "progressive", "freeze"), Rule.FIXED),
-    "trainer.accumulate_grad_batches": Rule.FIXED,
-    "trainer.limit_train_batches": Rule.FIXED,
-    "trainer.overfit_batches": Rule.FIXED,
-    "trainer.fast_dev_run": Rule.FIXED,
-    **dict.fromkeys(("batch_size", "cpu_processes", "trainer.devices", "trainer.num_nodes"), Rule.COMPARED),
-    # what a run may do otherwise from some step on: callbacks and Lightning take these from the configuration alone
-    **dict.fromkeys(("norm_momentum", "sync_bn", "grad_checkpointing", "compile", "channels_last"), Rule.COUNTS),
-    **dict.fromkeys(("early_stopping", "checkpoint", "nonfinite", "evaluation", "trainer"), Rule.COUNTS),
-    **dict.fromkeys(("score_threshold", "nms_iou", "max_detections"), Rule.COUNTS),
-    **dict.fromkeys(("workers", "device", "logger", "progress", "report"), Rule.COUNTS),
-    # what is over once a run has begun, and what has no effect in any training
-    **dict.fromkeys(("run_dir", "resume", "overwrite", "preflight", "strict", "trust"), Rule.IDLE),
-    "trainer.limit_test_batches": Rule.IDLE,
-    "trainer.limit_predict_batches": Rule.IDLE,
-    "trainer.use_distributed_sampler": Rule.IDLE,
-    "trainer.default_root_dir": Rule.IDLE,
-    "trainer.enable_autolog_hparams": Rule.IDLE,
-    "trainer.model_registry": Rule.IDLE,
-}
-"""By key or by section; the longest that fits a key holds."""
 CHOICES = ("task", "data", "backbone", "neck", "head", "optimizer", "augment")
 """Groups whose files differ in their keys: the run's file is taken whole, whichever one the overrides compose."""
 COMPUTED = ("task.monitor",)
@@ -103,14 +66,14 @@ def continued(config: Config, saved: Config, explicit: set[str]) -> Config:
         ConfigError: the overrides ask for another model or other data than the run has; a line a difference.
     """
     old, new = saved.flat(), config.flat()
-    differences = [
-        f"{key}={_shown(new[key])}: the run has {_shown(old.get(key, old.get(f'{key}.{TARGET}', 'no such key')))}"
-        for key in new
-        if key in explicit and rule(key) is Rule.FIXED and _differs(key, new, old)
-    ]
-    if differences:
-        advice = "leave these out, or start a new run from its weights by weights=RUN:"
-        raise ConfigError([f"the run to resume has other values; {advice}", *differences])
+    compared = {
+        key: value
+        for key, value in new.items()
+        if key in explicit and rule(key) is Rule.FIXED and _is_comparable(key, new, old)
+    }
+    saved_values = {key: old.get(key, old.get(f"{key}.{TARGET}", "no such key")) for key in compared}
+    if lines := differences(saved_values, compared):
+        raise ConfigError([OTHER_VALUES.format("RUN"), *lines])
     whole = config.replacing(inherited(old, new, explicit))
     sections = {name for key in old for name in _sections(key)}
     return whole.without(
@@ -118,11 +81,9 @@ def continued(config: Config, saved: Config, explicit: set[str]) -> Config:
     )
 
 
-def _differs(key: str, new: Mapping[str, Any], old: Mapping[str, Any]) -> bool:
-    """Whether the run has another value; a key that it lacks is younger than the run, unless a ``_target_`` is concerned."""
-    if key in old:
-        return new[key] != old[key]
-    return f"{key}.{TARGET}" in old or any(f"{section}.{TARGET}" in new for section in _sections(key))
+def _is_comparable(key: str, new: Mapping[str, Any], old: Mapping[str, Any]) -> bool:
+    """A key that the run lacks is younger than the run, unless a ``_target_`` is concerned."""
+    return key in old or f"{key}.{TARGET}" in old or any(f"{section}.{TARGET}" in new for section in _sections(key))
 
 
 def _sections(key: str) -> list[str]:
@@ -145,25 +106,14 @@ def _is_choice(key: str) -> bool:
     return key.partition(".")[0] in CHOICES
 
 
-def rule(key: str) -> Rule:
-    """What becomes of another value of `key` at a resume; of one that no rule names, that it is refused."""
-    parts = key.split(".")
-    names = (".".join(parts[:length]) for length in range(len(parts), 0, -1))
-    return next((RULES[name] for name in names if name in RULES), Rule.FIXED)
-
-
 def changed(config: Config, saved: Config) -> list[str]:
     """``key: saved -> now`` for each value that counts from the resume on."""
     old = saved.flat()
     return [
-        f"{key}: {_shown(old[key])} -> {_shown(value)}"
+        f"{key}: {shown(old[key])} -> {shown(value)}"
         for key, value in config.flat().items()
         if key in old and old[key] != value and rule(key) is Rule.COUNTS
     ]
-
-
-def _shown(value: Any) -> str:
-    return "null" if value is None else str(value)
 
 
 MEASURING = ("evaluate", "export")

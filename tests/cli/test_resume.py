@@ -6,8 +6,9 @@ from effdet.cli.app import COMMANDS, prepare
 from effdet.cli.config import Config
 from effdet.cli.models import with_monitor
 from effdet.cli.overrides import ConfigError, split_overrides
-from effdet.cli.resume import RULES, Rule, changed, continued, rule, run_prefix
+from effdet.cli.resume import changed, continued, run_prefix
 from effdet.cli.run import write_config
+from effdet.training.resume import RULES, Rule, rule
 from tests.cli.conftest import composed
 
 

@@ -239,14 +239,14 @@ def test_a_resume_does_not_load_what_is_consumed(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     "changes, model, data, texts",
     [
-        ({"seed": 1}, FakeModel(), "abc", ["seed: 0 -> 1"]),
-        ({}, FakeModel(width=8), "abc", ["model.width: 4 -> 8"]),
-        ({}, FakeModel(), "xyz", ["data: abc -> xyz"]),
+        ({"seed": 1}, FakeModel(), "abc", ["seed=1: the run has 0"]),
+        ({}, FakeModel(width=8), "abc", ["model.width=8: the run has 4"]),
+        ({}, FakeModel(), "xyz", ["data=xyz: the run has abc"]),
         (
             {"batch_size": 2, "optimizer": OptimizerSettings(lr=1.0)},
             FakeModel(),
             "abc",
-            ["batch_size: 4 -> 2", "optimizer.lr"],
+            ["batch_size=2: the run has 4", "optimizer.lr"],
         ),
     ],
 )
