@@ -19,7 +19,7 @@ from effdet.files import distinct_names, refuse_overwriting, replacing
 from effdet.inference import Predictor
 from effdet.inference.explain import explain
 from effdet.inference.fusion import fusion_page, fusion_shares
-from effdet.inference.jobs import Output, Summary, predict_images, predict_video, predict_videos
+from effdet.inference.jobs import Job, Summary, predict_images, predict_video, predict_videos
 from effdet.inference.jobs.stopping import Incomplete, Stopped
 from effdet.inference.jobs.video import refuse_drawings
 from effdet.inference.runtime_model import own_postprocess
@@ -140,7 +140,7 @@ def run_predict(config: Config, overrides: Overrides) -> RunResult:
     single = is_video(config.source)
     inputs = Inputs([], []) if single else find_inputs(config.source, leave_out=out)
     _contradictions(config, overrides, images=bool(inputs.images), videos=single or bool(inputs.videos))
-    output = Output(
+    job = Job(
         out,
         score_threshold=config.score_threshold,
         draw=options.draw,
@@ -148,54 +148,32 @@ def run_predict(config: Config, overrides: Overrides) -> RunResult:
         ids=options.ids,
         settings={key: config.get(key) for key in _RESULT_KEYS},
         overwrite=config.overwrite,
+        resume=config.resume == "auto",
+        skip_unreadable=config.unreadable == "warn",
+        max_images=config.max_images,
     )
-    resume, skip = config.resume == "auto", config.unreadable == "warn"
     summary = Summary(0, 0)
     if single:
         # Before the model: a wrong name is reported at once.
         with VideoSource(config.source, every=options.every, reconnect=options.reconnect) as source:
-            refuse_drawings(output, [source])
+            refuse_drawings(job, [source])
             predict, classes = _predictor(config)
-            summary = predict_video(
-                predict,
-                source,
-                output,
-                classes=classes,
-                tracker=_tracker(config, source),
-                max_images=config.max_images,
-                skip_unreadable=skip,
-                resume=resume,
-            )
+            tracker = _tracker(config, source)
+            summary = predict_video(predict, source, replace(job, classes=classes), tracker=tracker)
             live = source.live
         _report(summary, config, predict, "frames")
         return _ended(summary, out, live=live)
-    refuse_drawings(output, inputs.videos)
+    refuse_drawings(job, inputs.videos)
     predict, classes = _predictor(config)
+    job = replace(job, classes=classes)
     if inputs.images:
-        summary = predict_images(
-            predict,
-            inputs.images[: config.max_images],
-            output,
-            classes=classes,
-            resume=resume,
-            skip_unreadable=skip,
-            tracker=_tracker(config, None),
-        )
+        summary = predict_images(predict, inputs.images[: job.max_images], job, tracker=_tracker(config, None))
         _report(summary, config, predict, "images")
     if inputs.videos:
         # What was there before is gone by now, or was not to be overwritten.
-        behind = replace(output, overwrite=output.overwrite and not inputs.images)
-        frames = predict_videos(
-            predict,
-            inputs.videos,
-            behind,
-            classes=classes,
-            tracker=partial(_tracker, config),
-            every=options.every,
-            max_images=config.max_images,
-            skip_unreadable=skip,
-            resume=resume,
-        )
+        behind = replace(job, overwrite=job.overwrite and not inputs.images)
+        followed = partial(_tracker, config)
+        frames = predict_videos(predict, inputs.videos, behind, tracker=followed, every=options.every)
         _report(frames, config, predict, "frames", videos=len(inputs.videos))
         summary = summary.joined(frames)
     return _ended(summary, out)

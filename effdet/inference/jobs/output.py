@@ -1,4 +1,4 @@
-"""What both jobs share: what they are asked, what they tell, the files at their end, the bar while they work."""
+"""What jobs share: what is asked and returned, what is shown of a prediction, the files at the end, the bar meanwhile."""
 
 from __future__ import annotations
 
@@ -11,8 +11,13 @@ from functools import partial
 from pathlib import Path
 from typing import Any, Protocol
 
+import numpy as np
+from PIL import Image
+
 from effdet.inference.image import ImageLike
+from effdet.inference.jobs.stopping import always, stop_signals
 from effdet.inference.prediction import Prediction
+from effdet.inference.tracking import Tracker, Trails
 from effdet.inference.writers import Journal, read_entries, write_coco, write_csv, write_results
 from heads.structures import ClassTable, UserError
 
@@ -32,10 +37,13 @@ class StreamPredictor(Protocol):
 
 
 @dataclass(frozen=True)
-class Output:
-    """What is written."""
+class Job:
+    """What is done, and what is written of it."""
 
     directory: Path
+    """Where to."""
+    classes: ClassTable | None = None
+    """Of the boxes; None where no head finds any."""
     score_threshold: float = 0.3
     """Boxes below are not written; the predictor may find weaker ones, for a tracker."""
     draw: bool = True
@@ -48,6 +56,13 @@ class Output:
     """What the results depend on; a folder with results of others is refused."""
     overwrite: bool = False
     """Replace whatever results are in the folder."""
+    resume: bool = False
+    """Images that the journal in the folder has, with their drawings, and videos that were finished are not predicted again;
+    a video that an earlier run was stopped in begins anew."""
+    skip_unreadable: bool = True
+    """Go on past what cannot be read, and name it in the summary."""
+    max_images: int | None = None
+    """Only the first frames of each video."""
 
     def image_id(self, file: str, number: int, offset: int = 0) -> int:
         """The id of the `number`-th image, counted from 1, behind `offset` of other runs."""
@@ -58,7 +73,13 @@ class Output:
             raise UserError(f"ids=name: {file}: there is no number in its name; take ids=running")
         return int(digits[-1])
 
-    def journal(self, files: Collection[str], *, resume: bool = False) -> Journal:
+    @contextmanager
+    def running(self, files: Collection[str]) -> Iterator[Journal]:
+        """The journal of `files`; whatever ends the block (a signal, an error, a full disk), the tables are written."""
+        with stop_signals(), self.journal(files) as journal, always(lambda: self.write(journal)):
+            yield journal
+
+    def journal(self, files: Collection[str]) -> Journal:
         """The folder's journal, open for the results of `files`; those of other files stay.
 
         Raises:
@@ -71,13 +92,9 @@ class Output:
                 )
         with self.writing():
             self.directory.mkdir(parents=True, exist_ok=True)
-            return Journal(
-                self.directory / JOURNAL,
-                self.settings,
-                files=files,
-                resume=resume,
-                overwrite=self.overwrite and not resume,
-            )
+            overwrite = self.overwrite and not self.resume
+            path = self.directory / JOURNAL
+            return Journal(path, self.settings, files=files, resume=self.resume, overwrite=overwrite)
 
     @contextmanager
     def writing(self) -> Iterator[None]:
@@ -87,13 +104,13 @@ class Output:
         except OSError as error:
             raise UserError(f"out={self.directory}: cannot be written ({error.strerror or error})") from None
 
-    def write(self, journal: Journal, table: ClassTable | None) -> None:
+    def write(self, journal: Journal) -> None:
         """``predictions.json`` and ``predictions.csv``, of all entries of the journal."""
         entries = partial(read_entries, journal.path)
         with self.writing():
             try:
                 if self.ids == "running":
-                    write_coco(self.directory / TABLES[0], entries, table)
+                    write_coco(self.directory / TABLES[0], entries, self.classes)
                 else:
                     write_results(self.directory / TABLES[0], entries)
             finally:  # what goes wrong with one is no reason to leave out the other
@@ -132,18 +149,37 @@ class Summary:
     def joined(self, other: Summary) -> Summary:
         """Of two jobs."""
         tracks = [each.tracks for each in (self, other) if each.tracks is not None]
+        added = ("images", "boxes", "unreadable", "resumed", "lost", "flawed", "gaps", "faults")
         return Summary(
-            self.images + other.images,
-            self.boxes + other.boxes,
-            self.unreadable + other.unreadable,
-            resumed=self.resumed + other.resumed,
+            **{name: getattr(self, name) + getattr(other, name) for name in added},
             tracks=sum(tracks) if tracks else None,
-            lost=self.lost + other.lost,
-            flawed=self.flawed + other.flawed,
-            gaps=self.gaps + other.gaps,
             stopped_by=self.stopped_by if other.stopped_by is None else other.stopped_by,
-            faults=self.faults + other.faults,
         )
+
+
+class Shown:
+    """What of a prediction is written and drawn: the boxes of at least the job's score; or with a tracker those of its
+    objects, with a trail behind each."""
+
+    def __init__(self, job: Job, tracker: Tracker | None) -> None:
+        self._job, self._tracker, self._trails = job, tracker, Trails()
+
+    def of(self, prediction: Prediction, *, scale: np.ndarray | float = 1.0, time: float | None = None) -> Prediction:
+        """Predictions come in the order of their frames.
+
+        Args:
+            scale: of the tracker's coordinates by the prediction's.
+            time: of the frame, in seconds.
+        """
+        if self._tracker is None:
+            return prediction.above(self._job.score_threshold)
+        boxes = prediction.boxes * scale
+        return prediction.tracked(self._tracker.update(boxes, prediction.scores, prediction.labels, time=time))
+
+    def drawn(self, shown: Prediction, *, time: float | None = None, legend: bool = False) -> Image.Image:
+        if self._tracker is None:
+            return shown.draw(score_threshold=0, alpha=self._job.alpha, legend=legend)
+        return self._trails.draw(shown, alpha=self._job.alpha, time=time)
 
 
 def distinct_from_others(names: Sequence[str], files: Sequence[str], directory: Path, journal: Journal) -> list[str]:

@@ -38,6 +38,10 @@ _BUSY = 0.01
 """Seconds until a camera that has no frame yet is asked again."""
 
 
+_Timed = tuple[Any, list[tuple[int | None, str]], int | None]
+"""A frame, time and reason of each that was lost before it, and its own time by the stream."""
+
+
 class VideoError(UserError):
     """Nothing of a video can be read."""
 
@@ -167,18 +171,14 @@ class VideoSource:
         if fault is not None:
             raise VideoFault(f"source={self.shown}: {fault} after frame {index - 1} ({_seconds(clock.last)})")
 
-    def _decoded(self, clock: Clock) -> Iterator[tuple[Any, list[tuple[int | None, str]], int | None] | str]:
+    def _decoded(self, clock: Clock) -> Iterator[_Timed | str]:
         """Frames with what was lost before each and their times by the stream; or, last, why the rest is missing."""
         stream, extent = self._stream, Extent(self._container, self._stream)
         ledger = Ledger(ordered=self._container.format.name == "avi")
         jumps, started = Jumps(self._container, 1 / self.rate), False
         for packet in self._packets():
             if isinstance(packet, str):
-                for frame in self._flushed():
-                    key, lost = ledger.shown(frame.pts)
-                    clock.time(_scaled(key, stream.time_base))
-                    yield frame, lost, key
-                self._note_left(ledger)
+                yield from self._rest(ledger, clock)
                 yield packet
                 return
             extent.read(packet)
@@ -186,11 +186,7 @@ class VideoSource:
                 continue
             if jumps.at(packet):
                 # Recordings that were joined: the decoder gives the last frames of the one before it sees the next.
-                for frame in self._flushed():
-                    key, lost = ledger.shown(frame.pts)
-                    clock.time(_scaled(key, stream.time_base))
-                    yield frame, lost, key
-                self._note_left(ledger)
+                yield from self._rest(ledger, clock)
                 ledger = Ledger(ordered=ledger.ordered)
                 stream.codec_context.flush_buffers()
             if packet.size and not packet.is_discard:
@@ -208,9 +204,7 @@ class VideoSource:
                 if not started and self.live:
                     ledger.forgive()  # a stream is joined anywhere, and decoded from the next key frame on
                 started = True
-                key, lost = ledger.shown(frame.pts)
-                clock.time(_scaled(key, stream.time_base))
-                yield frame, lost, key
+                yield self._timed(frame, ledger, clock)
         self._note_left(ledger)
         if self._endless:
             yield "the stream ended"
@@ -241,12 +235,21 @@ class VideoSource:
                 failures = 0
                 yield packet
 
-    def _flushed(self) -> list[Any]:
-        """The frames that the decoder holds back."""
+    def _timed(self, frame: Any, ledger: Ledger, clock: Clock) -> _Timed:
+        """A frame that came out of the decoder."""
+        key, lost = ledger.shown(frame.pts)
+        clock.time(_scaled(key, self._stream.time_base))
+        return frame, lost, key
+
+    def _rest(self, ledger: Ledger, clock: Clock) -> Iterator[_Timed]:
+        """The frames that the decoder holds back; what was lost behind them is noted."""
         try:
-            return list(self._stream.codec_context.decode(None))
+            frames = list(self._stream.codec_context.decode(None))
         except (OSError, ValueError, self._av.FFmpegError):
-            return []
+            frames = []
+        for frame in frames:
+            yield self._timed(frame, ledger, clock)
+        self._note_left(ledger)
 
     def _open(self, timeout: float) -> None:
         if not self.live and not Path(self.source).is_file():

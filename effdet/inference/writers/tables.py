@@ -10,7 +10,6 @@ import json
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import ExitStack
 from pathlib import Path
-from types import TracebackType
 from typing import Any, TextIO
 
 from effdet.evaluation.results import plain
@@ -58,7 +57,7 @@ def write_csv(path: Path, entries: Entries, *, video: bool) -> None:
 class MotWriter:
     """MOTChallenge's result form: frame, id, left, top, width, height, confidence, -1, -1, -1; all counts from 1.
 
-    Use it in a ``with``: whatever ends that, what was added is kept.
+    What was added is kept when it is closed, whatever ended the work.
 
     Args:
         path: of the file.
@@ -70,14 +69,6 @@ class MotWriter:
             self._stack.enter_context(replacing(path)).open("w", encoding="utf-8", newline="")
         )
         self._writer = csv.writer(self._file, lineterminator="\n")
-
-    def __enter__(self) -> MotWriter:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
 
     def close(self) -> None:
         """Complete the file and give it its name."""

@@ -13,7 +13,7 @@ import pytest
 from PIL import Image
 
 from effdet.inference import Predictor
-from effdet.inference.jobs import Output, predict_images, predict_video, video
+from effdet.inference.jobs import Job, predict_images, predict_video, video
 from effdet.inference.prediction import Prediction
 from effdet.inference.sources import Frame, VideoSource, find_images
 from effdet.inference.tracking import Tracker, TrackerSettings
@@ -32,11 +32,9 @@ def directory(tmp_path):
 
 
 def job(directory, out, *heads, **options):
-    output = Output(
-        out, **{key: options.pop(key) for key in ("draw", "ids", "settings", "score_threshold") if key in options}
-    )
     predict = options.pop("predict", Predictor(FakeModel(*(heads or ("detection",))), batch_size=3))
-    return predict_images(predict, find_images(str(directory)), output, classes=CLASSES, **options)
+    tracker = options.pop("tracker", None)
+    return predict_images(predict, find_images(str(directory)), Job(out, CLASSES, **options), tracker=tracker)
 
 
 def contents(directory):
@@ -172,10 +170,8 @@ def test_a_video(tmp_path, track):
         summary = predict_video(
             predict,
             source,
-            Output(tmp_path / "out"),
-            classes=CLASSES,
+            Job(tmp_path / "out", CLASSES, max_images=8),
             tracker=Tracker() if track else None,
-            max_images=8,
         )
     assert (summary.images, summary.boxes, summary.tracks) == (8, 8, 1 if track else None)
     with VideoSource(str(tmp_path / "out/drive.mp4")) as drawn:
@@ -197,7 +193,7 @@ def test_ctrl_c_in_a_video_leaves_whole_files(tmp_path):
             writer.write(FakeSet(8).image(index))
     with VideoSource(str(tmp_path / "a.mp4")) as source:
         predict = Stopped(FakeModel("detection"), batch_size=2)
-        summary = predict_video(predict, source, Output(tmp_path / "out"), classes=CLASSES)
+        summary = predict_video(predict, source, Job(tmp_path / "out", CLASSES))
     assert summary.stopped and summary.images == 4
     with VideoSource(str(tmp_path / "out/a.mp4")) as drawn:
         assert len(list(drawn)) == 4
@@ -265,10 +261,10 @@ def test_memory_does_not_grow_with_a_stream(tmp_path, monkeypatch):
 
     monkeypatch.setattr(Journal, "record", measured)
     for number, max_images in enumerate((5, 50, 200)):
-        camera, out = Endless(), Output(tmp_path / str(number), draw=False)
+        camera, out = Endless(), Job(tmp_path / str(number), CLASSES, draw=False, max_images=max_images)
         tracker = Tracker(TrackerSettings(patience=1.0, step=0.04))
         tracemalloc.start()
-        summary = predict_video(camera, camera, out, classes=CLASSES, tracker=tracker, max_images=max_images)  # type: ignore[arg-type]
+        summary = predict_video(camera, camera, out, tracker=tracker)  # type: ignore[arg-type]
         tracemalloc.stop()
         assert (summary.images, summary.boxes, summary.tracks) == (max_images, 3 * max_images, 3)
     assert held[2] < held[1] + 20_000

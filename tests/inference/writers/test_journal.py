@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from effdet.inference.jobs.output import Output, distinct_from_others, distinct_stem
+from effdet.inference.jobs.output import Job, distinct_from_others, distinct_stem
 from effdet.inference.writers import Entry, Journal, VideoRecord, read_entries
 from heads.structures import UserError
 
@@ -74,8 +74,8 @@ def test_other_settings_are_refused_or_overwritten(tmp_path):
 def test_tables_that_are_not_of_predict_are_left_alone(tmp_path):
     (tmp_path / "predictions.json").write_text("[]")
     with pytest.raises(UserError, match=r"predictions\.json is there and not of predict; take another out="):
-        Output(tmp_path).journal(["x"])
-    with Output(tmp_path, overwrite=True).journal(["x"]):
+        Job(tmp_path).journal(["x"])
+    with Job(tmp_path, overwrite=True).journal(["x"]):
         pass
 
 
