@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 import numpy as np
 
-from effdet.streets import cars, coaches, labels
+from effdet.streets import cars, coaches
 from effdet.streets.canvas import Colour, palette
 from effdet.streets.cycles import CYCLES
+from effdet.streets.labels import Label
 from effdet.streets.layout import PARKING, Layout, Street
 from effdet.streets.looks import Look, cast_size, look
 from effdet.streets.panels import Pose
+from effdet.streets.vehicles import Vehicle
 
 
 @dataclass(frozen=True)
@@ -48,7 +51,12 @@ class Actor:
         return replace(self, pose=replace(self.pose, x=x, z=z), phase=phase)
 
 
-VEHICLES = {labels.CAR: cars.car, labels.BUS: coaches.bus, labels.TRUCK: coaches.truck, labels.TRAIN: coaches.tram}
+VEHICLES: dict[int, Callable[[Look], Vehicle]] = {
+    Label.CAR: cars.car,
+    Label.BUS: coaches.bus,
+    Label.TRUCK: coaches.truck,
+    Label.TRAIN: coaches.tram,
+}
 """By label."""
 _UMBRELLAS = palette("222228 aa242c 285096 debe3c 46826e")
 
@@ -87,12 +95,12 @@ class _Crowd:
     def cycle(self, label: int, pose: Pose, *, ridden: bool, speed: float = 0.0) -> bool:
         who = self.look(label)
         body = CYCLES[label](who)
-        looks = (who, self.look(labels.RIDER)) if ridden else (who,)
+        looks = (who, self.look(Label.RIDER)) if ridden else (who,)
         phase, kind = float(self.rng.uniform(0, 2 * math.pi)), "ridden" if ridden else "cycle"
         return self.add(Actor(kind, looks, pose, body.length, 0.6, phase=phase, speed=speed), 0.1)
 
     def person(self, pose: Pose, *, stride: float) -> bool:
-        who = self.look(labels.PERSON)
+        who = self.look(Label.PERSON)
         umbrella = None
         if self.layout.light.weather == "rain" and self.rng.random() < 0.4:
             umbrella = _UMBRELLAS[int(self.rng.integers(len(_UMBRELLAS)))]
@@ -105,7 +113,7 @@ def _log_uniform(rng: np.random.Generator, low: float, high: float) -> float:
     return float(low * (high / low) ** rng.random())
 
 
-_ON_THE_ROAD = (labels.CAR, labels.TRUCK, labels.BUS)
+_ON_THE_ROAD = (Label.CAR, Label.TRUCK, Label.BUS)
 
 
 def make_actors(rng: np.random.Generator, seed: int, split: str, layout: Layout) -> list[Actor]:
@@ -128,7 +136,7 @@ def _trams(crowd: _Crowd, rng: np.random.Generator, street: Street) -> None:
         return
     lane = street.lanes[street.tram]
     start = _log_uniform(rng, 6.5, 26.0)
-    crowd.vehicle(labels.TRAIN, crowd.pose(lane.offset, start + 8.5, lane.direction), speed=7.0)
+    crowd.vehicle(Label.TRAIN, crowd.pose(lane.offset, start + 8.5, lane.direction), speed=7.0)
 
 
 def _traffic(crowd: _Crowd, rng: np.random.Generator, street: Street, busy: float) -> None:
@@ -138,7 +146,7 @@ def _traffic(crowd: _Crowd, rng: np.random.Generator, street: Street, busy: floa
         while z < 46:
             if rng.random() < 0.80 * busy and not street.in_crossing(z, 1.5):
                 label = _ON_THE_ROAD[int(rng.choice(3, p=[0.76, 0.12, 0.12]))]
-                reach = {labels.CAR: 2.2, labels.TRUCK: 4.0, labels.BUS: 5.5}[label]
+                reach = {Label.CAR: 2.2, Label.TRUCK: 4.0, Label.BUS: 5.5}[label]
                 pose = crowd.pose(lane.offset + rng.normal(0, 0.15), z + reach, lane.direction, rng.normal(0, 0.02))
                 crowd.vehicle(label, pose, speed=9.0 + index)
             z += (6.8 + rng.exponential(5.0)) * (1 + z / 30)
@@ -158,7 +166,7 @@ def _parked(crowd: _Crowd, rng: np.random.Generator, street: Street) -> None:
                 and not street.in_crossing(z, 6.0)
                 and not (street.zebra is not None and abs(z - street.zebra - 2) < 5)
             ):
-                label = labels.CAR if rng.random() < 0.93 else labels.TRUCK
+                label = Label.CAR if rng.random() < 0.93 else Label.TRUCK
                 direction = 1 if (side > 0) != (rng.random() < 0.15) else -1
                 crowd.vehicle(label, crowd.pose(edge + rng.normal(0, 0.06), z + 2.2, direction, rng.normal(0, 0.015)))
             z += rng.uniform(5.4, 6.6)
@@ -177,7 +185,7 @@ def _cross_traffic(crowd: _Crowd, rng: np.random.Generator, street: Street, busy
             x += rng.uniform(8, 14)
     if rng.random() < 0.4:
         z = street.crossing - street.crossing_half * 0.8
-        label = labels.BICYCLE if rng.random() < 0.63 else labels.MOTORCYCLE
+        label = Label.BICYCLE if rng.random() < 0.63 else Label.MOTORCYCLE
         crowd.cycle(
             label, Pose(rng.uniform(-7, 7), z, math.copysign(math.pi / 2, rng.normal())), ridden=True, speed=4.5
         )
@@ -186,10 +194,10 @@ def _cross_traffic(crowd: _Crowd, rng: np.random.Generator, street: Street, busy
 def _riders(crowd: _Crowd, rng: np.random.Generator, street: Street) -> None:
     for _ in range(int(rng.poisson(1.15))):
         lane = street.lanes[int(rng.integers(len(street.lanes)))]
-        label = labels.BICYCLE if rng.random() < 0.63 else labels.MOTORCYCLE
-        aside = 1.15 * lane.direction if label == labels.BICYCLE else rng.normal(0, 0.4)
+        label = Label.BICYCLE if rng.random() < 0.63 else Label.MOTORCYCLE
+        aside = 1.15 * lane.direction if label == Label.BICYCLE else rng.normal(0, 0.4)
         pose = crowd.pose(lane.offset + aside, _log_uniform(rng, 4.6, 22), lane.direction, rng.normal(0, 0.12))
-        crowd.cycle(label, pose, ridden=True, speed=5.0 if label == labels.BICYCLE else 9.0)
+        crowd.cycle(label, pose, ridden=True, speed=5.0 if label == Label.BICYCLE else 9.0)
 
 
 def _walkers(crowd: _Crowd, rng: np.random.Generator, street: Street) -> None:
@@ -237,7 +245,7 @@ def _standing_cycles(crowd: _Crowd, rng: np.random.Generator, street: Street) ->
         edge = street.right + 0.7 if side > 0 else street.left - 0.7
         first = max(4.5, abs(edge) / 0.6)
         z = _log_uniform(rng, first, max(first + 3, 18))
-        label = labels.BICYCLE if rng.random() < 0.62 else labels.MOTORCYCLE
+        label = Label.BICYCLE if rng.random() < 0.62 else Label.MOTORCYCLE
         turn = rng.choice([0.0, math.pi / 2, math.pi / 3]) + rng.normal(0, 0.1)
-        for member in range(1 + int(rng.integers(3)) if label == labels.BICYCLE else 1):
+        for member in range(1 + int(rng.integers(3)) if label == Label.BICYCLE else 1):
             crowd.cycle(label, crowd.pose(edge, z + member * 0.75, 1, turn), ridden=False)

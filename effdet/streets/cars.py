@@ -10,7 +10,7 @@ import numpy as np
 
 from effdet.streets.canvas import Colour, circle
 from effdet.streets.looks import Look, car_paint, tone, vary
-from effdet.streets.panels import Detail, Panel, Points, Solid, pair, quad, rect, side, upright
+from effdet.streets.panels import Detail, Panel, Points, Solid, Span, pair, quad, rect, side, upright
 from effdet.streets.vehicles import GLASS, PLATE, RED, TRIM, Vehicle, lamps, under, wheel
 
 _INSIDE = (0.0, 0.6, 0.0)
@@ -149,7 +149,7 @@ def car(look: Look) -> Vehicle:
     panels += _mirrors(made)
     if made.taxi:
         text = [Detail(rect(0.05, 0.05, 0.45, 0.11), TRIM)]
-        panels += _from_both_sides(-0.25, 0.25, made.height, -0.1, (246, 236, 170), text)
+        panels += _from_both_sides((-0.25, 0.25), made.height, -0.1, (246, 236, 170), text)
     tail, head = (0.2, made.tail_y - 0.14, 0.09), (0.23, made.nose_y - 0.07, 0.13)
     solid = Solid(tuple(panels), lamps(half, end, tail, head, red=(255, 44, 30)))
     return Vehicle((solid,), made.length, made.kind.width, made.height)
@@ -318,13 +318,11 @@ def _mirrors(made: _Car) -> list[Panel]:
     """Both wing mirrors."""
     y, z = made.kind.belt, made.stations[3] - 0.35
     panels = []
-    for x0, x1 in ((-made.half, -made.half - 0.2), (made.half, made.half + 0.2)):
-        panels += _from_both_sides(x0, x1, y, z, tone(made.paint, 0.7))
+    for x in ((-made.half, -made.half - 0.2), (made.half, made.half + 0.2)):
+        panels += _from_both_sides(x, y, z, tone(made.paint, 0.7))
     return panels
 
 
-def _from_both_sides(
-    x0: float, x1: float, y: float, z: float, colour: Colour, details: Sequence[Detail] = ()
-) -> list[Panel]:
+def _from_both_sides(x: Span, y: float, z: float, colour: Colour, details: Sequence[Detail] = ()) -> list[Panel]:
     """An upright board 16 cm high, seen from ahead and from behind."""
-    return [upright(x0, x1, y, y + 0.16, z, colour, (0.0, 0.6, behind), details) for behind in (5.0, -5.0)]
+    return [upright(x, (y, y + 0.16), z, colour, (0.0, 0.6, behind), details) for behind in (5.0, -5.0)]

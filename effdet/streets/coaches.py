@@ -8,7 +8,7 @@ import numpy as np
 
 from effdet.streets.canvas import Colour, palette
 from effdet.streets.looks import Look, car_paint, pick, tone, vary
-from effdet.streets.panels import Detail, Panel, Solid, pair, quad, rect, rects, side, upright
+from effdet.streets.panels import Detail, Panel, Solid, Span, pair, quad, rect, rects, side, upright
 from effdet.streets.vehicles import AMBER, GLASS, PLATE, RED, TRIM, TYRE, Vehicle, lamps, under, wheel
 
 _LIVERY = palette("d6b026 bc2224 225c9e 26805c e2e2de d66c24 703478 5aaabe")
@@ -17,35 +17,32 @@ _CARGO = palette("e2e2dc cebe3c 3c6296 b43c32 5a8c64 f0f0f0")
 
 def box(
     half: float,
-    low: float,
-    high: float,
-    rear: float,
-    front: float,
+    y: Span,
+    z: Span,
     colour: Colour,
     flank: list[Detail],
     tail: list[Detail],
     face: list[Detail],
     *,
     roof: Colour | None = None,
-    gloss: float = 0.12,
 ) -> list[Panel]:
     """Five sides of a box. Flank details lie in (z, y); tail and face details from the lower left corner, x to the right."""
+    (low, high), (rear, front), x = y, z, (-half, half)
     inside = (0.0, (low + high) / 2, (rear + front) / 2)
     outline = rect(rear, low, front, high)
     top = [(-half, high, rear), (half, high, rear), (half, high, front), (-half, high, front)]
     return [
         side(-half, outline, colour, flank),
         side(half, outline, colour, flank),
-        upright(-half, half, low, high, rear, colour, inside, tail, gloss=gloss),
-        upright(-half, half, low, high, front, colour, inside, face, gloss=gloss),
+        upright(x, y, rear, colour, inside, tail, gloss=0.12),
+        upright(x, y, front, colour, inside, face, gloss=0.12),
         quad(top, roof or tone(colour, 0.9), inside),
     ]
 
 
-def _windows(
-    start: float, stop: float, low: float, high: float, pitch: float, gap: float, glass: Colour
-) -> list[Detail]:
+def _windows(z: Span, y: Span, pitch: float, gap: float, glass: Colour) -> list[Detail]:
     """A row of windows, and a slanted reflection within each pane."""
+    (start, stop), (low, high) = z, y
     count = max(1, round((stop - start) / pitch))
     step = (stop - start) / count
     panes = rects((start + i * step + gap / 2, low, start + (i + 1) * step - gap / 2, high) for i in range(count))
@@ -84,12 +81,12 @@ def bus(look: Look) -> Vehicle:
         Detail(rect(-end, low, end, 0.95), second),
         Detail(rect(-end, low, end, low + 0.12), TRIM),
         Detail(rect(-end + 0.2, sill - 0.06, end - 0.15, top + 0.06), (30, 32, 36)),
-        *_windows(-end + 0.4, end - 0.3, sill, top, 1.5, 0.1, glass),
+        *_windows((-end + 0.4, end - 0.3), (sill, top), 1.5, 0.1, glass),
         Detail(rect(-end, top + 0.16, end, top + 0.24), tone(paint, 1.2)),
     ]
     if double:
         flank.append(Detail(rect(-end + 0.15, 2.84, end - 0.1, 3.81), (30, 32, 36)))
-        flank += _windows(-end + 0.3, end - 0.3, 2.9, 3.75, 1.5, 0.1, glass)
+        flank += _windows((-end + 0.3, end - 0.3), (2.9, 3.75), 1.5, 0.1, glass)
     if rng.random() < 0.5:  # an advertisement between the axles
         flank.append(Detail(rect(-end * 0.45, low + 0.15, end * 0.35, 1.12), vary(rng, (236, 228, 214), 20)))
         flank.append(Detail(rect(-end * 0.38, low + 0.35, end * 0.1, 0.9), vary(rng, (200, 70, 60), 40)))
@@ -123,7 +120,7 @@ def bus(look: Look) -> Vehicle:
         for details in (tail, face):
             details.append(Detail(rect(0.15, 2.6, width - 0.15, 3.5), glass, gloss=0.35))
     panels = [under(half, z, radius, 0.3, low) for z in (-end + 0.7, end - 0.7)]
-    panels += box(half, low, height, -end, end, paint, flank, tail, face, roof=(206, 208, 210))
+    panels += box(half, (low, height), (-end, end), paint, flank, tail, face, roof=(206, 208, 210))
     shining = lamps(half, end, (0.18, 0.95, 0.11), (0.3, 0.64, 0.15))
     return Vehicle((Solid(tuple(panels), shining),), length, width, height)
 
@@ -141,7 +138,7 @@ def tram(look: Look) -> Vehicle:
     flank = [
         Detail(rect(-end, 1.02, end, 2.75), second),
         Detail(rect(-end, low, end, low + 0.2), TRIM),
-        *_windows(-end + 0.5, end - 0.5, sill, top, 1.9, 0.12, glass),
+        *_windows((-end + 0.5, end - 0.5), (sill, top), 1.9, 0.12, glass),
         *(Detail(rect(z - 0.16, low, z + 0.16, height), (52, 54, 58)) for z in sections),
     ]
     for z in (-end * 0.62, 0.0, end * 0.62):
@@ -159,11 +156,11 @@ def tram(look: Look) -> Vehicle:
     spots = pair(width, 0.22, 0.28, 0.5, 0.46)
     tail = [*ends, Detail(spots, RED, glow=0.8)]
     face = [*ends, Detail(spots, (240, 240, 232), glow=1.0)]
-    panels = box(half, low, height - 0.25, -end, end, paint, flank, tail, face, roof=(150, 152, 156))
+    panels = box(half, (low, height - 0.25), (-end, end), paint, flank, tail, face, roof=(150, 152, 156))
     rear, front, wide = -end * 0.5, end * 0.4, half * 0.7  # the rack on the roof
     panels += [side(x, rect(rear, height - 0.25, front, height), (120, 122, 126)) for x in (-wide, wide)]
     inside = (0.0, height - 0.1, 0.0)
-    panels += [upright(-wide, wide, height - 0.25, height, z, (112, 114, 118), inside) for z in (rear, front)]
+    panels += [upright((-wide, wide), (height - 0.25, height), z, (112, 114, 118), inside) for z in (rear, front)]
     shining = lamps(half, end, (0.36, 0.6, 0.1), (0.36, 0.6, 0.14))
     return Vehicle((Solid(tuple(panels), shining),), length, width, height)
 
@@ -209,7 +206,7 @@ def truck(look: Look) -> Vehicle:
         Detail(rect(0.42, -0.22, width - 0.42, -0.06), (56, 58, 62), mask=True),
         Detail(rect(half - 0.25, -0.2, half + 0.25, -0.09), PLATE),
     ]
-    panels += box(half, low + 0.3, height, -end, bed, cargo, flank, tail, [])
+    panels += box(half, (low + 0.3, height), (-end, bed), cargo, flank, tail, [])
     shining = lamps(half, end, (0.2, low + 0.2, 0.1), (0.27, 0.72, 0.15))
     solids = (
         Solid(tuple(panels), shining, (0.0, 1.5, (bed - end) / 2)),
@@ -241,4 +238,4 @@ def _cab(
         Detail(rect(half - 0.26, 0.06, half + 0.26, 0.18), PLATE),
     ]
     tail = [Detail(rect(0.5, 1.2, width - 0.5, 1.9), glass)]
-    return box(half - 0.03, 0.5, high, rear, end, paint, flank, tail, face)
+    return box(half - 0.03, (0.5, high), (rear, end), paint, flank, tail, face)

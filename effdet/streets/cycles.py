@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import lru_cache
 
 import numpy as np
 
-from effdet.streets import labels
 from effdet.streets.canvas import NEAR, Camera, Colour, Mark, circle, palette
+from effdet.streets.labels import Label
 from effdet.streets.light import Light
 from effdet.streets.looks import Look, pick, tone
 from effdet.streets.panels import Pose
@@ -61,7 +62,7 @@ def motorcycle(look: Look) -> Cycle:
     return Cycle(True, paint, (32, 32, 35), radius, base, (-0.26, 0.80), bars, crank, basket, scooter)
 
 
-CYCLES = {labels.BICYCLE: bicycle, labels.MOTORCYCLE: motorcycle}
+CYCLES: dict[int, Callable[[Look], Cycle]] = {Label.BICYCLE: bicycle, Label.MOTORCYCLE: motorcycle}
 """By label."""
 
 

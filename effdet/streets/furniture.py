@@ -7,11 +7,11 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from effdet.streets import labels
 from effdet.streets.canvas import NEAR, Camera, Colour, Glow, Mark, circle, palette
+from effdet.streets.labels import Label
 from effdet.streets.light import Light
 from effdet.streets.looks import pick, tone
-from effdet.streets.panels import Detail, Pose, Solid, draw, quad, rect
+from effdet.streets.panels import Detail, Place, Pose, Solid, draw, quad, rect
 
 Piece = tuple[int, list[Mark]]
 _BINS = palette("3c543c 46484c c47828")
@@ -49,7 +49,7 @@ def street_lamp(x: float, z: float, reach: float, height: float, camera: Camera,
     if light.lit > 0.3:
         bulb = [(x - 0.26, y - 0.06), (x + 0.26, y - 0.04), (x + 0.26, y + 0.05), (x - 0.26, y + 0.03)]
         marks.append(Mark(_upright(bulb, z, camera), light.fade((255, 226, 160), z * 0.5)))
-    return [(labels.POLE, marks)]
+    return [(Label.POLE, marks)]
 
 
 LIGHTS: dict[str, Colour] = {"red": (255, 52, 40), "amber": (255, 178, 40), "green": (62, 236, 138)}
@@ -80,7 +80,7 @@ def traffic_light(
             boxes.append(Mark(circle(12) * camera.size(0.115, hz) + spot, colour, mask=False))
             if on:
                 shining.append((spot, camera.size(0.13, hz), lamp, hz))
-    return [(labels.POLE, pole), (labels.TRAFFIC_LIGHT, boxes)], shining
+    return [(Label.POLE, pole), (Label.TRAFFIC_LIGHT, boxes)], shining
 
 
 _RED, _WHITE, _BLUE, _BLACK, _YELLOW = palette("c61e22 f0f0ec 1852a6 18181a f4be28")
@@ -139,7 +139,7 @@ def sign(rng: np.random.Generator, x: float, z: float, camera: Camera, light: Li
         Mark(points * size + centre, light.shade(colour, 0.45, z, glow), mask=number == 0)
         for number, (points, colour) in enumerate(shapes)
     ]
-    return [(labels.POLE, post), (labels.TRAFFIC_SIGN, face)]
+    return [(Label.POLE, post), (Label.TRAFFIC_SIGN, face)]
 
 
 def bin_(rng: np.random.Generator, x: float, z: float, camera: Camera, light: Light) -> list[Piece]:
@@ -150,12 +150,10 @@ def bin_(rng: np.random.Generator, x: float, z: float, camera: Camera, light: Li
         Detail(rect(0.06, 0.1, 0.14, 0.9), tone(colour, 1.25)),
     ]
     solid = Solid((quad(corners, colour, (0, 0.4, 0.3), details),))
-    return [(labels.STATIC, draw(solid, Pose(x, z), camera, light))]
+    return [(Label.STATIC, draw(solid, Pose(x, z), camera, light))]
 
 
-def fence(
-    start: tuple[float, float], stop: tuple[float, float], height: float, colour: Colour, camera: Camera, light: Light
-) -> list[Piece]:
+def fence(start: Place, stop: Place, height: float, colour: Colour, camera: Camera, light: Light) -> list[Piece]:
     """Posts and rails between two points on the ground. Its mask is the whole panel, as in Cityscapes."""
     a, b = np.array([start[0], 0.0, start[1]]), np.array([stop[0], 0.0, stop[1]])
     length = float(np.linalg.norm(b - a))
@@ -173,16 +171,11 @@ def fence(
     for share in (0.25, 0.95):
         rail = np.array([a + [0, height * share, 0], b + [0, height * share, 0]])
         marks.append(Mark(camera.project(rail), lit, mask=False, kind="line", width=camera.size(0.06, depth)))
-    return [(labels.FENCE, marks)]
+    return [(Label.FENCE, marks)]
 
 
 def wall(
-    rng: np.random.Generator,
-    start: tuple[float, float],
-    stop: tuple[float, float],
-    height: float,
-    camera: Camera,
-    light: Light,
+    rng: np.random.Generator, start: Place, stop: Place, height: float, camera: Camera, light: Light
 ) -> list[Piece]:
     """A garden wall with a coping and courses of stone."""
     colour = pick(rng, _STONE, 10)
@@ -192,7 +185,7 @@ def wall(
     courses = [Detail(rect(0, y, length, y + 0.03), tone(colour, 0.82)) for y in np.arange(0.3, height - 0.1, 0.3)]
     courses.append(Detail(rect(0, height - 0.12, length, height), tone(colour, 1.15)))
     middle = (start[0] + side, height / 2, (start[1] + stop[1]) / 2)
-    return [(labels.WALL, draw(Solid((quad(corners, colour, middle, courses),)), Pose(0, 0), camera, light))]
+    return [(Label.WALL, draw(Solid((quad(corners, colour, middle, courses),)), Pose(0, 0), camera, light))]
 
 
 def wires(x: float, slope: float, bend: float, camera: Camera, light: Light) -> list[Piece]:
@@ -204,14 +197,8 @@ def wires(x: float, slope: float, bend: float, camera: Camera, light: Light) -> 
         middle = x + slope * depth + bend * depth * depth * 0.5
         span = np.array([[middle - 7.0, 7.0, depth], [middle, 6.3, depth], [middle + 7.0, 7.0, depth]])
         lines.append((span, depth, depth))
-    marks = [
-        Mark(
-            camera.project(points),
-            light.shade((40, 42, 46), 0.2, air),
-            mask=False,
-            kind="line",
-            width=camera.size(0.012, depth),
-        )
-        for points, air, depth in lines
-    ]
-    return [(labels.SKY, marks)]
+    marks = []
+    for points, air, depth in lines:
+        black, width = light.shade((40, 42, 46), 0.2, air), camera.size(0.012, depth)
+        marks.append(Mark(camera.project(points), black, mask=False, kind="line", width=width))
+    return [(Label.SKY, marks)]

@@ -8,8 +8,8 @@ from itertools import pairwise
 import cv2
 import numpy as np
 
-from effdet.streets import labels
 from effdet.streets.canvas import SUPERSAMPLE, Camera, Canvas, Colour, Mark, circle, palette
+from effdet.streets.labels import Label
 from effdet.streets.layout import FAR, Layout, Street
 from effdet.streets.looks import pick, tone
 
@@ -70,7 +70,7 @@ def ground_marks(rng: np.random.Generator, layout: Layout) -> list[tuple[int, Ma
     white = tone((234, 232, 224), 0.62 + 0.38 * street.paint)
     layers = _Layers(street, camera)
     suburb = street.district == "suburb"
-    layers.strip(labels.TERRAIN if suburb else labels.SIDEWALK, -400, 400, grass if suburb else paving)
+    layers.strip(Label.TERRAIN if suburb else Label.SIDEWALK, -400, 400, grass if suburb else paving)
     _sidewalks(layers, street, paving, grass)
     _road(layers, rng, street, asphalt)
     if street.crossing is not None:
@@ -79,8 +79,8 @@ def ground_marks(rng: np.random.Generator, layout: Layout) -> list[tuple[int, Ma
     if street.tram is not None:
         x = street.lanes[street.tram].offset
         for shift in (-0.72, 0.72):
-            layers.line(labels.ROAD, x + shift, 0.07, tone(asphalt, 0.7), z1=80)
-            layers.line(labels.ROAD, x + shift, 0.03, (172, 174, 178), z1=80)
+            layers.line(Label.ROAD, x + shift, 0.07, tone(asphalt, 0.7), z1=80)
+            layers.line(Label.ROAD, x + shift, 0.03, (172, 174, 178), z1=80)
     return layers.out
 
 
@@ -92,45 +92,45 @@ def _sidewalks(layers: _Layers, street: Street, paving: Colour, grass: Colour) -
     ):
         inner, outer = edge, edge + side * walk
         low, high = min(inner, outer), max(inner, outer)
-        layers.strip(labels.SIDEWALK, low, high, paving)
+        layers.strip(Label.SIDEWALK, low, high, paving)
         joints = np.stack([np.full_like(z, low), np.full_like(z, high), z, z + 0.02 + 0.0014 * z], 1)
-        layers.tiles(labels.SIDEWALK, joints, tone(paving, 0.88))
+        layers.tiles(Label.SIDEWALK, joints, tone(paving, 0.88))
         for k in range(1, 4):
-            layers.line(labels.SIDEWALK, inner + side * walk * k / 4, 0.015, tone(paving, 0.87), z1=30)
+            layers.line(Label.SIDEWALK, inner + side * walk * k / 4, 0.015, tone(paving, 0.87), z1=30)
         if verge:
-            layers.strip(labels.TERRAIN, outer, outer + side * verge, grass)
-        layers.strip(labels.SIDEWALK, inner, inner + side * 0.18, tone(paving, 1.16))
+            layers.strip(Label.TERRAIN, outer, outer + side * verge, grass)
+        layers.strip(Label.SIDEWALK, inner, inner + side * 0.18, tone(paving, 1.16))
 
 
 def _road(layers: _Layers, rng: np.random.Generator, street: Street, asphalt: Colour) -> None:
-    layers.strip(labels.ROAD, street.left, street.right, asphalt)
+    layers.strip(Label.ROAD, street.left, street.right, asphalt)
     for edge, side in ((street.left, 1), (street.right, -1)):
-        layers.strip(labels.ROAD, edge, edge + side * 0.38, tone(asphalt, 0.87))
-        layers.strip(labels.ROAD, edge, edge + side * 0.07, tone(asphalt, 0.52))
+        layers.strip(Label.ROAD, edge, edge + side * 0.38, tone(asphalt, 0.87))
+        layers.strip(Label.ROAD, edge, edge + side * 0.07, tone(asphalt, 0.52))
     for lane in street.lanes:  # tracks worn by wheels, and the stain between them
         for shift in (-0.8, 0.8):
-            layers.line(labels.ROAD, lane.offset + shift, 0.26, tone(asphalt, 1.045), z1=60)
-        layers.line(labels.ROAD, lane.offset, 0.22, tone(asphalt, 0.955), z1=60)
+            layers.line(Label.ROAD, lane.offset + shift, 0.26, tone(asphalt, 1.045), z1=60)
+        layers.line(Label.ROAD, lane.offset, 0.22, tone(asphalt, 0.955), z1=60)
     if street.bike_lane:
         red = (asphalt[0] * 1.25, asphalt[1] * 0.78, asphalt[2] * 0.70)
-        layers.strip(labels.ROAD, street.right - 1.5, street.right - 0.38, red)
+        layers.strip(Label.ROAD, street.right - 1.5, street.right - 0.38, red)
     for _ in range(int(rng.integers(0, 4))):  # mended places
         x, z = rng.uniform(street.left + 0.5, street.right - 2.0), rng.uniform(3, 24)
         box = np.array([[x, x + rng.uniform(0.8, 2.2), z, z + rng.uniform(0.8, 5)]])
         edge = box + [[-0.05, 0.05, -0.08, 0.08]]
-        layers.tiles(labels.ROAD, edge, tone(asphalt, 0.72))
-        layers.tiles(labels.ROAD, box, tone(asphalt, float(rng.choice([0.84, 0.9, 1.1]))))
+        layers.tiles(Label.ROAD, edge, tone(asphalt, 0.72))
+        layers.tiles(Label.ROAD, box, tone(asphalt, float(rng.choice([0.84, 0.9, 1.1]))))
     for _ in range(int(rng.integers(1, 4))):  # cracks that wander along the road
         z = np.linspace(0, rng.uniform(3, 9), 12) + rng.uniform(3, 14)
         x = rng.uniform(street.left + 0.8, street.right - 0.8) + np.cumsum(rng.normal(0, 0.10, 12)) + street.centre(z)
         width = layers.camera.size(0.018, float(z[0]))
-        layers.out.append((labels.ROAD, Mark(layers.flat(x, z), tone(asphalt, 0.66), kind="line", width=width)))
+        layers.out.append((Label.ROAD, Mark(layers.flat(x, z), tone(asphalt, 0.66), kind="line", width=width)))
     across, along = circle(16).T
     for _ in range(int(rng.integers(0, 3))):  # manhole covers
         x, z = rng.uniform(street.left + 1, street.right - 1), rng.uniform(4, 16)
         for reach, gain in ((0.36, 0.6), (0.29, 0.82), (0.15, 0.66)):
             cover = layers.flat(across * reach + x + float(street.centre(z)), along * reach + z)
-            layers.out.append((labels.ROAD, Mark(cover, tone(asphalt, gain))))
+            layers.out.append((Label.ROAD, Mark(cover, tone(asphalt, gain))))
 
 
 def _crossing(layers: _Layers, street: Street, asphalt: Colour, paving: Colour, white: Colour) -> None:
@@ -140,14 +140,14 @@ def _crossing(layers: _Layers, street: Street, asphalt: Colour, paving: Colour, 
     def band(label: int, left: float, right: float, low: float, high: float, colour: Colour) -> None:
         layers.tiles(label, np.array([[left, right, low, high]]), colour)
 
-    band(labels.SIDEWALK, -400, 400, z0 - 2.6, z1 + 2.6, paving)
-    band(labels.SIDEWALK, -400, 400, z0 - 0.18, z1 + 0.18, tone(paving, 1.16))
-    band(labels.ROAD, -400, 400, z0, z1, asphalt)
-    band(labels.ROAD, -400, 400, z0, z0 + 0.07, tone(asphalt, 0.6))
-    layers.strip(labels.ROAD, street.left, street.right, asphalt, z0 - 3.0, z1 + 3.0)
+    band(Label.SIDEWALK, -400, 400, z0 - 2.6, z1 + 2.6, paving)
+    band(Label.SIDEWALK, -400, 400, z0 - 0.18, z1 + 0.18, tone(paving, 1.16))
+    band(Label.ROAD, -400, 400, z0, z1, asphalt)
+    band(Label.ROAD, -400, 400, z0, z0 + 0.07, tone(asphalt, 0.6))
+    layers.strip(Label.ROAD, street.left, street.right, asphalt, z0 - 3.0, z1 + 3.0)
     x = np.array([x for x in np.arange(-40, 40, 6.0).tolist() if not street.left - 3 < x < street.right + 1])
     z = np.full_like(x, street.crossing)
-    layers.tiles(labels.ROAD, np.stack([x, x + 3, z - 0.07, z + 0.07], 1), white)
+    layers.tiles(Label.ROAD, np.stack([x, x + 3, z - 0.07, z + 0.07], 1), white)
 
 
 def _lane_marks(layers: _Layers, street: Street, white: Colour) -> None:
@@ -162,36 +162,36 @@ def _lane_marks(layers: _Layers, street: Street, white: Colour) -> None:
         if city and a.direction != b.direction:
             for z0, z1 in stops:
                 for shift in (-0.11, 0.11):
-                    layers.line(labels.ROAD, x + shift, 0.06, white, z0, z1)
+                    layers.line(Label.ROAD, x + shift, 0.06, white, z0, z1)
             continue
         starts = np.arange(1.0, 70.0, 6.0 if city else 7.5)
         dashes = [(z, z + 3.0) for z in starts.tolist() if any(z0 <= z and z + 3.0 <= z1 for z0, z1 in stops)]
         if street.zebra is not None:
             dashes = [(z0, z1) for z0, z1 in dashes if z1 < street.zebra - 1.5 or z0 > street.zebra + 3.5]
         if dashes:
-            layers.tiles(labels.ROAD, np.array([[x - 0.07, x + 0.07, z0, z1] for z0, z1 in dashes]), white)
+            layers.tiles(Label.ROAD, np.array([[x - 0.07, x + 0.07, z0, z1] for z0, z1 in dashes]), white)
     for edge, parked, side in ((street.left, street.park_left, 1), (street.right, street.park_right, -1)):
         x = edge + side * (2.15 if parked else 0.45)
         for z0, z1 in stops:
             if parked or city:
-                layers.line(labels.ROAD, x, 0.05, white, z0, z1)
+                layers.line(Label.ROAD, x, 0.05, white, z0, z1)
     if street.bike_lane:
         for z0, z1 in stops:
-            layers.strip(labels.ROAD, street.right - 1.6, street.right - 1.5, white, z0, z1)
+            layers.strip(Label.ROAD, street.right - 1.6, street.right - 1.5, white, z0, z1)
     arrows = (street.zebra if street.zebra is not None else 16.0) - 6.5
     if city and arrows > 4:
         shape = np.array([[-0.08, 0], [0.08, 0], [0.08, 2.0], [0.28, 2.0], [0, 3.2], [-0.28, 2.0], [-0.08, 2.0]])
         for lane in (lane for lane in lanes if lane.direction > 0):
             x, z = lane.offset + shape[:, 0], arrows + shape[:, 1]
-            layers.out.append((labels.ROAD, Mark(layers.flat(x + street.centre(z), z), white)))
+            layers.out.append((Label.ROAD, Mark(layers.flat(x + street.centre(z), z), white)))
     if street.zebra is not None:
         x = np.arange(street.left + 0.5, street.right - 0.9, 1.05)
         z = np.full_like(x, street.zebra)
-        layers.tiles(labels.ROAD, np.stack([x, x + 0.5, z, z + 3.0], 1), white)
+        layers.tiles(Label.ROAD, np.stack([x, x + 0.5, z, z + 3.0], 1), white)
         stop = street.zebra - 1.4
         ours = [lane.offset for lane in street.lanes if lane.direction > 0]
         if stop > 2:
-            layers.tiles(labels.ROAD, np.array([[min(ours) - 1.5, max(ours) + 1.5, stop, stop + 0.45]]), white)
+            layers.tiles(Label.ROAD, np.array([[min(ours) - 1.5, max(ours) + 1.5, stop, stop + 0.45]]), white)
 
 
 @lru_cache(maxsize=1)

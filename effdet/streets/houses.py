@@ -14,7 +14,7 @@ import numpy as np
 from effdet.streets.canvas import Camera, Colour, Mark, palette
 from effdet.streets.light import Light
 from effdet.streets.looks import pick, tone, vary
-from effdet.streets.panels import Detail, Panel, Pose, Solid, draw, quad, rect, rects, upright
+from effdet.streets.panels import Detail, Panel, Place, Pose, Solid, draw, quad, rect, rects, upright
 
 _BAY = 5.0, 11.0
 """Metres of facade that are drawn as one panel, near and far."""
@@ -240,15 +240,7 @@ def gable(style: Style) -> list[Detail]:
 class House:
     """A facade from `start` to `stop` on the ground, a body behind it."""
 
-    def __init__(
-        self,
-        rng: np.random.Generator,
-        start: tuple[float, float],
-        stop: tuple[float, float],
-        back: tuple[float, float],
-        *,
-        district: str,
-    ) -> None:
+    def __init__(self, rng: np.random.Generator, start: Place, stop: Place, back: Place, *, district: str) -> None:
         """`start` and `stop` are (x, z) in metres, `back` is the unit vector (x, z) from the facade into the house."""
         self.start, self.stop, self.back, self.district = start, stop, back, district
         self.seed = int(rng.integers(2**31))
@@ -275,7 +267,7 @@ class House:
         if along:
             details = gable(style) if near_z < 45 else ()
             plain = tone(style.wall, 0.95)
-            panels.append(upright(near_x, near_x + deep_x, 0.0, style.height, near_z, plain, middle, details))
+            panels.append(upright((near_x, near_x + deep_x), (0.0, style.height), near_z, plain, middle, details))
         length = math.hypot(bx - ax, bz - az)
         bays = max(1, round(length / _BAY[near_z > _FAR]))
         for number in range(bays - 1, -1, -1) if along else range(bays):
@@ -320,7 +312,7 @@ class House:
         near_x, near_z = self.start if az <= bz else self.stop
         if along:
             x, z = near_x + bx_ * half, near_z + 1.6
-            chimney = upright(x - 0.4, x + 0.4, ridge - 0.7, ridge + 0.9, z, (132, 84, 68), (x, ridge, z + 1))
+            chimney = upright((x - 0.4, x + 0.4), (ridge - 0.7, ridge + 0.9), z, (132, 84, 68), (x, ridge, z + 1))
             triangle = Panel(
                 (near_x, high, near_z),
                 (bx_, 0.0, 0.0),

@@ -7,10 +7,11 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from effdet.streets import cycles, furniture, houses, labels, people, plants
+from effdet.streets import cycles, furniture, houses, people, plants
 from effdet.streets.actors import VEHICLES, Actor
 from effdet.streets.canvas import Camera, Glow, Mark
 from effdet.streets.cycles import CYCLES
+from effdet.streets.labels import Label
 from effdet.streets.layout import Layout
 from effdet.streets.light import Light
 from effdet.streets.panels import draw, visible_lamps
@@ -58,7 +59,7 @@ def actor_item(actor: Actor, camera: Camera, light: Light, half_width: float) ->
         crank, lean, spread = (0.0, 0.12 if cycle.scooter else 0.42, 0.35) if cycle.motor else (0.17, 0.5, 0.06)
         joints = people.riding(who.height, cycle.seat, cycle.bars, cycle.crank, actor.phase, crank, lean, spread)
         helmet = cycle.motor or actor.looks[1].identity % 3 == 0
-        pieces.append((labels.RIDER, people.draw_person(who, joints, pose, camera, light, riding=True, helmet=helmet)))
+        pieces.append((Label.RIDER, people.draw_person(who, joints, pose, camera, light, riding=True, helmet=helmet)))
         if light.lit > 0.15:
             if math.cos(pose.yaw) < 0:  # ahead of us is its lamp
                 at, radius, colour = (0.0, cycle.bars[1] - 0.14, cycle.bars[0] + 0.12), 0.08, (255, 244, 214)
@@ -152,7 +153,7 @@ def _houses(rng: np.random.Generator, layout: Layout, side: int, line: float, ha
         extent = (min(x0, x1, x0 + outer), max(x0, x1, x0 + outer), z0, z1)
         marks = house.marks(camera, light, half_width)
         if marks:
-            items.append(Item(extent, [(labels.BUILDING, marks)]))
+            items.append(Item(extent, [(Label.BUILDING, marks)]))
     if street.crossing is not None:  # the far side of the crossing street
         z0 = street.crossing + street.crossing_half + 2.6
         x = line + side * 0.2 + float(street.centre(z0)) + side * 12
@@ -165,7 +166,7 @@ def _houses(rng: np.random.Generator, layout: Layout, side: int, line: float, ha
             a, b = sorted((x, x + side * length))
             marks = house.marks(camera, light, half_width) if house.in_sight(camera, half_width) else []
             if marks:
-                items.append(Item((a, b, z0, z0 + 3), [(labels.BUILDING, marks)]))
+                items.append(Item((a, b, z0, z0 + 3), [(Label.BUILDING, marks)]))
             x += side * (length + (rng.uniform(2, 6) if rng.random() < gap_share else 0))
     return items
 
@@ -185,7 +186,7 @@ def _greenery(
                 tall, own = height * rng.uniform(0.85, 1.15), _own(rng)
                 if abs(x) - tall * 0.6 < half_width * z / camera.focal:
                     marks = plants.tree(own, x, z, camera, light, autumn=street.autumn, height=tall)
-                    items.append(Item((x - 0.3, x + 0.3, z - 0.3, z + 0.3), [(labels.VEGETATION, marks)]))
+                    items.append(Item((x - 0.3, x + 0.3, z - 0.3, z + 0.3), [(Label.VEGETATION, marks)]))
             z += spacing * rng.uniform(0.8, 1.3) * (1 + z / 60)
     verge = street.verge[0 if side < 0 else 1]
     if verge and rng.random() < 0.6:
@@ -196,7 +197,7 @@ def _greenery(
                 own = _own(rng)
                 if abs(x) - 2 < half_width * z / camera.focal:
                     marks = plants.bush(own, x, z, own.uniform(0.7, 1.5), camera, light, autumn=street.autumn)
-                    items.append(Item((x - 0.5, x + 0.5, z - 0.4, z + 0.4), [(labels.VEGETATION, marks)]))
+                    items.append(Item((x - 0.5, x + 0.5, z - 0.4, z + 0.4), [(Label.VEGETATION, marks)]))
             z += rng.uniform(1.0, 2.6) * (1 + z / 25)
     return items
 

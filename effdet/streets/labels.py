@@ -2,51 +2,34 @@
 
 from __future__ import annotations
 
-STATIC = 4
-ROAD = 7
-SIDEWALK = 8
-BUILDING = 11
-WALL = 12
-FENCE = 13
-POLE = 17
-TRAFFIC_LIGHT = 19
-TRAFFIC_SIGN = 20
-VEGETATION = 21
-TERRAIN = 22
-SKY = 23
-PERSON = 24
-RIDER = 25
-CAR = 26
-TRUCK = 27
-BUS = 28
-TRAIN = 31
-MOTORCYCLE = 32
-BICYCLE = 33
+from enum import IntEnum
 
-STUFF: dict[int, str] = {
-    STATIC: "static",
-    ROAD: "road",
-    SIDEWALK: "sidewalk",
-    BUILDING: "building",
-    WALL: "wall",
-    FENCE: "fence",
-    POLE: "pole",
-    TRAFFIC_LIGHT: "traffic light",
-    TRAFFIC_SIGN: "traffic sign",
-    VEGETATION: "vegetation",
-    TERRAIN: "terrain",
-    SKY: "sky",
-}
+
+class Label(IntEnum):
+    STATIC = 4
+    ROAD = 7
+    SIDEWALK = 8
+    BUILDING = 11
+    WALL = 12
+    FENCE = 13
+    POLE = 17
+    TRAFFIC_LIGHT = 19
+    TRAFFIC_SIGN = 20
+    VEGETATION = 21
+    TERRAIN = 22
+    SKY = 23
+    PERSON = 24
+    RIDER = 25
+    CAR = 26
+    TRUCK = 27
+    BUS = 28
+    TRAIN = 31
+    MOTORCYCLE = 32
+    BICYCLE = 33
+
+
+_NAMES = {int(label): label.name.lower().replace("_", " ") for label in Label}
+STUFF: dict[int, str] = {label: name for label, name in _NAMES.items() if label < Label.PERSON}
 """Classes without instances. ``static`` (bins, benches) is ignored by the benchmark."""
-
-THINGS: dict[int, str] = {
-    PERSON: "person",
-    RIDER: "rider",
-    CAR: "car",
-    TRUCK: "truck",
-    BUS: "bus",
-    TRAIN: "train",
-    MOTORCYCLE: "motorcycle",
-    BICYCLE: "bicycle",
-}
+THINGS: dict[int, str] = {label: name for label, name in _NAMES.items() if label >= Label.PERSON}
 """The eight classes with instances and boxes; a tram is a train, as in Cityscapes."""

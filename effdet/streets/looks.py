@@ -12,19 +12,19 @@ from functools import lru_cache
 
 import numpy as np
 
-from effdet.streets import labels
 from effdet.streets.canvas import Colour
+from effdet.streets.labels import Label
 from effdet.streets.rng import SPLITS, generator
 
 CAST: dict[int, int] = {
-    labels.PERSON: 240,
-    labels.RIDER: 120,
-    labels.CAR: 240,
-    labels.TRUCK: 60,
-    labels.BUS: 50,
-    labels.TRAIN: 30,
-    labels.MOTORCYCLE: 70,
-    labels.BICYCLE: 120,
+    Label.PERSON: 240,
+    Label.RIDER: 120,
+    Label.CAR: 240,
+    Label.TRUCK: 60,
+    Label.BUS: 50,
+    Label.TRAIN: 30,
+    Label.MOTORCYCLE: 70,
+    Label.BICYCLE: 120,
 }
 """How many identities each class has in the training split; `val` and `test` have a third of them each."""
 

@@ -13,6 +13,11 @@ from effdet.streets.canvas import NEAR, Camera, Colour, Glow, Mark
 from effdet.streets.light import Light
 
 Points = np.ndarray
+Place = tuple[float, float]
+"""(x, z) on the ground, metres."""
+Span = tuple[float, float]
+"""Where something begins and ends, metres."""
+_UP, _AHEAD = (0.0, 1.0, 0.0), (0.0, 0.0, 1.0)
 _HAIR = 0.0011
 """Image heights: details smaller than this are left out (they would only darken their panel)."""
 
@@ -157,33 +162,24 @@ def quad(
 
 
 def upright(
-    x0: float,
-    x1: float,
-    y0: float,
-    y1: float,
+    x: Span,
+    y: Span,
     z: float,
     colour: Colour,
     inside: Sequence[float],
     details: Sequence[Detail] = (),
-    *,
-    gloss: float = 0.0,
+    gloss: float = 0,
 ) -> Panel:
     """A rectangle in the plane of constant z, see :func:`quad`."""
+    (x0, x1), (y0, y1) = x, y
     corners = [(x0, y0, z), (x1, y0, z), (x1, y1, z), (x0, y1, z)]
     return quad(corners, colour, inside, details, gloss=gloss)
 
 
 def side(x: float, outline: Points, colour: Colour, details: Sequence[Detail] = ()) -> Panel:
     """A panel in the plane of constant x, its axes (z, y); it looks away from x = 0."""
-    return Panel(
-        (x, 0.0, 0.0),
-        (0.0, 0.0, 1.0),
-        (0.0, 1.0, 0.0),
-        np.asarray(outline, float),
-        colour,
-        (math.copysign(1.0, x), 0.0, 0.0),
-        tuple(details),
-    )
+    origin, normal = (x, 0.0, 0.0), (math.copysign(1.0, x), 0.0, 0.0)
+    return Panel(origin, _AHEAD, _UP, np.asarray(outline, float), colour, normal, tuple(details))
 
 
 @dataclass(frozen=True)

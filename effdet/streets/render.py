@@ -10,11 +10,11 @@ from itertools import groupby
 import cv2
 import numpy as np
 
-from effdet.streets import labels
 from effdet.streets.actors import Actor, make_actors
 from effdet.streets.canvas import Canvas, Glow, circle
 from effdet.streets.ground import ground_marks, light_ground
 from effdet.streets.items import Item, actor_item, back_to_front, scenery
+from effdet.streets.labels import THINGS, Label
 from effdet.streets.layout import Layout, make_layout
 from effdet.streets.rng import generator
 from effdet.streets.sky import paint_sky, skyline
@@ -76,7 +76,7 @@ def _stamp(items: list[Item], canvas: Canvas) -> tuple[np.ndarray, np.ndarray]:
     height, width = canvas.ids.shape
     for item in items:
         for label, marks in item.pieces:
-            if label not in labels.THINGS:
+            if label not in THINGS:
                 canvas.stamp(marks, label)
                 continue
             value = _FIRST + len(full)
@@ -148,8 +148,8 @@ def _shadow(items: list[Item], layout: Layout, height: int, width: int) -> tuple
             if actor.kind == "vehicle" and actor.length > 6:
                 tall = 3.0
             slim = base if actor.kind == "vehicle" else actor.pose.world(corners * [0.5, 0, 0.8])
-        elif item.pieces[0][0] in (labels.VEGETATION, labels.POLE) and x1 - x0 < 1.5:
-            tree = item.pieces[0][0] == labels.VEGETATION
+        elif item.pieces[0][0] in (Label.VEGETATION, Label.POLE) and x1 - x0 < 1.5:
+            tree = item.pieces[0][0] == Label.VEGETATION
             tall = 5.0 if tree else 4.0
             middle = np.array([(x0 + x1) / 2, 0, (z0 + z1) / 2])
             slim = middle + _SQUARE * 0.12
@@ -158,7 +158,7 @@ def _shadow(items: list[Item], layout: Layout, height: int, width: int) -> tuple
                 reach = min(tall / max(sy, 0.12), 22.0)
                 fill(hard, middle + [-sx * reach, 0, -sz * reach] + ring * 1.9, 200)
                 fill(soft, middle + ring * 1.2, 70)
-        elif item.pieces[0][0] == labels.BUILDING:
+        elif item.pieces[0][0] == Label.BUILDING:
             tall = 9.0
             slim = np.array([[x0, 0, z0], [x1, 0, z0], [x1, 0, z1], [x0, 0, z1]])
         else:
@@ -200,7 +200,7 @@ def render(
 
     canvas = Canvas(height, width)
     paint_sky(canvas, generator(seed, split, index, "sky"), layout)
-    canvas.ids[:] = labels.SKY
+    canvas.ids[:] = Label.SKY
     base = [
         *skyline(generator(seed, split, index, "skyline"), layout),
         *ground_marks(generator(seed, split, index, "ground"), layout),
@@ -255,8 +255,8 @@ def _shining(items: list[Item], canvas: Canvas) -> list[Glow]:
     found: list[Glow] = []
     number = _FIRST
     for item in items:
-        own = {label for label, _ in item.pieces if label not in labels.THINGS}
-        things = sum(label in labels.THINGS for label, _ in item.pieces)
+        own = {label for label, _ in item.pieces if label not in THINGS}
+        things = sum(label in THINGS for label, _ in item.pieces)
         own |= set(range(number, number + things))
         number += things
         for glow in item.glows:

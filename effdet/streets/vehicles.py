@@ -56,7 +56,7 @@ def under(half: float, z: float, radius: float, tyre_width: float, clearance: fl
     left, right = -half + 0.05, half - 0.05
     spans = ((0, tyre_width), (right - left - tyre_width, right - left))
     tyres = [Detail(rect(start, -0.09, stop, radius), TYRE, mask=True) for start, stop in spans]
-    return upright(left, right, 0.09, clearance + 0.1, z, (14, 14, 16), (0.0, 0.3, 0.0), tyres)
+    return upright((left, right), (0.09, clearance + 0.1), z, (14, 14, 16), (0.0, 0.3, 0.0), tyres)
 
 
 def lamps(

@@ -7,8 +7,8 @@ import math
 import cv2
 import numpy as np
 
-from effdet.streets import labels
 from effdet.streets.canvas import Glow
+from effdet.streets.labels import Label
 from effdet.streets.light import Light
 
 
@@ -19,14 +19,14 @@ def mirror_ground(image: np.ndarray, label_ids: np.ndarray, light: Light, horizo
     """
     height = label_ids.shape[0]
     rows = np.arange(height)[:, None]
-    ground = (label_ids == labels.ROAD) | (label_ids == labels.SIDEWALK)
+    ground = (label_ids == Label.ROAD) | (label_ids == Label.SIDEWALK)
     foot = np.maximum.accumulate(np.where(ground, 0, rows), axis=0)
     source = np.clip(2 * foot - rows, 0, height - 1)
     mirrored = np.take_along_axis(image, source[..., None].repeat(3, 2), axis=0)
     smear = max(3, round(height * 0.03)) | 1
     mirrored = cv2.blur(mirrored, (max(1, round(height * 0.006)) | 1, smear))
     below = np.clip((rows / height - horizon) / (1 - horizon), 0, 1)
-    share = (0.62 - 0.36 * below) * light.wet * np.where(label_ids == labels.ROAD, 1.0, 0.6)
+    share = (0.62 - 0.36 * below) * light.wet * np.where(label_ids == Label.ROAD, 1.0, 0.6)
     share = cv2.blur((share * ground).astype(np.float32), (3, 3)) * ground
     return image + (mirrored - image) * share[..., None]
 
@@ -35,8 +35,8 @@ def roughen(image: np.ndarray, label_ids: np.ndarray, rng: np.random.Generator, 
     """Mottles walls and leaves a little: nothing outdoors is of one colour. `image` is float32."""
     height, width = label_ids.shape
     table = np.zeros((256, 2), np.float32)
-    table[[labels.BUILDING, labels.WALL]] = (0.034, 0.012)
-    table[[labels.VEGETATION, labels.TERRAIN]] = (0.07, 0.11)
+    table[[Label.BUILDING, Label.WALL]] = (0.034, 0.012)
+    table[[Label.VEGETATION, Label.TERRAIN]] = (0.07, 0.11)
     table *= math.exp(-light.density * 50)  # the air hides it
     coarse = cv2.resize(
         rng.standard_normal((24, 24), dtype=np.float32), (width, height), interpolation=cv2.INTER_LINEAR

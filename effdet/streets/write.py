@@ -15,7 +15,7 @@ import numpy as np
 from pycocotools import mask as coco_mask
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from effdet.streets import labels
+from effdet.streets.labels import THINGS, Label
 from effdet.streets.render import Scene, scene
 from effdet.streets.rng import SPLITS
 from effdet.workers import cores
@@ -32,10 +32,10 @@ def stem(seed: int, index: int) -> str:
 
 def categories() -> list[dict[str, Any]]:
     """COCO categories: the official Cityscapes ids of the eight thing classes."""
-    human = (labels.PERSON, labels.RIDER)
+    human = (Label.PERSON, Label.RIDER)
     return [
         {"id": key, "name": name, "supercategory": "human" if key in human else "vehicle"}
-        for key, name in labels.THINGS.items()
+        for key, name in THINGS.items()
     ]
 
 
