@@ -22,10 +22,10 @@ import numpy as np
 from effdet.data.boxes import HEADERS_CHECKED, Boxes, assemble
 from effdet.data.checks import DataError, Findings, MissingSplit
 from effdet.data.cityscapes import TRAINED
+from effdet.data.derived import MixedDataset
 from effdet.data.image_mask_folders import masks_only, paired
 from effdet.data.mask_index import Images
 from effdet.data.mask_io import MaskValues
-from effdet.data.mixed import MixedDataset
 from effdet.data.parsed_cache import Arrays, cached_arrays
 from effdet.data.records import Dataset, encode_names
 from effdet.data.spec import DataSpec

@@ -15,7 +15,7 @@ from pathlib import Path
 import numpy as np
 
 from effdet.data.checks import DataError, Findings, MissingSplit
-from effdet.data.listing import lines_of
+from effdet.data.listing import bytes_of, lines_of
 from effdet.data.own_split import ArrayDataset
 from effdet.data.records import Dataset
 from effdet.data.spec import DataSpec
@@ -111,15 +111,8 @@ def _class_names(path: Path) -> list[str]:
 def _read(path: Path, form: Form, level: str) -> tuple[np.ndarray, np.ndarray]:
     """(P, 3072) uint8 and (P,) int64 of one file of records."""
     length = len(form.labels) + PIXELS
-    content = np.frombuffer(_bytes(path), np.uint8)
+    content = np.frombuffer(bytes_of(path), np.uint8)
     if len(content) == 0 or len(content) % length:
         raise DataError(f"{path}: {len(content):,} bytes are no whole number of records of {length:,}: cut off?")
     records = content.reshape(-1, length)
     return records[:, len(form.labels) :], records[:, form.labels.index(level)].astype(np.int64)
-
-
-def _bytes(path: Path) -> bytes:
-    try:
-        return path.read_bytes()
-    except OSError as error:
-        raise DataError(f"{path}: cannot be read ({error.strerror})", file=path) from None

@@ -15,7 +15,7 @@ from typing import Any
 
 from effdet.data.checks import DataError, Findings
 from effdet.data.spec import inside
-from effdet.files import FileError, is_image, read_json, read_lines, read_text, walk
+from effdet.files import FileError, is_image, read_bytes, read_json, read_lines, read_text, walk
 
 
 def images_below(directory: Path, findings: Findings, *, deep: bool = True) -> list[Path]:
@@ -69,6 +69,11 @@ def text_of(path: Path, *, kind: str = "bad-text") -> str:
 def lines_of(path: Path, *, kind: str = "bad-text") -> list[str]:
     """The lines of a list that hold something, without the spaces around them; errors as for :func:`text_of`."""
     return [line.strip() for line in _read(read_lines, path, kind) if line.strip()]
+
+
+def bytes_of(path: Path) -> bytes:
+    """The content of a file; errors as for :func:`text_of`."""
+    return _read(read_bytes, path, "")
 
 
 def json_of(path: Path, *, kind: str = "not-json") -> Any:

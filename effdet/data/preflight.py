@@ -139,16 +139,16 @@ def _of(train: Dataset, val: Dataset) -> Iterator[str]:
     for label, unit in _UNITS.items():
         if label not in train.labelled:
             continue
-        learnt = _counts(train, label)
+        learnt = class_counts(train, label)
         if learnt is None:
             continue
-        table = _table(train, label)
+        table = class_table(train, label)
         if missing := _names(table, learnt == 0):
             hint = "; do data.values and data.ignored fit the values in the masks?" if label == "semantic" else ""
             yield f"train: no {unit} of {_listed(missing, len(table))}: nothing can be learnt of it{hint}"
-        if label not in val.labelled or (measured := _counts(val, label)) is None:
+        if label not in val.labelled or (measured := class_counts(val, label)) is None:
             continue
-        own = _table(val, label)
+        own = class_table(val, label)
         known = {name for name, count in zip(table.names, learnt, strict=True) if count}
         foreign = [
             str(name) for name, count in zip(own.names, measured, strict=True) if count and name and name not in known
@@ -159,13 +159,14 @@ def _of(train: Dataset, val: Dataset) -> Iterator[str]:
             yield f"val: no {unit} of {_listed(unseen, len(own))}: it is not measured"
 
 
-def _table(source: Dataset, label: str) -> ClassTable:
+def class_table(source: Dataset, label: str) -> ClassTable:
+    """The classes of ``boxes``, ``semantic`` or ``category``."""
     return (source.semantic_classes or source.classes) if label == "semantic" else source.classes
 
 
-def _counts(source: Dataset, label: str) -> np.ndarray | None:
-    """(K,) int64: boxes, pixels or images of each class; None where the split does not say."""
-    records, count = source.records, len(_table(source, label))
+def class_counts(source: Dataset, label: str) -> np.ndarray | None:
+    """(K,) int64: boxes, pixels or images of each class; None where the split does not say. Crowds do not count."""
+    records, count = source.records, len(class_table(source, label))
     if label == "semantic":
         return None if records.class_pixels is None else records.class_pixels.sum(axis=0)
     if label == "boxes":

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from effdet.data.preflight import class_counts, class_table
 from effdet.doctor.issues import Issues
 from effdet.doctor.reading import Split
 
@@ -92,25 +93,16 @@ def check_classes(splits: Sequence[Split], issues: Issues) -> Balance | None:
 
 def _count(split: Split) -> Balance | None:
     source = split.source
-    records = source.records
-    sides = sorted(set(split.sides.tolist()))
-    if len(records) == 0:
+    units = {"boxes": "boxes", "category": "images", "semantic": "pixels"}
+    label = next((label for label in units if label in source.labelled), "")
+    if len(source) == 0 or not label or class_counts(source, label) is None:
         return None
-    if "boxes" in source.labelled:
-        names, unit = tuple(map(str, source.classes.names)), "boxes"
-        owner = np.repeat(np.arange(len(records)), np.diff(records.starts))
-        of_side = {side: records.labels[(split.sides[owner] == side) & ~records.crowd] for side in sides}
-        counts = {side: np.bincount(labels, minlength=len(names)) for side, labels in of_side.items()}
-    elif "category" in source.labelled and records.categories is not None:
-        names, unit = tuple(map(str, source.classes.names)), "images"
-        of_side = {side: records.categories[split.sides == side] for side in sides}
-        counts = {side: np.bincount(labels[labels >= 0], minlength=len(names)) for side, labels in of_side.items()}
-    elif source.semantic_classes is not None and (pixels := records.class_pixels) is not None:
-        names, unit = tuple(map(str, source.semantic_classes.names)), "pixels"
-        counts = {side: pixels[split.sides == side].sum(axis=0) for side in sides}
-    else:
-        return None
-    return Balance(unit, names, {side: tuple(values.tolist()) for side, values in counts.items()})
+    names = tuple(map(str, class_table(source, label).names))
+    parts = {side: source.subset(np.flatnonzero(split.sides == side)) for side in sorted(set(split.sides.tolist()))}
+    counts = {side: class_counts(part, label) for side, part in parts.items()}
+    return Balance(
+        units[label], names, {side: tuple(found.tolist()) for side, found in counts.items() if found is not None}
+    )
 
 
 def _evaluate(found: Balance, splits: Sequence[Split], issues: Issues) -> None:

@@ -11,10 +11,9 @@ import numpy as np
 
 from effdet.data.checks import DataError, Findings, MissingSplit
 from effdet.data.images import image_sizes
-from effdet.data.open import note_nothing, opener_of
+from effdet.data.open import held_out, note_nothing, opener_of
 from effdet.data.records import Dataset
 from effdet.data.spec import DataSpec
-from effdet.data.split import held_out
 from effdet.doctor.facts import look
 from effdet.doctor.issues import Issue, Issues
 from effdet.files import decode_name

@@ -15,7 +15,7 @@ Only the standard library is imported here, Pillow where suffixes are asked for.
 """
 
 from effdet.files.names import decode_name, distinct_names, encode_name, image_suffixes, is_hidden, is_image, shown
-from effdet.files.text import FileError, decode_text, read_json, read_lines, read_text, text_lines
+from effdet.files.text import FileError, decode_text, read_bytes, read_json, read_lines, read_text, text_lines
 from effdet.files.walk import Listing, leads_back, matching, walk
 from effdet.files.write import (
     making_folder,
@@ -43,6 +43,7 @@ __all__ = [
     "making_folder",
     "matching",
     "move_into_place",
+    "read_bytes",
     "read_json",
     "read_lines",
     "read_text",

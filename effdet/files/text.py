@@ -47,7 +47,7 @@ def read_text(path: str | os.PathLike[str]) -> str:
     Raises:
         FileError: it cannot be read, or is in no encoding that the rule knows.
     """
-    return decode_text(_content(path), path)
+    return decode_text(read_bytes(path), path)
 
 
 def read_lines(path: str | os.PathLike[str]) -> list[str]:
@@ -67,7 +67,7 @@ def read_json(path: str | os.PathLike[str]) -> Any:
     Raises:
         FileError: it cannot be read, is in no known encoding, or not JSON.
     """
-    content = _content(path)
+    content = read_bytes(path)
     bare = not any(content.startswith(mark) for mark, _ in _MARKS)
     text = decode_text(content, path, otherwise=json.detect_encoding(content) if bare else "utf-8")
     try:
@@ -105,7 +105,12 @@ def decode_text(content: bytes, path: str | os.PathLike[str], *, otherwise: str 
     return text
 
 
-def _content(path: str | os.PathLike[str]) -> bytes:
+def read_bytes(path: str | os.PathLike[str]) -> bytes:
+    """The content of a file.
+
+    Raises:
+        FileError: it cannot be read.
+    """
     try:
         return Path(path).read_bytes()
     except FileNotFoundError:

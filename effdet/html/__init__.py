@@ -8,8 +8,10 @@ A page is built from top to bottom. Every builder gives :class:`Html`; plain tex
 >>> page.write("report.html")
 """
 
-from effdet.html.blocks import (
+from effdet.html.charts import bar_chart, heat_map, histogram, line_chart
+from effdet.html.page import (
     Html,
+    Page,
     Section,
     Tone,
     badge,
@@ -31,8 +33,6 @@ from effdet.html.blocks import (
     tag,
     text,
 )
-from effdet.html.charts import bar_chart, heat_map, histogram, line_chart
-from effdet.html.page import Page
 
 __all__ = [
     "Html",

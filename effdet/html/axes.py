@@ -6,7 +6,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from effdet.html.blocks import Html, join, markup, tag
+from effdet.html.page import Html, join, markup, tag
 
 SERIES = 8
 """Colours that the stylesheet has for the series of a chart; further ones come round again, dashed."""

@@ -25,7 +25,7 @@ from effdet.html.axes import (
     y_axis,
     y_margin,
 )
-from effdet.html.blocks import Html, format_number, tag
+from effdet.html.page import Html, format_number, tag
 
 
 def bar_chart(

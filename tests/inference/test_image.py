@@ -131,7 +131,7 @@ def test_modes_by_hand():
 @pytest.mark.parametrize("mode", ["I", "I;16", "F", "LA", "RGBa"])
 def test_drawings_pages_and_statistics_follow_the_same_rule(mode):
     from effdet.drawing import draw
-    from effdet.html.blocks import image as html_image
+    from effdet.html.page import image as html_image
     from effdet.weights.statistics import _array
 
     form, pixels = drawn(mode), as_array(drawn(mode))

@@ -11,7 +11,7 @@ import os
 from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 from filelock import FileLock
@@ -27,35 +27,18 @@ from effdet.files import encode_name, scratch_folder
 from effdet.hub import DownloadError, below, cache_dir, download
 
 
-class Store(Protocol):
-    """Gives the path of a shard that can be opened now."""
-
-    def path(self, shard: Shard) -> Path: ...
-
-
-class FolderStore:
-    """Shards in a folder: a disk, or a mounted bucket."""
-
-    def __init__(self, root: Path) -> None:
-        self.root = root
-
-    def path(self, shard: Shard) -> Path:
-        return self.root / shard.file
-
-
 class RemoteStore:
     """Shards at ``http(s)://…``; at most `gigabytes` of them stay on this disk, those used last.
 
     Args:
         url: the address of the folder.
         gigabytes: bound of the cache, in 10⁹ bytes; a shard larger than that is kept while it is the newest.
-        folder: of the cache; by default ``shards/HASH`` in the cache folder.
     """
 
-    def __init__(self, url: str, *, gigabytes: float, directory: Path | None = None) -> None:
+    def __init__(self, url: str, *, gigabytes: float) -> None:
         self.url = url.rstrip("/")
         self.limit = gigabytes * 1e9
-        self.directory = directory or cache_dir("shards", hashlib.sha256(self.url.encode()).hexdigest()[:16])
+        self.directory = cache_dir("shards", hashlib.sha256(self.url.encode()).hexdigest()[:16])
 
     def fetch_index(self, split: str) -> ShardIndex:
         """The index, fetched anew each time: it is small, and says which shards are current."""
@@ -96,11 +79,11 @@ _OPEN_FILES = 16
 class ShardDataset(Dataset):
     """A split in shards. :attr:`groups` tells the loader which images lie together."""
 
-    def __init__(self, index: ShardIndex, store: Store, *, split: str, window: int) -> None:
+    def __init__(self, index: ShardIndex, store: Path | RemoteStore, *, split: str, window: int) -> None:
         """
         Args:
             index: of the split.
-            store: gives the tars.
+            store: folder of the tars (a disk, or a mounted bucket), or their address.
             split: its name.
             window: shards whose images are mixed with each other in training.
         """
@@ -184,9 +167,10 @@ class ShardDataset(Dataset):
         if number not in self._files:
             while len(self._files) >= _OPEN_FILES:
                 os.close(self._files.pop(next(iter(self._files))))
-            shard = self._index.shards[number]
+            shard, store = self._index.shards[number], self._store
             try:
-                self._files[number] = os.open(self._store.path(shard), os.O_RDONLY)
+                path = store / shard.file if isinstance(store, Path) else store.path(shard)
+                self._files[number] = os.open(path, os.O_RDONLY)
             except OSError as error:
                 raise DataError(f"{shard.file}: cannot be read ({error.strerror})") from None
         return self._files[number]
@@ -199,14 +183,14 @@ def open_shards(spec: DataSpec, findings: Findings) -> Dataset:
             f"{spec.title}: say where the shards lie, with data.root=DIR or with data.url=ADDRESS (not both)"
         )
     if spec.url is not None:
-        remote = RemoteStore(spec.url, gigabytes=spec.cache_gb)
-        index, store = remote.fetch_index(spec.file_split), remote
+        store = RemoteStore(spec.url, gigabytes=spec.cache_gb)
+        index = store.fetch_index(spec.file_split)
     else:
         root = spec.need_root()
         path = index_path(root, spec.file_split)
         if not path.is_file():
             raise spec.lacks_split(f"{path.name} (effdet shards writes it)")
-        index, store = load_index(path), FolderStore(root)
+        index, store = load_index(path), root
         for shard in index.shards:
             _check_size(root / shard.file, shard.size, findings)
     return ShardDataset(index, store, split=spec.split, window=spec.window)

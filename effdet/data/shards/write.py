@@ -15,6 +15,7 @@ import numpy as np
 from PIL import Image
 
 from effdet.data.checks import DataError
+from effdet.data.listing import bytes_of
 from effdet.data.records import Dataset, Record, RecordTable, encode_names
 from effdet.data.rng import generator
 from effdet.data.shards.index import Shard, ShardIndex, index_path, save_index
@@ -38,7 +39,7 @@ def write_shards(
 
     Args:
         source: the split.
-        folder: where to; made if it is not there.
+        directory: where to; made if it is not there.
         megabytes: size from which a shard is full, in 10⁶ bytes.
         shuffle: seed by which the images are mixed before they are written, since training mixes only those of a few
             shards at a time; None keeps their order.
@@ -112,10 +113,7 @@ def _members(source: Dataset, advance: Callable[[int], None] | None) -> Iterator
 def _image(source: Dataset, record: Record, *, as_file: bool) -> tuple[str, bytes]:
     if not as_file:
         return ".png", _png(source.read_image(record))
-    try:
-        return record.image.suffix.lower() or ".jpg", record.image.read_bytes()
-    except OSError as error:
-        raise DataError(f"{record.image}: cannot be read ({error.strerror})") from None
+    return record.image.suffix.lower() or ".jpg", bytes_of(record.image)
 
 
 def _png(pixels: np.ndarray) -> bytes:

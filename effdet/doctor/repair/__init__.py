@@ -14,13 +14,13 @@ from effdet.data.checks import DataError
 from effdet.doctor.examine import Diagnosis
 from effdet.doctor.issues import ISSUE_TYPES
 from effdet.doctor.repair.coco import repair_coco
-from effdet.doctor.repair.plan import RepairPlan
+from effdet.doctor.repair.plan import CopyLayout, RepairPlan
 from effdet.doctor.repair.voc import repair_voc
 from effdet.doctor.repair.yolo import repair_yolo
 from effdet.files import making_folder
 
 REPAIRERS = {"coco": repair_coco, "voc": repair_voc, "yolo": repair_yolo}
-"""``data=NAME`` -> ``repairer(splits, result, out)``, which writes a set of the same form below ``out``."""
+"""``data=NAME`` -> ``repairer(splits, plan)``, which writes a set of the same form to the plan's copy."""
 
 
 @dataclass(frozen=True)
@@ -67,9 +67,10 @@ def repair(found: Diagnosis, directory: Path) -> Repair:
     if not found.splits:
         raise DataError(f"{found.spec.title}: none of its annotations could be read, so there is nothing to repair")
     done: Counter[str] = Counter()
-    plan = RepairPlan.of(found.issues, done)
     with making_folder(directory) as partial:
-        REPAIRERS[found.spec.name](found.splits, plan, partial)
+        plan = RepairPlan.of(found.issues, CopyLayout(found.splits[0].spec.root, partial), done)
+        REPAIRERS[found.spec.name](found.splits, plan)
+        plan.copy.count_others(done)
         for split in _unread(found):
             done[f"split left out: {split} cannot be read"] += 1
         done = +done  # without what was counted zero times

@@ -18,33 +18,31 @@ from effdet.data.images import image_sizes
 from effdet.data.spec import DataSpec
 from effdet.doctor.formats import area_fits, box_form, is_odd, numbers
 from effdet.doctor.reading import Split
-from effdet.doctor.repair.plan import CopyLayout, RepairPlan
+from effdet.doctor.repair.plan import RepairPlan
 from effdet.files import decode_name
 from effdet.files.scalars import flag, number, truth, whole
 
 
-def repair_coco(splits: Sequence[Split], plan: RepairPlan, out: Path) -> None:
+def repair_coco(splits: Sequence[Split], plan: RepairPlan) -> None:
     """Links the images and writes the annotation files at the places that they have in the set; a file without faults is
     copied byte for byte. What the user named apart goes where a set of the official layout has it."""
-    copy_layout = CopyLayout(splits[0].spec.root, out)
     for split in splits:
         source = split.spec.annotations or find_annotations(split.spec)
         content = load_json(source)
         form = box_form(content)
         classes, kept_categories = _categories(content, source, split, plan)
-        owners, kept_images = _images(content["images"], source, split, plan, copy_layout)
+        owners, kept_images = _images(content["images"], source, split, plan)
         annotations = _annotations(content["annotations"], form, classes, owners, kept_images, plan)
         lists = {"images": list(kept_images.values()), "annotations": annotations, "categories": kept_categories}
         written = json.dumps(content | lists)
         unchanged = written == json.dumps(content)
-        place = copy_layout.claim(source, _target_of(source, split, copy_layout))
-        copy_layout.write(place, source.read_bytes() if unchanged else written.encode())
-    copy_layout.count_others(plan.done)
+        place = plan.copy.claim(source, _target_of(source, split, plan))
+        plan.copy.write(place, source.read_bytes() if unchanged else written.encode())
 
 
-def _target_of(source: Path, split: Split, copy_layout: CopyLayout) -> PurePosixPath:
+def _target_of(source: Path, split: Split, plan: RepairPlan) -> PurePosixPath:
     """Where the annotation file goes: to its own place, if it is found there without being named."""
-    own = copy_layout.inside(source)
+    own = plan.copy.inside(source)
     if own is not None and split.spec.annotations is not None:
         try:
             found = find_annotations(_unnamed(split.spec, "annotations"))
@@ -54,14 +52,14 @@ def _target_of(source: Path, split: Split, copy_layout: CopyLayout) -> PurePosix
     return own or PurePosixPath("annotations", f"instances_{split.name}.json")
 
 
-def _dir_of(root: Path, source: Path, split: Split, names: Sequence[str], copy_layout: CopyLayout) -> PurePosixPath:
+def _dir_of(root: Path, source: Path, split: Split, names: Sequence[str], plan: RepairPlan) -> PurePosixPath:
     """Where the folder of the images goes, likewise."""
-    own = copy_layout.inside(root)
+    own = plan.copy.inside(root)
     named = split.spec.images is not None or split.spec.annotations is not None
     if own is not None and named:
         spec = _unnamed(_unnamed(split.spec, "images"), "annotations")
         try:
-            found = find_images(spec, spec.need_root() / _target_of(source, split, copy_layout), names)[0]
+            found = find_images(spec, spec.need_root() / _target_of(source, split, plan), names)[0]
         except DataError:
             found = None
         own = own if found is not None and found.absolute() == root.absolute() else None
@@ -104,7 +102,7 @@ def _plain(entry: dict[str, Any], keys: Sequence[str], plan: RepairPlan) -> dict
 
 
 def _images(
-    images: list[Any], source: Path, split: Split, plan: RepairPlan, copy_layout: CopyLayout
+    images: list[Any], source: Path, split: Split, plan: RepairPlan
 ) -> tuple[dict[int, int], dict[int, dict[str, Any]]]:
     """Id in the file -> id in the copy, and the entries by id."""
     sides = {
@@ -119,16 +117,16 @@ def _images(
             named[identity] = name.replace("\\", "/"), entry
     names = [name for name, _ in named.values()]
     root, paths = find_images(split.spec, source, names)
-    directory = _dir_of(root, source, split, names, copy_layout)
+    directory = _dir_of(root, source, split, names, plan)
     for path in paths:  # a path that stays goes before one that is rewritten
         if _inside(path).as_posix() == path:
-            copy_layout.claim(root / path, directory / path)
+            plan.copy.claim(root / path, directory / path)
     owners: dict[int, int] = {}
     kept: dict[int, dict[str, Any]] = {}
     first: dict[str, int] = {}
     for (identity, (name, entry)), path in zip(named.items(), paths, strict=True):
         image = root / path
-        copy_layout.use(image)
+        plan.copy.use(image)
         if name in first:
             owners[identity] = first[name]
             plan.done["image entries merged"] += 1
@@ -136,8 +134,8 @@ def _images(
         size = _size(image, entry, plan)
         if size is None or not plan.keeps(image, sides.get(name, split.name)):
             continue
-        place = copy_layout.claim(image, directory / _inside(path))
-        copy_layout.link(image, place)
+        place = plan.copy.claim(image, directory / _inside(path))
+        plan.copy.link(image, place)
         inside = place.relative_to(directory).as_posix()
         owners[identity] = first[name] = identity
         entry = _plain(entry, ("id", "height", "width"), plan)

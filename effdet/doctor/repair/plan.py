@@ -21,53 +21,6 @@ SPOILT = (
 _NUMBER = re.compile(r"^(?:object|line) (\d+)")
 
 
-@dataclass(frozen=True, eq=False)
-class RepairPlan:
-    """What to do without."""
-
-    images: frozenset[Path]
-    """Images (or XML files) that are left out."""
-    leaked: frozenset[Path]
-    """Images that are left out of train alone: they are in another split too."""
-    swapped: dict[Path, str]
-    """Images whose stated width and height are exchanged, and their split: the readers leave these out."""
-    stored: frozenset[Path]
-    """Images whose boxes belong to the pixels as they are stored, whatever the EXIF note says."""
-    rows: dict[str, frozenset[int]]
-    """File -> numbers of its faulty objects or lines, from 1."""
-    done: Counter[str]
-    """Takes what was done."""
-
-    @classmethod
-    def of(cls, issues: Issues, done: Counter[str]) -> Self:
-        """What the findings of a set ask for."""
-        done["label files without an image left out"] += issues.counts["label-without-image"]
-        rows: dict[str, set[int]] = {}
-        for issue in issues:
-            known = issues.kind(issue.kind)
-            leaves = known.level == "error" and known.repair or issue.kind == "duplicate-box"
-            if leaves and (match := _NUMBER.match(issue.item)):
-                rows.setdefault(issue.file, set()).add(int(match[1]))
-        return cls(
-            frozenset(Path(issue.file) for kind in SPOILT for issue in issues.of(kind)),
-            frozenset(Path(path) for issue in issues.of("split-leak") for path in (issue.image, issue.other)),
-            {Path(issue.file): issue.split for issue in issues.of("swapped-size")},
-            frozenset(Path(issue.file) for issue in issues.of("exif-frame")),
-            {file: frozenset(numbers) for file, numbers in rows.items()},
-            done,
-        )
-
-    def keeps(self, image: Path, side: str) -> bool:
-        """Whether an image of a split stays; counts those that don't."""
-        if image in self.images:
-            self.done["images left out: unusable"] += 1
-            return False
-        if side == "train" and image in self.leaked:
-            self.done["images left out of train: also in another split"] += 1
-            return False
-        return True
-
-
 class CopyLayout:
     """Places in the copy, no two files in one: the identity of a file is its path.
 
@@ -129,3 +82,53 @@ class CopyLayout:
                 others += sum(os.path.abspath(path) not in self._used for path in found)
         if others:
             done["other files not copied"] += others
+
+
+@dataclass(frozen=True, eq=False)
+class RepairPlan:
+    """What to do without."""
+
+    images: frozenset[Path]
+    """Images (or XML files) that are left out."""
+    leaked: frozenset[Path]
+    """Images that are left out of train alone: they are in another split too."""
+    swapped: dict[Path, str]
+    """Images whose stated width and height are exchanged, and their split: the readers leave these out."""
+    stored: frozenset[Path]
+    """Images whose boxes belong to the pixels as they are stored, whatever the EXIF note says."""
+    rows: dict[str, frozenset[int]]
+    """File -> numbers of its faulty objects or lines, from 1."""
+    copy: CopyLayout
+    """Takes the files."""
+    done: Counter[str]
+    """Takes what was done."""
+
+    @classmethod
+    def of(cls, issues: Issues, copy: CopyLayout, done: Counter[str]) -> Self:
+        """What the findings of a set ask for."""
+        done["label files without an image left out"] += issues.counts["label-without-image"]
+        rows: dict[str, set[int]] = {}
+        for issue in issues:
+            known = issues.kind(issue.kind)
+            leaves = known.level == "error" and known.repair or issue.kind == "duplicate-box"
+            if leaves and (match := _NUMBER.match(issue.item)):
+                rows.setdefault(issue.file, set()).add(int(match[1]))
+        return cls(
+            frozenset(Path(issue.file) for kind in SPOILT for issue in issues.of(kind)),
+            frozenset(Path(path) for issue in issues.of("split-leak") for path in (issue.image, issue.other)),
+            {Path(issue.file): issue.split for issue in issues.of("swapped-size")},
+            frozenset(Path(issue.file) for issue in issues.of("exif-frame")),
+            {file: frozenset(numbers) for file, numbers in rows.items()},
+            copy,
+            done,
+        )
+
+    def keeps(self, image: Path, side: str) -> bool:
+        """Whether an image of a split stays; counts those that don't."""
+        if image in self.images:
+            self.done["images left out: unusable"] += 1
+            return False
+        if side == "train" and image in self.leaked:
+            self.done["images left out of train: also in another split"] += 1
+            return False
+        return True

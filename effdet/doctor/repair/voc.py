@@ -11,23 +11,22 @@ from effdet.data.checks import Findings
 from effdet.data.images import image_sizes
 from effdet.data.voc import ImageNames, Layout, annotation_dirs, layout, read_xml, xml_files
 from effdet.doctor.reading import Split
-from effdet.doctor.repair.plan import CopyLayout, RepairPlan
+from effdet.doctor.repair.plan import RepairPlan
 from effdet.files import FileError, shown
 from effdet.files.scalars import number, whole
 
 
-def repair_voc(splits: Sequence[Split], plan: RepairPlan, out: Path) -> None:
+def repair_voc(splits: Sequence[Split], plan: RepairPlan) -> None:
     """Links the images and writes the XML files at the places that they have in the set, with the lists of its splits.
 
     An XML file without faults is copied byte for byte, and so is a list of which all is kept.
     """
-    copy_layout = CopyLayout(splits[0].spec.root, out)
     for split in splits:
         found = layout(split.spec)
         images = found.images
         files, there = xml_files(found.annotations), ImageNames(images, Findings())
         apart = _apart(found, split)
-        base = _base(found, apart, copy_layout)
+        base = _base(found, apart, plan)
         sides = {str(split.path(place)): str(side) for place, side in enumerate(split.sides)}
         kept: list[str] = []
         for stem in found.stems:
@@ -40,8 +39,8 @@ def repair_voc(splits: Sequence[Split], plan: RepairPlan, out: Path) -> None:
                 continue
             there_name = there.of(stem, (root.findtext("filename") or "").strip())
             image = images / there_name
-            copy_layout.use(source)
-            copy_layout.use(image)
+            plan.copy.use(source)
+            plan.copy.use(image)
             if found.listing is None and not _is_text(stem):
                 plan.done["images left out: names that a list cannot hold"] += 1
                 continue
@@ -57,18 +56,17 @@ def repair_voc(splits: Sequence[Split], plan: RepairPlan, out: Path) -> None:
             content = source.read_bytes() if plan.done.total() == before else ElementTree.tostring(root, "utf-8")
             # Splits with folders of their own may have files of one name: theirs go into a folder of the split.
             directory = PurePosixPath(split.name if apart else "")
-            place = copy_layout.claim(source, base / "Annotations" / directory / f"{stem}.xml")
-            copy_layout.write(place.with_suffix(source.suffix), content)
-            copy_layout.link(image, copy_layout.claim(image, base / "JPEGImages" / directory / there_name))
+            place = plan.copy.claim(source, base / "Annotations" / directory / f"{stem}.xml")
+            plan.copy.write(place.with_suffix(source.suffix), content)
+            plan.copy.link(image, plan.copy.claim(image, base / "JPEGImages" / directory / there_name))
             kept.append(place.relative_to(base / "Annotations").with_suffix("").as_posix())
-        _write_list(split, found, kept, base, copy_layout)
-    copy_layout.count_others(plan.done)
+        _write_list(split, found, kept, base, plan)
 
 
-def _base(found: Layout, apart: bool, copy_layout: CopyLayout) -> PurePosixPath:
+def _base(found: Layout, apart: bool, plan: RepairPlan) -> PurePosixPath:
     """The folder of the copy that holds ``Annotations`` and ``JPEGImages``: the set's own, or the top one."""
     base = found.annotations.parent
-    own = copy_layout.inside(base)
+    own = plan.copy.inside(base)
     standard = not apart and (found.annotations.name, found.images) == ("Annotations", base / "JPEGImages")
     return own if own is not None and standard else PurePosixPath()
 
@@ -79,14 +77,14 @@ def _apart(found: Layout, split: Split) -> bool:
     return named or len(annotation_dirs(split.spec, found.annotations)) > 1
 
 
-def _write_list(split: Split, found: Layout, kept: list[str], base: PurePosixPath, copy_layout: CopyLayout) -> None:
+def _write_list(split: Split, found: Layout, kept: list[str], base: PurePosixPath, plan: RepairPlan) -> None:
     place = base / "ImageSets" / "Main" / f"{split.spec.list_name}.txt"
     if found.listing is not None:
-        copy_layout.use(found.listing)
+        plan.copy.use(found.listing)
         if set(kept) == set(found.stems):
-            copy_layout.write(place, found.listing.read_bytes())
+            plan.copy.write(place, found.listing.read_bytes())
             return
-    copy_layout.write(place, "".join(f"{stem}\n" for stem in kept).encode())
+    plan.copy.write(place, "".join(f"{stem}\n" for stem in kept).encode())
 
 
 def _is_text(stem: str) -> bool:

@@ -13,7 +13,7 @@ from effdet.data.spec import SPLIT_DIRS, DataSpec
 from effdet.data.yolo import holds_box
 from effdet.data.yolo_layout import YAMLS, Settings, keypoint_numbers, label_file, read_settings, split_images
 from effdet.doctor.reading import Split
-from effdet.doctor.repair.plan import CopyLayout, RepairPlan
+from effdet.doctor.repair.plan import RepairPlan
 from effdet.files import FileError, read_text, text_lines
 
 NAME_LISTS = ("classes.txt", "labels/classes.txt", "obj.names")
@@ -29,53 +29,49 @@ def write_settings(
     names: list[str],
     same_names: bool,
     whole: Collection[str],
-    copy_layout: CopyLayout,
     plan: RepairPlan,
 ) -> None:
     """Writes ``data.yaml``, the lists that it names, and the set's own list of names where that is still true.
 
     Args:
-        spec: of one split.
-        settings: of the set.
-        written: of the copy.
-        names: classes of the copy.
-        same_names: whether these are those of the set.
+        spec, settings: of the set.
+        written, names: images and classes of the copy.
+        same_names: whether the classes are those of the set.
         whole: splits of which every image is in the copy, at its own place.
-        places: takes the files.
-        result: takes images that no list can name.
+        plan: takes the files, and images that no list can name.
     """
     import yaml
 
     for path in () if spec.root is None else [spec.root / name for name in NAME_LISTS]:
-        if path.is_file() and (place := copy_layout.inside(path)) is not None:
-            copy_layout.use(path)
+        if path.is_file() and (place := plan.copy.inside(path)) is not None:
+            plan.copy.use(path)
             if same_names:
-                copy_layout.write(place, path.read_bytes())
+                plan.copy.write(place, path.read_bytes())
     is_yaml = settings.file is not None and settings.file.suffix.lower() in (".yaml", ".yml")
     others: dict[str, Any] = {}
     if settings.file is not None:
-        copy_layout.use(settings.file)
+        plan.copy.use(settings.file)
     if settings.file is not None and is_yaml:
-        place = copy_layout.inside(settings.file)
-        own = _own_files(settings.values, written, whole, copy_layout) if same_names and spec.classes is None else None
+        place = plan.copy.inside(settings.file)
+        own = _own_files(settings.values, written, whole, plan) if same_names and spec.classes is None else None
         if own is not None and place is not None:
             for file in (settings.file, *own):
-                copy_layout.use(file)
-                copy_layout.write(copy_layout.inside(file) or place, file.read_bytes())
+                plan.copy.use(file)
+                plan.copy.write(plan.copy.inside(file) or place, file.read_bytes())
             return
         try:
             others = yaml.safe_load(read_text(settings.file))
         except yaml.YAMLError:  # a scalar that has no value of its type: texts serve
             others = settings.values
-    entries = {split: _entries(split, written, copy_layout, plan) for split in written if written[split]}
+    entries = {split: _entries(split, written, plan) for split in written if written[split]}
     replaced = {"path", "names", "nc", "download", *SPLIT_OF}
     content = {key: value for key, value in others.items() if str(key) not in replaced}
     content |= entries | {"names": dict(enumerate(names))}
     text = yaml.safe_dump(content, sort_keys=False, allow_unicode=True)
-    copy_layout.write(PurePosixPath(YAMLS[0]), text.encode("utf-8", "backslashreplace"))
+    plan.copy.write(PurePosixPath(YAMLS[0]), text.encode("utf-8", "backslashreplace"))
 
 
-def _entries(split: str, written: Written, copy_layout: CopyLayout, plan: RepairPlan) -> str | list[str]:
+def _entries(split: str, written: Written, plan: RepairPlan) -> str | list[str]:
     """What ``data.yaml`` says of a split: the folders that hold its images and no other's, else a list file."""
     directories = sorted({str(place.parent) for place in written[split]})
     top = os.path.commonpath(directories)
@@ -91,19 +87,19 @@ def _entries(split: str, written: Written, copy_layout: CopyLayout, plan: Repair
             lines.append(f"./{place}\n")
         else:
             plan.done["images left out: names that a list cannot hold"] += 1
-    copy_layout.write(PurePosixPath(f"{split}.txt"), "".join(lines).encode())
+    plan.copy.write(PurePosixPath(f"{split}.txt"), "".join(lines).encode())
     return f"{split}.txt"
 
 
 def _own_files(
-    values: Mapping[str, Any], written: Written, whole: Collection[str], copy_layout: CopyLayout
+    values: Mapping[str, Any], written: Written, whole: Collection[str], plan: RepairPlan
 ) -> list[Path] | None:
     """The lists that the set's settings name, if settings and lists hold of the copy as they are; else None.
 
     They do where all paths lead into the set: folders lead to what is left of them, lists if nothing was left out.
     """
     plain = values.get("path") in (None, "", ".", "./") and isinstance(values.get("names") or [], (list, dict))
-    if copy_layout.root is None or not plain:
+    if plan.copy.root is None or not plain:
         return None
     stated = {SPLIT_OF[key]: values[key] for key in SPLIT_OF if values.get(key)}
     if not set(written) <= set(stated) <= {*written, "test"}:
@@ -111,13 +107,13 @@ def _own_files(
     lists = []
     for split in written:
         for entry in stated[split] if isinstance(stated[split], list) else [stated[split]]:
-            path = copy_layout.root / str(entry).removeprefix("../")
+            path = plan.copy.root / str(entry).removeprefix("../")
             if path.is_file():
                 lines = read_text(path)
                 if split not in whole or ".." in lines or any(line.startswith("/") for line in text_lines(lines)):
                     return None
                 lists.append(path)
-            elif not path.is_dir() or copy_layout.inside(path) is None:
+            elif not path.is_dir() or plan.copy.inside(path) is None:
                 return None
     return lists
 
@@ -132,7 +128,7 @@ class _Labels:
     keypoints: int
 
 
-def repair_yolo(splits: Sequence[Split], plan: RepairPlan, out: Path) -> None:
+def repair_yolo(splits: Sequence[Split], plan: RepairPlan) -> None:
     """Links the images and writes the labels at the places that they have in the set, with a ``data.yaml``.
 
     A label file without faults is copied byte for byte; of another one the valid lines stay as they are written.
@@ -141,15 +137,13 @@ def repair_yolo(splits: Sequence[Split], plan: RepairPlan, out: Path) -> None:
     settings = read_settings(splits[0].spec)
     labels = _Labels(names, list(dict.fromkeys(names)), keypoint_numbers(splits[0].spec, settings))
     plan.done["classes of one name joined"] += len(names) - len(labels.kept)
-    copy_layout = CopyLayout(splits[0].spec.root, out)
-    copies = {split.name: _copy(split, labels, plan, copy_layout) for split in splits}
+    copies = {split.name: _copy(split, labels, plan) for split in splits}
     written = {name: copied for name, (copied, _) in copies.items()}
     whole = [name for name, (_, complete) in copies.items() if complete]
-    write_settings(splits[0].spec, settings, written, labels.kept, names == labels.kept, whole, copy_layout, plan)
-    copy_layout.count_others(plan.done)
+    write_settings(splits[0].spec, settings, written, labels.kept, names == labels.kept, whole, plan)
 
 
-def _copy(split: Split, labels: _Labels, plan: RepairPlan, copy_layout: CopyLayout) -> tuple[list[PurePosixPath], bool]:
+def _copy(split: Split, labels: _Labels, plan: RepairPlan) -> tuple[list[PurePosixPath], bool]:
     """The images and labels of a split; returns the places of the images, and whether all are there, at their own."""
     sides = {str(split.path(place)): str(side) for place, side in enumerate(split.sides.tolist())}
     if split.spec.max_images is None:
@@ -160,8 +154,8 @@ def _copy(split: Split, labels: _Labels, plan: RepairPlan, copy_layout: CopyLayo
     copied: list[PurePosixPath] = []
     for image in images:
         source = label_file(image, split.spec)
-        copy_layout.use(image)
-        copy_layout.use(source)
+        plan.copy.use(image)
+        plan.copy.use(source)
         if not plan.keeps(image, sides.get(str(image), split.name)):
             continue
         if str(image) not in sides:
@@ -174,26 +168,26 @@ def _copy(split: Split, labels: _Labels, plan: RepairPlan, copy_layout: CopyLayo
             plan.done["images left out: labels that cannot be read"] += 1
             continue
         beside = source.with_suffix("") == image.with_suffix("")
-        place = _claimed(image, split, os.path.relpath(image, common), copy_layout, beside=beside)
+        place = _claimed(image, split, os.path.relpath(image, common), plan, beside=beside)
         if content is not None:
-            copy_layout.write(place.with_suffix(".txt") if beside else _labels_of(place), content)
-        copy_layout.link(image, place)
+            plan.copy.write(place.with_suffix(".txt") if beside else _labels_of(place), content)
+        plan.copy.link(image, place)
         copied.append(place)
-    own = [copy_layout.inside(image) for image in images]
+    own = [plan.copy.inside(image) for image in images]
     return copied, copied == own
 
 
-def _claimed(image: Path, split: Split, below: str, copy_layout: CopyLayout, *, beside: bool) -> PurePosixPath:
+def _claimed(image: Path, split: Split, below: str, plan: RepairPlan, *, beside: bool) -> PurePosixPath:
     """The place of an image: its own, or ``images/SPLIT/…`` for one from elsewhere.
 
     Labels that do not lie beside their image are found by its folder ``images``, which it then has in the copy too.
     """
-    place = copy_layout.inside(image)
+    place = plan.copy.inside(image)
     if place is None:
         place = PurePosixPath("images", split.name, below)
     elif not beside and "images" not in place.parts[:-1]:
         place = PurePosixPath("images") / place
-    return copy_layout.claim(image, place)
+    return plan.copy.claim(image, place)
 
 
 def _labels_of(place: PurePosixPath) -> PurePosixPath:

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from effdet.data import DataError, DataSpec, open_dataset
-from effdet.data.crops import CropDataset
+from effdet.data.derived import CropDataset
 
 
 def test_a_crop_is_the_box_and_its_margin(coco_set):

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from effdet.data import ArrayDataset, DataError, DataSpec, TrainSet, open_dataset
-from effdet.data.crops import street_identities
-from effdet.data.split import as_identities, split_train
+from effdet.data.derived import street_identities
+from effdet.data.open import as_identities, split_train
 from effdet.preprocess import Preprocess
 from heads.structures import ClassTable
 

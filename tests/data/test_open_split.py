@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from effdet.data import DataError, DataSpec, open_dataset
-from effdet.data.split import held_out
+from effdet.data.open import held_out
 
 NAMES = [f"folder/{index:05}.jpg" for index in range(2000)]
 
