@@ -25,8 +25,7 @@ from effdet.files import refuse_overwriting
 from effdet.model import ModelSpec, read_model_file
 from effdet.plugins import TARGET
 from effdet.training.image_grids import draw_training_batch
-from effdet.training.nonfinite_dump import NonFiniteStep, read_nonfinite_step
-from effdet.training.replay import Bad, described_model, replay
+from effdet.training.replay import Bad, NonFiniteStep, described_model, read_nonfinite_step, replay
 from effdet.training.replay import Replay as ReplayedStep
 from effdet.weights import load
 from effdet.weights.info import ModelInfo, all_models, environment, model_info

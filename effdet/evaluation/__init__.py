@@ -1,12 +1,10 @@
 """Evaluation: the one loop, its metrics, their tables and files."""
 
 from effdet.evaluation.batch import EvalBatch
-from effdet.evaluation.class_maps import ClassMapWriter
 from effdet.evaluation.classes import ClassJoin, join
 from effdet.evaluation.classification import classification_metrics
 from effdet.evaluation.coco import COCO_KEYS, coco_metrics
-from effdet.evaluation.embedding import embedding_metrics
-from effdet.evaluation.embedding_evaluator import EmbeddingEvaluator
+from effdet.evaluation.embedding import EmbeddingEvaluator, embedding_metrics
 from effdet.evaluation.evaluators import (
     ClassificationEvaluator,
     DetectionEvaluator,
@@ -18,7 +16,7 @@ from effdet.evaluation.evaluators import (
 from effdet.evaluation.loop import EvaluationResult, PredictFn, evaluate
 from effdet.evaluation.loss import LossEvaluator
 from effdet.evaluation.predict_fn import ModelPredictFn
-from effdet.evaluation.results import write_json, write_results
+from effdet.evaluation.results import ClassMapWriter, write_json, write_results
 from effdet.evaluation.segmentation import CITYSCAPES_CATEGORIES, confusion_matrix, segmentation_metrics
 from effdet.evaluation.tables import metric_tables, print_metrics
 

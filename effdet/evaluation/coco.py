@@ -10,18 +10,25 @@ Decisions where the protocol leaves room:
 - a number without any truth to measure it on (no small boxes, say) is -1, as in pycocotools;
 - a missing `area` is width times height; annotation ids are renumbered, so that id 0 is a box like any other;
 - predictions of an image that the annotations lack are an error, not finite or negative boxes too.
+
+Three libraries count the matches, behind one call. pycocotools is the reference and the default; faster-coco-eval (C++) and
+hotcoco (Rust) give the same numbers sooner and are optional. A backend only matches and accumulates; which cells of its arrays
+make which number is said here.
 """
 
 from __future__ import annotations
 
+import contextlib
+import io
 from collections import Counter
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, NamedTuple
 
 import numpy as np
 
-from effdet.evaluation.backends import Pairs, accumulate
 from effdet.evaluation.coco_format import CocoInputs, Json, coco_inputs
+from heads.structures import UserError
 
 COCO_KEYS = ("AP", "AP50", "AP75", "APs", "APm", "APl", "AR1", "AR10", "AR100", "ARs", "ARm", "ARl")
 """The 12 numbers in pycocotools' order of printing."""
@@ -60,7 +67,9 @@ def measure(
     """
     if not data.categories or not data.images:
         more = {} if cap is None else {f"AP@{cap}": -1.0}
-        return dict.fromkeys(COCO_KEYS, -1.0) | {"per_class": _per_class(data, None, None)} | more, None
+        nothing = dict.fromkeys(("AP", "AP50", "AR100"), -1.0)
+        rows = {name: {**nothing, "boxes": boxes} for name, boxes in zip(data.names, data.counts, strict=True)}
+        return dict.fromkeys(COCO_KEYS, -1.0) | {"per_class": rows} | more, None
     # One pass gives all caps: what is matched up to one of them doesn't depend on those behind.
     caps = None if cap is None else (1, 10, 100, cap)
     found = accumulate(data, backend=backend, caps=caps if backend == REFERENCE else None)
@@ -80,40 +89,141 @@ def most_of_a_class(annotations: Mapping[str, Any]) -> int:
 
 
 def summary(precision: np.ndarray, recall: np.ndarray) -> dict[str, float]:
-    """The 12 numbers from a backend's arrays (shapes: `backends.Counted`)."""
+    """The 12 numbers from a backend's arrays (shapes: :class:`Counted`)."""
     values = (
         precision[..., _ALL, _CAP100],
         precision[_IOU50, ..., _ALL, _CAP100],
         precision[_IOU75, ..., _ALL, _CAP100],
-        precision[..., _SMALL, _CAP100],
-        precision[..., _MEDIUM, _CAP100],
-        precision[..., _LARGE, _CAP100],
-        recall[..., _ALL, _CAP1],
-        recall[..., _ALL, _CAP10],
-        recall[..., _ALL, _CAP100],
-        recall[..., _SMALL, _CAP100],
-        recall[..., _MEDIUM, _CAP100],
-        recall[..., _LARGE, _CAP100],
+        *(precision[..., area, _CAP100] for area in (_SMALL, _MEDIUM, _LARGE)),
+        *(recall[..., _ALL, cap] for cap in (_CAP1, _CAP10, _CAP100)),
+        *(recall[..., area, _CAP100] for area in (_SMALL, _MEDIUM, _LARGE)),
     )
     return {key: _mean(cells) for key, cells in zip(COCO_KEYS, values, strict=True)}
 
 
-def _per_class(data: CocoInputs, precision: np.ndarray | None, recall: np.ndarray | None) -> dict[str, dict[str, Any]]:
-    rows: dict[str, dict[str, Any]] = {}
-    for index, (name, boxes) in enumerate(zip(data.names, data.counts, strict=True)):
-        if precision is None or recall is None:
-            rows[name] = {"AP": -1.0, "AP50": -1.0, "AR100": -1.0, "boxes": boxes}
-            continue
-        rows[name] = {
+def _per_class(data: CocoInputs, precision: np.ndarray, recall: np.ndarray) -> dict[str, dict[str, Any]]:
+    return {
+        name: {
             "AP": _mean(precision[:, :, index, _ALL, _CAP100]),
             "AP50": _mean(precision[_IOU50, :, index, _ALL, _CAP100]),
             "AR100": _mean(recall[:, index, _ALL, _CAP100]),
             "boxes": boxes,
         }
-    return rows
+        for index, (name, boxes) in enumerate(zip(data.names, data.counts, strict=True))
+    }
 
 
 def _mean(cells: np.ndarray) -> float:
     """Mean over the cells that have truth; -1 where none has."""
     measured = cells[cells > -1]
     return float(measured.mean()) if measured.size else -1.0
+
+
+@dataclass(frozen=True, eq=False)
+class Pairs:
+    """Which true box each detection was matched with, over all areas; N detections in any order."""
+
+    result: np.ndarray
+    """(N,) int64 index into ``CocoInputs.results``."""
+    truth: np.ndarray
+    """(10, N) int64 index into ``CocoInputs.truth`` at each IoU threshold, -1 for none."""
+    ignored: np.ndarray
+    """(10, N) bool: matched with a crowd; counts nowhere."""
+
+
+class Counted(NamedTuple):
+    """What a backend finds."""
+
+    precision: np.ndarray
+    """(10 IoUs, 101 recalls, K, 4 areas, caps) float64, -1 where there is no truth."""
+    recall: np.ndarray
+    """(10, K, 4, caps) float64, -1 where there is no truth."""
+    pairs: Pairs | None = None
+    """Of the reference alone."""
+
+
+def accumulate(data: CocoInputs, *, backend: str = "pycocotools", caps: tuple[int, ...] | None = None) -> Counted:
+    """Match and accumulate `data` with one of `BACKENDS`; nothing is printed.
+
+    Args:
+        data: ground truth and results.
+        backend: which library counts.
+        caps: detections of a class in an image, rising, in place of COCO's 1, 10 and 100; by the reference alone.
+    """
+    if caps is not None:
+        return _pycocotools(data, caps)
+    if backend not in BACKENDS:
+        raise UserError(f"backend must be one of {', '.join(BACKENDS)}, got {backend!r}")
+    try:
+        return BACKENDS[backend](data)
+    except ModuleNotFoundError as error:
+        raise UserError(
+            f"backend={backend} needs the package {backend}: install effdet-lightning[fasteval], or use pycocotools"
+        ) from error
+
+
+def _pycocotools(data: CocoInputs, caps: tuple[int, ...] | None = None) -> Counted:
+    from pycocotools.coco import COCO
+    from pycocotools.cocoeval import COCOeval
+
+    def indexed(annotations: list[dict]) -> COCO:
+        coco = COCO()
+        # `loadRes` is not used: it fails on an empty list, where the answer is zeros.
+        dataset: Any = {"images": data.images, "categories": data.categories, "annotations": annotations}
+        coco.dataset = dataset
+        coco.createIndex()
+        return coco
+
+    with contextlib.redirect_stdout(io.StringIO()):  # its progress is printed without a switch
+        evaluator = COCOeval(indexed(data.truth), indexed(data.results), "bbox")
+        if caps is not None:
+            evaluator.params.maxDets = list(caps)
+        evaluator.evaluate()
+        evaluator.accumulate()
+    return _arrays(evaluator.eval)._replace(pairs=_pairs(evaluator))
+
+
+def _pairs(evaluator: Any) -> Pairs:
+    """Of a pycocotools evaluator, whose groups are one list over categories, areas (all of them first) and images."""
+    images, areas = len(evaluator.params.imgIds), len(evaluator.params.areaRng)
+    starts = range(0, len(evaluator.evalImgs), areas * images)
+    groups = [group for start in starts for group in evaluator.evalImgs[start : start + images] if group is not None]
+    ids = [np.asarray(group["dtIds"], np.int64) for group in groups]
+    if not ids:
+        return Pairs(np.zeros(0, np.int64), np.zeros((10, 0), np.int64), np.zeros((10, 0), bool))
+    matched = np.concatenate([group["dtMatches"] for group in groups], axis=1).astype(np.int64)
+    ignored = np.concatenate([group["dtIgnore"] for group in groups], axis=1).astype(bool)
+    return Pairs(np.concatenate(ids) - 1, matched - 1, ignored)  # ids count from 1, and 0 is no match
+
+
+def _hotcoco(data: CocoInputs) -> Counted:
+    from hotcoco import COCO, COCOeval
+
+    return _counted(data, COCO, COCOeval)
+
+
+def _faster_coco_eval(data: CocoInputs) -> Counted:
+    from faster_coco_eval import COCO, COCOeval_faster
+
+    return _counted(data, COCO, COCOeval_faster)
+
+
+def _counted(data: CocoInputs, coco: Any, evaluation: Any) -> Counted:
+    """By a library's own form of pycocotools' two classes."""
+    tables = {"images": data.images, "categories": data.categories}
+    truth, results = (coco({**tables, "annotations": rows}) for rows in (data.truth, data.results))
+    evaluator = evaluation(truth, results, "bbox")
+    evaluator.evaluate()
+    evaluator.accumulate()
+    return _arrays(evaluator.eval)
+
+
+def _arrays(found: Any) -> Counted:
+    return Counted(np.asarray(found["precision"]), np.asarray(found["recall"]))
+
+
+BACKENDS: dict[str, Callable[[CocoInputs], Counted]] = {
+    "pycocotools": _pycocotools,
+    "hotcoco": _hotcoco,
+    "faster-coco-eval": _faster_coco_eval,
+}

@@ -9,6 +9,10 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+from torch import Tensor
+
+from effdet.evaluation.batch import EvalBatch
+from effdet.evaluation.evaluators import RowEvaluator
 
 RATES = (0.1, 0.01, 0.001)
 """False accept rates at which true accepts are reported."""
@@ -115,3 +119,22 @@ def embedding_metrics(embeddings: np.ndarray, labels: np.ndarray) -> dict[str, A
     identities = int((np.bincount(labels, minlength=1) > 0).sum())
     pairs = {"identities": identities, "same_pairs": len(same), "different_pairs": len(different)}
     return {**retrieval(embeddings, labels), "AUC": roc_auc(same, different), **rates, **pairs}
+
+
+class EmbeddingEvaluator(RowEvaluator[tuple[int, np.ndarray]]):
+    """Verification and retrieval over the images that have a label; the labels need not be the model's.
+
+    A row: identity, (D,) float32.
+    """
+
+    def update(self, predictions: Tensor, batch: EvalBatch) -> None:
+        values = predictions.float().cpu().numpy()
+        for row, (index, record) in enumerate(zip(batch.indices, batch.records, strict=True)):
+            if record.label is not None:
+                self._rows[index] = (int(record.label), values[row])
+
+    def metrics(self) -> dict[str, Any]:
+        rows = list(self.rows.values())
+        labels = np.array([label for label, _ in rows], np.int64)
+        values = np.array([value for _, value in rows], np.float32).reshape(len(rows), -1 if rows else 1)
+        return embedding_metrics(values, labels)

@@ -15,21 +15,19 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from effdet.evaluation.backends import Pairs
 from effdet.evaluation.batch import EvalBatch
-from effdet.evaluation.calibration import calibration_metrics
 from effdet.evaluation.classes import ClassJoin
 from effdet.evaluation.classification import (
+    calibration_metrics,
     classification_metrics,
     confusion,
     confusion_metrics,
     first_class,
     ranks,
 )
-from effdet.evaluation.coco import measure, most_of_a_class
+from effdet.evaluation.coco import Pairs, measure, most_of_a_class
 from effdet.evaluation.coco_format import coco_inputs
-from effdet.evaluation.instance_iou import ObjectCounter
-from effdet.evaluation.segmentation import confusion_matrix, segmentation_metrics
+from effdet.evaluation.segmentation import ObjectCounter, confusion_matrix, segmentation_metrics
 from heads.structures import ClassTable, Detections, UserError
 
 Row = TypeVar("Row")

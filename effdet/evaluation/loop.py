@@ -8,8 +8,8 @@ fails takes the others with it in order, instead of leaving them at a barrier.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import nullcontext
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from typing import Any
 
@@ -63,7 +63,7 @@ def evaluate(
         evaluators: by head name. Heads without an evaluator are predicted and not evaluated.
         batch_size: images in one call of `predict_fn`, on each process.
         workers: loader processes; 0 reads in this one.
-        limit: evaluate the first so many images, against their truth alone; None means all.
+        max_images: evaluate only the first N images, against their truth; None means all.
         progress: show a bar on a terminal (first process only).
     """
     if batch_size < 1 or workers < 0:
@@ -83,7 +83,7 @@ def evaluate(
     failure: Exception | None = None
     try:
         _predict_all(predict_fn, shard, evaluators, batch_size, workers, progress and rank == 0, total)
-    except Exception as error:  # other processes wait at the gather below: they must hear of it
+    except Exception as error:  # other processes wait at the gather below: they must receive it
         if world == 1:
             raise
         failure = error
@@ -218,21 +218,14 @@ def _on_first(function: Callable[[], Any]) -> Any:
     return box[0]
 
 
-class _bar:
-    """A progress bar on stderr where that is a terminal; entering gives a function that takes the images done."""
+@contextmanager
+def _bar(total: int) -> Iterator[Callable[[int], None]]:
+    """A progress bar on stderr where that is a terminal; gives a function that takes the images done."""
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-    def __init__(self, total: int) -> None:
-        from rich.console import Console
-        from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-
-        console = Console(stderr=True)
-        columns = (TextColumn("evaluating"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-        self._progress = Progress(*columns, console=console, transient=True, disable=not console.is_terminal)
-        self._task = self._progress.add_task("", total=total)
-
-    def __enter__(self) -> Callable[[int], None]:
-        self._progress.start()
-        return lambda done: self._progress.update(self._task, completed=done)
-
-    def __exit__(self, *_: object) -> None:
-        self._progress.stop()
+    console = Console(stderr=True)
+    columns = (TextColumn("evaluating"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as progress:
+        task = progress.add_task("", total=total)
+        yield lambda done: progress.update(task, completed=done)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import importlib
 import os
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, replace
@@ -14,7 +13,7 @@ import torch
 from torch import Tensor
 
 from backbones.spec import ExternalSpec
-from effdet.export.formats import WriteJob
+from effdet.export.formats import WRITERS, WriteJob
 from effdet.export.gate import GateReport, Measure, Tolerance, check
 from effdet.export.graph import ExportGraph, output_names
 from effdet.export.settings import ExportSettings
@@ -98,8 +97,7 @@ def export_model(
     ).eval()
     with scratch_folder(target.parent) as directory:
         draft = directory / target.name
-        writer = importlib.import_module(f"effdet.export.formats.{settings.format}")
-        writer.write(WriteJob(graph, info, draft, calibration))
+        WRITERS[settings.format](WriteJob(graph, info, draft, calibration))
         del graph
         opened = RuntimeModel.open(draft, threads=threads, trust=True)
         report = check(model, opened, images, tolerance or Tolerance.of(settings.precision), measure)
@@ -122,7 +120,7 @@ def _folded(model: VisionModel, settings: ExportSettings) -> FoldedModel:
 def _suppression(info: ExportInfo, classes: ClassTable, settings: ExportSettings) -> Suppression:
     nms = torch_nms
     if settings.format in ("onnx", "openvino"):
-        from effdet.export.onnx_nms import onnx_nms
+        from effdet.export.onnx_graph import onnx_nms
 
         nms = onnx_nms
     return Suppression(PostProcess(**info.postprocess), classes.named, nms, any_size=info.dynamic_size)

@@ -8,7 +8,7 @@ metrics before and after, decide.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, fields
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Self
 
@@ -138,9 +138,7 @@ def check(
     differences = found.differences(tolerance)
     metrics: dict[str, tuple[float, float]] = {}
     if measure is not None:
-        settings = (
-            {f.name: getattr(opened.settings, f.name) for f in fields(opened.settings)} if found.detects else None
-        )
+        settings = asdict(opened.settings) if found.detects else None
         # A file that holds its NMS lets all of its classes compete: so does the model that it is compared with.
         inside = found.detects and opened.info.nms
         before = measure(predict_function(model, postprocess=settings, all_compete=inside))

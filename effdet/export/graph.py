@@ -1,6 +1,12 @@
-"""What is exported: pixels in, plain tensors out."""
+"""What is exported: pixels in, plain tensors out; and the ``torch.export`` program of it, which most formats start from."""
 
 from __future__ import annotations
+
+import logging
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -76,3 +82,31 @@ def example(info: ExportInfo) -> Tensor:
     shape = (2 if info.batch is None else info.batch, 3, *size)
     grey = torch.full(shape, 114, dtype=torch.uint8)
     return grey if info.normalise else info.spec.preprocess.normalise(grey)
+
+
+def export_program(graph: ExportGraph, info: ExportInfo) -> torch.export.ExportedProgram:
+    """Record `graph` for the shapes that `info` promises."""
+    dynamic = torch.export.Dim.DYNAMIC
+    axes: dict[int, Any] = {}
+    if info.batch is None:
+        axes[0] = dynamic
+    if info.dynamic_size:
+        axes |= {2: dynamic, 3: dynamic}
+    with torch.no_grad(), quiet():
+        return torch.export.export(graph, (example(info),), dynamic_shapes=(axes,) if axes else None, strict=False)
+
+
+@contextmanager
+def quiet() -> Iterator[None]:
+    """Without the exporters' notes to their own developers."""
+    loggers = [logging.getLogger(name) for name in ("torch", "torch.onnx", "onnxscript", "onnx_ir", "root")]
+    levels = [logger.level for logger in loggers]
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        try:
+            for logger in loggers:
+                logger.setLevel(logging.ERROR)
+            yield
+        finally:
+            for logger, level in zip(loggers, levels, strict=True):
+                logger.setLevel(level)

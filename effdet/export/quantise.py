@@ -13,7 +13,7 @@ from typing import Any
 
 from torch import Tensor
 
-from effdet.export.program import quiet
+from effdet.export.graph import quiet
 from effdet.inference.exported import INPUT, ExportInfo
 
 INNER = (

@@ -15,7 +15,7 @@ PRECISIONS = ("fp32", "fp16", "bf16", "int8")
 
 @dataclass(frozen=True)
 class Format:
-    """What one format can hold. Its writer is the module of its name in ``effdet.export.formats``."""
+    """What one format can hold. Its writer is in ``effdet.export.formats``."""
 
     suffix: str
     precisions: tuple[str, ...]

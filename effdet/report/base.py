@@ -10,6 +10,7 @@ from PIL import Image
 
 from effdet.evaluation.batch import EvalBatch
 from effdet.evaluation.loop import PredictFn
+from effdet.evaluation.segmentation import ratio
 from effdet.html import Html, Section, details, figure, grid, heading, heat_map, image, section, table, tag, text
 from effdet.report.statistics.bootstrap import Interval, Statistic
 
@@ -101,8 +102,7 @@ class Gallery:
 
 def row_shares(counts: np.ndarray) -> np.ndarray:
     """(R, C) counts -> (R, C) float64: each row as shares of 1, NaN where it is empty."""
-    total = counts.sum(1, keepdims=True)
-    return np.divide(counts, total, out=np.full(counts.shape, np.nan), where=total > 0)
+    return ratio(counts, np.broadcast_to(counts.sum(1, keepdims=True), counts.shape))
 
 
 def share_matrix(shares: np.ndarray, rows: Sequence[str], columns: Sequence[str]) -> Html:

@@ -7,8 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from effdet.evaluation.calibration import BINS
-from effdet.evaluation.classification import confusion, first_class, ranks
+from effdet.evaluation.classification import BINS, confusion, first_class, ranks
 from effdet.evaluation.evaluators import ClassificationEvaluator
 from effdet.html import Html, Section, figure, heading, image, line_chart, section, table, text
 from effdet.report.base import (

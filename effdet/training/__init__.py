@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from effdet.training.errors import CheckpointError, Interrupted
     from effdet.training.fitting import FitResult, fit
     from effdet.training.module import VisionModule
-    from effdet.training.seeding import seed_all
+    from effdet.training.randomness import seed_all
     from effdet.training.settings import FitSettings
 
 __all__ = [
@@ -39,7 +39,7 @@ __getattr__ = lazy_names(
         "fit": "fitting",
         "newest_valid": "checkpoints",
         "read_checkpoint": "checkpoints",
-        "seed_all": "seeding",
+        "seed_all": "randomness",
         "valid": "checkpoints",
         "write_checkpoint": "checkpoints",
     },

@@ -64,9 +64,7 @@ class Ema(WeightAveraging):
             )
             self._pairs = None
 
-    def on_train_batch_end(
-        self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
-    ) -> None:
+    def on_train_batch_end(self, trainer: Trainer, pl_module: LightningModule, *args: Any) -> None:
         if trainer.global_step > self._latest_update_step:
             self._latest_update_step = trainer.global_step
             taken: Tensor | bool = pl_module.step_taken  # type: ignore[assignment]

@@ -17,30 +17,32 @@ from typing import Any
 from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.pytorch import Callback, Trainer
 from lightning.pytorch.loggers import Logger
+from lightning.pytorch.utilities import rank_zero_only
 from torch import nn
 
 from effdet.plugins import accepts, check, instantiate, is_target
-from effdet.training.callbacks.at_start import StartEvaluation
-from effdet.training.callbacks.early_stopping import EarlyStopping
-from effdet.training.callbacks.images import DrawBatch, DrawPredictions, Images
-from effdet.training.callbacks.interrupts import Interrupts
-from effdet.training.callbacks.limits import EvaluateBetweenSteps, LastEvaluation, RunLimits
-from effdet.training.callbacks.metrics import MetricLog
+from effdet.training.callbacks.evaluation import (
+    DrawBatch,
+    DrawPredictions,
+    EvaluateBetweenSteps,
+    Images,
+    LastEvaluation,
+    StartEvaluation,
+)
+from effdet.training.callbacks.metrics import MetricLog, ProgressDisplay
 from effdet.training.callbacks.nonfinite import FiniteGuard
-from effdet.training.callbacks.progress import ProgressDisplay
-from effdet.training.callbacks.saver import CheckpointSaver
+from effdet.training.callbacks.saver import AtomicCheckpointIO, CheckpointSaver, Interrupts
 from effdet.training.ema import Ema
-from effdet.training.ending import Ended, ended
+from effdet.training.ending import EarlyStopping, RunLimits, ended
 from effdet.training.errors import memory_advice, out_of_memory
 from effdet.training.image_grids import draw_training_batch
-from effdet.training.io import AtomicCheckpointIO
 from effdet.training.loader import LoaderFactory
 from effdet.training.loggers import CsvLogger, make_loggers
 from effdet.training.module import Evaluate, VisionModule
 from effdet.training.monitor import monitor_mode, monitor_name, monitored
+from effdet.training.optimizers import check_own_schedule
 from effdet.training.resume import FACTS, check_same, open_resume, run_facts
 from effdet.training.resume_point import ResumePoint
-from effdet.training.schedules import check_own_schedule
 from effdet.training.settings import FitSettings, as_plain
 from effdet.training.trainer_arguments import for_lightning, refused
 from heads.structures import UserError
@@ -77,10 +79,10 @@ class FitResult:
     steps: int
     epochs: int
     seconds: float
-    skipped: int
-    """Steps that were not finite."""
     reason: str
     """``finished``, ``early stopping``, ``time`` or ``steps``."""
+    skipped: int = 0
+    """Steps that were not finite."""
 
 
 def fit(
@@ -137,8 +139,7 @@ def fit(
     saver = CheckpointSaver(run_dir / "checkpoints", settings.checkpoint, interrupts, monitor=monitor, mode=mode)
     guard = FiniteGuard(settings.nonfinite, run_dir / "nonfinite", warn=_say) if settings.nonfinite.skip else None
     ema = Ema(settings.ema) if settings.ema.enabled else None
-    steps_limit = settings.max_steps
-    limits = RunLimits(steps=steps_limit, seconds=settings.max_seconds)
+    limits = RunLimits(steps=settings.max_steps, seconds=settings.max_seconds)
     early = _early_stopping(settings, monitor, mode)
     start = StartEvaluation(monitor, _say, enabled=at_start and evaluate is not None)
     ours: list[Callback | None] = [
@@ -178,33 +179,36 @@ def fit(
             )
         if settings.batch_size == "auto" and checkpoint is not None:
             settings = replace(settings, batch_size=int(checkpoint[FACTS]["batch_size"]))
-        module = VisionModule(
-            model,
-            settings,
-            train_batches=train_batches,
-            evaluate=evaluate,
-            monitor=deciding,
-            steps_limit=steps_limit,
-        )
+        module = VisionModule(model, settings, train_batches=train_batches, evaluate=evaluate, monitor=deciding)
         module.inspect = guard.inspect if guard is not None else None
         module.record = _record(model, settings, trainer, data, record or {}, deciding)
         if checkpoint is not None:
             check_same(checkpoint[FACTS], module.record[FACTS], str(resume))
             if (end := ended(checkpoint, settings)) is not None:
-                return _over(model, checkpoint, end, saver, started)
+                # Its averaged weights are put into `model`, and nothing is written.
+                model.load_state_dict(checkpoint["state_dict"])
+                return _result(
+                    saver,
+                    started,
+                    metrics=end.metrics,
+                    start_score=checkpoint["callbacks"].get(StartEvaluation.__name__, {}).get("score"),
+                    best_score=end.best_score,
+                    steps=end.steps,
+                    epochs=end.epochs,
+                    reason=end.reason,
+                )
             for name, value in (record or {}).items():
                 if value is None:  # such as the weights that it all began with
                     module.record[name] = checkpoint.get(name)
-            resume_point = ResumePoint.from_dict(checkpoint["resume_point"])
-            for logger in loggers:
-                if isinstance(logger, CsvLogger):
-                    evaluated = resume_point.evaluated or resume_point.batch == 0
-                    logger.cut(checkpoint["global_step"], evaluated=evaluated)
-            del checkpoint
-        else:  # begun anew where an attempt ended before its first checkpoint: its rows are written again
-            for logger in loggers:
-                if isinstance(logger, CsvLogger):
-                    logger.clear()
+        for logger in loggers:
+            if not isinstance(logger, CsvLogger):
+                continue
+            if checkpoint is None:  # an attempt that ended before its first checkpoint: its rows are written again
+                logger.clear()
+            else:
+                place = ResumePoint.from_dict(checkpoint["resume_point"])
+                logger.cut(checkpoint["global_step"], evaluated=place.evaluated or place.batch == 0)
+        del checkpoint
         module.train()
         if ready is not None:
             ready()
@@ -223,18 +227,17 @@ def fit(
             raise
         finally:
             module.close()
-    return FitResult(
+    reached = limits.reached(trainer) if trainer.should_stop else None
+    return _result(
+        saver,
+        started,
         metrics=module.metrics,
         start_score=start.score,
-        monitor=monitor,
         best_score=saver.best_score,
-        best_path=saver.best_path if saver.best_path.exists() else None,
-        last_path=saver.last_path if saver.last_path.exists() else None,
         steps=trainer.global_step,
         epochs=trainer.current_epoch,
-        seconds=time.monotonic() - started,
         skipped=guard.skipped if guard is not None else 0,
-        reason=_reason(trainer, early, limits),
+        reason="early stopping" if early is not None and early.stopped else reached or "finished",
     )
 
 
@@ -300,24 +303,11 @@ def _early_stopping(settings: FitSettings, monitor: str | None, mode: str) -> Ea
     )
 
 
-def _over(
-    model: nn.Module, checkpoint: Mapping[str, Any], end: Ended, saver: CheckpointSaver, started: float
-) -> FitResult:
-    """The result of a run that was over before: its averaged weights are put into `model`, and nothing is written."""
-    model.load_state_dict(checkpoint["state_dict"])
-    return FitResult(
-        metrics=end.metrics,
-        start_score=checkpoint["callbacks"].get(StartEvaluation.__name__, {}).get("score"),
-        monitor=saver.monitor,
-        best_score=end.best_score,
-        best_path=saver.best_path if saver.best_path.exists() else None,
-        last_path=saver.last_path if saver.last_path.exists() else None,
-        steps=end.steps,
-        epochs=end.epochs,
-        seconds=time.monotonic() - started,
-        skipped=0,
-        reason=end.reason,
-    )
+def _result(saver: CheckpointSaver, started: float, **found: Any) -> FitResult:
+    """`found`, with the monitor's name, the checkpoints that are there and the time since `started`."""
+    best, last = (path if path.exists() else None for path in (saver.best_path, saver.last_path))
+    seconds = time.monotonic() - started
+    return FitResult(monitor=saver.monitor, best_path=best, last_path=last, seconds=seconds, **found)
 
 
 def _record(
@@ -364,19 +354,11 @@ def _version(name: str) -> str | None:
         return None
 
 
-def _reason(trainer: Trainer, early: EarlyStopping | None, limits: RunLimits) -> str:
-    if early is not None and early.stopped:
-        return "early stopping"
-    return (limits.reached(trainer) if trainer.should_stop else None) or "finished"
-
-
 def _listed(value: Any) -> list[Any]:
     return [] if value is None else list(value) if isinstance(value, (list, tuple)) else [value]
 
 
 def _say(text: str) -> None:
-    from lightning.pytorch.utilities import rank_zero_only
-
     if rank_zero_only.rank == 0:
         print(text, flush=True)
 

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-from lightning.pytorch.loggers import Logger
+from lightning.pytorch.loggers import Logger, MLFlowLogger, TensorBoardLogger, WandbLogger
 from lightning.pytorch.utilities import rank_zero_only
 
 from effdet.files import write_text
@@ -121,29 +121,12 @@ def _is_evaluation(row: Mapping[str, str]) -> bool:
     return any(value and name.startswith("val/") for name, value in row.items())
 
 
-def _tensorboard(run_dir: Path) -> Logger:
-    from lightning.pytorch.loggers import TensorBoardLogger
-
-    return TensorBoardLogger(run_dir, name="", version="tensorboard")
-
-
-def _wandb(run_dir: Path) -> Logger:
-    from lightning.pytorch.loggers import WandbLogger
-
-    return WandbLogger(save_dir=run_dir, name=run_dir.name, project="effdet", id=run_dir.name, resume="allow")
-
-
-def _mlflow(run_dir: Path) -> Logger:
-    from lightning.pytorch.loggers import MLFlowLogger
-
-    return MLFlowLogger("effdet", run_name=run_dir.name, save_dir=str(run_dir / "mlruns"))
-
-
-_MAKERS: dict[str, tuple[tuple[str, ...], str, Callable[[Path], Logger]]] = {
-    "tensorboard": (("tensorboard",), "pip install tensorboard", _tensorboard),
-    "wandb": (("wandb",), "pip install 'effdet-lightning[log]'", _wandb),
-    "mlflow": (("mlflow",), "pip install 'effdet-lightning[log]'", _mlflow),
+_PACKAGES = {
+    "tensorboard": "pip install tensorboard",
+    "wandb": "pip install 'effdet-lightning[log]'",
+    "mlflow": "pip install 'effdet-lightning[log]'",
 }
+"""By name of the logger, which is that of its package, how to install it."""
 
 
 def make_loggers(names: Sequence[str], run_dir: Path) -> list[Logger]:
@@ -156,10 +139,15 @@ def make_loggers(names: Sequence[str], run_dir: Path) -> list[Logger]:
     for name in names:
         if name == "csv":
             continue
-        if name not in _MAKERS:
-            raise UserError(f"logger={name!r} is unknown; use one of csv, {', '.join(_MAKERS)}")
-        packages, install, make = _MAKERS[name]
-        if missing := [package for package in packages if find_spec(package) is None]:
-            raise UserError(f"logger={name} needs the package {missing[0]}: {install}")
-        loggers.append(make(run_dir))
+        if name not in _PACKAGES:
+            raise UserError(f"logger={name!r} is unknown; use one of csv, {', '.join(_PACKAGES)}")
+        if find_spec(name) is None:
+            raise UserError(f"logger={name} needs the package {name}: {_PACKAGES[name]}")
+        if name == "tensorboard":
+            loggers.append(TensorBoardLogger(run_dir, name="", version="tensorboard"))
+        elif name == "wandb":
+            run = run_dir.name
+            loggers.append(WandbLogger(save_dir=run_dir, name=run, project="effdet", id=run, resume="allow"))
+        else:
+            loggers.append(MLFlowLogger("effdet", run_name=run_dir.name, save_dir=str(run_dir / "mlruns")))
     return loggers

@@ -16,16 +16,15 @@ from torch.optim.lr_scheduler import LambdaLR
 from backbones.torch_internals import set_last_rates
 from effdet.training.autobatch import largest_batch
 from effdet.training.batchnorm import set_norm_momentum
+from effdet.training.callbacks.metrics import LossMeter
 from effdet.training.freezing import Freezing
 from effdet.training.lightning_internals import set_logged_step
 from effdet.training.loader import LoaderFactory, OneItem, ResumableLoader
-from effdet.training.meter import LossMeter
 from effdet.training.monitor import is_number, with_mean
-from effdet.training.optimizers import STATES, build_optimizer
+from effdet.training.optimizers import STATES, build_optimizer, multiplier, own_schedule
+from effdet.training.randomness import seed_step
 from effdet.training.resume import FACTS
 from effdet.training.resume_point import ResumePoint, loop_state
-from effdet.training.schedules import multiplier, own_schedule
-from effdet.training.seeding import seed_step
 from effdet.training.settings import FitSettings
 from effdet.training.window import counted_step
 from heads.protocol import Context
@@ -48,8 +47,6 @@ class VisionModule(LightningModule):
         train_batches: builds the training loader of one process.
         evaluate: what validation runs; None for no validation.
         monitor: names of the metrics that decide the best checkpoint; the mean of several becomes one more metric.
-        steps_limit: optimiser steps after which the run ends, if before `max_epochs`.
-        record: plain values that go into each checkpoint as they are.
     """
 
     def __init__(
@@ -60,8 +57,6 @@ class VisionModule(LightningModule):
         train_batches: LoaderFactory,
         evaluate: Evaluate | None = None,
         monitor: Sequence[str] = (),
-        steps_limit: int | None = None,
-        record: Mapping[str, Any] | None = None,
     ) -> None:
         super().__init__()
         self.model = model.to(memory_format=torch.channels_last) if settings.channels_last else model
@@ -70,8 +65,8 @@ class VisionModule(LightningModule):
         """Images in a batch; `setup` finds it where the settings say auto."""
         self.evaluate = evaluate
         self.monitor = tuple(monitor)
-        self.steps_limit = steps_limit
-        self.record = dict(record or {})
+        self.record: dict[str, Any] = {}
+        """Plain values that go into each checkpoint as they are."""
         self.meter = LossMeter()
         self.metrics: dict[str, Any] = {}
         """What the last evaluation gave."""
@@ -269,7 +264,7 @@ class VisionModule(LightningModule):
         """Optimiser steps of the whole run; None where nothing but time ends it."""
         epochs = self.trainer.max_epochs
         limits = [] if epochs in (None, -1) else [epochs * self.steps_per_epoch]
-        limits += [] if self.steps_limit is None else [self.steps_limit]
+        limits += [] if self.settings.max_steps is None else [self.settings.max_steps]
         return min(limits) if limits else None
 
     def loader(self) -> ResumableLoader:
@@ -324,7 +319,7 @@ class VisionModule(LightningModule):
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Lightning's dictionary becomes ours: prefix-free weights with EMA in front, and a position that is exact."""
         place = self.save_at or ResumePoint(self.current_epoch, self.trainer.fit_loop.batch_idx + 1)
-        raw = _without_prefix(checkpoint["state_dict"])
+        raw = {name.removeprefix("model."): value for name, value in checkpoint["state_dict"].items()}
         checkpoint["state_dict"] = checkpoint.pop("ema_state_dict", raw)
         checkpoint["raw_state_dict"] = raw
         checkpoint["loops"] = {
@@ -344,7 +339,3 @@ class VisionModule(LightningModule):
         # The current weights are Lightning's to load, the average is the EMA callback's.
         checkpoint["ema_state_dict"] = checkpoint["state_dict"]
         checkpoint["state_dict"] = {f"model.{name}": value for name, value in checkpoint["raw_state_dict"].items()}
-
-
-def _without_prefix(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    return {name.removeprefix("model."): value for name, value in state.items()}

@@ -20,9 +20,8 @@ from torch import Tensor, nn
 
 from effdet.tasks import kits_of
 from effdet.training.freezing import freeze
-from effdet.training.modes import LEAST, Agreement, agreement
 from effdet.training.randomness import without_dropout
-from effdet.training.starting import Detected, Start
+from effdet.training.starting import LEAST, Agreement, Detected, Start, agreement
 from heads.protocol import Context
 from heads.structures import Batch, Targets, UserError
 

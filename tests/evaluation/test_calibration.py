@@ -10,13 +10,14 @@ import pytest
 import torch
 
 from effdet.evaluation import ClassificationEvaluator, EvalBatch, same_classes
-from effdet.evaluation.calibration import (
+from effdet.evaluation.classification import (
     calibration_metrics,
+    confusion,
+    confusion_metrics,
     expected_calibration_error,
     fit_temperature,
     log_softmax,
 )
-from effdet.evaluation.classification import confusion, confusion_metrics
 from heads.structures import ClassTable, Geometry
 
 

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from effdet.evaluation import confusion_matrix, segmentation_metrics
-from effdet.evaluation.instance_iou import AVERAGE_PIXELS, ObjectCounter, instance_ious
+from effdet.evaluation.segmentation import AVERAGE_PIXELS, ObjectCounter, instance_ious
 
 NAMES = (
     *(

@@ -4,7 +4,7 @@ import onnxruntime
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
-from effdet.export.onnx_pads import absorb_pads
+from effdet.export.onnx_graph import absorb_pads
 
 
 def padded(op: str, value: float, pads=(0, 0, 0, 1, 0, 0, 1, 2), own=(1, 0, 0, 0)) -> onnx.ModelProto:

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from effdet.export.onnx_nms import nms_by_class, onnx_nms
+from effdet.export.onnx_graph import nms_by_class, onnx_nms
 from effdet.export.suppression import Suppression, torch_nms
 from heads.detection import PostProcess
 from heads.detection.postprocess import postprocess_boxes

@@ -17,7 +17,6 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from effdet.training.callbacks.interrupts import Interrupts  # noqa: F401  (Lightning is imported before any timing)
 from effdet.training.settings import CheckpointSettings, EmaSettings, FitSettings, OptimizerSettings
 from heads.protocol import Context
 from heads.structures import Batch, ClassTable, Targets

@@ -12,7 +12,7 @@ import pytest
 from lightning.pytorch import Callback
 
 from effdet.training import fit, newest_valid, read_checkpoint
-from effdet.training.callbacks.early_stopping import EarlyStopping
+from effdet.training.ending import EarlyStopping
 from effdet.training.settings import CheckpointSettings, EarlyStoppingSettings, OptimizerSettings
 from heads.structures import UserError
 from tests.training.fakes import FakeModel, equal, evaluate_fake, factory, settings

@@ -17,8 +17,7 @@ from lightning.pytorch import Callback
 
 from effdet.training import fit, read_checkpoint
 from effdet.training.autobatch import CPU_LIMIT, largest_batch
-from effdet.training.callbacks.progress import ProgressDisplay, clock
-from effdet.training.meter import LossMeter
+from effdet.training.callbacks.metrics import LossMeter, ProgressDisplay, clock
 from effdet.training.settings import EarlyStoppingSettings, EmaSettings, OptimizerSettings
 from heads.protocol import Context
 from heads.structures import Batch, Targets, UserError

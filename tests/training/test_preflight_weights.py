@@ -5,9 +5,8 @@ import torch
 from torch import nn
 
 from effdet.model import build, spec_for
-from effdet.training.modes import agreement
 from effdet.training.preflight import PreflightError, preflight
-from effdet.training.starting import Detected, Start, start_of
+from effdet.training.starting import Detected, Start, agreement, start_of
 from effdet.weights.report import CarriedOver, LoadReport
 from heads.structures import Batch, ClassTable, Targets
 

@@ -14,9 +14,8 @@ from lightning.pytorch import Trainer
 from torch import nn
 
 from effdet.training.freezing import freeze
-from effdet.training.optimizers import build_optimizer, parameter_groups, peak_lr
-from effdet.training.schedules import multiplier
-from effdet.training.seeding import seed_all, seed_step, step_seed
+from effdet.training.optimizers import build_optimizer, multiplier, parameter_groups, peak_lr
+from effdet.training.randomness import seed_all, seed_step, step_seed
 from effdet.training.settings import FitSettings, OptimizerSettings
 from heads.structures import UserError
 from tests.training.fakes import FakeModel

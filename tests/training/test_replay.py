@@ -16,8 +16,7 @@ from effdet.cli import app
 from effdet.model import build, spec_for
 from effdet.training import fit, read_checkpoint, write_checkpoint
 from effdet.training.callbacks.schedules import DropoutSchedule
-from effdet.training.nonfinite_dump import NonFiniteStep, read_nonfinite_step
-from effdet.training.replay import Replay, described_model, replay
+from effdet.training.replay import NonFiniteStep, Replay, described_model, read_nonfinite_step, replay
 from effdet.training.settings import NonFiniteSettings
 from effdet.weights.bounds import build_described
 from heads.structures import Batch, Targets, UserError

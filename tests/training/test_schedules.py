@@ -17,7 +17,7 @@ import effdet.training
 from backbones.scaling import phi_spec
 from effdet.model import build, spec_for
 from effdet.training import fit, newest_valid
-from effdet.training.callbacks.limits import LastEvaluation
+from effdet.training.callbacks.evaluation import LastEvaluation
 from effdet.training.callbacks.schedules import AtEpoch, DropoutSchedule, FreezeAllButHeads
 from effdet.training.optimizers import layer_depths, parameter_groups
 from effdet.training.settings import CheckpointSettings, OptimizerSettings

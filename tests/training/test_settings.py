@@ -8,9 +8,8 @@ from typing import Any
 import pytest
 import torch
 
-from effdet.training.optimizers import build_optimizer
-from effdet.training.schedules import multiplier
-from effdet.training.seeding import seed_all, seed_step
+from effdet.training.optimizers import build_optimizer, multiplier
+from effdet.training.randomness import seed_all, seed_step
 from effdet.training.settings import FitSettings, OptimizerSettings
 from heads.structures import UserError
 from tests.training.fakes import FakeModel

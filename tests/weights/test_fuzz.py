@@ -20,7 +20,7 @@ from safetensors.torch import save as safetensors_bytes
 import effdet
 from effdet.model import build, spec_for
 from effdet.training import CheckpointError, newest_valid, read_checkpoint, write_checkpoint
-from effdet.training.nonfinite_dump import KIND, read_nonfinite_step
+from effdet.training.replay import KIND, read_nonfinite_step
 from effdet.weights.bounds import BoundsError, build_described
 from effdet.weights.flatbuffer import FlatbufferError, _Bytes, read_graph
 from effdet.weights.read import read_weights

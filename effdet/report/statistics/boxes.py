@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from effdet.evaluation.backends import Pairs
+from effdet.evaluation.coco import Pairs
 from effdet.evaluation.coco_format import CocoInputs, Json, coco_inputs
 
 IOUS = np.linspace(0.5, 0.95, 10)

@@ -8,6 +8,7 @@ from typing import TypeVar
 
 import numpy as np
 
+from effdet.evaluation.segmentation import ratio
 from effdet.report.statistics.boxes import Matches
 from effdet.report.statistics.precision import average_precision
 
@@ -77,13 +78,13 @@ class MapStatistic:
         """See :class:`~effdet.report.statistics.bootstrap.Statistic`."""
         # float64 holds counts of pixels exactly, and its product is BLAS's
         hits, true, found = (weights.astype(np.float64) @ part for part in (self.hits, self.true, self.found))  # (S, K)
-        iou = _ratio(hits, true + found - hits)
-        result = {"mIoU": _mean(iou), "pixel_accuracy": _ratio(hits.sum(1), true.sum(1))}
+        iou = ratio(hits, true + found - hits)
+        result = {"mIoU": _mean(iou), "pixel_accuracy": ratio(hits.sum(1), true.sum(1))}
         return result | {f"IoU {name}": iou[:, label] for label, name in enumerate(self.names)}
 
     def image_scores(self) -> np.ndarray:
         """(P,) mIoU of each image by itself, NaN where all of it is ignored."""
-        return _mean(_ratio(self.hits, self.true + self.found - self.hits))
+        return _mean(ratio(self.hits, self.true + self.found - self.hits))
 
 
 @recorded("classes")
@@ -103,7 +104,7 @@ class ClassStatistic:
     def __call__(self, weights: np.ndarray) -> Mapping[str, np.ndarray]:
         """See :class:`~effdet.report.statistics.bootstrap.Statistic`."""
         total = weights.sum(1)
-        return {f"top{count}": _ratio(weights @ (self.places < count).astype(np.int64), total) for count in (1, 5)}
+        return {f"top{count}": ratio(weights @ (self.places < count).astype(np.int64), total) for count in (1, 5)}
 
 
 @recorded("means")
@@ -124,15 +125,11 @@ class MeanStatistic:
         """See :class:`~effdet.report.statistics.bootstrap.Statistic`."""
         known = ~np.isnan(self.values)
         total, count = weights @ np.where(known, self.values, 0.0), weights @ known.astype(np.int64)
-        return dict(zip(self.names, _ratio(total, count).T, strict=True))
-
-
-def _ratio(part: np.ndarray, whole: np.ndarray) -> np.ndarray:
-    return np.divide(part, whole, out=np.full(np.shape(whole), np.nan), where=np.asarray(whole) > 0)
+        return dict(zip(self.names, ratio(total, count).T, strict=True))
 
 
 def _mean(cells: np.ndarray) -> np.ndarray:
     """(S, …) -> (S,) mean over what is not NaN, NaN where all is."""
     flat = cells.reshape(len(cells), -1)
     measured = ~np.isnan(flat)
-    return _ratio(np.where(measured, flat, 0.0).sum(1), measured.sum(1).astype(np.float64))
+    return ratio(np.where(measured, flat, 0.0).sum(1), measured.sum(1).astype(np.float64))

@@ -1,4 +1,4 @@
-"""Training's numbers: loss terms, learning rate, gradient norm, speed, memory; to the loggers, every N steps."""
+"""Training's numbers: loss terms, learning rate, gradient norm, speed, memory; to the loggers and on the terminal."""
 
 from __future__ import annotations
 
@@ -6,11 +6,45 @@ import resource
 import sys
 import time
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import IO, Any
 
 import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
+from torch import Tensor
 from torch.optim import Optimizer
+
+
+class LossMeter:
+    """Adds up loss terms without waiting for the device; reading is the one moment that does."""
+
+    def __init__(self) -> None:
+        self.names: tuple[str, ...] = ()
+        self.count = 0
+        self._sums: Tensor | None = None
+
+    def add(self, terms: Mapping[str, Tensor], loss: Tensor) -> None:
+        """One micro-batch: scalar terms, and their sum."""
+        values = torch.stack([loss.detach(), *(term.detach() for term in terms.values())])
+        if self._sums is None:
+            self.names, self._sums = ("loss", *terms), values
+        else:
+            self._sums += values.to(self._sums.device)
+        self.count += 1
+
+    def read(self) -> dict[str, float]:
+        """Means since the last reading: ``loss`` and each term. Empty where nothing was added."""
+        if self._sums is None:
+            return {}
+        means = (self._sums / self.count).tolist()
+        self._sums, self.count = None, 0
+        return dict(zip(self.names, means, strict=True))
+
+    def state_dict(self) -> dict[str, Any]:
+        return {"names": list(self.names), "count": self.count, "sums": self._sums}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        self.names, self.count, self._sums = tuple(state["names"]), state["count"], state["sums"]
+
 
 Listener = Callable[[Mapping[str, float]], None]
 
@@ -76,3 +110,107 @@ def peak_memory(device: torch.device) -> int:
         return torch.cuda.max_memory_allocated(device)
     unit = 1 if sys.platform == "darwin" else 1024
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
+
+
+class ProgressDisplay(Callback):
+    """Loss, learning rate, images a second and time left.
+
+    Args:
+        out: where to; a terminal gets a bar that is drawn twice a second, anything else a line for each logged row,
+            without control characters.
+    """
+
+    def __init__(self, out: IO[str] | None = None) -> None:
+        self.out = out if out is not None else sys.stdout
+        self.row: Mapping[str, float] = {}
+        self._bar: Any = None
+        self._task: Any = None
+        self._trainer: Trainer | None = None
+        self._started = time.monotonic()
+        self._steps_before = 0
+
+    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        if not trainer.is_global_zero:
+            return
+        self._trainer, self._steps_before, self._started = trainer, trainer.global_step, time.monotonic()
+        self._start_bar()
+
+    def on_validation_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        self._stop_bar()  # evaluation shows another
+
+    def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        if self._trainer is None:
+            return
+        metrics: Mapping[str, Any] = pl_module.metrics  # type: ignore[assignment]
+        values = {name: value for name, value in metrics.items() if isinstance(value, float)}
+        shown = "  ".join(f"{name} {value:.4f}" for name, value in list(values.items())[:6])
+        self._line(f"epoch {trainer.current_epoch + 1}  step {trainer.global_step}  evaluation  {shown}")
+        self._start_bar()
+
+    def on_train_batch_end(self, trainer: Trainer, pl_module: LightningModule, *args: Any) -> None:
+        if self._bar is not None:
+            self._bar.update(self._task, completed=trainer.global_step, row=self._numbers())
+
+    def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        self._stop_bar()
+
+    def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
+        self._stop_bar()
+
+    def listen(self, row: Mapping[str, float]) -> None:
+        """Takes the row that was just logged."""
+        self.row = row
+        if self._trainer is not None and self._bar is None:
+            total = self._total()
+            of = "" if total is None else f"/{total}"
+            where = f"epoch {self._trainer.current_epoch + 1}  step {self._trainer.global_step}{of}"
+            self._line(f"{where}  {self._numbers()}")
+
+    def _numbers(self) -> str:
+        if not self.row:
+            return ""
+        left = self.seconds_left()
+        parts = [f"loss {self.row['loss']:.4f}"] if "loss" in self.row else []
+        parts += [f"lr {self.row['lr']:.3g}", f"{self.row['images_per_second']:.1f} images/s"]
+        return "  ".join(parts + ([] if left is None else [f"{clock(left)} left"]))
+
+    def _total(self) -> int | None:
+        assert self._trainer is not None
+        return self._trainer.lightning_module.total_steps  # type: ignore[attr-defined, return-value]
+
+    def seconds_left(self) -> float | None:
+        """Of training, evaluations included as far as they have been seen."""
+        if self._trainer is None or (total := self._total()) is None:
+            return None
+        done = self._trainer.global_step - self._steps_before
+        return (time.monotonic() - self._started) / done * (total - self._trainer.global_step) if done > 0 else None
+
+    def _line(self, text: str) -> None:
+        print(text, file=self.out, flush=True)
+
+    def _start_bar(self) -> None:
+        if self._trainer is None or not self.out.isatty():
+            return
+        from rich.console import Console
+        from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
+
+        columns = (TextColumn("training"), BarColumn(), MofNCompleteColumn(), TextColumn("{task.fields[row]}"))
+        self._bar = Progress(*columns, console=Console(file=self.out), refresh_per_second=2, transient=True)
+        self._task = self._bar.add_task(
+            "", total=self._total(), completed=self._trainer.global_step, row=self._numbers()
+        )
+        self._bar.start()
+
+    def _stop_bar(self) -> None:
+        if self._bar is not None:
+            self._bar.stop()
+            self._bar = None
+
+
+def clock(seconds: float) -> str:
+    """``42s``, ``3m05s``, ``2h07m``."""
+    whole = max(int(seconds), 0)
+    if whole < 60:
+        return f"{whole}s"
+    minutes, rest = divmod(whole, 60)
+    return f"{minutes}m{rest:02d}s" if minutes < 60 else f"{minutes // 60}h{minutes % 60:02d}m"

@@ -30,9 +30,8 @@ from torch.optim import Optimizer
 from effdet.training.batchnorm import RunningStatistics
 from effdet.training.checkpoints import write_checkpoint
 from effdet.training.errors import NonFiniteError
-from effdet.training.nonfinite_dump import KIND, batch_values
-from effdet.training.randomness import dropout_rates
-from effdet.training.seeding import step_seed
+from effdet.training.randomness import dropout_rates, step_seed
+from effdet.training.replay import KIND, batch_values
 from effdet.training.settings import NonFiniteSettings
 from heads.structures import Batch
 
