@@ -62,15 +62,14 @@ class LayerConventions:
 DEFAULTS = LayerConventions()
 
 
-def same_padding(size: int, kernel: int, stride: int, dilation: int = 1) -> tuple[int, int]:
+def same_padding(size: int, kernel: int, stride: int) -> tuple[int, int]:
     """Pixels that TensorFlow's ``SAME`` adds before and after an axis.
 
-    ``total = max((ceil(size / stride) - 1) * stride + dilation * (kernel - 1) + 1 - size, 0)``, the smaller half first.
+    ``total = max((ceil(size / stride) - 1) * stride + kernel - size, 0)``, the smaller half first.
     """
-    span = dilation * (kernel - 1) + 1
     # Not -(-size // stride): an exported graph divides towards zero, and sizes may be symbolic.
-    total = ((size + stride - 1) // stride - 1) * stride + span - size
-    if span < stride:  # only then can the total be negative; no comparison with `size`, which may be symbolic
+    total = ((size + stride - 1) // stride - 1) * stride + kernel - size
+    if kernel < stride:  # only then can the total be negative; no comparison with `size`, which may be symbolic
         total = max(total, 0)
     return total // 2, total - total // 2
 
@@ -80,7 +79,6 @@ class _Padded(nn.Module):
 
     kernel_size: tuple[int, ...]
     stride: tuple[int, ...]
-    dilation: tuple[int, ...]
     padding: str | tuple[int, ...]
     _rule: str
 
@@ -94,16 +92,15 @@ class _Padded(nn.Module):
         if rule not in PADDING_RULES:
             raise ValueError(f"padding must be one of {', '.join(PADDING_RULES)}, got {rule!r}")
         self._rule = rule
-        spans = [d * (k - 1) for k, d in zip(self.kernel_size, self.dilation, strict=True)]
         # At stride 1 and with an odd kernel the two rules agree: a constant that the kernel itself applies.
-        self._from_size = rule == "same" and (self.stride != (1, 1) or any(span % 2 for span in spans))
-        self.padding = (0, 0) if self._from_size else (spans[0] // 2, spans[1] // 2)
+        self._from_size = rule == "same" and (self.stride != (1, 1) or any(size % 2 == 0 for size in self.kernel_size))
+        self.padding = (0, 0) if self._from_size else ((self.kernel_size[0] - 1) // 2, (self.kernel_size[1] - 1) // 2)
 
     def _pads(self, x: Tensor) -> list[int]:
         """``[left, right, top, bottom]`` for `x` (B, C, H, W)."""
         pads: list[int] = []
         for axis in (1, 0):
-            pads += same_padding(x.shape[axis - 2], self.kernel_size[axis], self.stride[axis], self.dilation[axis])
+            pads += same_padding(x.shape[axis - 2], self.kernel_size[axis], self.stride[axis])
         return pads
 
 
@@ -139,9 +136,8 @@ class Conv2d(nn.Conv2d, _Padded):
         groups: int = 1,
         bias: bool = False,
         padding: str = "same",
-        dilation: int = 1,
     ) -> None:
-        super().__init__(in_channels, out_channels, kernel, stride=stride, groups=groups, bias=bias, dilation=dilation)
+        super().__init__(in_channels, out_channels, kernel, stride=stride, groups=groups, bias=bias)
         self.padding_rule = padding
         self.register_buffer("_wide", None, persistent=False)
 
@@ -164,7 +160,7 @@ class Conv2d(nn.Conv2d, _Padded):
             weight, padding = self._wide, (bottom, right)
         else:
             input = F.pad(input, pads)
-        return F.conv2d(input, weight, self.bias, self.stride, padding, self.dilation, self.groups)
+        return F.conv2d(input, weight, self.bias, self.stride, padding, groups=self.groups)
 
     def pad_kernel(self) -> None:
         """For prediction on a CPU: no copy of the input to pad it, where a depthwise kernel strides over an even size.
@@ -172,7 +168,7 @@ class Conv2d(nn.Conv2d, _Padded):
         TensorFlow's rule then pads a pixel more at the end than at the start. A kernel with a row and a column of zeros in
         front, padded alike on both sides, gives the same numbers. (A GPU has no quick kernel of even size.)
         """
-        if self.groups == self.in_channels and self._from_size and self.dilation == (1, 1):
+        if self.groups == self.in_channels and self._from_size:
             self._wide = F.pad(self.weight.detach(), [1, 0, 1, 0])
 
     def extra_repr(self) -> str:
@@ -184,7 +180,7 @@ class MaxPool2d(_Padded):
 
     def __init__(self, kernel: int, stride: int, *, padding: str = "same") -> None:
         super().__init__()
-        self.kernel_size, self.stride, self.dilation = (kernel, kernel), (stride, stride), (1, 1)
+        self.kernel_size, self.stride = (kernel, kernel), (stride, stride)
         self.padding_rule = padding
 
     def forward(self, x: Tensor) -> Tensor:
@@ -262,13 +258,11 @@ class ConvNormAct(nn.Module):
 
 
 class SeparableConv2d(nn.Module):
-    """Depthwise `kernel` x `kernel`, then pointwise 1x1 convolution. Norm and activation are left to its user."""
+    """Depthwise 3x3, then pointwise 1x1 convolution. Norm and activation are left to its user."""
 
-    def __init__(
-        self, in_channels: int, out_channels: int, *, kernel: int = 3, bias: bool = True, padding: str = "same"
-    ) -> None:
+    def __init__(self, in_channels: int, out_channels: int, *, bias: bool = True, padding: str = "same") -> None:
         super().__init__()
-        self.depthwise = Conv2d(in_channels, in_channels, kernel, groups=in_channels, padding=padding)
+        self.depthwise = Conv2d(in_channels, in_channels, 3, groups=in_channels, padding=padding)
         self.pointwise = Conv2d(in_channels, out_channels, 1, bias=bias, padding=padding)
 
     def forward(self, x: Tensor) -> Tensor:

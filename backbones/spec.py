@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Annotated, Any, ClassVar, Literal, Self
 
@@ -11,6 +11,18 @@ from backbones.fields import build
 from backbones.layers import ACTIVATIONS, PADDING_RULES, LayerConventions
 
 OPERATIONS = ("mbconv", "separable", "fused", "conv")
+
+
+def _problems(spec: Any, allowed: Mapping[str, Sequence[str]], positive: Sequence[str]) -> list[str]:
+    """Of the fields of `spec` that must be one of some words, and of those that must be above 0."""
+    found = [
+        f"{name} must be one of {', '.join(words)}, got {getattr(spec, name)!r}"
+        for name, words in allowed.items()
+        if getattr(spec, name) not in words
+    ]
+    return found + [
+        f"{name} must be positive, got {getattr(spec, name)}" for name in positive if getattr(spec, name) <= 0
+    ]
 
 
 @dataclass(frozen=True)
@@ -33,14 +45,9 @@ class StageSpec:
     """``se``, ``eca`` or ``none`` in this stage; None: what the backbone has. ``se`` and ``eca`` need an se_ratio above 0."""
 
     def __post_init__(self) -> None:
-        problems = []
-        if self.op not in OPERATIONS:
-            problems.append(f"op must be one of {', '.join(OPERATIONS)}, got {self.op!r}")
+        problems = _problems(self, {"op": OPERATIONS}, ("kernel", "channels", "repeats", "expansion"))
         if self.stride not in (1, 2):
             problems.append(f"stride must be 1 or 2, got {self.stride}")
-        for name in ("kernel", "channels", "repeats", "expansion"):
-            if getattr(self, name) <= 0:
-                problems.append(f"{name} must be positive, got {getattr(self, name)}")
         if not 0 <= self.se_ratio <= 1:
             problems.append(f"se_ratio must lie in [0, 1], got {self.se_ratio}")
         if self.attention not in (None, *KINDS):
@@ -81,13 +88,8 @@ class BackboneSpec(LayerConventions):
     """Pixels, of the square input that the network was designed for."""
 
     def __post_init__(self) -> None:
-        problems = []
-        for name, allowed in (("attention", KINDS), ("padding", PADDING_RULES), ("activation", ACTIVATIONS)):
-            if getattr(self, name) not in allowed:
-                problems.append(f"{name} must be one of {', '.join(allowed)}, got {getattr(self, name)!r}")
-        for name in ("stem_channels", "head_channels", "norm_eps", "image_size"):
-            if getattr(self, name) <= 0:
-                problems.append(f"{name} must be positive, got {getattr(self, name)}")
+        allowed = {"attention": KINDS, "padding": PADDING_RULES, "activation": ACTIVATIONS}
+        problems = _problems(self, allowed, ("stem_channels", "head_channels", "norm_eps", "image_size"))
         for name in ("drop_path", "dropout"):
             if not 0 <= getattr(self, name) < 1:
                 problems.append(f"{name} must lie in [0, 1), got {getattr(self, name)}")

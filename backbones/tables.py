@@ -59,14 +59,25 @@ LITE_COEFFICIENTS = {
     "lite4": Coefficients(1.4, 1.8, 300, 0.3),
 }
 
-V2_BASE_STAGES = (
-    StageSpec("conv", 3, 1, 1, 16, 1),
-    StageSpec("fused", 3, 2, 4, 32, 2),
-    StageSpec("fused", 3, 2, 4, 48, 2),
-    StageSpec("mbconv", 3, 2, 4, 96, 3, 0.25),
-    StageSpec("mbconv", 3, 1, 6, 112, 5, 0.25),
-    StageSpec("mbconv", 3, 2, 6, 192, 8, 0.25),
-)
+
+def _v2(channels: tuple[int, ...], repeats: tuple[int, ...], *, first: str = "conv") -> tuple[StageSpec, ...]:
+    """The stages of an EfficientNetV2 (Table 4): fused ones, then MBConv, of which the smaller networks leave out the last."""
+    rows = (
+        (first, 1, 1, 0.0),  # op, stride, expansion, se_ratio
+        ("fused", 2, 4, 0.0),
+        ("fused", 2, 4, 0.0),
+        ("mbconv", 2, 4, 0.25),
+        ("mbconv", 1, 6, 0.25),
+        ("mbconv", 2, 6, 0.25),
+        ("mbconv", 1, 6, 0.25),
+    )
+    return tuple(
+        StageSpec(op, 3, stride, expansion, width, count, se_ratio)
+        for (op, stride, expansion, se_ratio), width, count in zip(rows, channels, repeats, strict=False)
+    )
+
+
+V2_BASE_STAGES = _v2((16, 32, 48, 96, 112, 192), (1, 2, 2, 3, 5, 8))
 
 V2_BASE_COEFFICIENTS = {  # the sizes are those of evaluation
     "v2_b0": Coefficients(1.0, 1.0, 224, 0.2),
@@ -89,107 +100,15 @@ class Network:
 
 
 V2_NETWORKS = {
-    "v2_s": Network(
-        24,
-        (
-            StageSpec("conv", 3, 1, 1, 24, 2),
-            StageSpec("fused", 3, 2, 4, 48, 4),
-            StageSpec("fused", 3, 2, 4, 64, 4),
-            StageSpec("mbconv", 3, 2, 4, 128, 6, 0.25),
-            StageSpec("mbconv", 3, 1, 6, 160, 9, 0.25),
-            StageSpec("mbconv", 3, 2, 6, 256, 15, 0.25),
-        ),
-        head=1280,
-        image_size=384,
-        dropout=0.2,
-    ),
-    "v2_m": Network(
-        24,
-        (
-            StageSpec("conv", 3, 1, 1, 24, 3),
-            StageSpec("fused", 3, 2, 4, 48, 5),
-            StageSpec("fused", 3, 2, 4, 80, 5),
-            StageSpec("mbconv", 3, 2, 4, 160, 7, 0.25),
-            StageSpec("mbconv", 3, 1, 6, 176, 14, 0.25),
-            StageSpec("mbconv", 3, 2, 6, 304, 18, 0.25),
-            StageSpec("mbconv", 3, 1, 6, 512, 5, 0.25),
-        ),
-        head=1280,
-        image_size=480,
-        dropout=0.3,
-    ),
-    "v2_l": Network(
-        32,
-        (
-            StageSpec("conv", 3, 1, 1, 32, 4),
-            StageSpec("fused", 3, 2, 4, 64, 7),
-            StageSpec("fused", 3, 2, 4, 96, 7),
-            StageSpec("mbconv", 3, 2, 4, 192, 10, 0.25),
-            StageSpec("mbconv", 3, 1, 6, 224, 19, 0.25),
-            StageSpec("mbconv", 3, 2, 6, 384, 25, 0.25),
-            StageSpec("mbconv", 3, 1, 6, 640, 7, 0.25),
-        ),
-        head=1280,
-        image_size=480,
-        dropout=0.4,
-    ),
-    "v2_xl": Network(
-        32,
-        (
-            StageSpec("conv", 3, 1, 1, 32, 4),
-            StageSpec("fused", 3, 2, 4, 64, 8),
-            StageSpec("fused", 3, 2, 4, 96, 8),
-            StageSpec("mbconv", 3, 2, 4, 192, 16, 0.25),
-            StageSpec("mbconv", 3, 1, 6, 256, 24, 0.25),
-            StageSpec("mbconv", 3, 2, 6, 512, 32, 0.25),
-            StageSpec("mbconv", 3, 1, 6, 640, 8, 0.25),
-        ),
-        head=1280,
-        image_size=512,
-        dropout=0.4,
-    ),
-    "v2_rw_t": Network(  # V2-S x 0.8 in width, 0.9 in depth
-        24,
-        (
-            StageSpec("conv", 3, 1, 1, 24, 2),
-            StageSpec("fused", 3, 2, 4, 40, 4),
-            StageSpec("fused", 3, 2, 4, 48, 4),
-            StageSpec("mbconv", 3, 2, 4, 104, 6, 0.25),
-            StageSpec("mbconv", 3, 1, 6, 128, 9, 0.25),
-            StageSpec("mbconv", 3, 2, 6, 208, 14, 0.25),
-        ),
-        head=1024,
-        image_size=288,
-        dropout=0.2,
-    ),
-    "v2_rw_s": Network(  # its first stage still projects, as the paper's figure has it
-        24,
-        (
-            StageSpec("fused", 3, 1, 1, 24, 2),
-            StageSpec("fused", 3, 2, 4, 48, 4),
-            StageSpec("fused", 3, 2, 4, 64, 4),
-            StageSpec("mbconv", 3, 2, 4, 128, 6, 0.25),
-            StageSpec("mbconv", 3, 1, 6, 160, 9, 0.25),
-            StageSpec("mbconv", 3, 2, 6, 272, 15, 0.25),
-        ),
-        head=1792,
-        image_size=384,
-        dropout=0.2,
-    ),
-    "v2_rw_m": Network(  # rw_s x 1.2 in width, 1.2 and 1.6 in depth
-        32,
-        (
-            StageSpec("fused", 3, 1, 1, 32, 3),
-            StageSpec("fused", 3, 2, 4, 56, 5),
-            StageSpec("fused", 3, 2, 4, 80, 5),
-            StageSpec("mbconv", 3, 2, 4, 152, 8, 0.25),
-            StageSpec("mbconv", 3, 1, 6, 192, 15, 0.25),
-            StageSpec("mbconv", 3, 2, 6, 328, 24, 0.25),
-        ),
-        head=2152,
-        image_size=416,
-        dropout=0.3,
-    ),
+    "v2_s": Network(24, _v2((24, 48, 64, 128, 160, 256), (2, 4, 4, 6, 9, 15)), 1280, 384, 0.2),
+    "v2_m": Network(24, _v2((24, 48, 80, 160, 176, 304, 512), (3, 5, 5, 7, 14, 18, 5)), 1280, 480, 0.3),
+    "v2_l": Network(32, _v2((32, 64, 96, 192, 224, 384, 640), (4, 7, 7, 10, 19, 25, 7)), 1280, 480, 0.4),
+    "v2_xl": Network(32, _v2((32, 64, 96, 192, 256, 512, 640), (4, 8, 8, 16, 24, 32, 8)), 1280, 512, 0.4),
+    # V2-S x 0.8 in width, 0.9 in depth
+    "v2_rw_t": Network(24, _v2((24, 40, 48, 104, 128, 208), (2, 4, 4, 6, 9, 14)), 1024, 288, 0.2),
+    # The first stage of these still projects, as the paper's figure has it; rw_m is rw_s x 1.2 in width, 1.2 and 1.6 in depth.
+    "v2_rw_s": Network(24, _v2((24, 48, 64, 128, 160, 272), (2, 4, 4, 6, 9, 15), first="fused"), 1792, 384, 0.2),
+    "v2_rw_m": Network(32, _v2((32, 56, 80, 152, 192, 328), (3, 5, 5, 8, 15, 24), first="fused"), 2152, 416, 0.3),
 }
 
 TIMM_IMAGE_SIZES = {

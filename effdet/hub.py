@@ -307,7 +307,6 @@ class HubFile:
     repository: str
     """``owner/name``, for example ``timm/tf_efficientnet_b0.in1k``."""
     file_name: str = "model.safetensors"
-    revision: str | None = None
 
     def __str__(self) -> str:
         return f"{self.repository}/{self.file_name}"
@@ -319,7 +318,7 @@ def cached_hub_file(file: HubFile) -> Path | None:
         from huggingface_hub import try_to_load_from_cache
     except ImportError:
         return None
-    found = try_to_load_from_cache(file.repository, file.file_name, revision=file.revision)
+    found = try_to_load_from_cache(file.repository, file.file_name)
     return Path(found) if isinstance(found, str) else None
 
 
@@ -336,7 +335,7 @@ def download_hub_file(file: HubFile) -> Path:
     except ImportError:
         raise UserError(f"{file} needs the Hugging Face client: pip install 'effdet-lightning[hub]'") from None
     try:
-        return Path(hf_hub_download(file.repository, file.file_name, revision=file.revision))
+        return Path(hf_hub_download(file.repository, file.file_name))
     except Exception as error:  # the client raises its own and its HTTP library's types, which differ between versions
         reason = str(error).strip().splitlines() or [type(error).__name__]
         raise DownloadError(

@@ -36,7 +36,7 @@ from heads.fields import check_fields
 from heads.prior import EVEN, start_at_prior
 from heads.protocol import Context
 from heads.ranks import over_ranks
-from heads.semantic_losses import IGNORED, SemanticLoss, counted_share, semantic_loss, upsampled
+from heads.semantic_losses import IGNORED, SemanticLoss, counted_share, semantic_loss
 from heads.semantic_maps import class_map
 from heads.structures import Geometry, Targets, UserError
 
@@ -291,10 +291,6 @@ class SemanticHead(nn.Module):
     def class_maps(self, output: Tensor, geometries: Sequence[Geometry]) -> list[Tensor]:
         """Logits or probabilities (B, K, H', W') -> each image's (h, w) uint8 classes in its ORIGINAL pixels."""
         return [class_map(scores, geometry) for scores, geometry in zip(output, geometries, strict=True)]
-
-    def probabilities(self, output: Tensor, image_size: tuple[int, int]) -> Tensor:
-        """(B, K, H', W') logits -> (B, K, *image_size) float32 probabilities in input pixels."""
-        return upsampled(output.float(), image_size).softmax(1)
 
 
 def read_levels(levels: Sequence[str], merge: str) -> tuple[str, ...]:

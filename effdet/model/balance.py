@@ -12,27 +12,25 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Self
+from typing import Any, Literal, Self
 
 import torch
 from torch import Tensor, nn
 
+from heads.fields import check_fields
 from heads.ranks import over_ranks
 from heads.structures import UserError
-
-RULES = ("weights", "uncertainty")
 
 
 @dataclass(frozen=True)
 class BalanceSpec:
     """The rule and, for ``weights``, each head's weight."""
 
-    rule: str = "weights"
+    rule: Literal["weights", "uncertainty"] = "weights"
     weights: Mapping[str, float] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        if self.rule not in RULES:
-            raise UserError(f"balance.rule={self.rule!r} is unknown; use one of {', '.join(RULES)}")
+        check_fields(self, "balance.")
         if bad := [name for name, weight in self.weights.items() if weight <= 0]:
             raise UserError(
                 f"balance.weights.{bad[0]}={self.weights[bad[0]]} must be above 0; a head can't be left out"

@@ -162,7 +162,7 @@ def _resolve(
         row, own_backbone = detector_phi(phi), phi_spec(phi)
     elif isinstance(backbone, str):
         own_backbone = backbone_spec(backbone)
-        row = None if no_neck else row_for_backbone(own_backbone.name)
+        row = row_for_backbone(own_backbone.name)
     else:
         assert backbone is not None
         own_backbone, row = backbone, detector_phi(0) if isinstance(backbone, BackboneSpec) else survey(backbone).row

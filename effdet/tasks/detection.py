@@ -19,7 +19,7 @@ from effdet.tasks.kit import FirstLoss, Kit, Target, class_name, hex_colour
 from heads.detection import DetectionHead
 from heads.detection.boxes import decode
 from heads.detection.focal import focal_loss
-from heads.detection.head import DetectionOutput
+from heads.detection.head import DetectionOutput, classes_of, trained_on
 from heads.detection.losses import FocalLoss
 from heads.prior import PRIOR
 from heads.protocol import Context
@@ -81,13 +81,10 @@ class DetectionKit(Kit):
 
         None where no image of the batch is labelled with boxes, or the class loss is not the focal one.
         """
-        if not isinstance(head, DetectionHead) or not isinstance(head.class_loss, FocalLoss):
+        if (start := _start(head, output, targets)) is None:
             return None
-        labels, labelled = _labels(output, targets)
-        if labels is None or not labelled.any():
-            return None
-        assert targets.boxes is not None
-        positives = int((_matches(head, output, targets.boxes, labels) >= 0).sum())
+        _, labelled, matches = start
+        positives = int((matches >= 0).sum())
         entries = int(labelled.sum()) * output.class_logits[0].numel()
         settings = head.loss_settings
         divisor = positives + 1 if settings.normalizer == "paper" else max(positives, 1)
@@ -101,20 +98,12 @@ class DetectionKit(Kit):
 
     def new_rows(self, head: Any, output: Any, targets: Targets, rows: Sequence[int]) -> tuple[float, float] | None:
         """None where no image of the batch is labelled with boxes."""
-        if not isinstance(head, DetectionHead) or not isinstance(head.class_loss, FocalLoss):
+        if (start := _start(head, output, targets)) is None:
             return None
-        labels, labelled = _labels(output, targets)
-        if labels is None or not labelled.any():
-            return None
-        assert targets.boxes is not None
-        matches = _matches(head, output, targets.boxes, labels)  # (B, A)
-        if labels.shape[1]:
-            matched = torch.where(matches >= 0, labels.gather(1, matches.clamp(min=0)), -1)
-        else:
-            matched = matches
+        labels, labelled, matches = start
         index = torch.full((head.num_classes + 1,), -1, device=labels.device)
         index[list(rows)] = torch.arange(len(rows), device=labels.device)
-        own = index[matched]  # (B, A): -1 picks the last place, which is -1
+        own = index[classes_of(matches, labels)]  # (B, A): -1 picks the last place, which is -1
         settings = head.loss_settings
         found = focal_loss(
             output.class_logits[..., list(rows)].contiguous(),
@@ -122,7 +111,7 @@ class DetectionKit(Kit):
             alpha=settings.alpha,
             gamma=settings.gamma,
             label_smoothing=settings.label_smoothing,
-            weight=labelled.float(),
+            weight=labelled,
         )
         entries = int(labelled.sum()) * own.shape[1] * len(rows)
         return float(found.detach()), _prior_sum(settings, entries, int((own >= 0).sum()))
@@ -250,18 +239,17 @@ def _logit(name: str, anchor: int, label: int) -> Callable[[Mapping[str, Any]], 
     return lambda outputs: outputs[name].class_logits[0, anchor, label]
 
 
-def _labels(output: Any, targets: Targets) -> tuple[Tensor | None, Tensor]:
-    """(B, M) labels, -1 for images that are not labelled with boxes, and (B,) bool: which are."""
-    batch, device = len(output.class_logits), output.class_logits.device
-    if targets.boxes is None or targets.labels is None:
-        return None, torch.zeros(batch, dtype=torch.bool, device=device)
-    labelled = torch.ones(batch, dtype=torch.bool, device=device) if targets.has_boxes is None else targets.has_boxes
-    return torch.where(labelled[:, None], targets.labels, -1), labelled
+def _start(head: Any, output: Any, targets: Targets) -> tuple[Tensor, Tensor, Tensor] | None:
+    """(B, M) labels, (B,) float32, 1 for images that are labelled with boxes, and (B, A) int64 matches at a training's start.
 
-
-def _matches(head: DetectionHead, output: DetectionOutput, boxes: Tensor, labels: Tensor) -> Tensor:
-    """(B, A) int64, as at the start of a training."""
-    return head.match(output, boxes.float(), labels, Context(output.image_size, progress=0.0)).index
+    None where no image is labelled, or the class loss is not the focal one.
+    """
+    if not isinstance(head, DetectionHead) or not isinstance(head.class_loss, FocalLoss):
+        return None
+    boxes, labels, labelled = trained_on(targets, output.class_logits)
+    if not labelled.any():
+        return None
+    return labels, labelled, head.match(output, boxes, labels, Context(output.image_size, progress=0.0)).index
 
 
 def _prior_sum(settings: Any, entries: int, positives: int) -> float:

@@ -37,7 +37,7 @@ def decide(
     layout: str,
     *,
     scope: str,
-    backbone: BackboneSpec,
+    backbone: BackboneSpec | None,
     model: ModelSpec | None = None,
     stated: Stated = None,
     row: NamedWeights | None = None,
@@ -47,7 +47,7 @@ def decide(
     Args:
         layout: As :func:`effdet.weights.layouts.detect_layout` says, or ``tflite``.
         scope: ``model`` or ``backbone``: what has to agree between candidates.
-        backbone: The target's.
+        backbone: The target's; None for one that is not ours, where all but the pixels is in the network itself.
         model: The target's, None for a bare backbone.
         stated: What the user said: a name of weights, a family of ``FAMILIES``, ``model``, or single settings.
         row: The named weights that the user asked for, if it was by name.
@@ -59,6 +59,11 @@ def decide(
         return _stated(stated)
     if "spec" in file.metadata:
         return Conventions.of_spec(ModelSpec.from_dict(file.metadata["spec"]), origin="the file's own description")
+    if backbone is None:
+        config = file.metadata.get("pretrained_cfg") or {}
+        if layout == OURS or not len(config.get("mean") or ()) == len(config.get("std") or ()) == 3:
+            return Conventions("the network's own")
+        return Conventions("its config.json", mean=tuple(config["mean"]), std=tuple(config["std"]))  # type: ignore[arg-type]
     if layout == OURS:
         return Conventions("the model's own; the file has no description")
     known = row or (names.recognise(file.path.name, file.sha256) if file.path else None)
@@ -77,19 +82,6 @@ def decide(
     if len(found) == 1:
         return next(iter(found.values()))
     raise WeightsError(_question(file.source, list(found.values())[::-1]))
-
-
-def decide_external(file: WeightFile, layout: str, *, stated: Stated = None) -> Conventions:
-    """:func:`decide` for a backbone that is not ours: all but its pixels is in the network itself."""
-    if stated is not None:
-        return _stated(stated)
-    if "spec" in file.metadata:
-        return Conventions.of_spec(ModelSpec.from_dict(file.metadata["spec"]), origin="the file's own description")
-    config = file.metadata.get("pretrained_cfg") or {}
-    if layout != OURS and len(config.get("mean") or ()) == len(config.get("std") or ()) == 3:
-        (red, green, blue), (r, g, b) = config["mean"], config["std"]
-        return Conventions("its config.json", mean=(red, green, blue), std=(r, g, b))
-    return Conventions("the network's own")
 
 
 def _stated(stated: str | Mapping[str, Any] | Conventions) -> Conventions:

@@ -16,7 +16,7 @@ from effdet.necks.fusion import Fusion
 from effdet.preprocess import Preprocess
 from effdet.weights.class_layers import ClassRows, fit_class_layers
 from effdet.weights.conventions import Conventions, apply_conventions
-from effdet.weights.decide import Stated, decide, decide_external
+from effdet.weights.decide import Stated, decide
 from effdet.weights.folded import unfold, without_statistics
 from effdet.weights.layouts import BACKBONE, OURS, detect_layout, external_state, fit_biases, to_ours
 from effdet.weights.names import locate
@@ -92,24 +92,16 @@ def load_file(
     backbone = cast(nn.Module, model.backbone) if isinstance(model, VisionModel) else model
     own = dict(model.state_dict()) if whole else {BACKBONE + key: value for key, value in model.state_dict().items()}
     unused: tuple[str, ...] = ()
-    if isinstance(backbone, EfficientNet):
+    ours = backbone.spec if isinstance(backbone, EfficientNet) else None
+    if ours is not None:
         layout = detect_layout(file.tensors)
-        state = to_ours(file.tensors, layout, backbone.spec)
-        scope = _scope(state, whole)
-        label = "tflite" if file.kind == "tflite" else layout
-        decided = decide(
-            file,
-            label,
-            scope=scope,
-            backbone=backbone.spec,
-            model=whole.spec if whole else None,
-            stated=conventions,
-            row=row,
-        )
+        state = to_ours(file.tensors, layout, ours)
+        scope, label = _scope(state, whole), "tflite" if file.kind == "tflite" else layout
     else:
         label, state, unused = external_state(file.tensors, backbone)
         layout, scope = label, _scope(state, whole) if label == OURS else "backbone"
-        decided = decide_external(file, label, stated=conventions)
+    spec = whole.spec if whole else None
+    decided = decide(file, label, scope=scope, backbone=ours, model=spec, stated=conventions, row=row)
     fusions = {name: layer for name, layer in model.named_modules() if isinstance(layer, Fusion)}
     unfolded = unfold(state, own, {name: layer for name, layer in fusions.items() if layer.weights is not None})
     state = dict(unfolded.tensors)

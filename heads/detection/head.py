@@ -235,15 +235,15 @@ class DetectionHead(nn.Module):
         """
         settings, logits = self.loss_settings, output.class_logits
         with torch.autocast(logits.device.type, enabled=False):
-            boxes, labels, counts = _trained_on(targets, logits)
+            boxes, labels, counts = trained_on(targets, logits)
             found = context.assignment or self.match(output, boxes, labels, context)
             matches = found.index  # (B, A)
             positive, row = matches >= 0, matches.clamp(min=0)
             if boxes.shape[1] == 0:  # nothing to gather from
-                matched_boxes, classes = output.anchors.expand(len(logits), -1, -1), matches
+                matched_boxes = output.anchors.expand(len(logits), -1, -1)
             else:
                 matched_boxes = boxes.gather(1, row[..., None].expand(-1, -1, 4))  # (B, A, 4)
-                classes = torch.where(positive, labels.gather(1, row), -1)  # (B, A)
+            classes = classes_of(matches, labels)
             divisor = normalizer(positive.sum(), settings.normalizer)
             class_sum = self.class_loss(logits, classes, score=found.score, weight=counts)
             box_sum = box_loss(output.box_deltas, output.anchors, matched_boxes, positive, self.box_loss)
@@ -265,10 +265,8 @@ class DetectionHead(nn.Module):
             targets: of the batch to count.
             context: of `output`.
         """
-        with torch.autocast(output.class_logits.device.type, enabled=False):
-            boxes, labels, _ = _trained_on(targets, output.class_logits)
-            found = self.match(output, boxes, labels, context)
-            normalizer((found.index >= 0).sum(), self.loss_settings.normalizer)
+        found = self.assign(output, targets, context)
+        normalizer((found.index >= 0).sum(), self.loss_settings.normalizer)
 
     def labelled(self, targets: Targets) -> bool | Tensor:
         """Whether an image of the batch is labelled with boxes, if only with none: a bool, or () bool."""
@@ -279,7 +277,7 @@ class DetectionHead(nn.Module):
     def assign(self, output: DetectionOutput, targets: Targets, context: Context) -> Assignment:
         """Which row of ``targets.boxes`` each anchor answers for."""
         with torch.autocast(output.class_logits.device.type, enabled=False):
-            boxes, labels, _ = _trained_on(targets, output.class_logits)
+            boxes, labels, _ = trained_on(targets, output.class_logits)
             return self.match(output, boxes, labels, context)
 
     def match(self, output: DetectionOutput, boxes: Tensor, labels: Tensor, context: Context) -> Assignment:
@@ -305,7 +303,7 @@ class DetectionHead(nn.Module):
         )
 
 
-def _trained_on(targets: Targets, logits: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+def trained_on(targets: Targets, logits: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     """Boxes (B, M, 4), labels (B, M), and (B,) float32: 1 for each image that its set labels with boxes, 0 for others."""
     batch, device = len(logits), logits.device
     if targets.boxes is None or targets.labels is None:
@@ -315,6 +313,13 @@ def _trained_on(targets: Targets, logits: Tensor) -> tuple[Tensor, Tensor, Tenso
         return targets.boxes.float(), targets.labels, torch.ones(batch, device=device)
     labels = torch.where(targets.has_boxes[:, None], targets.labels, -1)
     return targets.boxes.float(), labels, targets.has_boxes.float()
+
+
+def classes_of(matches: Tensor, labels: Tensor) -> Tensor:
+    """(B, A) int64: the class of each anchor, -1 for background; of its row in `labels` (B, M)."""
+    if labels.shape[1] == 0:
+        return matches
+    return torch.where(matches >= 0, labels.gather(1, matches.clamp(min=0)), -1)
 
 
 def _cells(x: Tensor) -> Tensor:

@@ -29,17 +29,15 @@ def test_same_padding_by_hand():
     assert same_padding(6, 5, 2) == (1, 2)
     assert same_padding(5, 3, 1) == (1, 1)
     assert same_padding(5, 1, 2) == (0, 0)
-    assert same_padding(8, 3, 1, dilation=2) == (2, 2)
 
 
 def test_same_padding_is_tensorflows_on_random_sizes():
     dice = random.Random(0)
     for _ in range(500):
-        size, kernel, stride, dilation = dice.randint(1, 97), dice.randint(1, 7), dice.randint(1, 4), dice.randint(1, 3)
-        effective = (kernel - 1) * dilation + 1
+        size, kernel, stride = dice.randint(1, 97), dice.randint(1, 7), dice.randint(1, 4)
         # TensorFlow's documentation: by the remainder of the size, not by the number of outputs.
-        total = max(effective - (stride if size % stride == 0 else size % stride), 0)
-        assert same_padding(size, kernel, stride, dilation) == (total // 2, total - total // 2)
+        total = max(kernel - (stride if size % stride == 0 else size % stride), 0)
+        assert same_padding(size, kernel, stride) == (total // 2, total - total // 2)
 
 
 def test_convolution_by_hand():
@@ -128,7 +126,7 @@ def test_activations(name):
 
 def test_separable_is_depthwise_then_pointwise():
     torch.manual_seed(0)
-    layer, x = SeparableConv2d(3, 5, kernel=3), torch.randn(2, 3, 6, 7)
+    layer, x = SeparableConv2d(3, 5), torch.randn(2, 3, 6, 7)
     middle = torch.cat(
         [nn.functional.conv2d(x[:, c : c + 1], layer.depthwise.weight[c : c + 1], padding=1) for c in range(3)], 1
     )

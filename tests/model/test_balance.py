@@ -93,7 +93,7 @@ def test_one_head_needs_no_balance():
 @pytest.mark.parametrize(
     ("rule", "weights", "text"),
     [
-        ("sum", {}, "'sum' is unknown"),
+        ("sum", {}, "rule=sum: must be weights | uncertainty"),
         ("weights", {"semantic": 0.0}, "balance.weights.semantic=0.0"),
         ("uncertainty", {"semantic": 2.0}, "learns the weights"),
     ],

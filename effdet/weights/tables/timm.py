@@ -48,6 +48,20 @@ def _row(
     )
 
 
+def _lite(
+    number: int, size: int, crop: float, top1: float, digits: str, *, interpolation: str = "bicubic"
+) -> NamedWeights:
+    model = f"tf_efficientnet_lite{number}"
+    file = f"{model}-{digits}"
+    return _row(model, "in1k", size, crop, top1, file=file, half=True, interpolation=interpolation, default=True)
+
+
+def _v2(kind: str, tag: str, size: int, top1: float | None, file_end: str, *, resize: str = "stretch") -> NamedWeights:
+    model, classes = f"tf_efficientnetv2_{kind}", "imagenet21k" if tag == "in21k" else "imagenet1k"
+    options = {"half": True, "resize": resize, "classes": classes, "default": tag == "in21k_ft_in1k"}
+    return _row(model, tag, size, 1, top1, file=model + file_end, **options)
+
+
 ROWS: tuple[NamedWeights, ...] = (
     _row("efficientnet_b0", "ra4_e3600_r224_in1k", 256, 1, 79.36, half=True),
     _row("efficientnet_b0", "ra_in1k", 224, 0.875, 77.7, file="efficientnet_b0_ra-3dd342df", default=True),
@@ -115,155 +129,26 @@ ROWS: tuple[NamedWeights, ...] = (
         file="tf_efficientnet_l2_ns_475-bebbd00a",
         default=True,
     ),
-    _row(
-        "tf_efficientnet_lite0",
-        "in1k",
-        224,
-        0.875,
-        74.85,
-        file="tf_efficientnet_lite0-0aa007d2",
-        half=True,
-        default=True,
-    ),
-    _row(
-        "tf_efficientnet_lite1",
-        "in1k",
-        240,
-        0.882,
-        76.67,
-        file="tf_efficientnet_lite1-bde8b488",
-        half=True,
-        default=True,
-    ),
-    _row(
-        "tf_efficientnet_lite2",
-        "in1k",
-        260,
-        0.89,
-        77.47,
-        file="tf_efficientnet_lite2-dcccb7df",
-        half=True,
-        default=True,
-    ),
-    _row(
-        "tf_efficientnet_lite3",
-        "in1k",
-        300,
-        0.904,
-        79.81,
-        file="tf_efficientnet_lite3-b733e338",
-        half=True,
-        interpolation="bilinear",
-        default=True,
-    ),
-    _row(
-        "tf_efficientnet_lite4",
-        "in1k",
-        380,
-        0.92,
-        81.54,
-        file="tf_efficientnet_lite4-741542c3",
-        half=True,
-        interpolation="bilinear",
-        default=True,
-    ),
+    _lite(0, 224, 0.875, 74.85, "0aa007d2"),
+    _lite(1, 240, 0.882, 76.67, "bde8b488"),
+    _lite(2, 260, 0.89, 77.47, "dcccb7df"),
+    _lite(3, 300, 0.904, 79.81, "b733e338", interpolation="bilinear"),
+    _lite(4, 380, 0.92, 81.54, "741542c3", interpolation="bilinear"),
     _row("tf_efficientnetv2_b0", "in1k", 224, 0.875, 78.39, file="tf_efficientnetv2_b0-c7cc451f", default=True),
     _row("tf_efficientnetv2_b1", "in1k", 240, 0.882, 79.52, file="tf_efficientnetv2_b1-be6e41b0", default=True),
     _row("tf_efficientnetv2_b2", "in1k", 260, 0.89, 80.23, file="tf_efficientnetv2_b2-847de54e", default=True),
     _row("tf_efficientnetv2_b3", "in1k", 300, 0.904, 81.96, file="tf_efficientnetv2_b3-57773f13"),
     _row("tf_efficientnetv2_b3", "in21k", 300, 0.904, None, half=True, classes="imagenet21k"),
     _row("tf_efficientnetv2_b3", "in21k_ft_in1k", 300, 0.9, 82.63, half=True, resize="stretch", default=True),
-    _row(
-        "tf_efficientnetv2_l", "in1k", 480, 1, 85.66, file="tf_efficientnetv2_l-d664b728", half=True, resize="stretch"
-    ),
-    _row(
-        "tf_efficientnetv2_l",
-        "in21k",
-        480,
-        1,
-        None,
-        file="tf_efficientnetv2_l_21k-91a19ec9",
-        half=True,
-        resize="stretch",
-        classes="imagenet21k",
-    ),
-    _row(
-        "tf_efficientnetv2_l",
-        "in21k_ft_in1k",
-        480,
-        1,
-        86.8,
-        file="tf_efficientnetv2_l_21ft1k-60127a9d",
-        half=True,
-        resize="stretch",
-        default=True,
-    ),
-    _row(
-        "tf_efficientnetv2_m", "in1k", 480, 1, 85.21, file="tf_efficientnetv2_m-cc09e0cd", half=True, resize="stretch"
-    ),
-    _row(
-        "tf_efficientnetv2_m",
-        "in21k",
-        480,
-        1,
-        None,
-        file="tf_efficientnetv2_m_21k-361418a2",
-        half=True,
-        resize="stretch",
-        classes="imagenet21k",
-    ),
-    _row(
-        "tf_efficientnetv2_m",
-        "in21k_ft_in1k",
-        480,
-        1,
-        86.01,
-        file="tf_efficientnetv2_m_21ft1k-bf41664a",
-        half=True,
-        resize="stretch",
-        default=True,
-    ),
-    _row("tf_efficientnetv2_s", "in1k", 384, 1, 83.9, file="tf_efficientnetv2_s-eb54923e", half=True),
-    _row(
-        "tf_efficientnetv2_s",
-        "in21k",
-        384,
-        1,
-        None,
-        file="tf_efficientnetv2_s_21k-6337ad01",
-        half=True,
-        classes="imagenet21k",
-    ),
-    _row(
-        "tf_efficientnetv2_s",
-        "in21k_ft_in1k",
-        384,
-        1,
-        84.33,
-        file="tf_efficientnetv2_s_21ft1k-d7dafa41",
-        half=True,
-        default=True,
-    ),
-    _row(
-        "tf_efficientnetv2_xl",
-        "in21k",
-        512,
-        1,
-        None,
-        file="tf_efficientnetv2_xl_in21k-fd7e8abf",
-        half=True,
-        resize="stretch",
-        classes="imagenet21k",
-    ),
-    _row(
-        "tf_efficientnetv2_xl",
-        "in21k_ft_in1k",
-        512,
-        1,
-        86.75,
-        file="tf_efficientnetv2_xl_in21ft1k-06c35c48",
-        half=True,
-        resize="stretch",
-        default=True,
-    ),
+    _v2("l", "in1k", 480, 85.66, "-d664b728"),
+    _v2("l", "in21k", 480, None, "_21k-91a19ec9"),
+    _v2("l", "in21k_ft_in1k", 480, 86.8, "_21ft1k-60127a9d"),
+    _v2("m", "in1k", 480, 85.21, "-cc09e0cd"),
+    _v2("m", "in21k", 480, None, "_21k-361418a2"),
+    _v2("m", "in21k_ft_in1k", 480, 86.01, "_21ft1k-bf41664a"),
+    _v2("s", "in1k", 384, 83.9, "-eb54923e", resize="center_crop"),
+    _v2("s", "in21k", 384, None, "_21k-6337ad01", resize="center_crop"),
+    _v2("s", "in21k_ft_in1k", 384, 84.33, "_21ft1k-d7dafa41", resize="center_crop"),
+    _v2("xl", "in21k", 512, None, "_in21k-fd7e8abf"),
+    _v2("xl", "in21k_ft_in1k", 512, 86.75, "_in21ft1k-06c35c48"),
 )
