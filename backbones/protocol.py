@@ -92,9 +92,15 @@ def check_backbone(name: str, backbone: object, size: tuple[int, int] = (72, 100
             maps = backbone.eval()(torch.zeros(1, 3, *size, device=None if weight is None else weight.device))
     except (RuntimeError, AssertionError, TypeError, ValueError, IndexError, AttributeError) as error:
         reason = " ".join(str(error).split())[:160] or type(error).__name__
-        raise ValueError(f"backbone {name} takes no image of {size[0]} x {size[1]} pixels: {reason}") from error
+        raise ValueError(
+            f"backbone {name} takes no image of {size[0]} x {size[1]} pixels, and must take any: {reason}"
+        ) from error
     finally:
         backbone.train(mode)
+    if not isinstance(maps, list | tuple) or not all(isinstance(x, Tensor) for x in maps):
+        raise ValueError(
+            f"backbone {name} gives a {type(maps).__name__}; it must give a list of tensors, one for each stride"
+        )
     found = [tuple(x.shape[1:]) for x in maps]
     requested = [
         (channels, -(-size[0] // stride), -(-size[1] // stride))

@@ -23,6 +23,7 @@ from effdet.plugins import TARGET, build, instantiate, is_target, locate
 from effdet.scaling import REPEATS, DetectorRow
 from heads.classification import ClassificationHead
 from heads.detection import AnchorSpec, DetectionHead, DetectionLoss, DetectionOptions, PostProcess
+from heads.detection.contracts import check_box_loss, check_class_loss, check_matcher
 from heads.embedding import EmbeddingHead, EmbeddingOptions
 from heads.pooled import PooledOptions
 from heads.protocol import Head, check_head
@@ -154,7 +155,15 @@ def passed(options: Mapping[str, Any] | None) -> dict[str, Any]:
 
 
 def _build_detection(options: DetectionOptions, widths: Mapping[str, int], classes: ClassTable) -> DetectionHead:
-    head = DetectionHead(widths[options.levels[0]], len(classes), options)
+    anchors, count = options.anchors, len(classes)
+    with torch.device("cpu"):  # with numbers, also where the model is built without
+        if options.matcher is not None:
+            check_matcher(options.matcher, anchors, count)
+        if options.class_loss is not None:
+            check_class_loss(options.class_loss, anchors, count)
+        if options.box_loss is not None:
+            check_box_loss(options.box_loss, anchors)
+    head = DetectionHead(widths[options.levels[0]], count, options)
     head.named_classes.copy_(torch.tensor(classes.named))
     return head
 

@@ -131,3 +131,15 @@ class Wrong(nn.Module):
 def test_a_backbone_that_says_what_it_does_not_do_is_refused(strides, channels, message):
     with pytest.raises(ValueError, match=message):
         check_backbone("own", Wrong(strides, channels))
+
+
+class Named(Wrong):
+    def forward(self, images):
+        return dict(zip("abc", super().forward(images), strict=True))
+
+
+def test_maps_are_a_list():
+    with pytest.raises(
+        ValueError, match="backbone own gives a dict; it must give a list of tensors, one for each stride"
+    ):
+        check_backbone("own", Named((8, 16, 32), (5, 5, 5)))
