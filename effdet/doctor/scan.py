@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import multiprocessing
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
-from contextlib import contextmanager
 from dataclasses import dataclass
 
 from effdet.data.checks import DataError
@@ -15,6 +14,7 @@ from effdet.data.records import Dataset
 from effdet.doctor.coverage import CoverageSettings, Matched, match_boxes
 from effdet.doctor.facts import Facts, look, look_at_pixels
 from effdet.doctor.reading import Split
+from effdet.progress import progress_bar
 
 CHUNK = 16
 """Images of a task: enough that handing it over costs nothing, few enough for a smooth bar."""
@@ -60,7 +60,8 @@ def look_at_all(
         for start in range(0, len(split.source), CHUNK)
     ]
     results: dict[tuple[int, int], list[tuple[Facts, Matched]]] = {}
-    with _bar(sum(len(split.source) for split in splits), progress) as advance:
+    total = sum(len(split.source) for split in splits)
+    with progress_bar("images", total, show=progress) as advance:
         for (position, start, stop), result in _run(work, tasks, workers):
             results[position, start] = result
             advance(stop - start)
@@ -139,16 +140,3 @@ def _look(task: Task) -> list[tuple[Facts, Matched]]:
             matched = match_boxes(boxes, record.size, _work.coverage)
         rows.append((facts, matched))
     return rows
-
-
-@contextmanager
-def _bar(total: int, progress: bool) -> Iterator[Callable[[int], None]]:
-    """A progress bar on stderr where that is a terminal."""
-    from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-
-    console = Console(stderr=True)
-    columns = (TextColumn("images"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=console, transient=True, disable=not (progress and console.is_terminal)) as bar:
-        task = bar.add_task("", total=total)
-        yield lambda count: bar.advance(task, count)

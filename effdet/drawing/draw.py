@@ -45,7 +45,7 @@ def draw(
         image: PIL image, or (H, W, 3) uint8 RGB.
         boxes: (N, 4) xyxy, pixels of `image`. Array, tensor or list; parts outside the image are cut off.
         labels: (N,) class of each box; rows of -1 are padding and left out. None draws all boxes as class 0, unlabelled.
-        scores: (N,) 0…1, written beside the name and drawn highest on top. None writes names alone.
+        scores: (N,) 0…1, written beside the name and drawn highest on top. None writes only names.
         names: class names by class. None writes class numbers.
         semantic: (H, W) segmentation map of the image's size; 255 is left clear.
         semantic_names: names of the map's classes, where they are not `names`.

@@ -82,7 +82,7 @@ def draw_batch(
         names: class names of the boxes.
         semantic: (B, H, W) segmentation maps, 255 left clear.
         semantic_names: class names of the maps, where they are not `names`.
-        most: draw at most so many images.
+        most: the largest number of images that are drawn.
         least_side: images under this are enlarged first, so that labels have room.
     """
     pixels = as_numpy(images)

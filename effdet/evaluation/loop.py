@@ -8,8 +8,7 @@ fails takes the others with it in order, instead of leaving them at a barrier.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, nullcontext
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -20,6 +19,7 @@ from torch.utils.data import DataLoader, Dataset
 from effdet.evaluation.batch import EvalBatch
 from effdet.evaluation.evaluators import Evaluator
 from effdet.evaluation.loss import LossEvaluator
+from effdet.progress import progress_bar
 from effdet.workers import deaf_children, quiet_worker
 from heads.structures import UserError
 
@@ -134,8 +134,8 @@ def _predict_all(
     )
     for evaluator in evaluators.values():
         evaluator.reset()
-    seen = 0
-    with _bar(total) if progress else nullcontext() as advance:
+    seen = done = 0
+    with progress_bar("evaluating", total, unit="images", show=progress) as advance:
         with deaf_children():
             batches = iter(loader)
         for batch in batches:
@@ -145,8 +145,8 @@ def _predict_all(
                     raise UserError(f"the model predicts {', '.join(predictions)}; there is no {head!r} to evaluate")
                 evaluator.update(predictions[head], batch)
             seen += len(batch)
-            if advance is not None:
-                advance(min(seen * _rank_and_world()[1], total))
+            before, done = done, min(seen * _rank_and_world()[1], total)
+            advance(done - before)
     assert seen == len(shard), f"{seen} of {len(shard)} images came out of the loader"
 
 
@@ -216,16 +216,3 @@ def _on_first(function: Callable[[], Any]) -> Any:
     if box[1] is not None:
         raise RuntimeError(f"process 0 failed while computing metrics: {box[1]}")
     return box[0]
-
-
-@contextmanager
-def _bar(total: int) -> Iterator[Callable[[int], None]]:
-    """A progress bar on stderr where that is a terminal; gives a function that takes the images done."""
-    from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-
-    console = Console(stderr=True)
-    columns = (TextColumn("evaluating"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as progress:
-        task = progress.add_task("", total=total)
-        yield lambda done: progress.update(task, completed=done)

@@ -4,7 +4,7 @@ For a number y that the model computes and a layer's feature maps A^k of h × w 
 
     alpha_k = mean over cells of dy/dA^k          L = relu(sum_k alpha_k A^k)
 
-A box depends on the cells around its anchor alone, and a mean over all cells would show others that merely look alike. For
+A box depends only on the cells around its anchor, and a mean over all cells would show others that merely look alike. For
 boxes the gradient therefore stays where it is, L = relu(sum_k dy/dA^k * A^k) (HiResCAM, Draelos and Carin 2020, arXiv
 2011.08891), unless `method` says otherwise.
 

@@ -54,7 +54,7 @@ class ExportInfo:
 
     @classmethod
     def from_json(cls, text: str | None, *, source: Any) -> Self:
-        """Raises UserError where `text` is no such description; `source` is the file's name."""
+        """Raises UserError where `text` is not such a description; `source` is the file's name."""
         if not text:
             raise UserError(f"{source}: this file does not say what model it holds; export it with `effdet export`")
         values = renew(json.loads(text))

@@ -183,7 +183,7 @@ def _loaded(path: str | os.PathLike[str], threads: int | None, trust: bool) -> n
 
 
 def _stacked(canvases: list[np.ndarray]) -> np.ndarray:
-    """(B, H, W, 3). One canvas alone is not copied, unless it is read-only, as Pillow's are: tensors want to be written to."""
+    """(B, H, W, 3). A single canvas is not copied, unless it is read-only, as Pillow's are: tensors want to be written to."""
     if len(canvases) == 1 and canvases[0].flags.writeable:
         return canvases[0][None]
     return np.stack(canvases)

@@ -74,7 +74,7 @@ class RuntimeModel(nn.Module):
 
     @classmethod
     def open(cls, path: str | os.PathLike[str], *, threads: int | None = None, trust: bool = False) -> Self:
-        """See :func:`effdet.inference.runtimes.open_runtime`; `trust` imports heads of the user's own that the file names."""
+        """See :func:`effdet.inference.runtimes.open_runtime`; `trust` imports user-defined heads that the file names."""
         runtime = open_runtime(path, threads=threads)
         spec = runtime.info.spec.to_dict()
         needed = targets(spec if runtime.info.widths is None else spec["heads"])
@@ -110,7 +110,7 @@ class RuntimeModel(nn.Module):
         return RuntimeModel(self.runtime, postprocess, beside=self._beside) if postprocess else self
 
     def among(self, known: Mapping[str, Sequence[bool]]) -> RuntimeModel:
-        """The same file, whose detections are of known classes alone, see :meth:`effdet.evaluation.ModelPredictFn.among`.
+        """The same file, whose detections are only of known classes, see :meth:`effdet.evaluation.ModelPredictFn.among`.
 
         A file that holds its NMS has filled its `max_detections` with classes of all kinds: that is said, once.
         """
@@ -158,7 +158,7 @@ class RuntimeModel(nn.Module):
         if not self.info.dynamic_size and size != self.info.spec.preprocess.size:
             fixed = " × ".join(map(str, self.info.spec.preprocess.size))
             raise UserError(
-                f"image_size={size[0]}x{size[1]}: this file takes {fixed} alone; export it with dynamic_size=true"
+                f"image_size={size[0]}x{size[1]}: this file takes only {fixed}; export it with dynamic_size=true"
             )
 
 
@@ -204,7 +204,7 @@ def own_postprocess(model: nn.Module) -> PostProcess | None:
 
 
 def one_threaded() -> ThreadPoolExecutor:
-    """A thread in which PyTorch works on itself alone, for post-processing, which gains nothing from a second one.
+    """A thread in which PyTorch uses no other, for post-processing, which gains nothing from a second one.
 
     PyTorch's threads wait by spinning, for milliseconds after each parallel piece, on the cores that the runtime's next call
     needs: a tenth of an image's time with ONNX Runtime. Their number is a setting of each thread, but one that threads born

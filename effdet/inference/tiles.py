@@ -81,7 +81,7 @@ class TiledPredictor:
         *,
         unreadable: Callable[[ImageLike, UserError], None] | None = None,
     ) -> Iterator[Prediction]:
-        """As `Predictor.stream`. A batch holds tiles of one image alone, so that results do not depend on the others."""
+        """As `Predictor.stream`. A batch holds tiles of only one image, so that results do not depend on the others."""
         for image in images:
             try:
                 pixels = as_array(image)

@@ -181,7 +181,7 @@ def _label(row: DetectorRow | None, own_backbone: AnyBackboneSpec, built_in: set
     """A detector's name where there is its head and its neck, else the backbone's: published weights go by it.
 
     Args:
-        built_in: names of the heads without those of the user's own.
+        built_in: names of the heads without the user-defined ones.
     """
     if row is not None and "detection" in built_in:
         return row.name

@@ -42,7 +42,7 @@ def create_app(
     """The application around `predict`, for uvicorn or a test client.
 
     Args:
-        predict: a `Predictor`; called from one thread alone.
+        predict: a `Predictor`; called from only one thread.
         settings: limits.
         about: what `/health` tells of the model, in what JSON can hold.
     """

@@ -120,4 +120,4 @@ def _resolve(future: Future[Prediction], outcome: Prediction | Exception) -> Non
         else:
             future.set_result(outcome)
     except InvalidStateError:
-        pass  # nobody waits any more
+        pass  # the request has ended

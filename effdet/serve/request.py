@@ -76,7 +76,7 @@ STATUSES: dict[int, str] = {
     400: "The body is empty, or is not the JSON or the form that its type says.",
     408: "The body did not arrive in time.",
     413: "The body or the image is larger than the server takes.",
-    415: "The content type is none of the two, or the file is no image of a known format.",
+    415: "The content type is none of the two, or the file is not an image of a known format.",
     422: "A field is missing, unknown or out of range, or the image is broken.",
     500: "The model failed on this image.",
     503: "Too many requests wait, or the server is going down; try again.",
@@ -124,7 +124,7 @@ def decode(data: bytes, settings: ServeSettings) -> np.ndarray:
     except Image.DecompressionBombError:
         raise RequestError(413, f"the image has more than {settings.max_pixels:,} pixels: make it smaller") from None
     except UnidentifiedImageError:
-        raise RequestError(415, f"the file is no image of a known format ({', '.join(FORMATS)})") from None
+        raise RequestError(415, f"the file is not an image of a known format ({', '.join(FORMATS)})") from None
     except DECODE_ERRORS as error:
         raise RequestError(422, f"the image's header is broken ({type(error).__name__})") from None
     width, height = image.size

@@ -37,7 +37,7 @@ def ensure(
 
     Args:
         size: pixels of a side, or (H, W).
-        seed: of everything; image i of a split depends on (seed, split, i) alone, so a larger set begins as a smaller one.
+        seed: of everything; image i of a split depends only on (seed, split, i), so a larger set begins as a smaller one.
         train: images in the split, likewise `val` and `test`.
         root: the folder that holds generated sets; by default ``streets`` in the cache folder (``EFFDET_CACHE``).
         workers: processes to draw with; by default one a CPU.

@@ -72,7 +72,7 @@ class Mark:
     points: np.ndarray
     """(n, 2) one polygon or polyline, (m, n, 2) many of one colour, or for discs (n, 2) their centres."""
     colour: Colour | None
-    """None: the stroke belongs to the mask alone."""
+    """None: the stroke belongs only to the mask."""
     mask: bool = True
     """Whether the stroke counts as part of its object in the label map."""
     kind: Literal["polygon", "line", "disc"] = "polygon"

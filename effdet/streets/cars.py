@@ -57,88 +57,42 @@ _KINDS = {
 }
 
 
-@dataclass(frozen=True)
 class _Car:
-    """One car: its kind, grown a little, and its colours."""
+    """The car of an identity: its kind, grown a little, and its colours. Lengths in metres."""
 
-    name: str
-    kind: _Kind
-    grow: float
-    length: float
-    height: float
-    paint: Colour
-    rim: Colour
-    glass: Colour
-    sill: Colour
-    bumper: Colour
-    grille: Colour
-    panes: tuple[tuple[float, float], ...]
-    """Side windows: where each begins and ends along the cabin, 0…1 from the rear."""
-    heads: int
-    """How many people sit in front."""
-    taxi: bool
-
-    @property
-    def half(self) -> float:
-        return self.kind.width / 2
-
-    @property
-    def end(self) -> float:
-        return self.length / 2
-
-    @property
-    def base(self) -> float:
-        """Half the cabin's width at the belt."""
-        return self.half * 0.97
-
-    @property
-    def roof(self) -> float:
-        return self.half * 0.76
-
-    @property
-    def stations(self) -> tuple[float, float, float, float]:
+    def __init__(self, look: Look) -> None:
+        rng = look.rng("car")
+        paint = car_paint(rng)
+        self.taxi = bool(rng.random() < 0.05)
+        self.paint: Colour = (232.0, 190.0, 40.0) if self.taxi else paint
+        self.name = tuple(_KINDS)[int(rng.choice(len(_KINDS), p=[kind.share for kind in _KINDS.values()]))]
+        self.kind = kind = _KINDS[self.name]
+        self.grow = float(rng.uniform(0.95, 1.05))
+        self.length, self.height = kind.length * self.grow, kind.height * float(rng.uniform(0.97, 1.04))
+        self.rim, self.glass = vary(rng, (158, 160, 164), 14), vary(rng, GLASS, 8)
+        dark = tone(self.paint, 0.55)
+        self.sill, self.bumper = (dark if rng.random() < share else TRIM for share in (0.6, 0.5))
+        self.grille = vary(rng, (30, 31, 34), 6)
+        self.panes = ((0.05, kind.split - 0.02), (kind.split + 0.02, 0.95))
+        """Side windows: where each begins and ends along the cabin, 0…1 from the rear."""
+        if self.name == "wagon":
+            self.panes = ((0.04, 0.26), (0.30, 0.60), (0.64, 0.95))
+        if self.name == "van" and rng.random() < 0.6:
+            self.panes = self.panes[1:]
+        self.heads = 1 + int(rng.random() < 0.4)
+        """How many people sit in front."""
+        self.half, self.end = kind.width / 2, self.length / 2
+        self.base, self.roof = self.half * 0.97, self.half * 0.76
+        """Half the cabin's width at the belt and at the roof."""
+        rear, front = -self.end + kind.deck, self.end - kind.bonnet
+        self.stations = rear, rear + kind.rear_rake, front - kind.rake, front
         """z of the cabin's corners: rear at the belt, rear at the roof, front at the roof, front at the belt."""
-        rear, front = -self.end + self.kind.deck, self.end - self.kind.bonnet
-        return rear, rear + self.kind.rear_rake, front - self.kind.rake, front
-
-    @property
-    def tail_y(self) -> float:
-        return self.kind.deck_y - 0.05
-
-    @property
-    def nose_y(self) -> float:
-        return self.kind.nose - 0.15
-
-
-def _make(look: Look) -> _Car:
-    rng = look.rng("car")
-    paint = car_paint(rng)
-    taxi = bool(rng.random() < 0.05)
-    if taxi:
-        paint = (232.0, 190.0, 40.0)
-    name = tuple(_KINDS)[int(rng.choice(len(_KINDS), p=[kind.share for kind in _KINDS.values()]))]
-    kind = _KINDS[name]
-    grow, taller = rng.uniform(0.95, 1.05), rng.uniform(0.97, 1.04)
-    rim, glass = vary(rng, (158, 160, 164), 14), vary(rng, GLASS, 8)
-    dark = tone(paint, 0.55)
-    sill, bumper = (dark if rng.random() < share else TRIM for share in (0.6, 0.5))
-    grille = vary(rng, (30, 31, 34), 6)
-    panes = ((0.05, kind.split - 0.02), (kind.split + 0.02, 0.95))
-    if name == "wagon":
-        panes = ((0.04, 0.26), (0.30, 0.60), (0.64, 0.95))
-    if name == "van" and rng.random() < 0.6:
-        panes = panes[1:]
-    heads = 1 + int(rng.random() < 0.4)
-    return _Car(
-        name, kind, float(grow), kind.length * float(grow), kind.height * float(taller), paint, rim, glass, sill, bumper,
-        grille, panes, heads, taxi,
-    )  # fmt: skip
+        self.tail_y, self.nose_y = kind.deck_y - 0.05, kind.nose - 0.15
 
 
 @lru_cache(maxsize=1024)
 def car(look: Look) -> Vehicle:
-    """The car of an identity."""
-    made = _make(look)
+    made = _Car(look)
     half, end, low = made.half, made.end, made.kind.clearance
     panels = [under(half, z, made.kind.wheel, 0.22, low) for z in (-end + 0.36, end - 0.36)]
     panels += _flanks(made)

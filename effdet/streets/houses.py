@@ -6,7 +6,6 @@ What stands on a facade are details in metres from its lower left corner.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
@@ -31,70 +30,39 @@ _UNIT = np.array([[-0.5, -0.5], [0.5, -0.5], [0.5, 0.5], [-0.5, 0.5]])
 _STYLES = {"city": (0.45, 0.2, 0.35), "town": (0.62, 0.3, 0.08), "suburb": (0.7, 0.3, 0.0)}
 
 
-@dataclass(frozen=True)
 class Style:
     """How a house is built. Lengths in metres."""
 
-    kind: str
-    """plaster, brick or office."""
-    wall: Colour
-    trim: Colour
-    glass: Colour
-    sign: Colour
-    inside: Colour
-    shutter: Colour | None
-    roof: Colour | None
-    floors: int
-    storey: float
-    shop: bool
-    awning: bool
-    balconies: bool
-    pitch: float
-    wide: float
-    tall: float
-    lit_share: float
-    depth: float
-
-    @property
-    def base(self) -> float:
+    def __init__(self, rng: np.random.Generator, district: str) -> None:
+        self.kind = ("plaster", "brick", "office")[int(rng.choice(3, p=_STYLES[district]))]
+        plaster, office = self.kind == "plaster", self.kind == "office"
+        self.wall = pick(rng, {"plaster": _PLASTER, "brick": _BRICK, "office": _OFFICE}[self.kind], 12)
+        chance = rng.random(6)
+        roofed = not office and chance[2] < {"city": 0.4, "town": 0.75, "suburb": 1.0}[district]
+        self.trim: Colour = tone(self.wall, 1.18) if chance[0] < 0.6 else (234, 231, 224)
+        self.glass = vary(rng, (60, 72, 84), 12)
+        self.sign = pick(rng, _SHOP, 10)
+        self.inside = _WARM[int(rng.integers(len(_WARM)))]
+        self.shutter = pick(rng, _SHUTTER, 10) if plaster and chance[1] < 0.35 else None
+        self.roof = pick(rng, _ROOF, 8) if roofed else None
+        floors = {"city": rng.integers(4, 9), "town": rng.integers(2, 5), "suburb": rng.integers(1, 3)}
+        self.floors, self.storey = int(floors[district]), float(rng.uniform(2.9, 3.4))
+        self.shop = bool(chance[3] < {"city": 0.75, "town": 0.55, "suburb": 0.04}[district])
+        self.awning = bool(chance[4] < 0.45)
+        self.balconies = bool(not office and chance[5] < 0.3)
+        self.pitch = float(rng.uniform(1.8, 2.9))
+        self.wide = float(rng.uniform(0.72, 0.92) if office else rng.uniform(0.42, 0.6))
+        self.tall = float(rng.uniform(0.55, 0.8) if office else rng.uniform(0.48, 0.62))
+        """Windows: from one to the next, and their size as shares of that and of a storey."""
+        self.lit_share = float(rng.uniform(0.12, 0.5))
+        self.depth = float(rng.uniform(8, 14))
+        self.base = 3.6 if self.shop else 0.9
         """Height of the ground floor."""
-        return 3.6 if self.shop else 0.9
-
-    @property
-    def height(self) -> float:
-        return self.base + self.storey * self.floors
-
-
-def make_style(rng: np.random.Generator, district: str) -> Style:
-    kind = ("plaster", "brick", "office")[int(rng.choice(3, p=_STYLES[district]))]
-    wall = pick(rng, {"plaster": _PLASTER, "brick": _BRICK, "office": _OFFICE}[kind], 12)
-    office = kind == "office"
-    chance = rng.random(6)
-    roofed = not office and chance[2] < {"city": 0.4, "town": 0.75, "suburb": 1.0}[district]
-    return Style(
-        kind=kind,
-        wall=wall,
-        trim=tone(wall, 1.18) if chance[0] < 0.6 else (234, 231, 224),
-        glass=vary(rng, (60, 72, 84), 12),
-        sign=pick(rng, _SHOP, 10),
-        inside=_WARM[int(rng.integers(len(_WARM)))],
-        shutter=pick(rng, _SHUTTER, 10) if kind == "plaster" and chance[1] < 0.35 else None,
-        roof=pick(rng, _ROOF, 8) if roofed else None,
-        floors=int({"city": rng.integers(4, 9), "town": rng.integers(2, 5), "suburb": rng.integers(1, 3)}[district]),
-        storey=float(rng.uniform(2.9, 3.4)),
-        shop=bool(chance[3] < {"city": 0.75, "town": 0.55, "suburb": 0.04}[district]),
-        awning=bool(chance[4] < 0.45),
-        balconies=bool(not office and chance[5] < 0.3),
-        pitch=float(rng.uniform(1.8, 2.9)),
-        wide=float(rng.uniform(0.72, 0.92) if office else rng.uniform(0.42, 0.6)),
-        tall=float(rng.uniform(0.55, 0.8) if office else rng.uniform(0.48, 0.62)),
-        lit_share=float(rng.uniform(0.12, 0.5)),
-        depth=float(rng.uniform(8, 14)),
-    )
+        self.height = self.base + self.storey * self.floors
 
 
 def bay(style: Style, rng: np.random.Generator, width: float, *, lamps: bool, far: bool) -> list[Detail]:
-    """The details of `width` metres. `lamps`: some windows are lit; `far`: leave out what nobody would see."""
+    """The details of `width` metres. `lamps`: some windows are lit; `far`: leave out what is too small to be seen."""
     details: list[Detail] = []
     columns = max(1, round(width / style.pitch))
     pitch = width / columns
@@ -247,7 +215,7 @@ class House:
 
     @cached_property
     def style(self) -> Style:
-        return make_style(np.random.Generator(np.random.Philox(self.seed)), self.district)
+        return Style(np.random.Generator(np.random.Philox(self.seed)), self.district)
 
     def in_sight(self, camera: Camera, half_width: float) -> bool:
         """Whether some of it may lie within the image's columns. Its body is taken to be as deep as any."""

@@ -220,7 +220,7 @@ def back_to_front(items: list[Item]) -> list[Item]:
     inner = ((x1[:, None] <= x0[None] + 0.05) & (x0[None] > 0)) | ((x0[:, None] >= x1[None] - 0.05) & (x1[None] < 0))
     undecided = beside & ~inner & ~inner.T
     front = nearer | (beside & inner & ~inner.T) | (undecided & (middle[:, None] < middle[None]))
-    # front[i, j]: i must be drawn after j. Repeatedly take the farthest item that waits for nobody.
+    # front[i, j]: i must be drawn after j. Repeatedly take the farthest item with nothing left to wait for.
     waiting = front.sum(1).astype(float)
     done = np.zeros(len(items), bool)
     order: list[Item] = []

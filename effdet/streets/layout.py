@@ -133,7 +133,7 @@ def make_street(rng: np.random.Generator) -> Street:
 
 
 def make_layout(seed: int, split: str, index: int) -> Layout:
-    """The layout of image `index` of a split: a function of its arguments alone."""
+    """The layout of image `index` of a split: a function of only its arguments."""
     street = make_street(generator(seed, split, index, "street"))
     rng = generator(seed, split, index, "light")
     time = TIMES[int(rng.choice(3, p=_TIME_SHARE))]

@@ -1,6 +1,6 @@
 """Identities: each thing of a set looks like one member of a fixed cast, so that the same car is met again.
 
-An identity is a function of (seed, split, class, member) alone, and its number tells the split, so that identities of
+An identity is a function of only (seed, split, class, member), and its number tells the split, so that identities of
 `val` are never met in `train`.
 """
 

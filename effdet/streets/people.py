@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
 from functools import lru_cache
 
 import numpy as np
@@ -21,50 +20,31 @@ _SHOES = palette("1e1c1c d2d0cc 5a3c28")
 _HELMETS = palette("e4e4e4 1e1e20 be2224 285aaa e6be28 5aa050")
 
 
-@dataclass(frozen=True)
 class Body:
-    """What one person looks like."""
+    """What the person of an identity looks like; height in metres, girth 1 for most."""
 
-    height: float
-    girth: float
-    skin: Colour
-    hair: Colour
-    coat: Colour
-    legs: Colour
-    shoes: Colour
-    dress: bool
-    long_hair: bool
-    long_coat: bool
-    bare_arms: bool
-    backpack: Colour | None
-    bag: Colour | None
-    hat: Colour | None
-    helmet: Colour
+    def __init__(self, look: Look) -> None:
+        rng = look.rng("body")
+        child = rng.random() < 0.08
+        height = rng.uniform(1.15, 1.4) if child else rng.normal(1.71, 0.075)
+        woman = rng.random() < 0.5
+        self.height = float(np.clip(height, 1.1, 1.95))
+        self.girth = float(rng.uniform(0.9, 1.18))
+        self.skin, self.hair = pick(rng, _SKIN, 6), pick(rng, _HAIR, 8)
+        self.coat, self.legs, self.shoes = pick(rng, _CLOTH, 14), pick(rng, _TROUSERS, 10), pick(rng, _SHOES, 10)
+        self.dress = bool(woman and rng.random() < 0.35)
+        self.long_hair = bool(woman and rng.random() < 0.7)
+        self.long_coat = bool(rng.random() < 0.22)
+        self.bare_arms = bool(rng.random() < 0.3)
+        self.backpack, self.bag, self.hat = (
+            pick(rng, _CLOTH, 14) if rng.random() < share else None for share in (0.22, 0.25, 0.16)
+        )
+        self.helmet = pick(rng, _HELMETS, 10)
 
 
 @lru_cache(maxsize=2048)
 def body(look: Look) -> Body:
-    rng = look.rng("body")
-    child = rng.random() < 0.08
-    height = rng.uniform(1.15, 1.4) if child else rng.normal(1.71, 0.075)
-    woman = rng.random() < 0.5
-    return Body(
-        height=float(np.clip(height, 1.1, 1.95)),
-        girth=float(rng.uniform(0.9, 1.18)),
-        skin=pick(rng, _SKIN, 6),
-        hair=pick(rng, _HAIR, 8),
-        coat=pick(rng, _CLOTH, 14),
-        legs=pick(rng, _TROUSERS, 10),
-        shoes=pick(rng, _SHOES, 10),
-        dress=bool(woman and rng.random() < 0.35),
-        long_hair=bool(woman and rng.random() < 0.7),
-        long_coat=bool(rng.random() < 0.22),
-        bare_arms=bool(rng.random() < 0.3),
-        backpack=pick(rng, _CLOTH, 14) if rng.random() < 0.22 else None,
-        bag=pick(rng, _CLOTH, 14) if rng.random() < 0.25 else None,
-        hat=pick(rng, _CLOTH, 14) if rng.random() < 0.16 else None,
-        helmet=pick(rng, _HELMETS, 10),
-    )
+    return Body(look)
 
 
 Joints = dict[str, tuple[float, float, float]]

@@ -64,7 +64,7 @@ def size_of(size: int | tuple[int, int]) -> tuple[int, int]:
 
 
 def scene(seed: int, split: str, index: int, size: int | tuple[int, int] = 256) -> Scene:
-    """Image `index` of a split: a function of (seed, split, index) alone, rasterised at `size`."""
+    """Image `index` of a split: a function of only (seed, split, index), rasterised at `size`."""
     layout = make_layout(seed, split, index)
     people = make_actors(generator(seed, split, index, "actors"), seed, split, layout)
     return render(layout, people, size, (seed, split, index))

@@ -22,7 +22,7 @@ from effdet.workers import cores
 
 CITY = "streets"
 _FEW = 24
-"""Up to so many images, starting processes would cost more than drawing."""
+"""Up to this many images, starting processes would cost more than drawing."""
 
 
 def stem(seed: int, index: int) -> str:

@@ -92,7 +92,7 @@ def test_pixels_are_normalised_once():
 
 def test_another_size_needs_a_file_for_any_size():
     wide = torch.zeros((1, 3, 32, 96), dtype=torch.uint8)
-    with pytest.raises(UserError, match="32 × 64 alone; export it with dynamic_size=true"):
+    with pytest.raises(UserError, match="takes only 32 × 64; export it with dynamic_size=true"):
         RuntimeModel(FakeRuntime())(wide)
     assert RuntimeModel(FakeRuntime(dynamic_size=True))(wide)
 

@@ -10,10 +10,11 @@ from PIL import Image
 
 from effdet.files import distinct_names, refuse_overwriting, replacing, shown
 from effdet.inference.image import ImageLike
-from effdet.inference.jobs.output import Job, Shown, StreamPredictor, Summary, distinct_from_others, progress
+from effdet.inference.jobs.output import Job, Shown, StreamPredictor, Summary, distinct_from_others
 from effdet.inference.jobs.stopping import always, in_one_go, stop_signals
 from effdet.inference.tracking import Tracker
 from effdet.inference.writers import Entry, Journal, MotWriter, VideoRecord
+from effdet.progress import progress_bar
 from heads.structures import UserError
 
 MASKS = "masks"
@@ -69,7 +70,8 @@ def predict_images(
         if tracker is not None:
             journal.record(VideoRecord(followed, (mot.name,)))
         view = Shown(job, tracker)
-        with always(tables, *([] if tracker is None else [tracks])), progress(len(todo), "images") as advance:
+        ends = [tables] if tracker is None else [tables, tracks]
+        with always(*ends), progress_bar("predicting", len(todo), unit="images") as advance:
             for prediction in predict.stream([Path(file) for file in todo], unreadable=reported):
                 file, shown = str(prediction.path), view.of(prediction)
                 drawing = drawings[file] if job.draw else None
@@ -81,7 +83,7 @@ def predict_images(
                         _save(view.drawn(shown, legend=mask is not None), job.directory / drawing)
                     if mask is not None:
                         _save(Image.fromarray(shown.semantic_ids()), job.directory / mask)
-                advance()
+                advance(1)
             if not any(file in journal.entries for file in files):
                 first = next(iter(unreadable.values()), "no images")
                 raise UserError(f"none of the {len(files)} images can be read; the first: {first}")

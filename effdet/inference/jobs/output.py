@@ -1,4 +1,4 @@
-"""What jobs share: what is asked and returned, what is shown of a prediction, the files at the end, the bar meanwhile."""
+"""What jobs share: what is asked and returned, what is shown of a prediction, the files at the end."""
 
 from __future__ import annotations
 
@@ -218,36 +218,3 @@ def _is_free(name: str, file: str, directory: Path, journal: Journal) -> bool:
     if (owner := journal.owners.get(low)) is not None:
         return owner == file
     return low in journal.replaceable or not os.path.lexists(directory / name)
-
-
-@contextmanager
-def progress(total: int | None, unit: str) -> Iterator[Callable[[], None]]:
-    """A bar on stderr with speed and time left, where that is a terminal; gives a function to call after each image."""
-    from rich.console import Console
-    from rich.progress import (
-        BarColumn,
-        MofNCompleteColumn,
-        Progress,
-        TextColumn,
-        TimeElapsedColumn,
-        TimeRemainingColumn,
-    )
-
-    console = Console(stderr=True)
-    columns = (
-        TextColumn("predicting"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TextColumn(unit),
-        TextColumn("{task.fields[rate]}"),
-        TimeElapsedColumn() if total is None else TimeRemainingColumn(),
-    )
-    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as bar:
-        task = bar.add_task("", total=total, rate="")
-
-        def advance() -> None:
-            bar.advance(task)
-            speed = bar.tasks[0].speed
-            bar.update(task, rate=f"{speed:.1f}/s" if speed else "")
-
-        yield advance

@@ -10,13 +10,14 @@ from pathlib import Path
 import numpy as np
 
 from effdet.files import refuse_overwriting
-from effdet.inference.jobs.output import Job, Shown, StreamPredictor, Summary, distinct_stem, progress
+from effdet.inference.jobs.output import Job, Shown, StreamPredictor, Summary, distinct_stem
 from effdet.inference.jobs.stopping import Terminated, always, in_one_go
 from effdet.inference.prediction import Prediction
 from effdet.inference.sources import Frame, VideoError, VideoSource
 from effdet.inference.sources.inputs import video_name
 from effdet.inference.tracking import Tracker
 from effdet.inference.writers import Entry, Journal, MotWriter, VideoRecord, VideoWriter
+from effdet.progress import progress_bar
 from heads.structures import UserError
 
 
@@ -106,11 +107,11 @@ def _predict_into(
     stopped_by = None
     total = source.frames if job.max_images is None else min(job.max_images, source.frames or job.max_images)
     try:
-        with always(output.close), progress(total, "frames") as advance:
+        with always(output.close), progress_bar("predicting", total, unit="frames") as advance:
             for prediction in predict.stream(frames.images()):
                 with in_one_go(), job.writing():
                     output.add(prediction, frames.waiting.popleft())
-                advance()
+                advance(1)
     except KeyboardInterrupt as stop:
         stopped_by = 15 if isinstance(stop, Terminated) else 2
     fault = frames.fault

@@ -62,7 +62,7 @@ def find_images(source: str, *, leave_out: Path | None = None) -> list[Path]:
 
     Args:
         source: an image; a folder, searched with all below it; a pattern, ``**`` for folders of any depth (what is there
-            under that very name is no pattern); or a list file: one path a line, relative to the list's folder or to the
+            under that very name is not a pattern); or a list file: one path a line, relative to the list's folder or to the
             current one, ``#`` for remarks. Folders and patterns leave out hidden files and what is not an image by its
             name, and warn of the latter; a pattern that names a suffix takes what has it.
         leave_out: a folder whose images are our own results.
@@ -169,7 +169,7 @@ def is_camera(source: str) -> bool:
 
 
 def camera_device(source: str) -> tuple[str, str] | None:
-    """(name, format) of a camera as the system's capture layer wants them; None for what is no camera."""
+    """(name, format) of a camera as the system's capture layer wants them; None for anything else."""
     if (camera := _CAMERA.fullmatch(source)) is None:
         return None
     number = camera[1] or re.sub(r"\D", "", camera[2])

@@ -4,7 +4,7 @@ Zhang et al. 2022, "ByteTrack: Multi-Object Tracking by Associating Every Detect
 are matched with all tracks first; the tracks left over are then offered the weak ones, which are often the same objects,
 half hidden. Only strong detections start tracks.
 
-Where we deviate: a track goes on with detections of its own class alone; the box that is reported is the detector's own,
+Where we deviate: a track goes on only with detections of its own class; the box that is reported is the detector's own,
 not the filter's, so that it agrees with the untracked results; tracks that come to lie on each other are both kept.
 """
 
@@ -112,7 +112,7 @@ class Tracker:
         self.reset()
 
     def reset(self) -> None:
-        """Forget all tracks; numbers begin at 1 again."""
+        """Clear all tracks; numbers begin at 1 again."""
         self._tracks, self._frame, self._next = _Tracks.none(), 0, 1
         self._now: float | None = None
 
@@ -192,7 +192,7 @@ class Tracker:
         return tracks[lost], detections[unclaimed]
 
     def _correct(self, rows: np.ndarray, boxes: np.ndarray) -> None:
-        """The matched tracks learn where they are."""
+        """Correct the matched tracks by their detections."""
         found = np.flatnonzero(rows >= 0)
         at, tracks = rows[found], self._tracks
         means, covariances = tracks.means.copy(), tracks.covariances.copy()

@@ -58,7 +58,7 @@ class VideoRecord:
     video: str
     """The video's name, as in its entries."""
     files: tuple[str, ...]
-    """What is written of it alone, by name in the output folder: drawing, tracks."""
+    """What is written only of it, by name in the output folder: drawing, tracks."""
     done: bool = False
     """Whether it was predicted to its end."""
     frames: int = 0
@@ -78,7 +78,7 @@ class Journal:
         overwrite: begin anew, whatever there is.
 
     Raises:
-        UserError: the journal was written with other settings, or is no journal.
+        UserError: the journal was written with other settings, or is not a journal.
     """
 
     def __init__(
@@ -98,7 +98,7 @@ class Journal:
         self.owners: dict[str, str] = {}
         """Files in the output folder, folded, since some file systems take ``A.jpg`` for ``a.jpg``: whose results they are."""
         self.names: dict[str, list[str]] = {}
-        """For each file of results, what is written of it alone, by name in the output folder."""
+        """For each file of results, what is written only of it, by name in the output folder."""
         self.replaceable: set[str] = set()
         """Files in the output folder, folded, of results that are overwritten."""
         self.has_frames = False

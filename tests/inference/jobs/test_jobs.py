@@ -250,7 +250,9 @@ class Endless:
 
 def test_memory_does_not_grow_with_a_stream(tmp_path, monkeypatch):
     """Four times the frames, and as much memory at their end; the results of 300 frames are 0.4 MB."""
-    monkeypatch.setattr(video, "progress", lambda total, unit: nullcontext(lambda: None))  # it remembers 1000 frames
+    monkeypatch.setattr(
+        video, "progress_bar", lambda *args, **more: nullcontext(lambda count: None)
+    )  # it remembers 1000 frames
     held, record = [], Journal.record
 
     def measured(self, where):
