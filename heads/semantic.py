@@ -36,8 +36,8 @@ from heads.fields import check_fields
 from heads.prior import EVEN, start_at_prior
 from heads.protocol import Context
 from heads.ranks import over_ranks
+from heads.semantic_inference import class_map
 from heads.semantic_losses import IGNORED, SemanticLoss, counted_share, semantic_loss
-from heads.semantic_maps import class_map
 from heads.structures import Geometry, Targets, UserError
 
 MERGES = ("finest", "sum", "weighted")

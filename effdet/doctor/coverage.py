@@ -94,8 +94,7 @@ def match_boxes(boxes: np.ndarray, size: tuple[int, int], settings: CoverageSett
     import torch
 
     from heads.detection.anchors import anchors
-    from heads.detection.atss import match_atss
-    from heads.detection.matcher import match_iou
+    from heads.detection.matcher import match_atss, match_iou
 
     grid = anchors(settings.cells, settings.preprocess.size, settings.anchors)
     batch, labels = torch.from_numpy(canvas)[None], torch.zeros((1, len(canvas)), dtype=torch.int64)

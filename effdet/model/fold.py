@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from backbones.layers import Conv2d, SeparableConv2d
 from effdet.model.vision_model import VisionModel
-from effdet.necks.fusion import Fusion
+from effdet.necks.pyramid import Fusion
 from heads.protocol import Context, Foldable
 from heads.structures import UserError
 

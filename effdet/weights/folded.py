@@ -14,7 +14,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from effdet.necks.fusion import Fusion
+from effdet.necks.pyramid import Fusion
 
 _MEAN, _VAR = "running_mean", "running_var"
 _HEAD_NORM = re.compile(r"(heads\.\w+\.\w+)\.norms\.(\d+)\.(\w+)$")

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from backbones.efficientnet import EfficientNet
 from effdet.model import VisionModel
-from effdet.necks.fusion import Fusion
+from effdet.necks.pyramid import Fusion
 from effdet.preprocess import Preprocess
 from effdet.weights.class_layers import ClassRows, fit_class_layers
 from effdet.weights.conventions import Conventions, apply_conventions

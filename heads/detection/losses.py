@@ -18,11 +18,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from heads.detection.atss import ATSSMatcher
 from heads.detection.boxes import aligned_iou, decode, encode
 from heads.detection.focal import focal_loss
-from heads.detection.matcher import IoUMatcher, Matcher
-from heads.detection.tal import TaskAlignedMatcher
+from heads.detection.matcher import ATSSMatcher, IoUMatcher, Matcher, TaskAlignedMatcher
 from heads.fields import check_fields
 from heads.ranks import over_ranks
 

@@ -1,4 +1,4 @@
-"""Which anchor answers for which box: the contract of matchers, and the paper's rule.
+"""Which anchor answers for which box: the contract of matchers, the paper's rule, ATSS and task-aligned assignment.
 
 A matcher is called with a :class:`MatchInput` and returns an :class:`Assignment`: for each anchor the row of its box in its own
 image, or -1 where the anchor is background. There is no third state: EfficientDet ignores nothing.
@@ -15,7 +15,7 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
-from heads.detection.boxes import box_iou, decode
+from heads.detection.boxes import box_iou, centre_form, decode
 
 PAIRS_AT_ONCE = {"cpu": 1 << 20, "cuda": 1 << 25}
 """Anchor-box pairs looked at together: about what the cache of a CPU core holds, and what keeps a GPU busy."""
@@ -112,6 +112,116 @@ def match_iou(anchors: Tensor, boxes: Tensor, labels: Tensor, *, threshold: floa
     return torch.where(owner < count, owner, best_box)
 
 
+@dataclass(frozen=True)
+class ATSSMatcher:
+    """:func:`match_atss`: thresholds from the statistics of the anchors near a box."""
+
+    reads_predictions = False
+    nearest: int = 9
+
+    def __call__(self, inputs: MatchInput) -> Assignment:
+        given = inputs.anchors, inputs.boxes, inputs.labels
+        return Assignment(match_atss(*given, cells=inputs.cells, per_cell=inputs.per_cell, nearest=self.nearest))
+
+
+@torch.no_grad()
+def match_atss(
+    anchors: Tensor, boxes: Tensor, labels: Tensor, *, cells: Sequence[int], per_cell: int, nearest: int = 9
+) -> Tensor:
+    """ATSS (Zhang et al., 2020, algorithm 1): candidates are the anchors of each level's `nearest` cells, by their centres.
+
+    A candidate is taken if its IoU is at least mean + standard deviation over the box's candidates, and its centre lies in
+    the box. With several anchors a cell the paper's k counts cells: its code takes k * per_cell anchors a level. A box that
+    has no cell centre inside gets no anchor; as in the paper, none is forced.
+
+    Args:
+        anchors: (A, 4) float32 xyxy, input pixels, in the order of :func:`heads.detection.anchors.anchors`.
+        boxes: (B, M, 4) float32 xyxy, input pixels.
+        labels: (B, M) int64, -1 in padding rows.
+        cells: cells of each level; ``A = sum(cells) * per_cell``.
+
+    Returns:
+        (B, A) int64: row of the anchor's box, or -1.
+    """
+    if boxes.shape[1] == 0:
+        return _nothing(boxes, anchors)
+    x, y, _, _ = centre_form(boxes)
+    cell_x, cell_y, _, _ = centre_form(anchors[::per_cell])  # all anchors of a cell share its centre
+    offset, chosen = 0, []
+    for count in cells:
+        level = slice(offset, offset + count)
+        distance = (x[..., None] - cell_x[level]) ** 2 + (y[..., None] - cell_y[level]) ** 2  # (B, M, cells)
+        chosen.append(distance.topk(min(nearest, count), dim=-1, largest=False).indices + offset)
+        offset += count
+    cell = torch.cat(chosen, dim=-1)  # (B, M, n)
+    candidates = (cell[..., None] * per_cell + torch.arange(per_cell, device=cell.device)).flatten(2)
+    iou = box_iou(boxes[..., None, :], anchors[candidates])[..., 0, :]  # (B, M, n * per_cell)
+    threshold = iou.mean(-1, keepdim=True) + iou.std(-1, keepdim=True)
+    centre_x, centre_y = cell_x[cell].repeat_interleave(per_cell, -1), cell_y[cell].repeat_interleave(per_cell, -1)
+    valid = (iou >= threshold) & (iou > 0) & _inside(centre_x, centre_y, boxes) & (labels >= 0)[..., None]
+    return assign_to_best(candidates, iou, valid, len(anchors))
+
+
+@dataclass(frozen=True)
+class TaskAlignedMatcher:
+    """:func:`match_tal`: anchors that already both classify and locate a box best learn it."""
+
+    reads_predictions = True
+    topk: int = 13
+    alpha: float = 1.0
+    beta: float = 6.0
+
+    def __call__(self, inputs: MatchInput) -> Assignment:
+        given = inputs.anchors, inputs.boxes, inputs.labels
+        options = {"topk": self.topk, "alpha": self.alpha, "beta": self.beta}
+        return Assignment(match_tal(*given, class_logits=inputs.class_logits, predicted=inputs.predicted(), **options))
+
+
+@torch.no_grad()
+def match_tal(
+    anchors: Tensor,
+    boxes: Tensor,
+    labels: Tensor,
+    *,
+    class_logits: Tensor,
+    predicted: Tensor,
+    topk: int = 13,
+    alpha: float = 1.0,
+    beta: float = 6.0,
+) -> Tensor:
+    """TOOD (Feng et al., 2021): a box takes the `topk` anchors, centre inside, of the highest ``score**alpha * iou**beta``.
+
+    Only the assignment is TOOD's: targets stay hard, for our focal loss. An anchor that several boxes want goes to the one
+    it overlaps best.
+
+    Args:
+        anchors: (A, 4) float32 xyxy, input pixels.
+        boxes: (B, M, 4) float32 xyxy, input pixels.
+        labels: (B, M) int64, -1 in padding rows.
+        class_logits: (B, A, K), the network's.
+        predicted: (B, A, 4) float32 xyxy, input pixels: the network's boxes, decoded.
+
+    Returns:
+        (B, A) int64: row of the anchor's box, or -1.
+    """
+    if boxes.shape[1] == 0:
+        return _nothing(boxes, anchors)
+    centre_x, centre_y, _, _ = centre_form(anchors)
+    candidates, quality, valid = [], [], []
+    for start, piece in box_pieces(boxes, len(anchors)):
+        label = labels[:, start : start + piece.shape[1]]  # (B, m)
+        index = label.clamp(min=0)[:, None, :].expand(-1, len(anchors), -1)
+        score = class_logits.gather(2, index).float().sigmoid().transpose(1, 2)  # (B, m, A)
+        iou = box_iou(piece, predicted)  # (B, m, A)
+        allowed = _inside(centre_x, centre_y, piece) & (label >= 0)[..., None]
+        alignment = (score**alpha * iou**beta).masked_fill(~allowed, -1.0)
+        value, anchor = alignment.topk(min(topk, len(anchors)), dim=-1)  # (B, m, topk)
+        candidates.append(anchor)
+        quality.append(iou.gather(-1, anchor))
+        valid.append(value > 0)
+    return assign_to_best(torch.cat(candidates, 1), torch.cat(quality, 1), torch.cat(valid, 1), len(anchors))
+
+
 def box_pieces(boxes: Tensor, anchors: int) -> Iterator[tuple[int, Tensor]]:
     """``(first row, (B, m, 4))`` pieces of `boxes` (B, M, 4), with B * m * anchors about constant."""
     size = max(1, PAIRS_AT_ONCE.get(boxes.device.type, 1 << 20) // max(1, anchors * boxes.shape[0]))
@@ -137,3 +247,14 @@ def assign_to_best(candidates: Tensor, quality: Tensor, valid: Tensor, anchors: 
     box = torch.arange(count, device=flat.device).repeat_interleave(each).expand_as(flat)
     owner = flat.new_full((batch, anchors), count).scatter_reduce_(1, flat, torch.where(wins, box, count), "amin")
     return torch.where(owner < count, owner, -1)
+
+
+def _nothing(boxes: Tensor, anchors: Tensor) -> Tensor:
+    """(B, A) int64 of -1: the assignment of a batch without boxes."""
+    return torch.full((len(boxes), len(anchors)), -1, dtype=torch.int64, device=anchors.device)
+
+
+def _inside(x: Tensor, y: Tensor, boxes: Tensor) -> Tensor:
+    """Whether points lie in boxes (B, M, 4): (B, M, n), for points (B, M, n) or (n,)."""
+    x1, y1, x2, y2 = boxes[..., None, :].unbind(-1)
+    return (x > x1) & (x < x2) & (y > y1) & (y < y2)

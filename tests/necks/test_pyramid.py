@@ -5,7 +5,7 @@ import torch
 import torch.nn.functional as F
 
 from effdet.necks import FeaturePyramid, NeckSpec
-from effdet.necks.fusion import Fusion
+from effdet.necks.pyramid import Fusion
 from heads.structures import UserError
 
 B0 = {"C1": 16, "C2": 24, "C3": 40, "C4": 112, "C5": 320}

@@ -13,7 +13,7 @@ from torch import nn
 import backbones
 from backbones.layers import ConvNormAct
 from effdet.model import VisionModel, build, fold, spec_for
-from effdet.necks.fusion import Fusion
+from effdet.necks.pyramid import Fusion
 from effdet.weights import create_model, load, load_weights, save
 from effdet.weights.folded import shared_over_levels
 from effdet.weights.statistics import generated, put_back

@@ -6,10 +6,8 @@ import torchvision
 
 from heads.detection import matcher
 from heads.detection.anchors import AnchorSpec, anchors
-from heads.detection.atss import match_atss
 from heads.detection.boxes import decode
-from heads.detection.matcher import assign_to_best, match_iou
-from heads.detection.tal import match_tal
+from heads.detection.matcher import assign_to_best, match_atss, match_iou, match_tal
 
 SIZES, IMAGE = [(8, 12), (4, 6), (2, 3)], (64, 96)
 ANCHORS = anchors(SIZES, IMAGE, AnchorSpec())
