@@ -74,15 +74,18 @@ def _open(spec: DataSpec, form: Form, level: str, findings: Findings) -> Dataset
         raise MissingSplit(
             f"{spec.title}: this set has train and test alone; hold out a part of train with data.val_fraction=0.1"
         )
-    classes = ClassTable.of(_class_names(directory / form.names[level]), first_id=0)
+    names = lines_of(directory / form.names[level])
+    if not names or len(set(names)) < len(names):
+        raise DataError(f"{directory / form.names[level]}: must list class names, each once")
+    classes = ClassTable.of(names, first_id=0)
     pixels, labels = zip(*(_read(directory / name, form, level) for name in form.files[split]), strict=True)
     rows, numbers = np.concatenate(pixels), np.concatenate(labels)
     for row in np.flatnonzero((numbers < 0) | (numbers >= len(classes)))[:100].tolist():
         text = f"class {numbers[row]} must be a whole number from 0 to {len(classes) - 1}"
         findings.error("unknown-category", directory, text, item=f"{split} image {row}")
     images = rows.reshape(-1, 3, SIDE, SIDE).transpose(0, 2, 3, 1)  # (P, 32, 32, 3), a view of planes
-    names = [f"{split}/{row:05}" for row in range(len(images))]
-    return ArrayDataset(images, numbers, classes, names=names, name=spec.name, split=spec.split)
+    files = [f"{split}/{row:05}" for row in range(len(images))]
+    return ArrayDataset(images, numbers, classes, names=files, name=spec.name, split=spec.split)
 
 
 def _found(spec: DataSpec, form: Form) -> Path:
@@ -99,13 +102,6 @@ def _found(spec: DataSpec, form: Form) -> Path:
                 f"version ({name}) from https://www.cs.toronto.edu/~kriz/cifar.html"
             )
     raise DataError(f"{spec.title}: data.root={root} must be or hold {name}/ ({', '.join(form.files['test'])}, …)")
-
-
-def _class_names(path: Path) -> list[str]:
-    names = lines_of(path)
-    if not names or len(set(names)) < len(names):
-        raise DataError(f"{path}: must list class names, each once")
-    return names
 
 
 def _read(path: Path, form: Form, level: str) -> tuple[np.ndarray, np.ndarray]:

@@ -21,10 +21,11 @@ import numpy as np
 from effdet.data.boxes import Boxes
 from effdet.data.checks import Findings
 from effdet.data.listing import listed as files_listed
-from effdet.data.mask_index import Images, Objects, build_table, noted, scan_instances
+from effdet.data.mask_index import Images, Objects, build_table, scan_instances
 from effdet.data.mask_io import NO_BOXES, InstanceValues, MaskDataset, MaskValues
 from effdet.data.records import Dataset
 from effdet.data.spec import DataSpec
+from effdet.files import decode_name
 from heads.structures import ClassTable
 
 INSTANCE_BASE = 1000
@@ -123,8 +124,11 @@ def open_cityscapes(spec: DataSpec, findings: Findings) -> Dataset:
     found = files_listed(images, lambda name: name.endswith(IMAGE_END), findings, what=f"NAME{IMAGE_END}")
     names = sorted(path.relative_to(images).as_posix() for path in found)
     stems = [name.removesuffix(IMAGE_END) for name in names]
-    if not hidden:
-        _unpaired(truth, set(stems), images, findings)
+    known = set(stems)
+    for path in () if hidden else files_listed(truth, lambda name: name.endswith(LABELS_END), Findings()):
+        stem = path.relative_to(truth).as_posix().removesuffix(LABELS_END)
+        if stem not in known:
+            findings.error("missing-image", path, f"no image {images / stem}{IMAGE_END}")
     maps = [truth / f"{stem}{INSTANCES_END}" for stem in stems]
     boxes = _boxes(images, names, maps, findings, hidden=hidden) if spec.wants("boxes") else None
     masked = spec.wants("semantic")
@@ -162,14 +166,6 @@ def _directories(spec: DataSpec) -> tuple[Path, Path]:
     return images, truth
 
 
-def _unpaired(truth: Path, stems: set[str], images: Path, findings: Findings) -> None:
-    for path in files_listed(truth, lambda name: name.endswith(LABELS_END), Findings()):
-        name = path.relative_to(truth).as_posix()
-        if name.removesuffix(LABELS_END) not in stems:
-            text = f"no image {images / name.removesuffix(LABELS_END)}{IMAGE_END}"
-            findings.error("missing-image", truth / name, text)
-
-
 def _boxes(images: Path, names: list[str], maps: list[Path], findings: Findings, *, hidden: bool) -> Objects:
     """The objects of the instance maps."""
     there = np.array([path.is_file() for path in maps], bool)
@@ -178,7 +174,10 @@ def _boxes(images: Path, names: list[str], maps: list[Path], findings: Findings,
         for row in np.flatnonzero(~there).tolist():
             findings.error("missing-instances", images / names[row], f"no instance map {maps[row]}")
     present = [maps[row] for row in rows.tolist()]
-    found = noted(scan_instances(present, smallest=min(label.id for label in THINGS)), present, findings)
+    found = scan_instances(present, smallest=min(label.id for label in THINGS))
+    for path, fault in zip(present, found.faults.tolist(), strict=True):
+        if fault:
+            findings.error("unreadable-instances", path, decode_name(fault))
     grouped = found.values < INSTANCE_BASE
     ids = np.where(grouped, found.values, found.values // INSTANCE_BASE)
     labels = np.where(ids < len(BOX_LABEL), BOX_LABEL[np.minimum(ids, len(BOX_LABEL) - 1)], -1)

@@ -92,7 +92,8 @@ def find_images(spec: DataSpec, annotations: Path, names: Sequence[str]) -> tupl
         DataError: no image is found.
     """
     if spec.images is not None:
-        return spec.images, _below(spec.images, names)
+        found = (paths for paths in _shorter(names) if _found(spec.images, paths, spec.images))
+        return spec.images, next(found, list(names))  # each missing image is noted by name
     directories = [directory for directory in dict.fromkeys(_directories(spec, annotations)) if directory.is_dir()]
     base = spec.root if spec.root is not None else annotations.parent.parent
     # What lies inside data.root goes before what a path leads to elsewhere (``../other``, an absolute path).
@@ -111,12 +112,6 @@ def find_images(spec: DataSpec, annotations: Path, names: Sequence[str]) -> tupl
         kind="missing-images",
         file=annotations,
     )
-
-
-def _below(directory: Path, names: Sequence[str]) -> list[str]:
-    """The paths of images below a folder that the user named, without the leading folders that it lacks."""
-    found = (paths for paths in _shorter(names) if _found(directory, paths, directory))
-    return next(found, list(names))  # each missing image is noted by name
 
 
 def _shorter(names: Sequence[str]) -> Iterator[list[str]]:

@@ -80,13 +80,13 @@ def read_image(
             stored = image.size
             orientation = int(image.getexif().get(_ORIENTATION, 1))
             rotated = orientation in _QUARTER_TURNS
-            upright, exact = _frame(stored, rotated, size)
-            if not exact and size is not None:
+            upright = stored[::-1] if rotated else stored
+            if size is not None and size[::-1] not in (upright, stored):
                 raise DataError(
                     f"{path}: the set says {size[1]}×{size[0]} (width × height), the file has {stored[0]}×{stored[1]}: "
                     "correct the size, or the image"
                 )
-            turn = upright and orientation != 1
+            turn = orientation != 1 and (size is None or size[::-1] == upright)
             if at_least is not None:
                 if not turn and (pixels := _quickly(image, at_least, content)) is not None:
                     return pixels
@@ -136,14 +136,6 @@ def image_sizes(path: Path | str) -> tuple[tuple[int, int], tuple[int, int]]:
     return ((width, height) if rotated else (height, width)), (height, width)
 
 
-def _frame(stored: tuple[int, int], rotated: bool, size: tuple[int, int] | None) -> tuple[bool, bool]:
-    """(whether the EXIF turn is applied, whether the result has the stated size); `stored` is (width, height)."""
-    seen = stored[::-1] if rotated else stored
-    if size is None or size[::-1] == seen:
-        return True, True
-    return (False, True) if size[::-1] == stored else (True, False)
-
-
 def _bound(image: Image.Image, path: Path | str) -> None:
     width, height = image.size
     if width * height > MAX_PIXELS:
@@ -168,21 +160,16 @@ def _load(image: Image.Image, path: Path | str, on_error: OnError) -> Image.Imag
     except (OSError, SyntaxError, EOFError):
         if on_error == "error":
             raise
-        _load_partly(path, image)
+        _warn_cut_off(path, stacklevel=4)
+        # What a cut-off file still holds Pillow gives by a module-wide switch only, so it is set for one call.
+        with _truncated_lock:
+            before = ImageFile.LOAD_TRUNCATED_IMAGES
+            ImageFile.LOAD_TRUNCATED_IMAGES = True
+            try:
+                image.load()
+            finally:
+                ImageFile.LOAD_TRUNCATED_IMAGES = before
     return image
-
-
-def _load_partly(path: Path | str, image: Image.Image) -> None:
-    """Loads what a cut-off file still holds; Pillow allows that by a module-wide switch only, so it is set for one
-    call."""
-    _warn_cut_off(path, stacklevel=5)
-    with _truncated_lock:
-        before = ImageFile.LOAD_TRUNCATED_IMAGES
-        ImageFile.LOAD_TRUNCATED_IMAGES = True
-        try:
-            image.load()
-        finally:
-            ImageFile.LOAD_TRUNCATED_IMAGES = before
 
 
 def _warn_cut_off(path: Path | str, *, stacklevel: int) -> None:

@@ -155,15 +155,13 @@ class ImageFinder:
         known = self._directories.get(above)
         if known is not None and (known / last).is_file():
             return known / last
-        within, outside = find(name, self._root, self._bases, self._there)
+        there = lambda place: place.is_file() or self._by_stem(place) is not None
+        within, outside = find(name, self._root, self._bases, there)
         place = within or outside
         if place is None:
             return None
         self._directories[above] = place.parent
         return place if place.is_file() else self._by_stem(place)
-
-    def _there(self, place: Path) -> bool:
-        return place.is_file() or self._by_stem(place) is not None
 
     def _by_stem(self, place: Path) -> Path | None:
         """The only image of the name `place` but for its suffix, in its folder."""

@@ -200,7 +200,14 @@ def build_table(
     """
     masks = list(images.masks) or [None] * len(images.names)
     present = _present(images, masks, findings)
-    scan = _scattered(scan_masks([mask for mask in present if mask is not None]), present)
+    found = scan_masks([mask for mask in present if mask is not None])
+    rows = np.flatnonzero([mask is not None for mask in present])
+    scan = MaskScan(
+        np.zeros((len(present), 2), np.int64),
+        np.zeros((len(present), 256), np.int64),
+        np.zeros(len(present), found.faults.dtype),
+    )
+    scan.sizes[rows], scan.counts[rows], scan.faults[rows] = found.sizes, found.counts, found.faults
     valid = _valid_masks(scan, present, values, findings)
     lacking = set(missing(images.instances))
     instances = ["" if row in lacking else str(path.absolute()) for row, path in enumerate(images.instances)]
@@ -238,15 +245,6 @@ def _present(images: Images, masks: Sequence[Path | None], findings: Findings) -
             name = masks[row]
             findings.error("missing-mask", images.root / images.names[row], f"no mask{f' {name}' if name else ''}")
     return [None if row in lacking else mask for row, mask in enumerate(masks)]
-
-
-def _scattered(scan: MaskScan, present: Sequence[Path | None]) -> MaskScan:
-    """The scan of the masks that are there, in rows of the images."""
-    rows = np.array([row for row, mask in enumerate(present) if mask is not None], np.int64)
-    sizes, counts = np.zeros((len(present), 2), np.int64), np.zeros((len(present), 256), np.int64)
-    faults = np.zeros(len(present), scan.faults.dtype)
-    sizes[rows], counts[rows], faults[rows] = scan.sizes, scan.counts, scan.faults
-    return MaskScan(sizes, counts, faults)
 
 
 def _valid_masks(scan: MaskScan, present: Sequence[Path | None], values: MaskValues, findings: Findings) -> np.ndarray:
@@ -303,11 +301,3 @@ def _frames(
         text = f"is {shown}, its image {path} is {upright[1]}×{upright[0]}"
         findings.error("wrong-size", masks[row] or path, text if masks[row] else f"its instance map is {shown}")
     return sizes, fitting
-
-
-def noted(scan: InstanceScan, paths: Sequence[Path], findings: Findings) -> InstanceScan:
-    """Notes the maps that could not be read."""
-    for path, fault in zip(paths, scan.faults.tolist(), strict=True):
-        if fault:
-            findings.error("unreadable-instances", path, decode_name(fault))
-    return scan

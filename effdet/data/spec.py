@@ -168,6 +168,11 @@ class DataSpec:
         return self.requested is None or label in self.requested
 
     @property
+    def names_own_classes(self) -> bool:
+        """Whether the classes of these files are their own, and not those of train: where their identities are to be new."""
+        return self.file_split == "train" or "identity" in (self.requested or ())
+
+    @property
     def title(self) -> str:
         """How messages call this set."""
         return f"data={self.name} split={self.split}"

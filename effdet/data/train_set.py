@@ -77,7 +77,7 @@ class TrainSet:
             augment: what changes at random; None changes nothing.
             seed: of all choices.
             epochs: of the whole run, from which ``mosaic_off_epochs`` counts back; None never ends the mosaic.
-            policy: ``error`` stops at an undecodable image; ``warn`` gives what of it can be read, or a blank
+            on_error: ``error`` stops at an undecodable image; ``warn`` gives what of it can be read, or a blank
                 sample that adds no loss.
         """
         if len(source) == 0:
@@ -136,13 +136,10 @@ class TrainSet:
         epoch, index, copy = (*key, 0)[:3]
         self.warm_up()
         rng = generator(self.seed, "augment", epoch, index, copy)
-        mosaic = self._has_mosaic(epoch) and rng.random() < self.augment.mosaic
+        ends = np.inf if self.epochs is None else self.epochs - self.augment.mosaic_off_epochs
+        mosaic = self.augment.mosaic > 0 and epoch < ends and rng.random() < self.augment.mosaic
         sample = self._mosaic(index, rng) if mosaic else self._single(index, rng)
         return replace(sample, key=(epoch, index, copy))
-
-    def _has_mosaic(self, epoch: int) -> bool:
-        ends = np.inf if self.epochs is None else self.epochs - self.augment.mosaic_off_epochs
-        return self.augment.mosaic > 0 and epoch < ends
 
     def _single(self, index: int, rng: np.random.Generator) -> Sample:
         record = self.source.records[index]

@@ -58,14 +58,13 @@ def _split_dir(spec: DataSpec, split: str) -> Path:
         if not any(path.is_dir() and not is_hidden(path.name) for path in root.iterdir()):
             raise spec.lacks_split("folder train/ with a folder for each class", images="DIR")
         return root
-    raise replace(spec, split=split, val_fraction=None).lacks_split(
-        f"folder {split}/ with a folder for each class", images="DIR"
-    )
+    other = replace(spec, split=split, val_fraction=None)
+    raise other.lacks_split(f"folder {split}/ with a folder for each class", images="DIR")
 
 
 def _train_classes(spec: DataSpec, own: Sequence[str]) -> Sequence[str]:
     """The classes of train; the split's own where only that split is there, or where its identities are meant to be new."""
-    if spec.file_split == "train" or "identity" in (spec.requested or ()):
+    if spec.names_own_classes:
         return own
     try:
         return _class_dirs(_split_dir(replace(spec, val_fraction=None), "train"))
@@ -109,7 +108,10 @@ def open_csv(spec: DataSpec, findings: Findings) -> Dataset:
     if file is None:
         raise spec.lacks_split(f"{spec.file_split}.csv", annotations="FILE")
     rows = _read(file, findings)
-    names = list(spec.classes) if spec.classes else _labels(_train_rows(spec, rows))
+    names = list(spec.classes or ())
+    if not names:
+        labels = {row.label for row in _train_rows(spec, rows)}
+        names = sorted(labels, key=int if all(label.isdecimal() for label in labels) else None)
     check_names(names, "data.classes", findings)
     known = {name: label for label, name in enumerate(names)}
     directory = spec.images or file.parent
@@ -141,17 +143,10 @@ def _list_file(spec: DataSpec, split: str) -> Path | None:
 
 def _train_rows(spec: DataSpec, rows: list[Row]) -> list[Row]:
     """The rows of train; the split's own where there is no list of train, or where its identities are meant to be new."""
-    if spec.file_split == "train" or "identity" in (spec.requested or ()):
+    if spec.names_own_classes:
         return rows
     file = _list_file(spec, "train")
     return rows if file is None else _read(file, Findings())
-
-
-def _labels(rows: list[Row]) -> list[str]:
-    labels = {row.label for row in rows}
-    if all(label.isdecimal() for label in labels):
-        return sorted(labels, key=int)
-    return sorted(labels)
 
 
 def _read(file: Path, findings: Findings) -> list[Row]:

@@ -122,17 +122,10 @@ def open_yolo(spec: DataSpec, findings: Findings) -> Dataset:
 
 def _unpaired(labels: Sequence[Path], findings: Findings) -> None:
     expected = set(labels)
-    for directory in sorted({path.parent for path in labels}):
-        for path in _texts(directory):
+    for directory in sorted({path.parent for path in labels if path.parent.is_dir()}):
+        for path in files_below(directory, (".txt",), Findings(), deep=False):
             if path not in expected and path.name not in ("classes.txt", "train.txt", "val.txt", "test.txt"):
                 findings.warning("label-without-image", path, "no image of that name: left out")
-
-
-def _texts(directory: Path) -> list[Path]:
-    """Label files of a folder; none where it does not exist."""
-    if not directory.is_dir():
-        return []
-    return files_below(directory, (".txt",), Findings(), deep=False)
 
 
 def _common_dir(images: Sequence[Path]) -> Path:

@@ -251,7 +251,8 @@ def coverage_of(
     groups = [group for group in groups if group.boxes]
     options = _options(bbox, owner, records.sizes, sized["small"], settings)
     _evaluate(groups, options, split, settings, issues)
-    _lost(split, found, counted, settings, issues)
+    for row in np.flatnonzero(counted)[found.state == LOST].tolist():
+        issues.note("lost-box", text=f"no anchor learns it ({settings.title})", **split.shown(row))
     return Coverage(settings.title, settings.levels, tuple(groups), tuple(options))
 
 
@@ -286,12 +287,6 @@ def _evaluate(
 
 def _is_short(group: Group) -> bool:
     return group.boxes >= FEW and group.fitted < ENOUGH
-
-
-def _lost(split: Split, found: Matched, counted: np.ndarray, settings: CoverageSettings, issues: Issues) -> None:
-    """Boxes that teach nothing at all, by name."""
-    for row in np.flatnonzero(counted)[found.state == LOST].tolist():
-        issues.note("lost-box", text=f"no anchor learns it ({settings.title})", **split.shown(row))
 
 
 def _options(

@@ -98,7 +98,9 @@ def examine(
     issues = Issues()
     splits = open_splits(spec, SPLITS if split is None else (split,), issues)
     for part in splits:
-        _check_form(part.spec, issues)
+        if (check := CHECKS.get(part.spec.name)) is not None:
+            with suppress(DataError):  # noted when it was opened
+                check(part.spec, issues)
     for part in splits:
         check_boxes(part, issues)
         check_unlabelled(part, issues)
@@ -114,10 +116,3 @@ def examine(
     if coverage is not None and splits and "boxes" in splits[covered].source.labelled:
         fitted = coverage_of(splits[covered], seen[covered].matched, coverage, issues)
     return Diagnosis(spec, issues, tuple(splits), tuple(seen), balance, fitted, time.perf_counter() - start)
-
-
-def _check_form(spec: DataSpec, issues: Issues) -> None:
-    check = CHECKS.get(spec.name)
-    if check is not None:
-        with suppress(DataError):  # noted when it was opened
-            check(spec, issues)

@@ -47,12 +47,8 @@ class Facts:
 
     def misnamed(self, path: Path) -> bool:
         """Whether the name's suffix says another format."""
-        known = _SUFFIXES.get(self.format)
-        return (
-            known is not None
-            and path.suffix.lower() in sum(_SUFFIXES.values(), ())
-            and path.suffix.lower() not in known
-        )
+        known, suffix = _SUFFIXES.get(self.format), path.suffix.lower()
+        return known is not None and suffix in sum(_SUFFIXES.values(), ()) and suffix not in known
 
 
 def look(path: Path) -> Facts:
@@ -64,14 +60,14 @@ def look(path: Path) -> Facts:
     except FileNotFoundError:
         return Facts("missing-image", "no such image")
     except UnidentifiedImageError:
-        return Facts("unreadable-image", "empty file" if _empty(path) else "not an image that can be read")
+        empty = path.is_file() and path.stat().st_size == 0
+        return Facts("unreadable-image", "empty file" if empty else "not an image that can be read")
     except Image.DecompressionBombError as error:
         return Facts("decompression-bomb", decode_reason(error))
     except DECODE_ERRORS as error:
         reason = decode_reason(error)
-        cut = any(
-            text in reason.lower() for text in ("truncated", "end of", "not processed", "incomplete", "unexpected eof")
-        )
+        signs = ("truncated", "end of", "not processed", "incomplete", "unexpected eof")
+        cut = any(text in reason.lower() for text in signs)
         return Facts("truncated-image" if cut else "corrupt-image", f"cannot be decoded ({reason})")
 
 
@@ -118,19 +114,8 @@ def _prints(image: Image.Image) -> tuple[bytes, bytes]:
         grey = Image.fromarray(np.uint8(np.clip((values - low) / max(high - low, 1e-9) * 255, 0, 255)))
     else:
         grey = image.convert("L") if image.mode != "P" else image.convert("RGB").convert("L")
-    return digest.digest(), _upright(grey, image).tobytes()
-
-
-def _upright(grey: Image.Image, image: Image.Image) -> Image.Image:
-    """The thumbnail, turned as the EXIF note of `image` says; its sides are equal, so turning commutes with shrinking."""
+    # Turned as the EXIF note says; the sides of the thumbnail are equal, so turning commutes with shrinking.
     small = grey.resize((THUMB, THUMB), Image.Resampling.BOX)
     small.info = {}  # of the note only the orientation is needed; the rest of it may be malformed
     small.getexif()[_ORIENTATION] = int(image.getexif().get(_ORIENTATION, 1))
-    return ImageOps.exif_transpose(small)
-
-
-def _empty(path: Path) -> bool:
-    try:
-        return path.stat().st_size == 0
-    except OSError:
-        return False
+    return digest.digest(), ImageOps.exif_transpose(small).tobytes()

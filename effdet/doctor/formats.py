@@ -20,7 +20,7 @@ from effdet.data.coco import find_annotations
 from effdet.data.coco_json import box_of, called, load_json, stated_size
 from effdet.data.rle import hull, points, runs
 from effdet.data.spec import DataSpec
-from effdet.data.voc import ImageNames, Layout, layout, read_xml, xml_files
+from effdet.data.voc import ImageNames, layout, read_xml, xml_files
 from effdet.doctor.issues import Issues
 from effdet.files import FileError
 from effdet.files.scalars import flag, number, truth, whole
@@ -187,7 +187,10 @@ def check_voc(spec: DataSpec, issues: Issues) -> None:
     """Notes what is odd in the XML files of a split."""
     found = layout(spec)
     there, files = ImageNames(found.images, Findings()), xml_files(found.annotations)
-    _check_list(found, spec, issues)
+    for name, count in sorted(Counter(found.lines).items()):
+        if count > 1 and found.listing is not None:
+            text = f"{name} stands in the list {count} times"
+            issues.note("listed-twice", found.listing, text, item=name, split=spec.split)
     for stem in sorted(files.keys() & set(found.stems)):
         path = files[stem]
         try:
@@ -206,13 +209,6 @@ def check_voc(spec: DataSpec, issues: Issues) -> None:
                 name = (node.findtext("name") or "").strip()
                 text = f"xmin, ymin are {', '.join(low)}; the first pixel is 1"
                 issues.note("zero-based", path, text, item=f"object {place} ({name})", split=spec.split)
-
-
-def _check_list(found: Layout, spec: DataSpec, issues: Issues) -> None:
-    for name, count in sorted(Counter(found.lines).items()):
-        if count > 1 and found.listing is not None:
-            text = f"{name} stands in the list {count} times"
-            issues.note("listed-twice", found.listing, text, item=name, split=spec.split)
 
 
 CHECKS = {"coco": check_coco, "voc": check_voc}

@@ -8,7 +8,7 @@ bands of 16 bits. So that n images cost about n steps.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -93,7 +93,8 @@ def check_repeats(splits: Sequence[Split], seen: Sequence[Seen], issues: Issues)
     """The same image in two splits, or twice in one."""
     facts = [one for part in seen for one in part.facts]
     owners = [(split, place) for split in splits for place in range(len(split.source))]
-    exact = {pair for group in exact_groups([one.pixels for one in facts]) for pair in _pairs(group)}
+    # Every other one with the first, so that many copies make few findings.
+    exact = {(group[0], other) for group in exact_groups([one.pixels for one in facts]) for other in group[1:]}
     pairs = dict.fromkeys(sorted(exact), "the same pixels as")
     for pair, saved in similar_pairs([one.thumb for one in facts]).items():
         if facts[pair[0]].pixels != facts[pair[1]].pixels:
@@ -104,18 +105,11 @@ def check_repeats(splits: Sequence[Split], seen: Sequence[Seen], issues: Issues)
         path_a, path_b = split_a.path(a), split_b.path(b)
         if side_a == side_b and path_a == path_b:
             continue  # listed twice, and reported so
-        shown = {"split": side_b, "image": str(path_b), "other": str(path_a)}
-        if side_a != side_b:
-            kind = "near-leak" if how == _NEARLY else "split-leak"
-            issues.note(kind, path_b, f"{how} {path_a} of {side_a}", item=path_a.name, **shown)
-        else:
-            kind = "similar-image" if how == _NEARLY else "duplicate-images"
-            issues.note(kind, path_b, f"{how} {path_a}", item=path_a.name, **shown)
-
-
-def _pairs(group: list[int]) -> Iterable[tuple[int, int]]:
-    """Every other one with the first, so that many copies make few findings."""
-    return ((group[0], other) for other in group[1:])
+        leaks = side_a != side_b
+        kind, nearly = ("split-leak", "near-leak") if leaks else ("duplicate-images", "similar-image")
+        text = f"{how} {path_a}{f' of {side_a}' if leaks else ''}"
+        shown = {"item": path_a.name, "split": side_b, "image": str(path_b), "other": str(path_a)}
+        issues.note(nearly if how == _NEARLY else kind, path_b, text, **shown)
 
 
 def check_unlisted(splits: Sequence[Split], issues: Issues) -> None:

@@ -171,7 +171,10 @@ def line_chart(
     for index, (name, pieces) in enumerate(kept.items()):
         placed = [[(horizontal(x), vertical(y)) for x, y in piece] for piece in pieces]
         if marks != "points":
-            parts += [_curve(piece, index, name) for piece in placed if len(piece) > 1]
+            for piece in placed:
+                if len(piece) > 1:
+                    places = " ".join(f"{x:.1f},{y:.1f}" for x, y in piece)
+                    parts.append(tag("polyline", tip(name), points=places, class_="curve", style=stroke(index)))
         for piece, pixels in zip(pieces, placed, strict=True):
             if marks != "line" or len(piece) == 1:
                 parts += [_dot(pixel, point, index, name) for pixel, point in zip(pixels, piece, strict=True)]
@@ -189,11 +192,6 @@ def _pieces(points: Points, y_log: bool) -> list[list[tuple[float, float]]]:
         elif pieces[-1]:
             pieces.append([])
     return [piece for piece in pieces if piece]
-
-
-def _curve(pixels: list[tuple[float, float]], index: int, name: str) -> Html:
-    places = " ".join(f"{x:.1f},{y:.1f}" for x, y in pixels)
-    return tag("polyline", tip(name), points=places, class_="curve", style=stroke(index))
 
 
 def _dot(pixel: tuple[float, float], point: tuple[float, float], index: int, name: str) -> Html:

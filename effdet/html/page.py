@@ -179,7 +179,10 @@ def table(columns: Sequence[Any], rows: Sequence[Sequence[Any]], *, limit: int |
     wrong = next((row for row in rows if len(row) != len(columns)), None)
     if wrong is not None:
         raise ValueError(f"a row has {len(wrong)} cells for {len(columns)} columns: {wrong!r}")
-    numeric = [_numeric([row[index] for row in rows]) for index in range(len(columns))]
+    numeric = []
+    for index in range(len(columns)):
+        cells = [row[index] for row in rows]
+        numeric.append(any(map(_is_number, cells)) and all(cell is None or _is_number(cell) for cell in cells))
     shown, hidden = (rows, ()) if limit is None or len(rows) <= limit else (rows[:limit], rows[limit:])
     drawn = _table(columns, shown, numeric)
     if not hidden:
@@ -202,10 +205,6 @@ def _table(columns: Sequence[Any], rows: Sequence[Sequence[Any]], numeric: list[
 
 def _is_number(cell: Any) -> bool:
     return isinstance(cell, (int, float)) and not isinstance(cell, bool)
-
-
-def _numeric(cells: list[Any]) -> bool:
-    return any(map(_is_number, cells)) and all(cell is None or _is_number(cell) for cell in cells)
 
 
 def _length(cell: Any) -> str | None:

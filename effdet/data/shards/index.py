@@ -112,8 +112,9 @@ def _index(about: dict[str, Any], arrays: dict[str, np.ndarray], root: Path) -> 
     if about["format"] != FORMAT:
         raise ValueError(f"format {about['format']!r}, this version reads {FORMAT}")
     shards = tuple(Shard(str(row["file"]), int(row["size"]), str(row["sha256"])) for row in about["shards"])
-    for shard in shards:
-        _check_name(shard.file)
+    for name in (shard.file for shard in shards):
+        if PurePosixPath(name).name != name or "\\" in name or "\0" in name or not name.endswith(".tar"):
+            raise ValueError(f"shard {name!r} must be a plain name that ends in .tar, in the folder of the index")
     columns = {name.removeprefix(_TABLE): values for name, values in arrays.items() if name.startswith(_TABLE)}
     _check_columns(columns)
     table = RecordTable(root=root, **columns)
@@ -129,11 +130,6 @@ def _index(about: dict[str, Any], arrays: dict[str, np.ndarray], root: Path) -> 
     )
     _check_places(index)
     return index
-
-
-def _check_name(name: str) -> None:
-    if PurePosixPath(name).name != name or "\\" in name or "\0" in name or not name.endswith(".tar"):
-        raise ValueError(f"shard {name!r} must be a plain name that ends in .tar, in the folder of the index")
 
 
 def _check_columns(columns: dict[str, np.ndarray]) -> None:

@@ -192,13 +192,10 @@ def open_shards(spec: DataSpec, findings: Findings) -> Dataset:
             raise spec.lacks_split(f"{path.name} (effdet shards writes it)")
         index, store = load_index(path), root
         for shard in index.shards:
-            _check_size(root / shard.file, shard.size, findings)
+            path = root / shard.file
+            found = path.stat().st_size if path.is_file() else None
+            if found is None:
+                findings.error("missing-shard", path, "no such file")
+            elif found != shard.size:
+                findings.error("damaged-shard", path, f"has {found:,} bytes, the index says {shard.size:,}")
     return ShardDataset(index, store, split=spec.split, window=spec.window)
-
-
-def _check_size(path: Path, size: int, findings: Findings) -> None:
-    found = path.stat().st_size if path.is_file() else None
-    if found is None:
-        findings.error("missing-shard", path, "no such file")
-    elif found != size:
-        findings.error("damaged-shard", path, f"has {found:,} bytes, the index says {size:,}")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import io
 import json
+import os
 import tarfile
 from collections.abc import Callable, Iterator
 from dataclasses import replace
@@ -16,7 +17,7 @@ from PIL import Image
 
 from effdet.data.checks import DataError
 from effdet.data.listing import bytes_of
-from effdet.data.records import Dataset, Record, RecordTable, encode_names
+from effdet.data.records import Dataset, Record, encode_names
 from effdet.data.rng import generator
 from effdet.data.shards.index import Shard, ShardIndex, index_path, save_index
 from effdet.files import replacing
@@ -68,19 +69,24 @@ def write_shards(
         name = f"{source.split}-{number:06d}.tar"
         keys = _write_tar(directory / name, first, images, megabytes * 1e6)
         places = _places(directory / name)
-        shards.append(Shard(name, (directory / name).stat().st_size, _sha256(directory / name)))
+        with (directory / name).open("rb") as file:
+            shards.append(Shard(name, os.fstat(file.fileno()).st_size, hashlib.file_digest(file, "sha256").hexdigest()))
         for key in keys:
             image, mask = places[key], places.get(f"{key}.mask", ("", 0, 0))
             rows.append((number, *image[1:], *mask[1:]))
             names.append(f"{name}/{image[0]}")
     columns = np.array(rows, np.int64).T.copy()
+    masks = [f"{name.partition('.tar/')[0]}.tar" if row[4] else "" for name, row in zip(names, rows, strict=True)]
     index = ShardIndex(
         name=source.name,
         labelled=tuple(source.labelled),
         classes=source.classes,
         semantic_classes=source.semantic_classes,
         shards=tuple(shards),
-        table=_table(source.records, names, columns[4]),
+        # Maps of single objects (Cityscapes' instanceIds) are not taken along.
+        table=replace(
+            source.records, root=Path(), paths=encode_names(names), masks=encode_names(masks), instances=None
+        ),
         shard=columns[0],
         offset=columns[1],
         length=columns[2],
@@ -101,19 +107,14 @@ def _members(source: Dataset, advance: Callable[[int], None] | None) -> Iterator
     for position in range(len(source)):
         record = source.records[position]
         key = f"{position:09d}"
-        suffix, content = _image(source, record, as_file=as_file)
+        suffix = (record.image.suffix.lower() or ".jpg") if as_file else ".png"
+        content = bytes_of(record.image) if as_file else _png(source.read_image(record))
         files = [(f"{key}{suffix}", content), (f"{key}.json", _annotations(source, record))]
         if (mask := source.read_mask(record)) is not None:
             files.append((f"{key}.mask.png", _png(mask)))
         yield key, files
         if advance is not None:
             advance(position + 1)
-
-
-def _image(source: Dataset, record: Record, *, as_file: bool) -> tuple[str, bytes]:
-    if not as_file:
-        return ".png", _png(source.read_image(record))
-    return record.image.suffix.lower() or ".jpg", bytes_of(record.image)
 
 
 def _png(pixels: np.ndarray) -> bytes:
@@ -163,16 +164,3 @@ def _places(path: Path) -> dict[str, tuple[str, int, int]]:
             if suffix != "json":
                 found[f"{stem}.mask" if suffix == "mask.png" else stem] = (member.name, member.offset_data, member.size)
     return found
-
-
-def _table(table: RecordTable, names: list[str], mask_lengths: np.ndarray) -> RecordTable:
-    """The records with their new places. Maps of single objects (Cityscapes' instanceIds) are not taken along."""
-    masks = [
-        f"{name.partition('.tar/')[0]}.tar" if length else "" for name, length in zip(names, mask_lengths, strict=True)
-    ]
-    return replace(table, root=Path(), paths=encode_names(names), masks=encode_names(masks), instances=None)
-
-
-def _sha256(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()

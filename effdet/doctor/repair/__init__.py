@@ -50,13 +50,6 @@ def check_repairable(name: str, directory: Path) -> None:
         )
 
 
-def _unread(found: Diagnosis) -> list[str]:
-    """The splits that have errors and could not be opened, sorted; one that the set does not have is none of them."""
-    opened = {name for split in found.splits for name in (split.name, *split.sides.tolist())}
-    faulty = {issue.split for issue in found.issues if issue.split and ISSUE_TYPES[issue.kind].level == "error"}
-    return sorted(faulty - opened)
-
-
 def repair(found: Diagnosis, directory: Path) -> Repair:
     """Writes the repaired set below `directory`, which must not hold anything.
 
@@ -71,7 +64,9 @@ def repair(found: Diagnosis, directory: Path) -> Repair:
         plan = RepairPlan.of(found.issues, CopyLayout(found.splits[0].spec.root, partial), done)
         REPAIRERS[found.spec.name](found.splits, plan)
         plan.copy.count_others(done)
-        for split in _unread(found):
+        opened = {name for split in found.splits for name in (split.name, *split.sides.tolist())}
+        faulty = {issue.split for issue in found.issues if issue.split and ISSUE_TYPES[issue.kind].level == "error"}
+        for split in sorted(faulty - opened):
             done[f"split left out: {split} cannot be read"] += 1
         done = +done  # without what was counted zero times
         (partial / "repairs.json").write_text(json.dumps(dict(done), indent=1, ensure_ascii=False) + "\n", "utf-8")

@@ -25,7 +25,9 @@ def repair_voc(splits: Sequence[Split], plan: RepairPlan) -> None:
         found = layout(split.spec)
         images = found.images
         files, there = xml_files(found.annotations), ImageNames(images, Findings())
-        apart = _apart(found, split)
+        # Splits with folders of their own may have files of the same names.
+        named = split.spec.annotations is not None or split.spec.images is not None
+        apart = named or len(annotation_dirs(split.spec, found.annotations)) > 1
         base = _base(found, apart, plan)
         sides = {str(split.path(place)): str(side) for place, side in enumerate(split.sides)}
         kept: list[str] = []
@@ -41,7 +43,8 @@ def repair_voc(splits: Sequence[Split], plan: RepairPlan) -> None:
             image = images / there_name
             plan.copy.use(source)
             plan.copy.use(image)
-            if found.listing is None and not _is_text(stem):
+            # A list is UTF-8, without spaces at the ends of its lines.
+            if found.listing is None and not (stem.isprintable() and stem == stem.strip()):
                 plan.done["images left out: names that a list cannot hold"] += 1
                 continue
             if split.spec.max_images is not None and str(image) not in sides:
@@ -54,7 +57,6 @@ def repair_voc(splits: Sequence[Split], plan: RepairPlan) -> None:
             before = plan.done.total()
             _mend(root, source, image, plan)
             content = source.read_bytes() if plan.done.total() == before else ElementTree.tostring(root, "utf-8")
-            # Splits with folders of their own may have files of one name: theirs go into a folder of the split.
             directory = PurePosixPath(split.name if apart else "")
             place = plan.copy.claim(source, base / "Annotations" / directory / f"{stem}.xml")
             plan.copy.write(place.with_suffix(source.suffix), content)
@@ -71,12 +73,6 @@ def _base(found: Layout, apart: bool, plan: RepairPlan) -> PurePosixPath:
     return own if own is not None and standard else PurePosixPath()
 
 
-def _apart(found: Layout, split: Split) -> bool:
-    """Whether the splits have folders of their own, in which files may have the same names."""
-    named = split.spec.annotations is not None or split.spec.images is not None
-    return named or len(annotation_dirs(split.spec, found.annotations)) > 1
-
-
 def _write_list(split: Split, found: Layout, kept: list[str], base: PurePosixPath, plan: RepairPlan) -> None:
     place = base / "ImageSets" / "Main" / f"{split.spec.list_name}.txt"
     if found.listing is not None:
@@ -85,11 +81,6 @@ def _write_list(split: Split, found: Layout, kept: list[str], base: PurePosixPat
             plan.copy.write(place, found.listing.read_bytes())
             return
     plan.copy.write(place, "".join(f"{stem}\n" for stem in kept).encode())
-
-
-def _is_text(stem: str) -> bool:
-    """Whether a list, which is UTF-8, can hold the name."""
-    return stem.isprintable() and stem == stem.strip()
 
 
 def _mend(root: ElementTree.Element, source: Path, image_target: Path, plan: RepairPlan) -> None:
