@@ -57,7 +57,7 @@ class EfficientChannelAttention(nn.Module):
 
 
 def channel_attention(kind: str, channels: int, *, reduced: int, activation: str = "silu") -> nn.Module:
-    """The layer called `kind`: ``se``, ``eca`` or ``none`` (the identity). `reduced` matters to ``se`` alone."""
+    """The layer called `kind`: ``se``, ``eca`` or ``none`` (the identity). Only ``se`` reads `reduced`."""
     if kind == "se":
         return SqueezeExcite(channels, reduced, activation=activation)
     if kind == "eca":

@@ -72,7 +72,7 @@ def check_backbone(name: str, backbone: object, size: tuple[int, int] = (72, 100
     """Compare what a backbone says of its maps with what it computes for one image of `size` (height, width).
 
     Raises:
-        ValueError: it is no module, or its strides, widths or sizes are not as :class:`Backbone` says.
+        ValueError: it is not a module, or its strides, widths or sizes are not as :class:`Backbone` says.
     """
     if not isinstance(backbone, nn.Module):
         raise ValueError(f"backbone {name} is a {type(backbone).__name__}; it must be a torch.nn.Module")

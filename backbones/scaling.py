@@ -109,7 +109,7 @@ def phi_coefficients(phi: float, *, lite: bool = False) -> Coefficients:
     """
     rows = list((LITE_COEFFICIENTS if lite else V1_COEFFICIENTS).values())
     if not lite:
-        rows.pop()  # L2 is no step of phi
+        rows.pop()  # L2 is not a step of phi
     if not math.isfinite(phi) or phi > len(rows) - 1:
         raise ValueError(f"phi must be a number up to {len(rows) - 1}, got {phi}")
     if phi < 0:
@@ -145,7 +145,7 @@ def _registry() -> dict[str, tuple[str, LayerConventions]]:
     """Every name -> (architecture, conventions). Short names come first."""
     plain = [*V1_COEFFICIENTS, *LITE_COEFFICIENTS]
     second = [*V2_BASE_COEFFICIENTS, *V2_NETWORKS]
-    # The `rw` networks exist in timm alone, so there is no TensorFlow to follow.
+    # The `rw` networks exist only in timm, so there is no TensorFlow to follow.
     found = {arch: (arch, TIMM if "rw" in arch else TF) for arch in plain + second}
     for arch in plain:
         found[f"tf_efficientnet_{arch}"] = (arch, TF)

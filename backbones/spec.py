@@ -79,7 +79,7 @@ class BackboneSpec(LayerConventions):
     head_channels: int
     """Width of the 1x1 convolution before a classifier. The backbone itself doesn't hold it."""
     attention: Literal["se", "eca", "none"] = "se"
-    """``se``, ``eca`` or ``none``, in the stages whose se_ratio is above 0 and that name none of their own."""
+    """``se``, ``eca`` or ``none``, in the stages whose se_ratio is above 0 and that name none."""
     drop_path: Annotated[float, "0..0.9"] = 0.2
     """Stochastic depth: block i of N is skipped with probability ``drop_path * i / N``."""
     dropout: float = 0.2

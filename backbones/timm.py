@@ -141,7 +141,7 @@ class TimmBackbone(nn.Module):
             if not whole or calls[norm_name] > 1 or calls[conv_name] > 1:
                 continue
             _replace(self.net, conv_name, fold_norm(conv, norm))
-            # timm's BatchNorms may hold an activation of their own, which comes after
+            # timm's BatchNorms may hold an activation too, which comes after
             rest = [getattr(norm, part) for part in ("drop", "act") if hasattr(norm, part)]
             _replace(self.net, norm_name, nn.Sequential(*rest) if rest else nn.Identity())
 

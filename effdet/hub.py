@@ -156,7 +156,7 @@ def _fetch(
             _stream(address, part, trusted=sha256 is not None, timeout=timeout, advance=advance)
             break
         except urllib.error.HTTPError as error:
-            if error.code == 416:  # the part is no prefix of this server's file
+            if error.code == 416:  # the part is not a prefix of this server's file
                 _clear(part)
             if error.code not in (408, 416, 429) and error.code < 500:
                 raise
@@ -323,7 +323,7 @@ def cached_hub_file(file: HubFile) -> Path | None:
 
 
 def download_hub_file(file: HubFile) -> Path:
-    """Fetch the file, or return it from the cache; offline mode reads the cache alone."""
+    """Fetch the file, or return it from the cache; offline mode reads only the cache."""
     if (path := cached_hub_file(file)) is not None:
         return path
     if is_offline():

@@ -67,7 +67,7 @@ class Preprocess:
         return _pasted(scaled, place, self.fill), place.geometry
 
     def geometry_mask(self, mask: np.ndarray, *, ignore: int = 255) -> np.ndarray:
-        """Lay a (h, w) uint8 segmentation map on the canvas with nearest resampling alone; the padding is `ignore`."""
+        """Lay a (h, w) uint8 segmentation map on the canvas with nearest resampling; the padding is `ignore`."""
         place = self.place(mask.shape[0], mask.shape[1])
         return _pasted(_resized(mask, place.resized, Image.Resampling.NEAREST), place, ignore)
 

@@ -34,7 +34,7 @@ def same_names(names: Sequence[str | None], others: Sequence[str | None]) -> tup
 
     Two of `others` that are one but for their spelling (``a`` and ``A``) are two classes: each is found by its exact name,
     and a name that is neither exactly is found only where a single one is nearest. One that has its exact name among `names`
-    is found by that alone.
+    is found only by that.
 
     Args:
         names, others: None for entries without a name, which are never found.

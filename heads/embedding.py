@@ -2,7 +2,7 @@
 
 Cosine softmax (Wang et al. 2017, "NormFace"; Wojke and Bewley 2018) classifies by the angle to one prototype per identity;
 ArcFace (Deng et al. 2019, equation 3) adds a margin to the angle of the true one, so that identities keep apart. The prototypes
-serve training alone: identities that were never seen are compared by their embeddings.
+serve only training: identities that were never seen are compared by their embeddings.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """What a head is: features in, raw output out, a loss from it in training and a prediction from it afterwards.
 
-The model (:class:`effdet.model.VisionModel`) knows heads by this contract alone. Nothing has to be inherited: any module with
+The model (:class:`effdet.model.VisionModel`) knows heads only by this contract. Nothing has to be inherited: any module with
 these members is a head. What a head may offer besides stands in a protocol of its own below, and is used where it is there.
 
     forward(features, context)          levels of backbone and neck -> output

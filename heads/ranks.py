@@ -31,7 +31,7 @@ def over_ranks(count: Tensor) -> tuple[Tensor, int]:
 
 
 def summed(values: Tensor) -> Tensor:
-    """The sum of `values`, of any shape, over the parts of the step; its gradient reaches this part's alone.
+    """The sum of `values`, of any shape, over the parts of the step; its gradient reaches only this part's.
 
     For a loss that is not a sum over images: :func:`of_the_whole` makes the average of its gradients over the parts that of
     one batch.

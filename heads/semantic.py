@@ -2,7 +2,7 @@
 
 Two designs, chosen by `levels` and `merge`:
 
-    finest     EfficientDet's (arXiv 1911.09070, section 5.2): the pyramid spans P2 to P7 and P2 alone is classified, by
+    finest     EfficientDet's (arXiv 1911.09070, section 5.2): the pyramid spans P2 to P7 and only P2 is classified, by
                three convolutions of twice its width. Its neck works at stride 4, which costs most of the pass.
     sum        In the spirit of ESeg (arXiv 2203.12683): more and coarser levels, P3 to P9, instead of atrous convolutions
     weighted   and of high resolution inside. All levels are upsampled and summed, and a small net classifies the sum.
@@ -120,7 +120,7 @@ class ConvBlock(nn.Module):
 
 
 class AuxiliaryHead(nn.Module):
-    """Classifies a deeper level in training alone, so that gradients reach it undiluted (PSPNet, arXiv 1612.01105).
+    """Classifies a deeper level, only in training, so that gradients reach it undiluted (PSPNet, arXiv 1612.01105).
 
     Args:
         in_channels: of the level.
@@ -148,7 +148,7 @@ class AuxiliaryHead(nn.Module):
             return self.weight * semantic_loss(output, targets.semantic, _plain(settings))["cross_entropy"]
 
     def count(self, targets: Targets, settings: SemanticLoss) -> None:
-        """What :meth:`loss` counts, from the targets alone (:mod:`heads.ranks`)."""
+        """What :meth:`loss` counts, from the targets only (:mod:`heads.ranks`)."""
         if targets.semantic is not None:
             over_ranks(counted_share(targets.semantic, _plain(settings)))
 
@@ -267,7 +267,7 @@ class SemanticHead(nn.Module):
         return bool((settings.cross_entropy and settings.ohem is not None) or settings.dice or settings.lovasz)
 
     def count(self, output: Tensor | DeepLogits, targets: Targets, context: Context) -> None:
-        """What :meth:`loss` counts, where the targets alone decide it (:mod:`heads.ranks`)."""
+        """What :meth:`loss` counts, where only the targets decide it (:mod:`heads.ranks`)."""
         if targets.semantic is not None:
             over_ranks(counted_share(targets.semantic, self.loss_settings))
         if isinstance(output, DeepLogits):
@@ -297,7 +297,7 @@ def read_levels(levels: Sequence[str], merge: str) -> tuple[str, ...]:
     """The levels that a head over `levels` reads.
 
     Raises:
-        UserError: a rule that is none, or levels that are no rising row.
+        UserError: an unknown rule, or levels that do not rise.
     """
     if merge not in MERGES:
         raise UserError(f"merge={merge!r} of a semantic head is unknown; use one of {', '.join(MERGES)}")

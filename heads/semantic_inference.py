@@ -103,7 +103,7 @@ def _mirrored(images: Tensor, span: Tensor | None) -> Tensor:
 def _mirrored_back(found: Tensor, span: Tensor | None, width: int) -> Tensor:
     """(B, K, h, w) of mirrored images, each cell from its place in the mirror; `span` is in pixels of `width` columns.
 
-    An image whose columns are no multiple of the stride has its cells between two cells of the mirror: these are mixed.
+    An image whose columns are not a multiple of the stride has its cells between two cells of the mirror: these are mixed.
     """
     if span is None:
         return found.flip(3)

@@ -1,4 +1,4 @@
-"""Losses of segmentation maps: cross-entropy (plain, weighted, of the hardest pixels alone), Dice and Lovász-softmax.
+"""Losses of segmentation maps: cross-entropy (plain, weighted, of only the hardest pixels), Dice and Lovász-softmax.
 
 All run in float32 and leave out pixels of class 255. A batch without a labelled pixel gives 0, connected to the network.
 "The batch" is that of the optimiser step: all processes' images, and those of all micro-batches (:mod:`heads.ranks`).

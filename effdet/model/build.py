@@ -44,7 +44,7 @@ class Cost:
 
     parameters: int
     gmacs: float
-    """10^9 multiply-adds of one image, convolutions and matrix products alone."""
+    """10^9 multiply-adds of one image, only of convolutions and matrix products."""
 
 
 def count_cost(spec: ModelSpec, size: tuple[int, int] | None = None) -> Cost:

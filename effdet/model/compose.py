@@ -75,7 +75,11 @@ def spec_for(
         image_size = architecture.image_size if image_size is None else image_size
     requested = heads_of(task, options)
     tables = {head: _class_table(head, num_classes, classes) for head in requested}
-    base = None if row is None else _neck(row, own_backbone, alone=requested == ("semantic",), changes=passed(neck))
+    base = (
+        None
+        if row is None
+        else _neck(row, own_backbone, only_semantic=requested == ("semantic",), changes=passed(neck))
+    )
     scaled, plans = Scaled(own_backbone, requested, row, base), dict[str, HeadConfig]()
     for head in requested:
         plans[head] = own[head] if head in own else KINDS[head].plan(scaled, options.get(head, {}))
@@ -188,10 +192,10 @@ def _label(row: DetectorRow | None, own_backbone: AnyBackboneSpec, built_in: set
     return f"external_{own_backbone.name}" if isinstance(own_backbone, ExternalSpec) else own_backbone.name
 
 
-def _neck(row: DetectorRow, own_backbone: AnyBackboneSpec, *, alone: bool, changes: dict[str, Any]) -> NeckSpec:
-    """The detector's neck, or with `alone` the slimmer one of segmentation."""
+def _neck(row: DetectorRow, own_backbone: AnyBackboneSpec, *, only_semantic: bool, changes: dict[str, Any]) -> NeckSpec:
+    """The detector's neck, or the slimmer one of a model that only segments."""
     spec = neck_of_row(row, own_backbone)
-    if alone:
+    if only_semantic:
         spec = spec.replace(channels=semantic_channels(row), repeats=semantic_cells(row))
     return _changed(spec, changes, "neck")
 

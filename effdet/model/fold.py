@@ -1,4 +1,4 @@
-"""Folding: the same function with fewer operations, for prediction alone.
+"""Folding: the same function with fewer operations, only for prediction.
 
 BatchNorm in evaluation mode is an affine map for each channel, so it disappears into the convolution before it; the
 normalised fusion weights of the neck become constants. A head's pointwise convolutions are shared over the levels but its
@@ -63,7 +63,7 @@ def fold(model: VisionModel, *, autocast: torch.dtype | None = None) -> FoldedMo
 
     Args:
         autocast: the type that autocast will run convolutions in. Their weights are cast once, where autocast would cast
-            them anew in every pass; the outputs are the same. Such a copy works under that autocast alone.
+            them anew in every pass; the outputs are the same. Such a copy works only under that autocast.
 
     Raises:
         UserError: the model is folded already.

@@ -99,7 +99,7 @@ class VisionModel(nn.Module):
         return any(not isinstance(head, Counts) or head.counts_predictions for head in heads)
 
     def count(self, outputs: Mapping[str, Any], targets: Targets, context: Context) -> None:
-        """Makes the calls of :mod:`heads.ranks` that :meth:`loss` makes, from the targets alone.
+        """Makes the calls of :mod:`heads.ranks` that :meth:`loss` makes, from the targets only.
 
         Only where :attr:`counts_predictions` is False.
 

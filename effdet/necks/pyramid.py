@@ -105,7 +105,7 @@ class Fusion(nn.Module):
         return (exact * (FUSION_EPS / rest if rest > 1e-7 else 1.0)).to(shares.dtype)
 
     def freeze(self) -> None:
-        """Turn the weights into constants. For prediction alone: the module can't be trained after it."""
+        """Turn the weights into constants. Only for prediction: the module can't be trained after it."""
         shares = self.shares()
         self.constant = None if shares is None else shares.detach()
         self.weights = None

@@ -56,7 +56,7 @@ def bifpn(levels: tuple[str, ...]) -> tuple[Node, ...]:
 
 
 def fpn(levels: tuple[str, ...]) -> tuple[Node, ...]:
-    """Figure 2a (arXiv 1612.03144): top-down alone."""
+    """Figure 2a (arXiv 1612.03144): top-down only."""
     nodes, above = [], ()
     for level in reversed(levels):
         nodes.append(Node("td", level, (f"in.{level}", *above)))

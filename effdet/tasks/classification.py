@@ -45,8 +45,7 @@ class ClassificationKit(Kit):
         if category is None or classes < 2 or not known(category).any():
             return None
         causes = (
-            "the last layer does not start near zero. A head of your own starts there by "
-            "heads.prior.start_at_prior(layer)"
+            "the last layer does not start near zero. Your own head starts there by heads.prior.start_at_prior(layer)"
         )
         return FirstLoss("class", math.log(classes), f"guessing among {classes} classes gives", causes)
 

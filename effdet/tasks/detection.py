@@ -92,7 +92,7 @@ class DetectionKit(Kit):
             "class",
             settings.class_weight * _prior_sum(settings, entries, positives) / divisor,
             "the focal prior predicts",
-            "the last class layer does not start at its prior, or labels lie outside the classes. A head of your own starts "
+            "the last class layer does not start at its prior, or labels lie outside the classes. Your own head starts "
             "there by heads.prior.start_at_prior(layer, heads.prior.PRIOR); weights=FILE loads a head that is trained",
         )
 

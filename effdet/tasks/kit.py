@@ -64,7 +64,7 @@ class Kit:
     """
 
     head: type | None = None
-    """Class of heads that have this kit where they bring none of their own."""
+    """Class of heads that have this kit where they bring none."""
     label: str | None = None
     """What data must label for this head to be evaluated, an entry of ``Dataset.labelled``; None: nothing is evaluated."""
     metric: str | None = None
@@ -78,7 +78,7 @@ class Kit:
         self.name = name
 
     def has(self, ability: str) -> bool:
-        """Whether the kit brings a method of its own for `ability`."""
+        """Whether the kit overrides the method `ability`."""
         return getattr(type(self), ability) is not getattr(Kit, ability)
 
     def classes(self, source: Dataset) -> ClassTable:

@@ -38,7 +38,7 @@ def kit_for(name: str, head: Any = None) -> Kit:
         An empty :class:`Kit` for a head that is not known and brings none.
 
     Raises:
-        UserError: its ``kit`` is none.
+        UserError: its ``kit`` is not one.
     """
     own = getattr(head, "kit", None)
     if own is not None:

@@ -86,8 +86,7 @@ class SemanticKit(Kit):
         smoothing = settings.label_smoothing
         share = (1 - smoothing) + smoothing * mean * len(own) / total
         causes = (
-            "the last layer does not start near zero. A head of your own starts there by "
-            "heads.prior.start_at_prior(layer)"
+            "the last layer does not start near zero. Your own head starts there by heads.prior.start_at_prior(layer)"
         )
         value = settings.cross_entropy * math.log(classes) * share
         return FirstLoss("cross_entropy", value, f"guessing among {classes} classes gives", causes)

@@ -36,7 +36,7 @@ NAMES = ("coco80", "coco90", "voc", "cityscapes", "cityscapes_things", *_IMAGENE
 def class_table(name: str) -> ClassTable:
     """A table by name, one of ``NAMES``.
 
-    ``coco90`` has a row for each of the ids 1…90, ``coco80`` only the 80 named ones. The ImageNet tables hold ids alone,
+    ``coco90`` has a row for each of the ids 1…90, ``coco80`` only the 80 named ones. The ImageNet tables hold only ids,
     in the owners' order: their classes are called ``class_0`` and so on.
     """
     if name in ("coco80", "coco90"):

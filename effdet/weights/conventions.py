@@ -1,13 +1,13 @@
 """Conventions: what weights were made with and no key or shape shows. They travel with the weights.
 
 ``tf_`` and plain timm files have equal keys; run with the other's padding and epsilon they still answer, but badly. So every
-load resolves the conventions of its file (:mod:`effdet.weights.decide`), and :func:`apply_conventions`, alone, brings the
+load resolves the conventions of its file (:mod:`effdet.weights.decide`), and only :func:`apply_conventions` brings the
 model to them and says what it changed.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field, fields, replace
 from typing import Any, Self, cast
 
@@ -21,10 +21,13 @@ from effdet.model import ModelSpec, VisionModel
 from effdet.weights.class_tables import class_table, is_unnamed
 from effdet.weights.rows import NamedWeights
 from heads.detection import DetectionHead
+from heads.pooled import PooledHead
 from heads.structures import ClassTable, UserError
 
 Triple = tuple[float, float, float]
 _GEOMETRY = ("resize", "interpolation", "crop", "fill")
+_LAYERS = ("padding", "activation", "norm_eps", "norm_momentum")
+_Changes = tuple[dict[str, Any], list[str]]
 
 
 @dataclass(frozen=True)
@@ -131,14 +134,18 @@ def apply_conventions(model: nn.Module, conventions: Conventions, *, scope: str)
     return tuple(changes)
 
 
+def _changed(own: Mapping[str, Any], conventions: Conventions, names: Iterable[str], what: str) -> _Changes:
+    """What the conventions state otherwise than `own`, by name, and a line for each."""
+    stated = {name: getattr(conventions, name) for name in names if own.get(name) is not None}
+    changed = {name: value for name, value in stated.items() if value not in (None, own[name])}
+    return changed, [f"{what} {name}: {_short(own[name])} -> {_short(value)}" for name, value in changed.items()]
+
+
 def _backbone(net: EfficientNet, conventions: Conventions) -> list[str]:
-    names = ("padding", "norm_eps", "norm_momentum", "activation")
-    requested = {name: value for name in names if (value := getattr(conventions, name)) is not None}
-    changed = {name: value for name, value in requested.items() if getattr(net.spec, name) != value}
-    changes = [f"backbone {name}: {getattr(net.spec, name)} -> {value}" for name, value in changed.items()]
+    changed, lines = _changed(vars(net.spec), conventions, _LAYERS, "backbone")
     net.spec = replace(net.spec, **changed)
     _set_layers(net, changed)
-    return changes
+    return lines
 
 
 def _set_layers(module: nn.Module, values: Mapping[str, Any]) -> None:
@@ -155,25 +162,20 @@ def _set_layers(module: nn.Module, values: Mapping[str, Any]) -> None:
 def _surroundings(model: VisionModel, conventions: Conventions) -> list[str]:
     """Neck, heads and class tables."""
     changes: list[str] = []
-    names = ("padding", "activation", "norm_eps", "norm_momentum")
     heads = dict(model.spec.heads)
     for name, head in heads.items():
-        options = dict(head.options)
-        # A classifier goes on in the backbone's conventions; the other heads have a BatchNorm of their own kind.
-        own = names if head.kind == "classification" else names[:2]
-        known = {key: getattr(conventions, key) for key in own if options.get(key) is not None}
-        changed = {key: value for key, value in known.items() if value is not None and value != options[key]}
+        # A head for whole images goes on in the backbone's conventions; the others have a BatchNorm of another kind.
+        own = _LAYERS if isinstance(model.heads[name], PooledHead) else _LAYERS[:2]
+        changed, lines = _changed(head.options, conventions, own, f"{name} head")
         _set_layers(model.heads[name], changed)
-        changes += [f"{name} head {key}: {options[key]} -> {value}" for key, value in changed.items()]
-        heads[name] = replace(head, options=options | changed)
+        changes += lines
+        heads[name] = replace(head, options={**head.options, **changed})
     neck = model.spec.neck
     if neck is not None and model.neck is not None:
-        known = {"padding": conventions.padding, "activation": conventions.activation}
-        changed = {key: value for key, value in known.items() if value is not None and value != getattr(neck, key)}
+        changed, lines = _changed(vars(neck), conventions, _LAYERS[:2], "neck")
         _set_layers(model.neck, changed)
-        changes += [f"neck {key}: {getattr(neck, key)} -> {value}" for key, value in changed.items()]
-        neck = neck.replace(**changed)
-        model.neck.spec = neck
+        changes += lines
+        model.neck.spec = neck = neck.replace(**changed)
     model.spec = model.spec.replace(heads=heads, neck=neck)
     return changes + _anchors(model, conventions) + _classes(model, conventions)
 
@@ -215,14 +217,15 @@ def _classes(model: VisionModel, conventions: Conventions) -> list[str]:
 
 
 def _pixels(model: VisionModel, conventions: Conventions, *, whole: bool) -> list[str]:
-    names = ("mean", "std", *_GEOMETRY) if whole else ("mean", "std")
     own = model.spec.preprocess
-    requested = {name: value for name in names if (value := getattr(conventions, name)) is not None}
-    if not whole and requested.get("mean", own.mean) != own.mean:
-        requested["fill"] = tuple(round(255 * value) for value in requested["mean"])  # padding stays about zero
-    changed = {name: value for name, value in requested.items() if getattr(own, name) != value}
+    if not whole:
+        mean = conventions.mean or own.mean
+        fill = None if mean == own.mean else (round(255 * mean[0]), round(255 * mean[1]), round(255 * mean[2]))
+        conventions = replace(conventions, fill=fill)  # padding stays about zero
+    names = ("mean", "std", *_GEOMETRY) if whole else ("mean", "std", "fill")
+    changed, lines = _changed(vars(own), conventions, names, "preprocessing")
     model.spec = model.spec.replace(preprocess=replace(own, **changed))
-    return [f"preprocessing {name}: {_short(getattr(own, name))} -> {_short(value)}" for name, value in changed.items()]
+    return lines
 
 
 def _short(value: Any) -> str:

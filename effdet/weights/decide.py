@@ -7,6 +7,7 @@ lists them.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from dataclasses import asdict
 from typing import Any
 
 from backbones.scaling import architecture, backbone_spec, conventions_of
@@ -135,10 +136,7 @@ def _of_lite(file: WeightFile, row: NamedWeights | None) -> Conventions:
     table = lite_classes(facts, classes)
     return Conventions(
         origin=f"{name}, {'by checksum' if published else 'Google’s, by the layout of the file'}",
-        padding="same",
-        norm_eps=net.norm_eps,
-        norm_momentum=net.norm_momentum,
-        activation=net.activation,
+        **asdict(net.conventions),
         mean=(mean, mean, mean),
         std=(std, std, std),
         resize="stretch",

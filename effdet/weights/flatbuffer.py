@@ -39,7 +39,7 @@ _MAX_RANK = 8
 
 
 class FlatbufferError(UserError):
-    """The file is no readable TensorFlow Lite file."""
+    """The file is not a readable TensorFlow Lite file."""
 
 
 @dataclass(frozen=True)

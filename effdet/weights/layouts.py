@@ -1,4 +1,4 @@
-"""How files name their tensors, told by their keys alone, and the same tensors under our names.
+"""How files name their tensors, detected from their keys, and the same tensors under our names.
 
 A layout is a table of module prefixes, theirs -> ours; a tensor's own name (``weight``, ``running_mean``, …) is the same on
 both sides. Ours are the names of :class:`effdet.model.VisionModel`: ``backbone.…`` and ``heads.classification.…``. Keys that

@@ -125,7 +125,7 @@ def calibration_batches(images: Images | None, preprocess: Preprocess) -> Iterat
         images: the user's; None for generated ones.
 
     Raises:
-        UserError: there are none, or one is none of the kinds of :data:`Images`.
+        UserError: there are none, or one is not of the kinds of :data:`Images`.
     """
     if images is None:
         canvases: Iterable[np.ndarray] = generated(preprocess.size)

@@ -1,7 +1,7 @@
 """Anchors: the boxes of fixed shape that a detector's every output is relative to (EfficientDet section 5.1).
 
 Every cell of every level carries ``scales_per_octave * len(aspects)`` anchors, centred on the cell. Their sizes follow the true
-stride ``image / feature`` (a fraction where the image is no multiple of it), so that any image size works.
+stride ``image / feature`` (a fraction where the image is not a multiple of it), so that any image size works.
 """
 
 from __future__ import annotations

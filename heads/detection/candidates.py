@@ -14,7 +14,7 @@ from torch import Tensor
 
 _GROUPS = 1 << 15  # groups at least, so that few entries share a group with one of the k largest
 _FOLD = 8  # torch's maximum reads 8 places of memory at once at full speed, 50 at a third of it
-_SAMPLE = 11  # one group in so many is asked for a bound; a prime, so that these are seldom all of the same classes
+_SAMPLE = 11  # one group in this many is asked for a bound; a prime, so that these are seldom all of the same classes
 
 
 def largest(logits: Tensor, count: int, *, named: Tensor | None = None) -> tuple[Tensor, Tensor]:

@@ -29,7 +29,7 @@ def focal_loss(
     label_smoothing: float = 0.0,
     weight: Tensor | None = None,
 ) -> Tensor:
-    """Sum over all entries of ``a_t (1 - p_t)**gamma CE(logit, target)``; with label smoothing in the CE alone, as upstream.
+    """Sum over all entries of ``a_t (1 - p_t)**gamma CE(logit, target)``; with label smoothing only in the CE, as upstream.
 
     Args:
         logits: (B, A, K), any floating type; computed in float32 (float64 stays float64).

@@ -72,7 +72,7 @@ class DetectionOptions(LayerConventions):
     class_loss: ClassLoss | None = None
     """None is the focal loss of `loss`."""
     box_loss: BoxLoss | None = None
-    """None is the one that `loss` names. One of your own has weight 1 where `loss` gives none."""
+    """None is the one that `loss` names. Your own has weight 1 where `loss` gives none."""
 
     def __post_init__(self) -> None:
         check_fields(self, "head.detection.")
@@ -258,7 +258,7 @@ class DetectionHead(nn.Module):
         return getattr(self.matcher, "reads_predictions", True)
 
     def count(self, output: DetectionOutput, targets: Targets, context: Context) -> None:
-        """What :meth:`loss` counts, where the targets alone decide it (:mod:`heads.ranks`).
+        """What :meth:`loss` counts, where only the targets decide it (:mod:`heads.ranks`).
 
         Args:
             output: of any images of the same size; only its anchors are read.

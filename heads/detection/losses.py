@@ -163,7 +163,7 @@ def box_loss(deltas: Tensor, anchors: Tensor, boxes: Tensor, positive: Tensor, l
         positive: (B, A) bool.
         loss: of each anchor.
     """
-    # A loss that is not counted still has a slope, and 0 times one that is infinite is no number: background anchors, whose
+    # A loss that is not counted still has a slope, and 0 times one that is infinite is NaN: background anchors, whose
     # deltas nothing holds, are left out before the loss.
     deltas = torch.where(positive[..., None], deltas.float(), 0.0)
     boxes = torch.where(positive[..., None], boxes, anchors)  # any valid box will do for the rest

@@ -60,7 +60,7 @@ class Assignment:
 class Matcher(Protocol):
     """Anything that is called like this.
 
-    A matcher with an attribute ``reads_predictions = False`` assigns by boxes, anchors and progress alone, so that gradient
+    A matcher with an attribute ``reads_predictions = False`` assigns only by boxes, anchors and progress, so that gradient
     accumulation counts a step without running the network twice (:mod:`heads.ranks`). Others are taken to read them.
     """
 
