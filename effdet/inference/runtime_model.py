@@ -35,6 +35,10 @@ from heads.structures import ClassTable, Detections, UserError
 class RawPixels(Preprocess):
     """Preprocessing whose second half is in the graph."""
 
+    @classmethod
+    def of(cls, rule: Preprocess) -> Self:
+        return cls(**{field.name: getattr(rule, field.name) for field in fields(rule)})
+
     def normalise(self, images: Tensor, *, channels_last: bool = False) -> Tensor:
         return images
 
@@ -61,14 +65,17 @@ class RuntimeModel(nn.Module):
         super().__init__()
         self.runtime = runtime
         self.info: ExportInfo = runtime.info
-        # Heads know how to read their own raw outputs. They are built without memory, and kept from `nn.Module.to`.
+        spec, widths = self.info.spec, self.info.widths
+        self.spec: ModelSpec = spec
+        self.classes: Mapping[str, ClassTable] = spec.classes
+        self.preprocess = RawPixels.of(spec.preprocess) if self.info.normalise else spec.preprocess
+        # Heads know how to read their own raw outputs. They are built without memory; `nn.Module.to` skips a dictionary.
         with torch.device("meta"):
-            spec, widths = self.info.spec, self.info.widths
-            self.__dict__["_heads"] = dict(build(spec).heads) if widths is None else build_heads(spec, widths)
+            self.heads: dict[str, Any] = dict(build(spec).heads) if widths is None else build_heads(spec, widths)
         self.detector = detector(self.heads)
         self.settings = _settings(self.info, postprocess or {}, detects=self.detector is not None)
         self._kits = kits_of(self)
-        table = None if self.detector is None else self.info.spec.classes[self.detector]
+        table = None if self.detector is None else self.classes[self.detector]
         self._named = None if table is None else torch.tensor(table.named)
         self._beside = beside or one_threaded()
 
@@ -85,25 +92,6 @@ class RuntimeModel(nn.Module):
     def format(self) -> str:
         """The name of the runtime."""
         return self.runtime.format
-
-    @property
-    def spec(self) -> ModelSpec:
-        return self.info.spec
-
-    @property
-    def classes(self) -> Mapping[str, ClassTable]:
-        return self.info.spec.classes
-
-    @property
-    def heads(self) -> dict[str, Any]:
-        return self.__dict__["_heads"]
-
-    @property
-    def preprocess(self) -> Preprocess:
-        own = self.info.spec.preprocess
-        if not self.info.normalise:
-            return own
-        return RawPixels(**{field.name: getattr(own, field.name) for field in fields(own)})
 
     def adjusted(self, postprocess: Mapping[str, Any] | None) -> RuntimeModel:
         """The same file with other settings of its detection head."""

@@ -72,41 +72,38 @@ class _Crowd:
     def look(self, label: int) -> Look:
         return look(self.seed, self.split, label, int(self.rng.integers(cast_size(label, self.split))))
 
-    def add(self, actor: Actor, gap: float = 0.35) -> bool:
+    def add(self, actor: Actor, gap: float = 0.35) -> None:
+        """Leave it out where it would stand too near to the camera or to another."""
         x0, x1, z0, z1 = actor.extent
-        if z0 < 2.6:
-            return False
-        for other in self.actors:
-            a0, a1, b0, b1 = other.extent
-            if x0 < a1 + gap and x1 > a0 - gap and z0 < b1 + gap and z1 > b0 - gap:
-                return False
-        self.actors.append(actor)
-        return True
+        extents = (other.extent for other in self.actors)
+        free = all(x0 >= a1 + gap or x1 <= a0 - gap or z0 >= b1 + gap or z1 <= b0 - gap for a0, a1, b0, b1 in extents)
+        if z0 >= 2.6 and free:
+            self.actors.append(actor)
 
     def pose(self, offset: float, z: float, direction: int = 1, turn: float = 0.0) -> Pose:
         yaw = self.street.heading(z) + (math.pi if direction < 0 else 0.0) + turn
         return Pose(offset + float(self.street.centre(z)), z, yaw)
 
-    def vehicle(self, label: int, pose: Pose, speed: float = 0.0) -> bool:
+    def vehicle(self, label: int, pose: Pose, speed: float = 0.0) -> None:
         who = self.look(label)
         body = VEHICLES[label](who)
-        return self.add(Actor("vehicle", (who,), pose, body.length, body.width, speed=speed))
+        self.add(Actor("vehicle", (who,), pose, body.length, body.width, speed=speed))
 
-    def cycle(self, label: int, pose: Pose, *, ridden: bool, speed: float = 0.0) -> bool:
+    def cycle(self, label: int, pose: Pose, *, ridden: bool, speed: float = 0.0) -> None:
         who = self.look(label)
         body = CYCLES[label](who)
         looks = (who, self.look(Label.RIDER)) if ridden else (who,)
         phase, kind = float(self.rng.uniform(0, 2 * math.pi)), "ridden" if ridden else "cycle"
-        return self.add(Actor(kind, looks, pose, body.length, 0.6, phase=phase, speed=speed), 0.1)
+        self.add(Actor(kind, looks, pose, body.length, 0.6, phase=phase, speed=speed), 0.1)
 
-    def person(self, pose: Pose, *, stride: float) -> bool:
+    def person(self, pose: Pose, *, stride: float) -> None:
         who = self.look(Label.PERSON)
         umbrella = None
         if self.layout.light.weather == "rain" and self.rng.random() < 0.4:
             umbrella = _UMBRELLAS[int(self.rng.integers(len(_UMBRELLAS)))]
         phase, speed = float(self.rng.uniform(0, 2 * math.pi)), 1.35 * stride
         actor = Actor("person", (who,), pose, 0.5, 0.5, phase=phase, stride=stride, speed=speed, umbrella=umbrella)
-        return self.add(actor, 0.02)
+        self.add(actor, 0.02)
 
 
 def _log_uniform(rng: np.random.Generator, low: float, high: float) -> float:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import shutil
 from pathlib import Path
@@ -10,7 +9,7 @@ from pathlib import Path
 from filelock import FileLock
 
 from effdet.files import making_folder
-from effdet.hub import cache_dir
+from effdet.hub import cache_dir, sha256_of
 from effdet.streets.render import size_of
 from effdet.streets.write import write
 from heads.structures import UserError
@@ -81,12 +80,8 @@ def _manifest(directory: Path) -> dict[str, object]:
         for path in sorted(directory.rglob("*"))
         if path.is_file()
     }
-    hashes = {name: _sha256(directory / name) for name in files if name.endswith(".json")}
+    hashes = {name: sha256_of(directory / name) for name in files if name.endswith(".json")}
     return {"version": VERSION, "files": files, "sha256": hashes}
-
-
-def _sha256(path: Path) -> str:
-    return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
 def is_whole(directory: Path) -> bool:
@@ -94,6 +89,6 @@ def is_whole(directory: Path) -> bool:
     try:
         manifest = json.loads((directory / _MANIFEST).read_text())
         sizes = all((directory / name).stat().st_size == size for name, size in manifest["files"].items())
-        return sizes and all(_sha256(directory / name) == digest for name, digest in manifest["sha256"].items())
+        return sizes and all(sha256_of(directory / name) == digest for name, digest in manifest["sha256"].items())
     except (OSError, ValueError, KeyError, AttributeError):
         return False

@@ -49,7 +49,7 @@ def actor_item(actor: Actor, camera: Camera, light: Light, half_width: float) ->
     if actor.kind == "person":
         who = people.body(first)
         joints = people.walking(who.height, actor.phase, actor.stride)
-        marks = people.draw_person(who, joints, pose, camera, light, umbrella=actor.umbrella)
+        marks = people.Figure(who, joints, pose, camera, light).marks(umbrella=actor.umbrella)
         return Item(actor.extent, [(first.label, marks)], [], actor)
     cycle = CYCLES[first.label](first)
     pieces = [(first.label, cycles.draw_cycle(cycle, pose, camera, light))]
@@ -59,7 +59,8 @@ def actor_item(actor: Actor, camera: Camera, light: Light, half_width: float) ->
         crank, lean, spread = (0.0, 0.12 if cycle.scooter else 0.42, 0.35) if cycle.motor else (0.17, 0.5, 0.06)
         joints = people.riding(who.height, cycle.seat, cycle.bars, cycle.crank, actor.phase, crank, lean, spread)
         helmet = cycle.motor or actor.looks[1].identity % 3 == 0
-        pieces.append((Label.RIDER, people.draw_person(who, joints, pose, camera, light, riding=True, helmet=helmet)))
+        figure = people.Figure(who, joints, pose, camera, light, riding=True)
+        pieces.append((Label.RIDER, figure.marks(helmet=helmet)))
         if light.lit > 0.15:
             if math.cos(pose.yaw) < 0:  # ahead of us is its lamp
                 at, radius, colour = (0.0, cycle.bars[1] - 0.14, cycle.bars[0] + 0.12), 0.08, (255, 244, 214)

@@ -126,10 +126,12 @@ def riding(
     return {name: tuple(point.tolist()) for name, point in joints.items()}  # type: ignore[misc]
 
 
-class _Figure:
+class Figure:
     """One person in a pose: joints in the image, and the light on the side that is seen. Lengths in heights of the person."""
 
-    def __init__(self, who: Body, joints: Joints, pose: Pose, camera: Camera, light: Light, *, riding: bool) -> None:
+    def __init__(
+        self, who: Body, joints: Joints, pose: Pose, camera: Camera, light: Light, *, riding: bool = False
+    ) -> None:
         self.who, self.pose, self.camera, self.light, self.riding = who, pose, camera, light, riding
         world = pose.world(np.array(list(joints.values())))
         self.world = dict(zip(joints, world, strict=True))
@@ -282,31 +284,18 @@ class _Figure:
         shine = [self.mark((dome - top) * [share, 1.0] + top, colour, gain, mask=False) for share, gain in folds]
         return [stick, self.mark(dome, colour), *shine]
 
-
-def draw_person(
-    who: Body,
-    joints: Joints,
-    pose: Pose,
-    camera: Camera,
-    light: Light,
-    *,
-    helmet: bool = False,
-    riding: bool = False,
-    umbrella: Colour | None = None,
-) -> list[Mark]:
-    """Marks of a person: far limbs, torso, head, near limbs."""
-    figure = _Figure(who, joints, pose, camera, light, riding=riding)
-    far = figure.far
-    groups: list[tuple[float, list[Mark]]] = []
-    for side in "lr":
-        groups.append((far(f"knee_{side}") + 0.02, figure.leg(side)))
-        groups.append((far(f"elbow_{side}") - 0.01, figure.arm(side)))
-    middle = (far("neck") + far("hip")) / 2
-    if who.backpack is not None:
-        behind = pose.turn(0.0, 0.0, -1.0)
-        groups.append((middle + behind[2] * 0.15, figure.backpack(who.backpack, behind)))
-    groups.append((middle, figure.torso()))
-    groups.append((far("head") - 0.05, figure.head(helmet=helmet)))
-    groups.sort(key=lambda group: -group[0])
-    marks = [mark for _, group in groups for mark in group]
-    return marks if umbrella is None else marks + figure.umbrella(umbrella)
+    def marks(self, *, helmet: bool = False, umbrella: Colour | None = None) -> list[Mark]:
+        """Far limbs, torso, head, near limbs."""
+        groups: list[tuple[float, list[Mark]]] = []
+        for side in "lr":
+            groups.append((self.far(f"knee_{side}") + 0.02, self.leg(side)))
+            groups.append((self.far(f"elbow_{side}") - 0.01, self.arm(side)))
+        middle = (self.far("neck") + self.far("hip")) / 2
+        if self.who.backpack is not None:
+            behind = self.pose.turn(0.0, 0.0, -1.0)
+            groups.append((middle + behind[2] * 0.15, self.backpack(self.who.backpack, behind)))
+        groups.append((middle, self.torso()))
+        groups.append((self.far("head") - 0.05, self.head(helmet=helmet)))
+        groups.sort(key=lambda group: -group[0])
+        marks = [mark for _, group in groups for mark in group]
+        return marks if umbrella is None else marks + self.umbrella(umbrella)

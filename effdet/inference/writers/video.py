@@ -77,11 +77,6 @@ class VideoWriter:
         """The encoder in use."""
         return None if self._stream is None else self._stream.codec.name
 
-    @property
-    def size(self) -> tuple[int, int] | None:
-        """(height, width) of the video; None before the first frame."""
-        return self._size
-
     def close(self) -> None:
         """Complete the file and give it its name; without a frame there is none."""
         container, self._container = self._container, None
