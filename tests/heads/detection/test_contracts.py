@@ -9,11 +9,9 @@ import pytest
 import torch
 
 from heads.detection import AnchorSpec
-from heads.detection.atss import ATSSMatcher
 from heads.detection.contracts import check_box_loss, check_class_loss, check_matcher
 from heads.detection.losses import BOX_LOSSES, DetectionLoss, FocalLoss
-from heads.detection.matcher import Assignment, IoUMatcher
-from heads.detection.tal import TaskAlignedMatcher
+from heads.detection.matcher import Assignment, ATSSMatcher, IoUMatcher, TaskAlignedMatcher
 from heads.errors import UserError
 
 ONE = AnchorSpec(scales_per_octave=1, aspects=(1.0,))
