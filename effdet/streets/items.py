@@ -56,8 +56,7 @@ def actor_item(actor: Actor, camera: Camera, light: Light, half_width: float) ->
     glows = []
     if actor.kind == "ridden":
         who = people.body(actor.looks[1])
-        crank, lean, spread = (0.0, 0.12 if cycle.scooter else 0.42, 0.35) if cycle.motor else (0.17, 0.5, 0.06)
-        joints = people.riding(who.height, cycle.seat, cycle.bars, cycle.crank, actor.phase, crank, lean, spread)
+        joints = people.riding(who.height, cycle, actor.phase)
         helmet = cycle.motor or actor.looks[1].identity % 3 == 0
         figure = people.Figure(who, joints, pose, camera, light, riding=True)
         pieces.append((Label.RIDER, figure.marks(helmet=helmet)))

@@ -12,7 +12,7 @@ from functools import lru_cache
 
 import numpy as np
 
-from effdet.streets.canvas import Colour
+from effdet.streets.canvas import Colour, palette
 from effdet.streets.labels import Label
 from effdet.streets.rng import SPLITS, generator
 
@@ -52,25 +52,13 @@ def look(seed: int, split: str, label: int, member: int) -> Look:
     return Look(label, SPLITS.index(split) * 1_000_000 + label * 10_000 + member, seed)
 
 
-CAR_PAINT: tuple[tuple[Colour, float], ...] = (
-    ((226, 228, 230), 0.20),
-    ((38, 40, 44), 0.17),
-    ((128, 132, 138), 0.15),
-    ((176, 180, 184), 0.11),
-    ((34, 62, 122), 0.09),
-    ((164, 28, 30), 0.09),
-    ((70, 24, 30), 0.03),
-    ((26, 84, 66), 0.04),
-    ((206, 186, 150), 0.03),
-    ((224, 178, 34), 0.03),
-    ((214, 98, 32), 0.02),
-    ((88, 142, 184), 0.04),
-)
+_CAR_PAINT = palette("e2e4e6 26282c 80848a b0b4b8 223e7a a41c1e 46181e 1a5442 ceba96 e0b222 d66220 588eb8")
+_CAR_SHARES = np.array([0.2, 0.17, 0.15, 0.11, 0.09, 0.09, 0.03, 0.04, 0.03, 0.03, 0.02, 0.04])
+"""How common each paint is."""
 
 
 def car_paint(rng: np.random.Generator) -> Colour:
-    shares = np.array([share for _, share in CAR_PAINT])
-    base = CAR_PAINT[int(rng.choice(len(CAR_PAINT), p=shares / shares.sum()))][0]
+    base = _CAR_PAINT[int(rng.choice(len(_CAR_PAINT), p=_CAR_SHARES / _CAR_SHARES.sum()))]
     return vary(rng, base, 9)
 
 

@@ -8,6 +8,7 @@ from functools import lru_cache
 import numpy as np
 
 from effdet.streets.canvas import Camera, Colour, Mark, capsule, circle, palette
+from effdet.streets.cycles import Cycle
 from effdet.streets.light import Light
 from effdet.streets.looks import Look, pick, tone
 from effdet.streets.panels import Pose
@@ -86,17 +87,11 @@ def _reach(start: np.ndarray, end: np.ndarray, first: float, second: float, bend
     return start + unit * reach + bend / max(1e-6, float(np.sqrt(bend @ bend))) * rise
 
 
-def riding(
-    height: float,
-    seat: tuple[float, float],
-    bars: tuple[float, float],
-    pedal: tuple[float, float],
-    turn: float,
-    crank: float,
-    lean: float,
-    spread: float,
-) -> Joints:
-    """Joints of a rider: seat, handlebar and crank axle as (z, y); `turn` is the crank's angle, 0 length for foot rests."""
+def riding(height: float, cycle: Cycle, turn: float) -> Joints:
+    """Joints of a rider; `turn` is the crank's angle. A motorcycle's feet stand on rests."""
+    # Length of the crank, how far the rider leans forward, how far the knees are apart.
+    crank, lean, spread = (0.0, 0.12 if cycle.scooter else 0.42, 0.35) if cycle.motor else (0.17, 0.5, 0.06)
+    seat, bars, pedal = cycle.seat, cycle.bars, cycle.crank
     h = height
     hip = np.array([0.0, seat[1] + 0.05 * h, seat[0]])
     torso = 0.33 * h
