@@ -1,6 +1,6 @@
 """What a user's text names: an address, a file, or a pattern; and addresses without what is secret in them.
 
-Two rules live here alone:
+Two rules have their only place here:
 
 * **A name is a name before it is a pattern.** A text, or its leading folders, that exist as they are written are taken
   literally; only what remains may be a pattern. ``My trip [dQw4w9WgXcQ].mp4`` is that file.

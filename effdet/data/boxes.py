@@ -14,13 +14,13 @@ from effdet.data.images import image_sizes
 from effdet.data.records import RecordTable, encode_names
 
 HEADERS_CHECKED = 20_000
-"""Sets of up to so many images have every header read when they are opened (0.1 ms each)."""
+"""Sets of up to this many images have every header read when they are opened (0.1 ms each)."""
 
 
 SMALLEST = 0.01
 """Pixels: a thinner box has no area to speak of (and none at all after rounding to float32)."""
 LARGEST = 1e9
-"""Pixels: a coordinate beyond is no place in any image."""
+"""Pixels: a coordinate beyond is not a place in any image."""
 Where = Callable[[int], tuple[str, str]]
 """Row of a box -> (the file that holds it, what it is called there)."""
 

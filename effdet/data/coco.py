@@ -82,8 +82,8 @@ def annotation_files(spec: DataSpec) -> list[Path]:
 def find_images(spec: DataSpec, annotations: Path, names: Sequence[str]) -> tuple[Path, list[str]]:
     """The folder in which the images of an annotation file lie, and their paths below it.
 
-    A path that another machine wrote (``/home/a/set/train/1.jpg``, ``D:\\set\\train\\1.jpg``) loses so many of its leading
-    folders as it must for the images to be found below the folder; never so many that two images become one.
+    A path that another machine wrote (``/home/a/set/train/1.jpg``, ``D:\\set\\train\\1.jpg``) loses as many of its
+    leading folders as it must for the images to be found below the folder, but never makes two images one.
 
     Args:
         names: the ``file_name`` entries of `annotations`, with forward slashes.

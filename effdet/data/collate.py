@@ -70,7 +70,7 @@ class MixCollate:
         """A batch whose targets' `category` is (B, K) float32 in every epoch; rows of unread images are zero."""
         batch = collate(samples)
         category = batch.targets.category
-        assert category is not None, "TrainSet admits mixing for sets of whole images alone"
+        assert category is not None, "TrainSet admits mixing only for sets of whole images"
         epoch, *rest = samples[0].key
         images, weights = mixed(
             batch.images,
@@ -93,7 +93,7 @@ def mixed(images: Tensor, weights: Tensor, augment: AugmentSpec, rng: np.random.
         images: (B, 3, H, W) uint8.
         weights: (B, K) float32 class weights.
         augment: alphas and probability.
-        rng: for this batch alone.
+        rng: of this batch.
 
     Returns:
         The same shapes and types; the classes' weights are those of the pixels. An image without class (a row of zeros)

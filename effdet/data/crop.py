@@ -233,7 +233,7 @@ def resize_window(image: np.ndarray, window: Window, size: tuple[int, int], inte
 
 
 def resize_mask(mask: np.ndarray, window: Window) -> np.ndarray:
-    """(h, w) uint8 segmentation map -> the window's part of it in the target's size, by nearest resampling alone."""
+    """(h, w) uint8 segmentation map -> the window's part of it in the target's size, by nearest resampling only."""
     target = (window.columns.stop - window.columns.start, window.rows.stop - window.rows.start)
     box = _box(window, mask.shape[:2], mask.shape[:2])
     return _flipped(Image.fromarray(mask).resize(target, Image.Resampling.NEAREST, box=box), window)

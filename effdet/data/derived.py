@@ -137,7 +137,7 @@ class CropDataset(Dataset):
 
     @classmethod
     def of(cls, scenes: Dataset) -> CropDataset:
-        """Every box of `scenes` of `MIN_SIDE` and more that is no crowd.
+        """Every box of `scenes` of `MIN_SIDE` and more that is not a crowd.
 
         Raises:
             DataError: there is none.

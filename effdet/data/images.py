@@ -115,7 +115,7 @@ def decode_reason(error: BaseException) -> str:
 
 
 def image_sizes(path: Path | str) -> tuple[tuple[int, int], tuple[int, int]]:
-    """((height, width) upright, (height, width) as stored) of an image, from its header alone.
+    """((height, width) upright, (height, width) as stored) of an image, from only its header.
 
     Raises:
         DataError: the file is missing, no image, or larger than :data:`MAX_PIXELS`.

@@ -54,7 +54,7 @@ class TrainLoader:
             factors: from :func:`effdet.data.sampling.repeat_factors`, to repeat images of rare classes.
             pin_memory: for faster copies to a GPU.
             prefetch: batches that each worker makes ahead.
-            collate: makes a batch of samples, as a function of them alone.
+            collate: makes a batch of samples, as a function of only them.
         """
         if workers < 0:
             raise UserError(f"workers={workers} must not be negative")

@@ -248,7 +248,7 @@ def _present(images: Images, masks: Sequence[Path | None], findings: Findings) -
 
 
 def _valid_masks(scan: MaskScan, present: Sequence[Path | None], values: MaskValues, findings: Findings) -> np.ndarray:
-    """(P,) bool: masks that can be read and hold known ids alone."""
+    """(P,) bool: masks that can be read and hold only known ids."""
     valid = np.zeros(len(present), bool)
     for row, mask in enumerate(present):
         if mask is None:

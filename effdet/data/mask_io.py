@@ -146,7 +146,7 @@ def values_of(classes: Sequence[str], values: Sequence[int] | None) -> tuple[lis
 
 
 NO_BOXES = ClassTable((), ())
-"""The box classes of a set that labels masks alone."""
+"""The box classes of a set that labels only masks."""
 
 
 class MaskDataset(Dataset):

@@ -27,39 +27,6 @@ from effdet.plugins import TARGET, instantiate
 from heads.structures import ClassTable, UserError
 
 
-class ArrayDataset(Dataset):
-    """Images of one size with a class each.
-
-    Args:
-        pixels: (P, h, w, 3) uint8 RGB; shared, never copied: a subset keeps the whole array.
-        labels: (P,) int64 in 0…K-1.
-        classes: of the images.
-        names: (P,) unique names, by which ``data.val_fraction`` splits.
-        name, split, warnings: as for :class:`effdet.data.records.Dataset`.
-    """
-
-    def __init__(
-        self,
-        pixels: np.ndarray,
-        labels: np.ndarray,
-        classes: ClassTable,
-        *,
-        names: Sequence[str],
-        name: str,
-        split: str,
-        warnings: Iterable[str] = (),
-    ) -> None:
-        sizes = np.tile(np.array(pixels.shape[1:3], np.int64), (len(pixels), 1))
-        table = category_table(Path(), names, labels, Findings(), sizes=sizes)
-        super().__init__(table, classes, name=name, split=split, labelled=("category",), warnings=warnings)
-        self._pixels = pixels
-
-    def read_image(
-        self, record: Record, *, on_error: OnError = "error", at_least: tuple[int, int] | None = None
-    ) -> np.ndarray:
-        return np.array(self._pixels[record.image_id - 1], order="C")
-
-
 @dataclass(frozen=True, eq=False)
 class Example:
     """One image and what is known of it."""
@@ -95,7 +62,13 @@ class Examples:
 class OwnSource(Dataset):
     """The split of :class:`Examples`; arrays stay in memory, shared by all subsets."""
 
-    def __init__(self, *args: Any, pixels: Sequence[np.ndarray], masks: Sequence[np.ndarray], **options: Any) -> None:
+    def __init__(
+        self,
+        *args: Any,
+        pixels: Sequence[np.ndarray] | np.ndarray,
+        masks: Sequence[np.ndarray] = (),
+        **options: Any,
+    ) -> None:
         """
         Args:
             args, options: as for :class:`effdet.data.records.Dataset`, with image ids from 1.
@@ -108,7 +81,7 @@ class OwnSource(Dataset):
     def read_image(
         self, record: Record, *, on_error: OnError = "error", at_least: tuple[int, int] | None = None
     ) -> np.ndarray:
-        if not self._pixels:
+        if len(self._pixels) == 0:
             return super().read_image(record, on_error=on_error, at_least=at_least)
         return np.array(self._pixels[record.image_id - 1], order="C")
 
@@ -118,6 +91,32 @@ class OwnSource(Dataset):
         if record.mask is None:
             return None
         return of_size(read_values(record.mask), record.mask, record)
+
+
+class ArrayDataset(OwnSource):
+    """Images of one size with a class each.
+
+    Args:
+        pixels: (P, h, w, 3) uint8 RGB; shared, never copied: a subset keeps the whole array.
+        labels: (P,) int64 in 0…K-1.
+        classes: of the images.
+        names: (P,) unique names, by which ``data.val_fraction`` splits.
+        name, split: as for :class:`effdet.data.records.Dataset`.
+    """
+
+    def __init__(
+        self,
+        pixels: np.ndarray,
+        labels: np.ndarray,
+        classes: ClassTable,
+        *,
+        names: Sequence[str],
+        name: str,
+        split: str,
+    ) -> None:
+        sizes = np.tile(np.array(pixels.shape[1:3], np.int64), (len(pixels), 1))
+        table = category_table(Path(), names, labels, Findings(), sizes=sizes)
+        super().__init__(table, classes, name=name, split=split, labelled=("category",), pixels=pixels)
 
 
 def open_own(spec: DataSpec, findings: Findings) -> Dataset:

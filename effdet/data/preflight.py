@@ -49,7 +49,7 @@ def undecodable(source: Dataset) -> dict[int, str]:
 
 
 def cut_off(source: Dataset) -> dict[int, str]:
-    """The same of a training set, of files whose end is missing alone."""
+    """The same of a training set, of only the files whose end is missing."""
     paths = _paths(source)
     if paths is None:
         return {}

@@ -314,7 +314,7 @@ VISIBLE = 0.95
 
 
 def counted_boxes(table: RecordTable) -> np.ndarray:
-    """(N, 4) float64 xywh: each box as given (rounding is no fault), or clipped where it leaves the image by more than a
+    """(N, 4) float64 xywh: each box as given (rounding is not a fault), or clipped where it leaves the image by more than a
     pixel, or where so much of a small box lies outside that no box inside the image reaches COCO's highest threshold."""
     corners = xyxy(table.bbox)
     limits = np.repeat(table.sizes[:, ::-1], np.diff(table.starts), axis=0)

@@ -1,6 +1,6 @@
 """Random choices as a function of keys, never of how often a generator was called.
 
-A sample's augmentation depends on (seed, epoch, index) alone, so neither the number of workers nor an interruption
+A sample's augmentation depends only on (seed, epoch, index), so neither the number of workers nor an interruption
 changes a run.
 """
 

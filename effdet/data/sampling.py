@@ -56,8 +56,8 @@ def streamed_order(
 ) -> np.ndarray:
     """The (index, copy) pairs of an epoch on one rank, for images that lie together in files.
 
-    The files are shuffled and laid end to end, and the line of images is cut into `world` equal parts: a rank reads its
-    own files alone (but for those that a cut falls into). Within a part, the images of `window` files after one another
+    The files are shuffled and laid end to end, and the line of images is cut into `world` equal parts: a rank reads only
+    its own files (but for those that a cut falls into). Within a part, the images of `window` files after one another
     are mixed. Less random than :func:`epoch_order`, and never more than `window` files are needed at a time.
 
     Args:

@@ -30,11 +30,11 @@ from effdet.files import FileError, read_lines
 from heads.structures import ClassTable
 
 OVERHANG = 2.0
-"""A share beyond this is no box that leaves its image but a number in pixels."""
+"""A share beyond this is a number in pixels, not a box that leaves its image."""
 
 
 def holds_box(count: int, keypoints: int) -> bool:
-    """Whether a line with so many numbers after the class begins with cx cy w h, and is no polygon."""
+    """Whether a line with `count` numbers after the class begins with cx cy w h, and is not a polygon."""
     return count in (4, 5, 4 + keypoints, 5 + keypoints)
 
 

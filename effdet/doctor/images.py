@@ -180,7 +180,7 @@ def _hashes(pixels: np.ndarray) -> np.ndarray:
 
 
 def _candidates(bits: np.ndarray) -> Iterator[tuple[int, int]]:
-    """Pairs that agree in a band. A bucket that many share says nothing about them: its neighbours alone are paired."""
+    """Pairs that agree in a band. A bucket that many share says nothing about them: only its neighbours are paired."""
     bands = np.packbits(bits, axis=1).view(np.uint16)  # (N, 8)
     for band in bands.T:
         order = np.argsort(band, kind="stable")

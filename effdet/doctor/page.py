@@ -170,18 +170,10 @@ def _shown(low: float, high: float, limit: float, least: float) -> tuple[float, 
 
 def _anchors(coverage: Coverage) -> Section:
     sizes = [group for group in coverage.groups if not group.name]
-    rows = []
-    for group in sizes:
-        rows.append(
-            [
-                group.size or "all",
-                group.boxes,
-                meter(group.fitted, tone=_tone(group.fitted)),
-                meter(group.forced),
-                group.lost,
-                group.positives,
-            ]
-        )
+    rows = [
+        [group.size or "all", group.boxes, _fitted(group.fitted), meter(group.forced), group.lost, group.positives]
+        for group in sizes
+    ]
     columns = ["boxes", "count", "an anchor fits", "only the forced one", "lost", "anchors each"]
     shown = text(
         f"{coverage.title}. A box is fitted if an anchor that learns it overlaps it enough; forced if only its best anchor "
@@ -194,14 +186,7 @@ def _anchors(coverage: Coverage) -> Section:
     by_class = _class_heat(coverage, [group.name for group in classes])
     helped = None
     if coverage.options:
-        tries = [
-            [
-                code(option.overrides),
-                meter(option.fitted, tone=_tone(option.fitted)),
-                meter(option.small, tone=_tone(option.small)),
-            ]
-            for option in coverage.options
-        ]
+        tries = [[code(option.overrides), _fitted(option.fitted), _fitted(option.small)] for option in coverage.options]
         helped = join([heading("What would help"), table(["setting", "all boxes fitted", "small boxes fitted"], tries)])
     return section("Anchors", shown, table(columns, rows), helped, figure(by_level), by_class)
 
@@ -224,8 +209,9 @@ def _class_heat(coverage: Coverage, names: list[str]) -> Html | None:
     return details("By class and size", chart) if len(names) > 20 else figure(chart)
 
 
-def _tone(share: float) -> Tone:
-    return "good" if share >= 0.9 else "warning" if share >= 0.5 else "error"
+def _fitted(share: float) -> Html:
+    """The share of boxes that an anchor fits."""
+    return meter(share, tone="good" if share >= 0.9 else "warning" if share >= 0.5 else "error")
 
 
 def _classes(balance: Balance) -> Section:

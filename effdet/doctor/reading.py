@@ -60,7 +60,7 @@ def open_splits(spec: DataSpec, splits: Sequence[str], issues: Issues) -> list[S
     """Reads each of `splits`; one that the set does not have is left out.
 
     Raises:
-        DataError: the set is unknown, its root is no folder, or none of the splits is there.
+        DataError: the set is unknown, its root is not a folder, or none of the splits is there.
     """
     opener_of(spec)
     if spec.root is not None:

@@ -70,8 +70,8 @@ def walk(
     """
     found = Listing(directory)
     passed = None
-    if leave_out is not None and leave_out.is_dir() and _identity(leave_out) != _identity(directory):
-        passed = _identity(leave_out)
+    if leave_out is not None and leave_out.is_dir() and identity(leave_out) != identity(directory):
+        passed = identity(leave_out)
     found.paths.extend(_below(directory, requested, deep, found, _around(directory), passed))
     found.paths.sort()
     return found
@@ -86,7 +86,7 @@ def _below(
     passed: _Identity | None,
 ) -> Iterator[Path]:
     try:
-        around |= {_identity(directory)}
+        around |= {identity(directory)}
         with os.scandir(directory) as listed:
             entries = sorted(listed, key=lambda entry: entry.name)
     except OSError:
@@ -102,9 +102,9 @@ def _below(
             continue
         if is_dir_entry:
             path = directory / entry.name
-            if not deep or passed is not None and _identity(path) == passed:
+            if not deep or passed is not None and identity(path) == passed:
                 continue
-            if entry.is_symlink() and _identity(path) in around:
+            if entry.is_symlink() and identity(path) in around:
                 found.loops.append(path)
             else:
                 yield from _below(path, requested, deep, found, around, passed)
@@ -117,7 +117,7 @@ def _below(
 
 def leads_back(path: Path) -> bool:
     """Whether `path` is a link to a folder around it, in which a search would go round."""
-    return path.is_symlink() and path.is_dir() and _identity(path) in _around(path.parent) | {_identity(path.parent)}
+    return path.is_symlink() and path.is_dir() and identity(path) in _around(path.parent) | {identity(path.parent)}
 
 
 def matching(root: Path, parts: Sequence[str]) -> Iterator[Path]:
@@ -136,7 +136,7 @@ def _matching(directory: Path, parts: list[str], around: frozenset[_Identity]) -
         yield directory
         return
     try:
-        around |= {_identity(directory)}
+        around |= {identity(directory)}
         with os.scandir(directory) as listed:
             entries = sorted(listed, key=lambda entry: entry.name)
     except OSError:
@@ -151,7 +151,7 @@ def _matching(directory: Path, parts: list[str], around: frozenset[_Identity]) -
         path = directory / entry.name
         if entry.name.startswith(".") and not part.startswith("."):
             continue
-        back = entry.is_symlink() and entry.is_dir() and _identity(path) in around
+        back = entry.is_symlink() and entry.is_dir() and identity(path) in around
         if part == "**":
             if entry.is_dir() and not back:
                 yield from _matching(path, parts, around)
@@ -167,10 +167,11 @@ def _around(directory: Path) -> frozenset[_Identity]:
     for path in (Path(os.path.abspath(directory)), Path(os.path.realpath(directory))):
         for parent in path.parents:
             with suppress(OSError):
-                found.add(_identity(parent))
+                found.add(identity(parent))
     return frozenset(found)
 
 
-def _identity(path: Path) -> _Identity:
+def identity(path: str | os.PathLike[str]) -> _Identity:
+    """By what a file is known whatever its name."""
     state = os.stat(path)
     return state.st_dev, state.st_ino

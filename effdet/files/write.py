@@ -12,6 +12,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from effdet.files.names import shown
+from effdet.files.walk import identity
 from heads.errors import UserError
 
 PARTIAL = ".part"
@@ -131,11 +132,11 @@ def refuse_overwriting(
     for source in sources:
         paths.add(os.path.realpath(source))
         with suppress(OSError, ValueError):
-            files.add(_identity(source))
+            files.add(identity(source))
     for target in targets:
         clash = os.path.realpath(target) in paths
         with suppress(OSError, ValueError):
-            clash = clash or _identity(target) in files
+            clash = clash or identity(target) in files
         if clash:
             raise UserError(f"{key}: {shown(target)} would be written over a file of the source; name another folder")
 
@@ -158,11 +159,6 @@ def refuse_replacing(path: str | os.PathLike[str], is_ours: Callable[[Path], boo
         if is_ours(Path(path)):
             return
     raise UserError(f"{key}: {shown(path)} is there already and is not {what}; name another")
-
-
-def _identity(path: str | os.PathLike[str]) -> tuple[int, int]:
-    state = os.stat(path)
-    return state.st_dev, state.st_ino
 
 
 def _to_disk(path: Path) -> None:

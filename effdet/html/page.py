@@ -169,7 +169,7 @@ def figure(content: Any, caption: Any = None) -> Html:
 
 
 def table(columns: Sequence[Any], rows: Sequence[Sequence[Any]], *, limit: int | None = None) -> Html:
-    """A table. Columns that hold numbers alone stand to the right; None and NaN are written as a dash.
+    """A table. Columns that hold only numbers stand to the right; None and NaN are written as a dash.
 
     Args:
         columns: headings.

@@ -1,6 +1,6 @@
 """The index of a split in shards: ``SPLIT.index.npz``, everything but the images.
 
-The tars alone are webdataset's form (``KEY.jpg``, ``KEY.json``, ``KEY.mask.png``), which other programs read from front to
+The tars are in webdataset's form (``KEY.jpg``, ``KEY.json``, ``KEY.mask.png``), which other programs read from front to
 back. The index holds the labels of all images and where in which tar each lies, so that any image is one read away: that
 is what lets a run go on in mid-shard, and evaluate without a pass over everything.
 """

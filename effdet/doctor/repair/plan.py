@@ -91,7 +91,7 @@ class RepairPlan:
     images: frozenset[Path]
     """Images (or XML files) that are left out."""
     leaked: frozenset[Path]
-    """Images that are left out of train alone: they are in another split too."""
+    """Images that are left out of only train: they are in another split too."""
     swapped: dict[Path, str]
     """Images whose stated width and height are exchanged, and their split: the readers leave these out."""
     stored: frozenset[Path]

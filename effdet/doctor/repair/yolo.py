@@ -22,26 +22,35 @@ Written = Mapping[str, Sequence[PurePosixPath]]
 """Split -> places of its images."""
 
 
+@dataclass(frozen=True)
+class _Labels:
+    """What the lines of the set's label files mean."""
+
+    names: list[str]
+    kept: list[str]
+    """`names`, each once."""
+    keypoints: int
+
+
 def write_settings(
     spec: DataSpec,
     settings: Settings,
     written: Written,
-    names: list[str],
-    same_names: bool,
+    labels: _Labels,
     whole: Collection[str],
     plan: RepairPlan,
 ) -> None:
     """Writes ``data.yaml``, the lists that it names, and the set's own list of names where that is still true.
 
     Args:
-        spec, settings: of the set.
-        written, names: images and classes of the copy.
-        same_names: whether the classes are those of the set.
+        spec, settings, labels: of the set.
+        written: images of the copy.
         whole: splits of which every image is in the copy, at its own place.
         plan: takes the files, and images that no list can name.
     """
     import yaml
 
+    same_names = labels.names == labels.kept
     for path in () if spec.root is None else [spec.root / name for name in NAME_LISTS]:
         if path.is_file() and (place := plan.copy.inside(path)) is not None:
             plan.copy.use(path)
@@ -66,7 +75,7 @@ def write_settings(
     entries = {split: _entries(split, written, plan) for split in written if written[split]}
     replaced = {"path", "names", "nc", "download", *SPLIT_OF}
     content = {key: value for key, value in others.items() if str(key) not in replaced}
-    content |= entries | {"names": dict(enumerate(names))}
+    content |= entries | {"names": dict(enumerate(labels.kept))}
     text = yaml.safe_dump(content, sort_keys=False, allow_unicode=True)
     plan.copy.write(PurePosixPath(YAMLS[0]), text.encode("utf-8", "backslashreplace"))
 
@@ -118,16 +127,6 @@ def _own_files(
     return lists
 
 
-@dataclass(frozen=True)
-class _Labels:
-    """What the lines of the set's label files mean."""
-
-    names: list[str]
-    kept: list[str]
-    """`names`, each once."""
-    keypoints: int
-
-
 def repair_yolo(splits: Sequence[Split], plan: RepairPlan) -> None:
     """Links the images and writes the labels at the places that they have in the set, with a ``data.yaml``.
 
@@ -140,7 +139,7 @@ def repair_yolo(splits: Sequence[Split], plan: RepairPlan) -> None:
     copies = {split.name: _copy(split, labels, plan) for split in splits}
     written = {name: copied for name, (copied, _) in copies.items()}
     whole = [name for name, (_, complete) in copies.items() if complete]
-    write_settings(splits[0].spec, settings, written, labels.kept, names == labels.kept, whole, plan)
+    write_settings(splits[0].spec, settings, written, labels, whole, plan)
 
 
 def _copy(split: Split, labels: _Labels, plan: RepairPlan) -> tuple[list[PurePosixPath], bool]:
