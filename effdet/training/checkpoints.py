@@ -24,7 +24,7 @@ from torch import Tensor
 from effdet.files import replacing
 from effdet.renamed import renew
 from effdet.training.errors import CheckpointError
-from effdet.weights.bounds import BoundsError, check_archive
+from effdet.weights.read import BoundsError, check_archive
 
 LAST, PREVIOUS, BEST = "last.ckpt", "last.ckpt.previous", "best.ckpt"
 

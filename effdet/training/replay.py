@@ -26,7 +26,7 @@ from effdet.training.errors import CheckpointError
 from effdet.training.freezing import freeze
 from effdet.training.randomness import set_dropout_rates
 from effdet.training.window import counted_step
-from effdet.weights.bounds import build_described
+from effdet.weights.api import build_described
 from heads.protocol import Context
 from heads.ranks import Window
 from heads.structures import Batch, Targets

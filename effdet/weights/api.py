@@ -8,18 +8,19 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from torch import Tensor
 
 from backbones.spec import AnyBackboneSpec
+from effdet import plugins
 from effdet.files import replacing
 from effdet.model import BalanceSpec, FoldedModel, ModelSpec, VisionModel, build, spec_for
 from effdet.scaling import DETECTORS, detector_row
 from effdet.weights import names
-from effdet.weights.bounds import build_described
 from effdet.weights.class_tables import class_table, is_unnamed
 from effdet.weights.decide import Stated
 from effdet.weights.layouts import detect_layout
 from effdet.weights.loading import WeightSource, load_file, load_weights
-from effdet.weights.read import METADATA_KEY, WeightFile, WeightsError, read_weights
+from effdet.weights.read import METADATA_KEY, BoundsError, WeightFile, WeightsError, read_weights
 from effdet.weights.rows import NamedWeights
 from effdet.weights.statistics import Images
 from effdet.weights.tflite import ANCHORS_PER_CELL, LiteFacts
@@ -27,6 +28,9 @@ from heads.structures import ClassTable, UserError
 
 __all__ = ["create_model", "load", "load_weights", "save"]
 
+MAX_NUMBER = 65536
+"""The largest side, width or count that a model description may hold; the largest in use are some thousands."""
+MAX_DEPTH = 16
 FILE_FORMAT = 1
 """Of what :func:`save` writes beside the tensors."""
 
@@ -209,3 +213,41 @@ def save(model: VisionModel, path: str | Path, *, notes: dict[str, Any] | None =
     with replacing(path) as partial:
         save_file(tensors, partial, metadata={METADATA_KEY: json.dumps(description), "format": "pt"})
     return path
+
+
+def build_described(values: Any, tensors: Mapping[str, Tensor], source: str, *, trust: bool = False) -> VisionModel:
+    """The model of a description that came with `tensors`, with fresh weights.
+
+    Args:
+        source: the file, for errors.
+        trust: import the classes that the description names, which the user didn't.
+
+    Raises:
+        UserError: it names such a class, and is not trusted.
+        BoundsError: the description is no model, or one far larger than the weights beside it.
+    """
+    plugins.check_trust(plugins.targets(values), origin=source, trust=trust, again=False)
+    try:
+        _check_numbers({key: value for key, value in values.items() if key != "classes"})
+        spec = ModelSpec.from_dict(values)
+        with torch.device("meta"):
+            requested = sum(value.numel() for value in build(spec).state_dict().values())
+        if requested > 2 * sum(value.numel() for value in tensors.values()) + 1_000_000:
+            raise BoundsError(f"it describes a model of {requested:,} numbers, and holds far fewer")
+        return build(spec)
+    except (UserError, KeyError, TypeError, ValueError, AttributeError, IndexError, ArithmeticError, RuntimeError,
+            NotImplementedError, AssertionError, RecursionError) as error:  # fmt: skip
+        reason = " ".join(str(error).split())[:200] or type(error).__name__
+        raise BoundsError(f"{source}: its description makes no model ({reason})") from None
+
+
+def _check_numbers(value: Any, depth: int = 0) -> None:
+    if depth > MAX_DEPTH:
+        raise BoundsError("it is nested too deep")
+    if isinstance(value, (int, float)) and not abs(value) <= MAX_NUMBER:
+        raise BoundsError(f"it holds the number {value:.3g}, and {MAX_NUMBER} is the largest that makes sense")
+    if isinstance(value, Mapping):
+        value = list(value.values())
+    if isinstance(value, (list, tuple)):
+        for item in value:
+            _check_numbers(item, depth + 1)

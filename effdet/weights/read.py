@@ -1,7 +1,9 @@
 """Reading weight files safely: nothing in a file is ever executed, and a bad file says what is wrong with it.
 
-PyTorch files are read with ``weights_only=True``; one that holds more than tensors and plain values is refused unless the
-user trusts it. Where a checkpoint holds an average of its weights (EMA), that is what is read; ``raw=True`` reads the others.
+PyTorch files are read with ``weights_only=True``; one that holds more than tensors and plain values is refused unless the user
+trusts it. A few kilobytes can describe terabytes: compressed zeros in a zip, one number stretched to a tensor of any shape.
+Both are refused by looking at sizes. Where a checkpoint holds an average of its weights (EMA), that is what is read;
+``raw=True`` reads the others.
 """
 
 from __future__ import annotations
@@ -18,7 +20,6 @@ import torch
 from torch import Tensor
 
 from effdet.hub import sha256_of
-from effdet.weights.bounds import check_archive, check_tensor
 from heads.structures import UserError
 
 METADATA_KEY = "effdet"
@@ -27,6 +28,10 @@ METADATA_KEY = "effdet"
 
 class WeightsError(UserError):
     """A weight file that can't be used as it is."""
+
+
+class BoundsError(UserError):
+    """A file that asks for more than it holds."""
 
 
 @dataclass(frozen=True)
@@ -204,3 +209,40 @@ def _checked(file: WeightFile) -> WeightFile:
 
 def _first_line(error: BaseException) -> str:
     return (str(error).strip().splitlines() or [type(error).__name__])[0]
+
+
+def check_archive(path: Path) -> None:
+    """Refuse a zip file that holds more than its own size. torch stores its parts without compression.
+
+    Raises:
+        BoundsError: entries are compressed, or overlap.
+    """
+    try:
+        with zipfile.ZipFile(path) as archive:
+            entries = archive.infolist()
+    except (OSError, zipfile.BadZipFile, NotImplementedError, ValueError, EOFError):
+        return  # no zip file, or a corrupt one: its reader will say so
+    if any(entry.compress_type != zipfile.ZIP_STORED for entry in entries):
+        raise BoundsError(f"{path} is a compressed archive, as PyTorch never writes: it is not unpacked")
+    total = sum(entry.file_size for entry in entries)
+    if total > path.stat().st_size:
+        raise BoundsError(
+            f"{path} of {path.stat().st_size:,} bytes states parts of {total:,} bytes; it is not unpacked"
+        )
+
+
+def check_tensor(name: str, tensor: Tensor, source: str, limit: int | None) -> None:
+    """Refuse a tensor of an odd kind, or with more numbers than were stored for it.
+
+    Args:
+        name: its key.
+        tensor: as read.
+        source: for the message.
+        limit: bytes of the file; None where there is none.
+    """
+    if tensor.layout != torch.strided or tensor.is_quantized or tensor.is_meta or tensor.is_nested:
+        raise BoundsError(
+            f"{source}: {name!r} is a sparse, quantised, nested or empty-handed tensor; weights are plain ones"
+        )
+    if limit is not None and tensor.numel() * tensor.element_size() > limit:
+        raise BoundsError(f"{source}: {name!r} of shape {tuple(tensor.shape)} is larger than the file it comes from")

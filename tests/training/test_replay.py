@@ -18,7 +18,7 @@ from effdet.training import fit, read_checkpoint, write_checkpoint
 from effdet.training.callbacks.schedules import DropoutSchedule
 from effdet.training.replay import NonFiniteStep, Replay, described_model, read_nonfinite_step, replay
 from effdet.training.settings import NonFiniteSettings
-from effdet.weights.bounds import build_described
+from effdet.weights.api import build_described
 from heads.structures import Batch, Targets, UserError
 from tests.training.fakes import settings
 

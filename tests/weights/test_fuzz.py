@@ -21,9 +21,9 @@ import effdet
 from effdet.model import build, spec_for
 from effdet.training import CheckpointError, newest_valid, read_checkpoint, write_checkpoint
 from effdet.training.replay import KIND, read_nonfinite_step
-from effdet.weights.bounds import BoundsError, build_described
+from effdet.weights.api import build_described
 from effdet.weights.flatbuffer import FlatbufferError, _Bytes, read_graph
-from effdet.weights.read import read_weights
+from effdet.weights.read import BoundsError, read_weights
 from heads.structures import UserError
 from tests.weights.test_flatbuffer import small_file
 

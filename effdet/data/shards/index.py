@@ -17,7 +17,7 @@ import numpy as np
 from effdet.data.checks import DataError
 from effdet.data.records import RecordTable
 from effdet.files import replacing
-from effdet.weights.bounds import BoundsError, check_archive
+from effdet.weights.read import BoundsError, check_archive
 from heads.structures import ClassTable
 
 FORMAT = 1
