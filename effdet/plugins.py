@@ -289,4 +289,9 @@ def _bind(
     try:
         (signature.bind_partial if partial else signature.bind)(*positional, **named)
     except TypeError as error:
-        raise UserError(f"{TARGET}={target}: {error} {takes}") from None
+        later = (
+            ""
+            if partial or inspect.isclass(function)
+            else "; a function that is only called later needs _partial_=true"
+        )
+        raise UserError(f"{TARGET}={target}: {error} {takes}{later}") from None

@@ -39,7 +39,7 @@ from effdet.cli.overrides import (
     shape,
     split_choices,
 )
-from effdet.cli.schema import BACKBONE_OPTIONS, BACKBONES, Key, Schema, conf_dir, read_keys, unreadable
+from effdet.cli.schema import BACKBONE_OPTIONS, BACKBONES, PARTS, Key, Schema, conf_dir, read_keys, unreadable
 from effdet.renamed import new_name
 from heads.fields import TARGET, admits, describe, textual, usable
 
@@ -247,7 +247,11 @@ def _protected(item: Override, key: Key | None) -> str:
 
 def _no_such_key(name: str, known: Mapping[str, Key], schema: Schema, choices: Mapping[str, Any]) -> str:
     if name.endswith(f".{TARGET}"):
-        return f"{name}: no {TARGET} is read here; one fills data, optimizer, backbone, head.NAME or head.NAME.PART"
+        hint = did_you_mean(name.removesuffix(f".{TARGET}").rpartition(".")[2], PARTS)
+        return (
+            f"{name}: no {TARGET} is read here; one fills data, optimizer, backbone, head.NAME or a part of a head, "
+            f"head.NAME.{'|'.join(PARTS)}{hint}"
+        )
     if (new := new_name(name)) is not None and (new in known or schema.elsewhere(new)):
         return f"{name}: renamed to {new}"
     inside = [key for key in known if key.startswith(f"{name}.")]

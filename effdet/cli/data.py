@@ -153,9 +153,10 @@ def evaluators(
         found |= {name: LossEvaluator(name, kit.join(model.classes[name], source)) for name, kit in unknown.items()}
     made = {name: evaluator for name, evaluator in found.items() if evaluator is not None}
     if not made:
+        wanted = ", ".join(f"{name} ({kit.label})" for name, kit in kits_of(model).items())
         raise UserError(
-            f"the model has heads {', '.join(model.classes)}, and data={source.name} labels "
-            f"{', '.join(sorted(source.labelled))}: there is nothing to evaluate"
+            f"the model has heads {wanted}, and data={source.name} labels {', '.join(sorted(source.labelled))}: there is "
+            "nothing to evaluate. A head is evaluated where the data labels what its kit names (boxes, semantic, …)"
         )
     if class_maps is not None:
         writing = next((one for one in made.values() if isinstance(one, SemanticEvaluator)), None)

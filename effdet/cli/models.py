@@ -75,7 +75,12 @@ def check_targets(config: Config) -> None:
             continue
         check({key: value for key, value in options.items() if key != "kit"}, channels={}, num_classes=0)
         if is_target(kit := options.get("kit")):
-            check(kit, name)
+            try:
+                check(kit, name)
+            except UserError as error:
+                raise UserError(
+                    f"{error}; a kit is called with its head's name first, then with its own arguments"
+                ) from None
 
 
 def class_tables(source: Dataset, config: Config) -> dict[str, ClassTable]:
@@ -83,6 +88,14 @@ def class_tables(source: Dataset, config: Config) -> dict[str, ClassTable]:
     options = config.get("head")
     names = heads_of(config.task.name, options)
     return {name: kit_for(name, _own(name, options)).classes(source) for name in names}
+
+
+def requested_labels(config: Config) -> tuple[str, ...]:
+    """What data must label: for the task, and for the heads of the user's own."""
+    heads = config.get("head")
+    own = {name: spec for name in heads_of(config.task.name, heads) if (spec := _own(name, heads)) is not None}
+    labels = (kit_for(name, spec).label for name, spec in own.items())
+    return tuple(dict.fromkeys([*config.task.needs, *(label for label in labels if label is not None)]))
 
 
 def _own(name: str, heads: Mapping[str, Mapping[str, Any]]) -> HeadSpec | None:

@@ -23,7 +23,9 @@ from effdet.cli import MODULES
 from effdet.cli.overrides import ConfigError, quote
 from heads.fields import NULL, TARGET, Kind, Kinds, kinds_of
 
-SLOTS = re.compile(r"data|optimizer|backbone|head\.\w+(\.\w+)?")
+PARTS = ("matcher", "class_loss", "box_loss", "kit")
+"""Parts of a head that a ``_target_`` may fill."""
+SLOTS = re.compile(rf"data|optimizer|backbone|head\.\w+(\.({'|'.join(PARTS)}))?")
 """Sections that a ``_target_`` may fill; below one, all keys are the user's own but for those of :data:`SHARED`."""
 SHARED = {
     "data": "name labels val_fraction unreadable resize default_epochs repeat_threshold",

@@ -14,7 +14,14 @@ from torch import nn
 
 from effdet.cli.config import Config
 from effdet.cli.data import EVAL_BATCH, decoded, evaluators, following, loader_factory, open_splits, worker_count
-from effdet.cli.models import check_targets, is_generated, model_spec, torch_device, with_monitor
+from effdet.cli.models import (
+    check_targets,
+    is_generated,
+    model_spec,
+    requested_labels,
+    torch_device,
+    with_monitor,
+)
 from effdet.cli.overrides import Overrides
 from effdet.cli.resume import changed, resolve_run_dir, saved_config
 from effdet.cli.run import (
@@ -206,7 +213,7 @@ def run_train(config: Config, overrides: Overrides) -> RunResult:
     if directory is not None and directory.resume_from is not None:
         for line in changed(config, saved_config(directory.resume_from)):
             print(f"from here on {line}")
-    train, val = open_splits(config, "train", "val", requested=config.task.needs)
+    train, val = open_splits(config, "train", "val", requested=requested_labels(config))
     _describe(train, val)
     val_fingerprint = val.fingerprint()  # of what the set says, whatever of it can be read
     val = decoded(config, train if is_first() and checkpoint is None else None, val)
@@ -356,7 +363,7 @@ def _results(config: Config, run_dir: Path, checkpoint: Path, end: Ended, settin
     path = run_dir / "metrics.json"
     if not path.is_file() and settings.trainer.get("limit_val_batches") != 0:
         print("it was stopped before its results were written: evaluating its last weights")
-        splits = open_splits(config, "train", "val", requested=config.task.needs)
+        splits = open_splits(config, "train", "val", requested=requested_labels(config))
         val = decoded(config, None, splits[1])
         config = following(config, val)
         device = torch_device(config.device)

@@ -109,10 +109,10 @@ def random_scale(
     left, top, right, bottom = region or (0, 0, preprocess.size[1], preprocess.size[0])
     base_y, base_x = preprocess.place(*size).geometry.scale
     factor = rng.uniform(*scale)
-    resize_window = np.sqrt(np.exp(rng.uniform(*np.log(aspect))))
+    stretch = np.sqrt(np.exp(rng.uniform(*np.log(aspect))))
     middle_y, middle_x = (None, None) if centre is None else centre
-    rows = _along(rng, size[0], base_y * factor / resize_window, top, bottom, middle_y)
-    columns = _along(rng, size[1], base_x * factor * resize_window, left, right, middle_x)
+    rows = _along(rng, size[0], base_y * factor / stretch, top, bottom, middle_y)
+    columns = _along(rng, size[1], base_x * factor * stretch, left, right, middle_x)
     return Window((columns[0], rows[0], columns[1], rows[1]), (columns[2], rows[2], columns[3], rows[3]))
 
 

@@ -224,10 +224,11 @@ def open_dataset(spec: DataSpec, *, findings: Findings | None = None) -> Dataset
 def note_nothing(source: Dataset, spec: DataSpec, findings: Findings) -> None:
     """Notes what a train split labels, but none of its images has."""
     table, pixels = source.records, source.records.class_pixels
+    left_out = "".join(f"; {line}" for line in findings.summaries())
     lacking = {
         "box": "boxes" in source.labelled and table.crowd.all(),
         "mask": "semantic" in source.labelled and pixels is not None and not pixels.any(),
     }
     for what in (what for what, lacks in lacking.items() if lacks and spec.split == "train"):
         kind = {"box": "no-boxes", "mask": "no-masks"}[what]
-        findings.error(kind, spec.title, f"{len(source)} images, but no {what} to learn from")
+        findings.error(kind, spec.title, f"{len(source)} images, but no {what} to learn from{left_out}")

@@ -77,7 +77,7 @@ class DataSpec:
     seed: Annotated[int, "0.."] = 0
     """``streets``: the seed of everything in it; another seed is another set, whose results do not compare."""
     resize: Literal["letterbox", "stretch", "center_crop"] | None = None
-    """Resize rule that suits the set (``resize_window`` for images that are all of one small size); null is the model's."""
+    """Resize rule that suits the set (``stretch`` for images that are all of one small size); null is the model's."""
     level: Literal["fine", "coarse"] = "fine"
     """``cifar100``: ``fine`` (100 classes) or ``coarse`` (20)."""
     counts: Mapping[str, int] | None = None

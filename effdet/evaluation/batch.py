@@ -22,7 +22,8 @@ class EvalBatch:
     geometries: tuple[Geometry, ...]
     """How each image lies on the canvas."""
     records: tuple[Any, ...]
-    """The set's record of each image: `image_id`, `file_name`, `label`."""
+    """The :class:`effdet.data.records.Record` of each image: boxes and labels in original pixels, size, names; of masks the
+    path, see `masks`."""
     indices: tuple[int, ...]
     """Position of each image in its set."""
     masks: tuple[np.ndarray | None, ...] = ()

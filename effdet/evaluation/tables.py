@@ -51,12 +51,23 @@ def metric_tables(metrics: Mapping[str, Any], *, title: str = "") -> RenderableT
         parts.append(_images(metrics, title or "image classes"))
     if "AUC" in metrics:
         parts.append(_identities(metrics, title or "identities"))
+    if not parts:
+        parts.append(_any(metrics, title))
     return Group(*parts)
 
 
 def print_metrics(metrics: Mapping[str, Any], *, title: str = "", console: Console | None = None) -> None:
     """Print `metric_tables` to `console` (None: standard output)."""
     (console or Console()).print(metric_tables(metrics, title=title))
+
+
+def _any(metrics: Mapping[str, Any], title: str) -> Table:
+    """The numbers of an evaluator of the user's own."""
+    table = _numbers("", "", title=title)
+    for name, value in metrics.items():
+        if isinstance(value, int | float):
+            table.add_row(Text(name), number(value))
+    return table
 
 
 def _boxes(metrics: Mapping[str, Any], title: str) -> Table:

@@ -56,8 +56,8 @@ class Target:
 class Kit:
     """Base of the built-in kits and of a user's own (``head.NAME.kit._target_``, or a head's attribute ``kit``).
 
-    A subclass sets the attributes and overrides the methods that its head has a use for. Built for each model anew; it
-    holds nothing but the head's name.
+    A subclass sets the attributes and overrides the methods that its head has a use for. It is built for each model anew,
+    called with the head's name first and then with the arguments of its ``_target_``.
 
     Args:
         name: the head's name in its model, the key of its outputs.
@@ -82,8 +82,9 @@ class Kit:
         return getattr(type(self), ability) is not getattr(Kit, ability)
 
     def classes(self, source: Dataset) -> ClassTable:
-        """The classes that `source` labels for this head."""
-        return source.classes
+        """The classes that `source` labels for this head: by :attr:`label`, those of its masks or of its boxes and images."""
+        own = source.semantic_classes if self.label == "semantic" else None
+        return source.classes if own is None else own
 
     def join(self, classes: ClassTable, source: Dataset) -> ClassJoin:
         """The model's `classes` joined with those of the data."""
@@ -137,7 +138,7 @@ class Kit:
         return {}
 
     def to_dict(self, prediction: Prediction) -> dict[str, Any]:
-        """The head's entries of ``Prediction.to_dict()``, in what JSON can hold."""
+        """The head's entries of ``Prediction.to_dict()`` and, of a head of the user's own, of ``predictions.jsonl``."""
         return {}
 
     def response(self, prediction: Prediction, *, masks: bool) -> dict[str, Any]:

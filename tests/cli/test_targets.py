@@ -56,6 +56,7 @@ def test_a_data_set_of_the_users_own(own_files):
     ("overrides", "line"),
     [
         (["neck._target_=a.B"], "neck._target_: no _target_ is read here; one fills data, optimizer"),
+        (["head.detection.box_los._target_=a.B"], "head.NAME.matcher|class_loss|box_loss|kit; did you mean box_loss?"),
         (["+sed=1"], "+sed: no such key; did you mean seed?"),
         (["+optimizer.eps=1"], "a key is added only below a _target_ or in an open mapping"),
         (["optimizer.eps=1"], "optimizer.eps: no such key"),

@@ -113,6 +113,18 @@ def faulty(split):
     )
 
 
+def widths_and_heights(split):
+    return Examples(
+        [Example(np.zeros((20, 30, 3), np.uint8), [[9, 9, 4, 5]], ["red"], name=name) for name in "ab"], NAMES
+    )
+
+
+def test_boxes_that_were_all_left_out_are_explained():
+    with pytest.raises(DataError, match="2 images, but no box to learn from; 2 × .*first: .*a.*") as caught:
+        opened("widths_and_heights")
+    assert "-5" in str(caught.value), "the width"
+
+
 def test_faults_are_reported_all_at_once():
     with pytest.raises(DataError) as error:
         opened("faulty")

@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 
 import effdet
 from effdet.cli import app
@@ -69,6 +70,16 @@ def test_a_kit_brings_fields_json_drawing_and_explanation(with_kit):
     assert found.draw().getpixel((0, 0)) == (1, 2, 3)
     (seen,) = explain(model, a_image())
     assert (seen.head, seen.name, seen.layer) == ("count", "count", "C5")
+
+
+def test_predict_writes_what_the_kit_says_and_evaluate_prints_its_metrics(with_kit, data, tmp_path, capsys):
+    image, out = tmp_path / "image.png", tmp_path / "found"
+    Image.fromarray(a_image()).save(image)
+    assert app.main(["predict", f"model={with_kit}", "trust=true", f"source={image}", f"out={out}", "device=cpu"]) == 0
+    entries = [json.loads(line) for line in (out / "predictions.jsonl").read_text().splitlines()[1:]]
+    assert entries and all(set(entry["other"]) == {"count"} for entry in entries)
+    assert app.main(["evaluate", f"model={with_kit}", "trust=true", *data, "device=cpu", "workers=0"]) == 0
+    assert "count_near" in capsys.readouterr().out
 
 
 def test_without_a_kit_the_loss_decides(without):

@@ -40,6 +40,8 @@ class Entry:
     """In the tables; None where nobody gave one."""
     mask: str | None = None
     """Name of the segmentation map in the output folder."""
+    other: dict[str, Any] | None = None
+    """What heads of the user's own say, as their kits' ``to_dict`` gives it."""
 
     @classmethod
     def of(cls, prediction: Prediction, file: str, **more: Any) -> Self:
@@ -47,8 +49,11 @@ class Entry:
         height, width = prediction.size
         rows = zip(prediction.to_coco(None), prediction.names, strict=True)
         boxes = [{**{k: v for k, v in row.items() if k != "image_id"}, "name": name} for row, name in rows]
+        other: dict[str, Any] = {}
+        for kit in prediction.all_kits().values():
+            other |= {} if kit.gives else kit.to_dict(prediction)
         classes = prediction.to_dict().get("classes")
-        return cls(file, height, width, boxes, classes, **more)
+        return cls(file, height, width, boxes, classes, other=other or None, **more)
 
 
 @dataclass(frozen=True)
