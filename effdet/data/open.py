@@ -56,10 +56,8 @@ def split_train(source: Dataset, *, split: str, fraction: float, identities: boo
     held = held_out(names, fraction)
     chosen = np.flatnonzero(held if split == "val" else ~held)
     if len(chosen) == 0:
-        raise DataError(
-            f"data.val_fraction={fraction} of {len(names)} {what} leaves {split} without any: "
-            f"{'raise' if split == 'val' else 'lower'} it"
-        )
+        fix = "raise it" if split == "val" else "lower it"
+        raise DataError(f"data.val_fraction={fraction} of {len(names)} {what} leaves {split} without any: {fix}")
     smaller = relabelled(source, chosen) if identities else source.subset(chosen)
     smaller.split = split
     return smaller
@@ -86,10 +84,8 @@ def relabelled(source: Dataset, chosen: np.ndarray) -> Dataset:
     kept = np.isin(categories, chosen)
     smaller = source.subset(np.flatnonzero(kept))
     smaller.records = replace(smaller.records, categories=np.searchsorted(chosen, categories[kept]))
-    table = source.classes
-    smaller.classes = ClassTable(
-        tuple(table.names[index] for index in chosen), tuple(table.ids[index] for index in chosen)
-    )
+    names, ids = source.classes.names, source.classes.ids
+    smaller.classes = ClassTable(tuple(names[index] for index in chosen), tuple(ids[index] for index in chosen))
     return smaller
 
 

@@ -44,7 +44,7 @@ def write_shards(
         megabytes: size from which a shard is full, in 10⁶ bytes.
         shuffle: seed by which the images are mixed before they are written, since training mixes only those of a few
             shards at a time; None keeps their order.
-        advance: reported the number of images written so far.
+        advance: called with the number of images written so far.
 
     Returns:
         The index.
