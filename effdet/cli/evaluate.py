@@ -13,10 +13,15 @@ from rich.text import Text
 
 from effdet.cli.config import Config, as_size
 from effdet.cli.data import decoded_split, evaluators, labels_of, open_split, worker_count
-from effdet.cli.models import POSTPROCESS, OpenModel, Semantic, open_model, semantic_inference, torch_device
-from effdet.cli.outputs import refuse_evaluation, refuse_json, refuse_masks
+from effdet.cli.models import (
+    POSTPROCESS,
+    InferenceKeys,
+    open_model,
+    semantic_inference,
+    torch_device,
+)
 from effdet.cli.overrides import Overrides
-from effdet.cli.run import CHECKPOINTS, RunResult, holds_run, keep_freed_memory
+from effdet.cli.run import CHECKPOINTS, RunResult, holds_run, keep_freed_memory, refuse_json
 from effdet.cli.sweep import is_sweep, sweep_table, to_markdown, write_table
 from effdet.cli.training import write_report
 from effdet.data import EvalSet
@@ -35,29 +40,19 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Evaluate(OpenModel):
+class Evaluate(InferenceKeys):
     """Keys of `effdet evaluate`."""
 
     split: Literal["train", "val", "test"]
     """What to measure on."""
     max_images: Annotated[int, "1.."] | None
     """Only the first N images; null is all, or as many as the run was limited to."""
-    image_size: int | tuple[int, int] | None
-    """Input in pixels, a side or [height, width]; null is the model's own."""
     batch_size: Annotated[int, "1.."]
     """Images at once; the numbers do not depend on it."""
     workers: Annotated[int, "0.."] | None
     """Loader processes; null goes by the CPU cores."""
-    device: Literal["auto", "cpu", "cuda", "mps"]
-    """Where to compute; auto takes the best there is."""
-    precision: Literal["fp32", "bf16", "fp16"] | None
-    """Arithmetic of the network; null is fp32."""
     score_threshold: Annotated[float, "0..1"] | None
     """Detections below are dropped; null is the model's own (.001, as COCO results are reported)."""
-    nms_iou: Annotated[float, "0..1"] | None
-    """Of two boxes of a class that overlap by more the better stays; null is the model's own."""
-    max_detections: Annotated[int, "1.."] | None
-    """Detections of an image; null is the model's own."""
     class_maps: bool
     """true also writes each image's segmentation map as PNG, in the set's own ids as Cityscapes takes submissions, to
     class_maps/ in the folder of the results."""
@@ -65,7 +60,6 @@ class Evaluate(OpenModel):
     """Folder for the results; null is evaluation/SPLIT in the run, or evaluations/MODEL-DATA-SPLIT."""
     report: bool
     """false writes no report.html (curves, intervals, mistakes, images), which takes seconds."""
-    semantic: Semantic
     evaluation: EvaluationBackend
     data: Data
 
@@ -235,3 +229,33 @@ def _table(differences: dict[str, Difference], split: str, names: tuple[str, str
             end_section=name == main[-1],
         )
     return table
+
+
+PREDICT_JOURNAL = "predictions.jsonl"
+"""Which `predict` writes, and no other command."""
+
+
+def refuse_evaluation(directory: Path, *, key: str) -> None:
+    """The folder of `evaluate`.
+
+    Raises:
+        UserError: predict's results are there, or another ``metrics.json``.
+    """
+    if (directory / PREDICT_JOURNAL).exists():
+        raise UserError(f"{key}: {directory} holds results of predict; name another folder")
+    refuse_json(directory / "metrics.json", "images_per_second", key=key, what="metrics of an evaluation")
+
+
+def refuse_masks(directory: Path, source: Any, *, key: str) -> None:
+    """Segmentation maps in `directory`, named as the images are.
+
+    Raises:
+        UserError: a mask or an image of `source` lies there.
+    """
+    if not directory.is_dir():
+        return
+    theirs = directory.resolve()
+    for record in source.records:
+        for path in (record.image, record.mask):
+            if path is not None and Path(path).resolve().parent.is_relative_to(theirs):
+                raise UserError(f"{key}: {directory} holds {Path(path).name} of the data; name another folder")

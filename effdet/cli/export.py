@@ -15,10 +15,9 @@ from rich.progress import Progress
 
 from effdet.cli.config import Config, as_size
 from effdet.cli.data import evaluators, labels_of, open_split
-from effdet.cli.models import POSTPROCESS, OpenModel, Semantic, open_network, open_predictor
-from effdet.cli.outputs import refuse_export
+from effdet.cli.models import POSTPROCESS, InferenceKeys, ModelKeys, open_network, open_predictor
 from effdet.cli.overrides import Overrides
-from effdet.cli.run import CHECKPOINTS, RunResult, holds_run
+from effdet.cli.run import CHECKPOINTS, RunResult, holds_run, refuse_json
 from effdet.data import Dataset, EvalSet
 from effdet.data.images import read_image
 from effdet.data.shards import write_shards
@@ -27,6 +26,7 @@ from effdet.evaluation import LossEvaluator, evaluate
 from effdet.export import ExportSettings, Tolerance, export_model
 from effdet.export.gate import Measure
 from effdet.export.images import canvases, spread, street_images
+from effdet.files import refuse_overwriting, refuse_replacing
 from effdet.inference.sources import find_images
 from effdet.model import VisionModel
 from effdet.preprocess import Preprocess
@@ -72,19 +72,13 @@ class ToleranceKeys:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Export(OpenModel, ExportSettings):
+class Export(ModelKeys, ExportSettings):
     """Keys of `effdet export`."""
 
     out: Path | None
     """The file, or a folder that is there; null is export/NAME.SUFFIX in the run, or exports/NAME.SUFFIX."""
-    image_size: int | tuple[int, int] | None
-    """Input in pixels, a side or [height, width]; null is the model's own."""
     score_threshold: Annotated[float, "0..1"] | None
     """Detections below are dropped; null is the model's own (.001, as COCO results are reported)."""
-    nms_iou: Annotated[float, "0..1"] | None
-    """Of two boxes of a class that overlap by more the better stays; null is the model's own."""
-    max_detections: Annotated[int, "1.."] | None
-    """Detections of an image; null is the model's own."""
     source: Path | None
     """Images without labels to compare and calibrate on, as predict takes them."""
     split: Literal["train", "val", "test"]
@@ -118,28 +112,17 @@ class ServeKeys:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Serve(OpenModel):
+class Serve(InferenceKeys):
     """Keys of `effdet serve`."""
 
     host: str
     """Address to listen on; 127.0.0.1 answers this machine alone, 0.0.0.0 everyone."""
     port: Annotated[int, "0..65535"]
     """0 takes a free one."""
-    image_size: int | tuple[int, int] | None
-    """Input in pixels, a side or [height, width]; null is the model's own."""
     batch_size: Annotated[int, "1.."]
     """Images of several requests that go through the model together."""
-    device: Literal["auto", "cpu", "cuda", "mps"]
-    """Where to compute; auto takes the best there is."""
-    precision: Literal["fp32", "bf16", "fp16"] | None
-    """Arithmetic of the network; null is fp32."""
     score_threshold: Annotated[float, "0..1"]
     """Boxes below are left out where a request does not say."""
-    nms_iou: Annotated[float, "0..1"] | None
-    """Of two boxes of a class that overlap by more the better stays; null is the model's own."""
-    max_detections: Annotated[int, "1.."] | None
-    """Detections of an image; null is the model's own."""
-    semantic: Semantic
     serve: ServeKeys
 
 
@@ -355,3 +338,25 @@ def run_shards(config: Config, overrides: Overrides) -> RunResult:
     print(f"{len(source):,} images of {source.name} {config.split} in {len(shards)} shards, {size:,.1f} MB")
     print(out)
     return RunResult(out, {})
+
+
+def refuse_export(config: Config, target: Path, sources: list[Path]) -> None:
+    """The files of `export`, with those that lie beside them.
+
+    Raises:
+        UserError: one is read, or is there and nothing that `export` writes.
+    """
+    key = f"out={target}"
+    beside = {".pte": (".json",), ".xml": (".bin",), ".onnx": (".onnx.data",)}.get(target.suffix, ())
+    files = [target, *(target.with_suffix(suffix) for suffix in beside)]
+    named = [Path(value) for name in ("model", "weights") if isinstance(value := config.get(name), str)]
+    refuse_overwriting(files, [path for path in [*named, *sources] if path.is_file()], key=key)
+    if target.suffix == ".pte":
+        refuse_json(files[1], "version", "spec", key=key, what="the description of an exported file")
+    if target.suffix == ".xml":
+        for file in files:
+            refuse_replacing(file, _is_openvino, key=key, what="of OpenVINO")
+
+
+def _is_openvino(path: Path) -> bool:
+    return b"<net" in path.with_suffix(".xml").read_bytes()[:4096]

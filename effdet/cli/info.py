@@ -17,8 +17,8 @@ from backbones.spec import ExternalSpec
 from effdet.cli.config import Config, as_size
 from effdet.cli.data import data_spec
 from effdet.cli.models import check_name, chosen_model, described, input_size, model_spec, torch_device
-from effdet.cli.outputs import refuse_json
 from effdet.cli.overrides import Overrides
+from effdet.cli.run import refuse_json
 from effdet.doctor import CoverageSettings, Diagnosis, examine, page_of, repair
 from effdet.doctor.repair import check_repairable
 from effdet.files import refuse_overwriting

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 from backbones.spec import ExternalSpec
 from effdet.cli.config import Config, as_size
@@ -53,6 +53,29 @@ class Semantic(SemanticInference):
     sliding: tuple[int, int] | None
     """Height and width in pixels of windows that slide over the input (with image_size= as large as the images);
     sides in multiples of 32."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ModelKeys(OpenModel):
+    """A model to use, its input, and which of its detections are kept."""
+
+    image_size: int | tuple[int, int] | None
+    """Input in pixels, a side or [height, width]; null is the model's own."""
+    nms_iou: Annotated[float, "0..1"] | None
+    """Of two boxes of a class that overlap by more the better stays; null is the model's own."""
+    max_detections: Annotated[int, "1.."] | None
+    """Detections of an image; null is the model's own."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class InferenceKeys(ModelKeys):
+    """How a model is run."""
+
+    device: Literal["auto", "cpu", "cuda", "mps"]
+    """Where to compute; auto takes the best there is."""
+    precision: Literal["fp32", "bf16", "fp16"] | None
+    """Arithmetic of the network; null is fp32."""
+    semantic: Semantic
 
 
 POSTPROCESS = DetectionKit.postprocess_keys

@@ -12,7 +12,7 @@ from typing import Annotated, Literal
 
 from effdet.addresses import is_address
 from effdet.cli.config import Config
-from effdet.cli.models import OpenModel, Semantic, open_network, open_predictor, torch_device
+from effdet.cli.models import InferenceKeys, OpenModel, open_network, open_predictor, torch_device
 from effdet.cli.overrides import ConfigError, Overrides
 from effdet.cli.run import RunResult, keep_freed_memory
 from effdet.files import distinct_names, refuse_overwriting, replacing
@@ -63,7 +63,7 @@ class PredictKeys:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Predict(OpenModel):
+class Predict(InferenceKeys):
     """Keys of `effdet predict`."""
 
     source: Path | None
@@ -80,21 +80,12 @@ class Predict(OpenModel):
     """An image, video or frame that cannot be read is named, counted and left out, or ends the run."""
     max_images: Annotated[int, "1.."] | None
     """Only the first N images, and frames of each video."""
-    image_size: int | tuple[int, int] | None
-    """Input in pixels, a side or [height, width]; null is the model's own."""
     batch_size: Annotated[int, "1.."]
     """Images at once."""
-    device: Literal["auto", "cpu", "cuda", "mps"]
-    """Where to compute; auto takes the best there is."""
-    precision: Literal["fp32", "bf16", "fp16"] | None
-    """Arithmetic of the network; null is fp32."""
     score_threshold: Annotated[float, "0..1"]
     """Detections below are not shown; lower finds more, and more that is wrong."""
-    nms_iou: Annotated[float, "0..1"] | None
-    """Of two boxes of a class that overlap by more the better stays; null is the model's own."""
     max_detections: Annotated[int, "1.."] | None
     """Detections of an image, with tiles too; null is the model's own."""
-    semantic: Semantic
     predict: PredictKeys
 
 

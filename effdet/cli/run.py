@@ -22,6 +22,8 @@ from pathlib import Path
 from typing import Any
 
 from effdet.cli.overrides import ConfigError, Overrides
+from effdet.files import read_json, refuse_replacing
+from effdet.renamed import renew
 from heads.errors import UserError
 
 CONFIG = "config.yaml"
@@ -286,3 +288,17 @@ def keep_freed_memory() -> bool:
     library = ctypes.CDLL(None)
     settings = ((_MMAP_MAX, 0), (_TRIM_THRESHOLD, 2**31 - 1), (_TOP_PAD, 2**26))
     return all(library.mallopt(*pair) == 1 for pair in settings)
+
+
+def refuse_json(path: Path, *keys: str, key: str, what: str) -> None:
+    """Refuse to replace a JSON file that has not all of `keys`, by which `what` of ours is known.
+
+    Raises:
+        UserError: it is there, and something else.
+    """
+
+    def is_ours(path: Path) -> bool:
+        value = read_json(path)
+        return isinstance(value, dict) and renew(value).keys() >= set(keys)
+
+    refuse_replacing(path, is_ours, key=key, what=what)

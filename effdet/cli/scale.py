@@ -17,10 +17,9 @@ from backbones.scaling import backbone_spec, phi_spec
 from backbones.spec import ExternalSpec
 from effdet.cli.config import Config
 from effdet.cli.models import chosen_model, model_spec, torch_device, with_monitor
-from effdet.cli.outputs import refuse_json, refuse_model_file
 from effdet.cli.overrides import ConfigError, Overrides
 from effdet.cli.resume import candidate_overrides, split
-from effdet.cli.run import RunResult
+from effdet.cli.run import RunResult, refuse_json
 from effdet.evaluation.results import write_json
 from effdet.model import Architecture, ModelSpec
 from effdet.renamed import renew_overrides
@@ -50,47 +49,13 @@ class Candidates:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Scale:
+class Scale(ScaleSettings):
     """Keys of `effdet scale`."""
 
-    fit_latency_ms: Annotated[float, "0.001.."] | None
-    """Milliseconds of one image, measured here: the largest phi within it is found by bisection."""
-    fit_memory_mb: Annotated[float, "0.001.."] | None
-    """10^6 bytes that one image takes, weights included, measured here."""
-    fit_gmacs: Annotated[float, "0.000001.."] | None
-    """10^9 multiply-adds of one image, counted."""
-    phi: Annotated[float, "-4..6"] | None
-    """Without coefficients the published scaling (0 is D0); with them so many steps from the base."""
-    alpha: Annotated[float, "1.."] | None
-    """Depth of one step; alpha, beta and gamma go together."""
-    beta: Annotated[float, "1.."] | None
-    """Width of one step."""
-    gamma: Annotated[float, "1.."] | None
-    """Input size of one step."""
-    grid: bool
-    """true trains each candidate below and takes the best as coefficients (the paper's step 1)."""
-    compare: bool
-    """true trains compound scaling against depth, width and resolution alone, at equal multiply-adds."""
     base_phi: Annotated[float, "-4..6"] | None
     """The base model is that of this phi; null takes backbone= or architecture.path=."""
-    kinds: tuple[str, ...]
-    """What is compared."""
-    seeds: Annotated[int, "1.."]
-    """Trainings of each in the comparison, with the seeds seed, seed + 1, …; the grid takes the first alone."""
-    size_step: Annotated[int, "1.."]
-    """Input sides are rounded to a multiple of so many pixels."""
-    jobs: Annotated[int, "1.."]
-    """Trainings at a time, each in its own process."""
-    engine: Literal["local", "ray"]
-    """Where they run: this machine, or a Ray cluster (pip install 'effdet-lightning[ray]')."""
     num_classes: Annotated[int, "1.."] | None
     """Classes that costs are counted with; null is the published number."""
-    runs: Annotated[int, "5.."]
-    """Passes whose median is the latency, after three others."""
-    threads: Annotated[int, "1.."] | None
-    """CPU threads of the measured passes; null is as many as torch takes."""
-    out: Path | None
-    """The model file; null is architectures/NAME.json, or best.json in run_dir."""
     run_dir: Path | None
     """Folder of the trainings, their table and plot; null is runs/scale-TASK-DATA."""
     resume: Literal["auto"] | None
@@ -121,37 +86,9 @@ class Evolution:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Search:
+class Search(SearchSettings):
     """Keys of `effdet search`."""
 
-    algorithm: Literal["ppo", "reinforce", "evolution", "random"]
-    """Who proposes the candidates."""
-    trials: Annotated[int, "1.."]
-    """Candidates in all; a study that has them may be given more later."""
-    batch: Annotated[int, "1.."]
-    """Candidates between two updates of the algorithm; as many can be trained at a time."""
-    reward: Literal["soft", "hard"]
-    """Accuracy · (cost / target)^w; soft: w = -0.07. hard: w = 0 up to the target, -1 above it."""
-    cost: Literal["gmacs", "latency"]
-    """Multiply-adds of the whole model, counted, or milliseconds of an image, measured here between the trainings."""
-    target: Annotated[float, "0.000001.."] | None
-    """Cost that is asked for, in 10^9 multiply-adds or milliseconds; null is that of the base."""
-    base_phi: Annotated[float, "-4..6"] | None
-    """The base model is that of this phi; null takes backbone= or architecture.path=."""
-    jobs: Annotated[int, "1.."]
-    """Trainings at a time, each in its own process."""
-    engine: Literal["local", "ray"]
-    """Where they run: this machine, or a Ray cluster (pip install 'effdet-lightning[ray]')."""
-    timeout: Annotated[float, "1.."] | None
-    """Seconds that one candidate may take before it counts as failed; null waits (local alone)."""
-    num_classes: Annotated[int, "1.."] | None
-    """Classes that costs are counted with; null is the published number."""
-    runs: Annotated[int, "5.."]
-    """Passes whose median is the latency, after three others."""
-    threads: Annotated[int, "1.."] | None
-    """CPU threads of each training and of the measured passes; null shares out the cores."""
-    out: Path | None
-    """The model file of the best; null is best.json in run_dir."""
     run_dir: Path | None
     """Folder of the study, its trainings, table and plot; null is runs/search-TASK-DATA."""
     resume: Literal["auto"] | None
@@ -373,3 +310,13 @@ def _sized(training: Config, architecture: Architecture) -> Architecture:
         side = architecture.backbone.image_size
         architecture = replace(architecture, image_size=(side, side))
     return replace(architecture, image_size=_spec(training, architecture).preprocess.size)
+
+
+def refuse_model_file(config: Config) -> None:
+    """``out`` of `scale` and `search`.
+
+    Raises:
+        UserError: it is there, and no model file.
+    """
+    if config.out is not None:
+        refuse_json(Path(config.out), "backbone", "image_size", key=f"out={config.out}", what="a model file")

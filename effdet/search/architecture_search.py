@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, Literal
 
 from rich import box
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
@@ -31,26 +31,40 @@ _SHORT = {"conv": "C", "separable": "S", "mbconv": "M", "fused": "F"}
 UNITS = {"gmacs": "GMACs", "latency": "ms"}
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class SearchSettings:
     """What is searched and how: the keys of ``conf/search.yaml`` by name."""
 
-    algorithm: str
-    trials: int
-    batch: int
-    reward: str
-    cost: str
-    target: float | None
-    base_phi: float | None
-    space: Mapping[str, Any]
-    evolution: Mapping[str, Any]
-    jobs: int
-    engine: str
-    timeout: float | None
-    num_classes: int | None
-    runs: int
-    threads: int | None
+    algorithm: Literal["ppo", "reinforce", "evolution", "random"]
+    """Who proposes the candidates."""
+    trials: Annotated[int, "1.."]
+    """Candidates in all; a study that has them may be given more later."""
+    batch: Annotated[int, "1.."]
+    """Candidates between two updates of the algorithm; as many can be trained at a time."""
+    reward: Literal["soft", "hard"]
+    """Accuracy · (cost / target)^w; soft: w = -0.07. hard: w = 0 up to the target, -1 above it."""
+    cost: Literal["gmacs", "latency"]
+    """Multiply-adds of the whole model, counted, or milliseconds of an image, measured here between the trainings."""
+    target: Annotated[float, "0.000001.."] | None
+    """Cost that is asked for, in 10^9 multiply-adds or milliseconds; null is that of the base."""
+    base_phi: Annotated[float, "-4..6"] | None
+    """The base model is that of this phi; null takes backbone= or architecture.path=."""
+    space: dict[str, Any]
+    evolution: dict[str, Any]
+    jobs: Annotated[int, "1.."]
+    """Trainings at a time, each in its own process."""
+    engine: Literal["local", "ray"]
+    """Where they run: this machine, or a Ray cluster (pip install 'effdet-lightning[ray]')."""
+    timeout: Annotated[float, "1.."] | None
+    """Seconds that one candidate may take before it counts as failed; null waits (local alone)."""
+    num_classes: Annotated[int, "1.."] | None
+    """Classes that costs are counted with; null is the published number."""
+    runs: Annotated[int, "5.."]
+    """Passes whose median is the latency, after three others."""
+    threads: Annotated[int, "1.."] | None
+    """CPU threads of each training and of the measured passes; null shares out the cores."""
     out: Path | None
+    """The model file of the best; null is best.json in run_dir."""
 
 
 class ArchitectureSearch:

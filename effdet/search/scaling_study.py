@@ -10,10 +10,10 @@ import csv
 import io
 import math
 import statistics
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, Literal
 
 from rich import box
 from rich.console import Console
@@ -39,28 +39,45 @@ Overrides = Callable[[Path, Path, int], tuple[str, ...]]
 """(model file, run folder, seed) -> the overrides of a training."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class ScaleSettings:
     """What is asked for: the keys of ``conf/scale.yaml`` by name."""
 
-    fit_latency_ms: float | None
-    fit_memory_mb: float | None
-    fit_gmacs: float | None
-    phi: float | None
-    alpha: float | None
-    beta: float | None
-    gamma: float | None
+    fit_latency_ms: Annotated[float, "0.001.."] | None
+    """Milliseconds of one image, measured here: the largest phi within it is found by bisection."""
+    fit_memory_mb: Annotated[float, "0.001.."] | None
+    """10^6 bytes that one image takes, weights included, measured here."""
+    fit_gmacs: Annotated[float, "0.000001.."] | None
+    """10^9 multiply-adds of one image, counted."""
+    phi: Annotated[float, "-4..6"] | None
+    """Without coefficients the published scaling (0 is D0); with them so many steps from the base."""
+    alpha: Annotated[float, "1.."] | None
+    """Depth of one step; alpha, beta and gamma go together."""
+    beta: Annotated[float, "1.."] | None
+    """Width of one step."""
+    gamma: Annotated[float, "1.."] | None
+    """Input size of one step."""
     grid: bool
+    """true trains each candidate below and takes the best as coefficients (the paper's step 1)."""
     compare: bool
-    candidates: Mapping[str, Any]
-    kinds: Sequence[str]
-    seeds: int
-    size_step: int
-    jobs: int
-    engine: str
-    runs: int
-    threads: int | None
+    """true trains compound scaling against depth, width and resolution alone, at equal multiply-adds."""
+    candidates: dict[str, Any]
+    kinds: tuple[str, ...]
+    """What is compared."""
+    seeds: Annotated[int, "1.."]
+    """Trainings of each in the comparison, with the seeds seed, seed + 1, …; the grid takes the first alone."""
+    size_step: Annotated[int, "1.."]
+    """Input sides are rounded to a multiple of so many pixels."""
+    jobs: Annotated[int, "1.."]
+    """Trainings at a time, each in its own process."""
+    engine: Literal["local", "ray"]
+    """Where they run: this machine, or a Ray cluster (pip install 'effdet-lightning[ray]')."""
+    runs: Annotated[int, "5.."]
+    """Passes whose median is the latency, after three others."""
+    threads: Annotated[int, "1.."] | None
+    """CPU threads of the measured passes; null is as many as torch takes."""
     out: Path | None
+    """The model file; null is architectures/NAME.json, or best.json in run_dir."""
 
     @property
     def coefficients(self) -> Coefficients | None:

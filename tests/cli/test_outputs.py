@@ -9,7 +9,8 @@ import pytest
 
 from effdet.cli.app import main
 from effdet.cli.config import Config
-from effdet.cli.outputs import refuse_export, refuse_masks
+from effdet.cli.evaluate import refuse_masks
+from effdet.cli.export import refuse_export
 from heads.structures import UserError
 
 
