@@ -170,56 +170,34 @@ USUAL = 100
 """Detections of an image, as COCO counts them."""
 
 
-def decoded(config: Config, train: Dataset | None, val: Dataset) -> Dataset:
-    """`val`, whose every image can be decoded.
+def decoded(
+    config: Config, val: Dataset, *, train: Dataset | None = None, lost: str = "they are left out of every evaluation"
+) -> Dataset:
+    """`val`, a split to evaluate on, without the images that cannot be decoded.
 
     Args:
-        config: says what becomes of others.
+        config: says whether others are an error.
+        val: the split.
         train: looked at as well; None where it has been, before the run was interrupted or by another process.
-        val: the split to evaluate on.
+        lost: in the warning, what becomes of those of `val`.
 
     Raises:
         DataError: images of either split cannot be decoded, and ``data.unreadable`` is ``error``; both splits in one.
     """
-    on_error = _on_error(config)
-    found = {"val": (val, undecodable(val))}
-    if train is not None:
-        found = {"train": (train, cut_off(train)), **found}
-    becomes = {
-        "train": "what is there of them is learnt from, the rest left blank",
-        "val": "they are left out of every evaluation",
-    }
-    lines = [
-        report(source, broken, on_error, becomes=becomes[name]) for name, (source, broken) in found.items() if broken
-    ]
-    _say(lines, on_error)
-    return without_undecodable(val, found["val"][1])
-
-
-def decoded_split(config: Config, source: Dataset) -> Dataset:
-    """`source`, a split to evaluate on, without the images that cannot be decoded.
-
-    Raises:
-        DataError: there are some, and ``data.unreadable`` is ``error``.
-    """
-    on_error, found = _on_error(config), undecodable(source)
-    if found:
-        _say(
-            [report(source, found, on_error, becomes="they are left out, and their objects are not counted")], on_error
+    on_error: OnError = config.get("data.unreadable", "error")
+    broken, lines = undecodable(val), []
+    if train is not None and (short := cut_off(train)):
+        lines.append(
+            report(train, short, on_error, becomes="what is there of them is learnt from, the rest left blank")
         )
-    return without_undecodable(source, found)
-
-
-def _on_error(config: Config) -> OnError:
-    return config.get("data.unreadable", "error")
-
-
-def _say(lines: list[str], on_error: OnError) -> None:
+    if broken:
+        lines.append(report(val, broken, on_error, becomes=lost))
     if lines and on_error == "error":
         raise DataError("\n".join(lines))
     if is_first():
         for line in lines:
             print(f"warning: {line}")
+    return without_undecodable(val, broken)
 
 
 def following(config: Config, val: Dataset) -> Config:

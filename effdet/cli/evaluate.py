@@ -12,7 +12,7 @@ from rich.table import Table
 from rich.text import Text
 
 from effdet.cli.config import Config, as_size
-from effdet.cli.data import decoded_split, evaluators, labels_of, open_split, worker_count
+from effdet.cli.data import decoded, evaluators, labels_of, open_split, worker_count
 from effdet.cli.models import (
     POSTPROCESS,
     InferenceKeys,
@@ -93,7 +93,7 @@ def run_evaluate(config: Config, overrides: Overrides) -> RunResult:
     source = open_split(config, config.split, requested=labels_of(model))
     for line in source.warnings:
         print(f"warning: {line}")
-    source = decoded_split(config, source)
+    source = decoded(config, source, lost="they are left out, and their objects are not counted")
     if config.max_images is not None:
         print(f"max_images={config.max_images}: measured on {len(source)} images alone; max_images=null takes all")
     size = as_size(config.image_size)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -140,8 +140,7 @@ def model_spec(
         architecture: taken instead of what the configuration chooses.
     """
     choice: dict[str, Any] = chosen_model(config) if architecture is None else {"architecture": architecture}
-    neck = config.get("neck")
-    heads = config.get("head")
+    heads, balance = config.get("head"), config.get("task.balance")
     for name, options in heads.items():
         if (keys := kit_for(name).postprocess_keys) and _own(name, heads) is None:
             options["postprocess"] = options.get("postprocess", {}) | {key: config.get(key) for key in keys}
@@ -152,40 +151,23 @@ def model_spec(
         num_classes=num_classes,
         image_size=input_size(config) if architecture is None else config.get("image_size"),
         backbone_options=backbone_options(config),
-        neck=neck,
+        neck=config.get("neck"),
         heads=heads,
-        balance=_balance(config),
+        balance=balance and BalanceSpec(balance.pop("rule"), balance),
         preprocess=config.get("preprocess"),
     )
 
 
 def with_postprocess(spec: ModelSpec, config: Config) -> ModelSpec:
     """`spec` with what `config` says of the making of detections, which a resume may ask to be otherwise."""
-    heads = {
-        name: _with_postprocess(head, kit_for(name, head).postprocess_keys, config) for name, head in spec.heads.items()
-    }
+    heads = dict(spec.heads)
+    for name, head in heads.items():
+        keys = kit_for(name, head).postprocess_keys
+        if keys and head.kind != EXTERNAL:
+            kept = {key: value for key, value in head.options.get("postprocess", {}).items() if key not in keys}
+            chosen = {key: config.get(key) for key in keys if config.get(key) is not None}
+            heads[name] = replace(head, options={**head.options, "postprocess": kept | chosen})
     return spec.replace(heads=heads)
-
-
-def _with_postprocess(head: HeadSpec, keys: Sequence[str], config: Config) -> HeadSpec:
-    if not keys or head.kind == EXTERNAL:
-        return head
-    kept = {key: value for key, value in head.options.get("postprocess", {}).items() if key not in keys}
-    chosen = {key: config.get(key) for key in keys if config.get(key) is not None}
-    return replace(head, options={**head.options, "postprocess": kept | chosen})
-
-
-def _balance(config: Config) -> BalanceSpec | None:
-    """``task.balance``, of a task with several heads."""
-    values = config.get("task.balance")
-    if values is None:
-        return None
-    return BalanceSpec(values["rule"], {head: weight for head, weight in values.items() if head != "rule"})
-
-
-def completed(spec: ModelSpec, source: Dataset) -> ModelSpec:
-    """`spec` with the options of its heads that are computed from the training data."""
-    return spec.replace(heads={name: kit_for(name, head).complete(head, source) for name, head in spec.heads.items()})
 
 
 def described(name: str | None = None, **options: Any) -> ModelSpec:

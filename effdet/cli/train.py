@@ -6,6 +6,7 @@ import json
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -49,7 +50,7 @@ from effdet.cli.training import (
 )
 from effdet.data import Dataset, EvalSet
 from effdet.data.preflight import without_trace
-from effdet.evaluation import EvaluationResult, Evaluator, ModelPredictFn, evaluate, print_metrics, write_results
+from effdet.evaluation import EvaluationResult, ModelPredictFn, evaluate, print_metrics, write_results
 from effdet.model import VisionModel
 from effdet.report import Gallery
 from effdet.training import FitResult, FitSettings, fit, newest_valid, read_checkpoint, seed_all
@@ -167,15 +168,16 @@ class RunEvaluator:
     """What validation runs: the one evaluation loop on the val split. Keeps the last result."""
 
     def __init__(
-        self, dataset: EvalSet, evaluators: Mapping[str, Evaluator], *, workers: int, settings: FitSettings
+        self, config: Config, model: VisionModel, val: Dataset, *, workers: int, settings: FitSettings
     ) -> None:
-        self.dataset, self.evaluators, self.workers, self.settings = dataset, evaluators, workers, settings
-        self.max_images = evaluated_images(settings.trainer.get("limit_val_batches"), len(dataset))
+        self.dataset, self.workers, self.settings = EvalSet(val, model.preprocess), workers, settings
+        self.evaluators = evaluators(model, self.dataset, backend=config.evaluation.backend)
+        self.max_images = evaluated_images(settings.trainer.get("limit_val_batches"), len(val))
         self.result: EvaluationResult | None = None
         if self.max_images is not None and is_first():
             max_images = settings.trainer["limit_val_batches"]
             print(
-                f"trainer.limit_val_batches={max_images}: evaluates on the first {self.max_images} of {len(dataset)} images"
+                f"trainer.limit_val_batches={max_images}: evaluates on the first {self.max_images} of {len(val)} images"
             )
 
     def __call__(self, model: nn.Module) -> Mapping[str, Any]:
@@ -201,13 +203,15 @@ def run_train(config: Config, overrides: Overrides) -> RunResult:
     settings = fit_settings(config, Path(), device)  # here, since it may complain
     check_trainer(settings)
     check_targets(config)
-    if _processes(settings) > 1 and not overrides.from_shell:
+    devices = settings.trainer["devices"]  # a number, a list, or auto
+    processes = len(devices) if isinstance(devices, list) else devices if isinstance(devices, int) else 1
+    if processes > 1 and not overrides.from_shell:
         return run_command("train", overrides)  # Lightning starts the others by this process's own command line
     directory = resolve_run_dir(config) if is_first() else None
     checkpoint = None if directory is None else _checkpoint(directory)
-    if directory is not None and checkpoint is not None and (end := _ended(checkpoint, settings)) is not None:
-        _tell_of_end(directory.path.absolute(), checkpoint, end)
-        return _results(config, directory.path.absolute(), checkpoint, end, settings)
+    if directory is not None and checkpoint is not None:
+        if (end := ended(read_checkpoint(checkpoint, mmap=True), settings)) is not None:
+            return _results(config, directory.path.absolute(), checkpoint, end, settings)
     if config.weights == "auto-cached" and checkpoint is None and not is_generated(config) and is_first():
         require_weights(model_spec(config, num_classes=1))  # weights are published for a network, whatever its classes
     if directory is not None and directory.resume_from is not None:
@@ -216,33 +220,37 @@ def run_train(config: Config, overrides: Overrides) -> RunResult:
     train, val = open_splits(config, "train", "val", requested=requested_labels(config))
     _describe(train, val)
     val_fingerprint = val.fingerprint()  # of what the set says, whatever of it can be read
-    val = decoded(config, train if is_first() and checkpoint is None else None, val)
+    val = decoded(config, val, train=train if is_first() and checkpoint is None else None)
     config = following(config, val)
     seed_all(config.seed)
-    started = RunInfo(directory.path, checkpoint) if directory is not None else _joined()
+    started = RunInfo(directory.path, checkpoint) if directory is not None else receive()
+    if started is None:
+        raise UserError("non-zero rank without a run directory; start them by trainer.devices or torchrun")
     if started.finished:
         return RunResult(started.run_dir, {})
     model, weights, start = first_model(config, train, started.checkpoint)
-    dataset = EvalSet(val, model.preprocess)
     workers = worker_count(config.workers, cuda=device == "cuda")
     batches = loader_factory(config, train, model, workers=workers, cuda=device == "cuda")
-    by_head = evaluators(model, dataset, backend=config.evaluation.backend)
-    evaluator = RunEvaluator(dataset, by_head, workers=workers, settings=settings)
-    evaluates = settings.trainer.get("limit_val_batches") != 0
+    evaluator = RunEvaluator(config, model, val, workers=workers, settings=settings)
+    dataset = evaluator.dataset
 
     if started.checkpoint is None and config.preflight and is_first():
         once = loader_factory(config, train, model, workers=0, cuda=False)
         check_flight(model, once, dataset, start=start, frozen=settings.freeze, device=device)
     if directory is not None:
-        started = _prepared(config, directory, started.checkpoint)
-        _announce(model, device, started.run_dir)
+        started = RunInfo(make(directory, overwrite=config.overwrite), started.checkpoint)
+        broadcast(started)  # other processes are started with it
+        size = "×".join(map(str, model.preprocess.size))
+        millions = sum(parameter.numel() for parameter in model.parameters()) / 1e6
+        print(f"model: {model.spec.name}, {millions:.1f} million parameters, input {size}, on {device}")
+        print(f"run: {started.run_dir}")
     first = directory is not None
     try:
         result = fit(
             model,
             batches,
             settings=replace(settings, run_dir=started.run_dir),
-            evaluate=evaluator if evaluates else None,
+            evaluate=evaluator if settings.trainer.get("limit_val_batches") != 0 else None,
             resume=started.checkpoint,
             data={
                 "train": train.fingerprint(),
@@ -260,10 +268,7 @@ def run_train(config: Config, overrides: Overrides) -> RunResult:
         clear()
     metrics = result.metrics if evaluator.result is None else evaluator.result.metrics
     if is_first():
-        title = f"{config.data.name} val, epoch {result.epochs}"
-        _finish(started.run_dir, result, evaluator.result, settings=settings, weights=weights, title=title)
-        if evaluator.result is not None:
-            _report(config, started.run_dir, result, evaluator, evaluator.result, model, (train, val), weights)
+        _finish(config, started.run_dir, result, evaluator, model, (train, val), weights.get("source"))
         print(started.run_dir)
     return RunResult(started.run_dir, metrics)
 
@@ -298,12 +303,6 @@ def evaluated_images(max_images: float | None, images: int) -> int | None:
     return found if found < images else None
 
 
-def _processes(settings: FitSettings) -> int:
-    """As many as were asked for by number or by list; 1 for ``auto``."""
-    devices = settings.trainer["devices"]
-    return len(devices) if isinstance(devices, list) else devices if isinstance(devices, int) else 1
-
-
 def _describe(train: Dataset, val: Dataset) -> None:
     if not is_first():
         return
@@ -327,13 +326,6 @@ def _labels(source: Dataset) -> str:
     return " and ".join(parts) or f"{len(source.classes)} classes"
 
 
-def _announce(model: VisionModel, device: str, run_dir: Path) -> None:
-    size = "×".join(map(str, model.preprocess.size))
-    millions = sum(parameter.numel() for parameter in model.parameters()) / 1e6
-    print(f"model: {model.spec.name}, {millions:.1f} million parameters, input {size}, on {device}")
-    print(f"run: {run_dir}")
-
-
 def _checkpoint(directory: RunDir) -> Path | None:
     source = directory.resume_from
     if source is None:
@@ -346,120 +338,90 @@ def _checkpoint(directory: RunDir) -> Path | None:
     return found
 
 
-def _ended(checkpoint: Path, settings: FitSettings) -> Ended | None:
-    return ended(read_checkpoint(checkpoint, mmap=True), settings)
-
-
-def _tell_of_end(run_dir: Path, checkpoint: Path, end: Ended) -> None:
-    """Says that the run is over: nothing is trained."""
+def _results(config: Config, run_dir: Path, checkpoint: Path, end: Ended, settings: FitSettings) -> RunResult:
+    """Says that the run is over: nothing is trained. Where it was stopped before its results were written, its last weights
+    are evaluated again."""
     broadcast(RunInfo(run_dir, checkpoint, finished=True))
     clear()
     print(f"{end.reason}: this run is over after {end.epochs} epochs, {end.steps} steps: nothing to do")
     print(f"to go on, raise {end.advice}; its weights start a new run by weights={checkpoint}")
-
-
-def _results(config: Config, run_dir: Path, checkpoint: Path, end: Ended, settings: FitSettings) -> RunResult:
-    """Those of a run that is over. Where it was stopped before they were written, its last weights are evaluated again."""
     path = run_dir / "metrics.json"
     if not path.is_file() and settings.trainer.get("limit_val_batches") != 0:
         print("it was stopped before its results were written: evaluating its last weights")
-        splits = open_splits(config, "train", "val", requested=requested_labels(config))
-        val = decoded(config, None, splits[1])
+        train, val = open_splits(config, "train", "val", requested=requested_labels(config))
+        val = decoded(config, val)
         config = following(config, val)
         device = torch_device(config.device)
         model = load(checkpoint, device=device, trust=config.trust)
-        dataset = EvalSet(val, model.preprocess)
-        by_head = evaluators(model, dataset, backend=config.evaluation.backend)
-        evaluator = RunEvaluator(
-            dataset, by_head, workers=worker_count(config.workers, cuda=device == "cuda"), settings=settings
-        )
+        workers = worker_count(config.workers, cuda=device == "cuda")
+        evaluator = RunEvaluator(config, model, val, workers=workers, settings=settings)
         evaluator(model)
         assert evaluator.result is not None
-        write_report(
-            run_dir,
-            title=f"{run_dir.name}: {model.spec.name} on {config.data.name}",
-            result=evaluator.result,
-            evaluators=by_head,
-            gallery=Gallery(dataset, lambda: ModelPredictFn(model, channels_last=settings.channels_last)),
-            model=model,
-            source=str(checkpoint),
-            splits=splits,
-            config=config.to_yaml(),
-            page=config.report,
-        )
+        _write_page(config, run_dir, evaluator, evaluator.result, model, (train, val), checkpoint)
         write_results(evaluator.result, run_dir)
         print_metrics(evaluator.result.metrics, title=f"{config.data.name} val")
     print(run_dir)
     return RunResult(run_dir, json.loads(path.read_text(encoding="utf-8")) if path.is_file() else end.metrics)
 
 
-def _joined() -> RunInfo:
-    started = receive()
-    if started is None:
-        raise UserError("non-zero rank without a run directory; start them by trainer.devices or torchrun")
-    return started
-
-
-def _prepared(config: Config, directory: RunDir, checkpoint: Path | None) -> RunInfo:
-    """The run folder; other processes are called with it."""
-    run_dir = make(directory, overwrite=config.overwrite)
-    started = RunInfo(run_dir, checkpoint)
-    broadcast(started)
-    return started
-
-
 def _finish(
-    run_dir: Path,
-    result: FitResult,
-    last: EvaluationResult | None,
-    *,
-    settings: FitSettings,
-    weights: Mapping[str, Any],
-    title: str,
-) -> None:
-    if last is not None:
-        write_results(last, run_dir)
-        print_metrics(last.metrics, title=title)
-    minutes = result.seconds / 60
-    print(f"{result.reason}: {result.epochs} epochs, {result.steps} steps in {minutes:.1f} minutes")
-    if result.best_path is not None:
-        print(best_of(result, result.best_path))
-    if (line := from_start_to_best(result)) is not None:
-        print(line)
-    if (worse := made_worse(result, settings, weights.get("source"))) is not None:
-        print(f"warning: {worse}", file=sys.stderr)
-
-
-def _report(
     config: Config,
     run_dir: Path,
     fitted: FitResult,
     evaluator: RunEvaluator,
+    model: VisionModel,
+    splits: Sequence[Dataset],
+    weights: str | None,
+) -> None:
+    """The last lines of a training, and its page. What the page says of the model is read from the file that was evaluated
+    last."""
+    last, settings = evaluator.result, evaluator.settings
+    if last is not None:
+        write_results(last, run_dir)
+        print_metrics(last.metrics, title=f"{config.data.name} val, epoch {fitted.epochs}")
+    minutes, amount = f"{fitted.seconds / 60:.1f} minutes", f"{fitted.epochs} epochs, {fitted.steps} steps"
+    print(f"{fitted.reason}: {amount} in {minutes}")
+    if fitted.best_path is not None:
+        print(best_of(fitted, fitted.best_path))
+    gained, worse = from_start_to_best(fitted), made_worse(fitted, settings, weights)
+    if gained is not None:
+        print(gained)
+    if worse is not None:
+        print(f"warning: {worse}", file=sys.stderr)
+    if last is None:
+        return
+    final = model if fitted.last_path is None else load(fitted.last_path)
+    best = None if fitted.best_path is None else best_of(fitted, fitted.best_path.name)
+    summary = [f"{fitted.reason}: {amount}.", *(line for line in (best, gained, worse) if line)]
+    times = {"training": f"{minutes}, {amount}"}
+    _write_page(config, run_dir, evaluator, last, final, splits, fitted.last_path, times=times, summary=summary)
+
+
+def _write_page(
+    config: Config,
+    run_dir: Path,
+    evaluator: RunEvaluator,
     result: EvaluationResult,
     model: VisionModel,
     splits: Sequence[Dataset],
-    weights: Mapping[str, Any],
+    source: Path | None,
+    *,
+    times: Mapping[str, str] | None = None,
+    summary: Sequence[str] = (),
 ) -> None:
-    """The page of the run. What it says of the model is read from the file that was evaluated last."""
-    final = model if fitted.last_path is None else load(fitted.last_path)
-    best = None if fitted.best_path is None else best_of(fitted, fitted.best_path.name)
-    outcome = (best, from_start_to_best(fitted), made_worse(fitted, evaluator.settings, weights.get("source")))
+    """The report of a run: `model` is what was evaluated, `source` its file."""
+    predict = partial(ModelPredictFn, model, channels_last=evaluator.settings.channels_last)
     write_report(
         run_dir,
         title=f"{run_dir.name}: {model.spec.name} on {config.data.name}",
         result=result,
         evaluators=evaluator.evaluators,
-        gallery=Gallery(
-            evaluator.dataset, lambda: ModelPredictFn(final, channels_last=evaluator.settings.channels_last)
-        ),
-        model=final,
-        source=None if fitted.last_path is None else str(fitted.last_path),
+        gallery=Gallery(evaluator.dataset, predict),
+        model=model,
+        source=None if source is None else str(source),
         splits=splits,
         config=config.to_yaml(),
-        times={"training": f"{fitted.seconds / 60:.1f} minutes, {fitted.epochs} epochs, {fitted.steps} steps"},
-        summary=[
-            f"{fitted.reason}: {fitted.epochs} epochs, {fitted.steps} steps.",
-            *(line for line in outcome if line),
-        ],
+        times=times,
+        summary=summary,
         page=config.report,
     )

@@ -20,7 +20,7 @@ from rich.panel import Panel
 from backbones.spec import ExternalSpec
 from effdet.cli.config import Config
 from effdet.cli.data import EVAL_BATCH, evaluated_heads, planned_epochs, progression
-from effdet.cli.models import class_tables, completed, model_spec, with_postprocess
+from effdet.cli.models import class_tables, model_spec, with_postprocess
 from effdet.cli.run import is_first
 from effdet.data import Dataset, EvalSet, Progression
 from effdet.data.checks import DataError
@@ -32,7 +32,7 @@ from effdet.model.external import survey
 from effdet.plugins import check_trust, targets
 from effdet.report import DataFacts, Facts, Gallery, measured, report_page
 from effdet.report.statistics.files import Recorded, SplitIdentity, write_statistics
-from effdet.tasks import chief_metrics, head_reports, kits_of, truth_predict_fn
+from effdet.tasks import chief_metrics, head_reports, kit_for, kits_of, truth_predict_fn
 from effdet.tasks.detection import DetectionKit
 from effdet.training import FitResult, FitSettings, read_checkpoint
 from effdet.training.callbacks.schedules import DropoutSchedule, FreezeAllButHeads
@@ -62,7 +62,9 @@ def first_model(config: Config, train: Dataset, checkpoint: Path | None) -> tupl
         check_trust(targets(described), origin=checkpoint, trust=config.trust)
         spec = with_postprocess(ModelSpec.from_dict(described), config)
         return build(spec), saved.get("weights") or {"source": None}, Start()
-    spec = completed(model_spec(config, classes=class_tables(train, config)), train)
+    spec = model_spec(config, classes=class_tables(train, config))
+    # Some options of heads are computed from the training data.
+    spec = spec.replace(heads={name: kit_for(name, head).complete(head, train) for name, head in spec.heads.items()})
     if isinstance(spec.backbone, ExternalSpec) and spec.neck is not None and is_first():
         print(survey(spec.backbone))
     model = build(spec)
