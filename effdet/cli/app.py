@@ -109,7 +109,8 @@ def run(command: Command, arguments: Sequence[str]) -> Any:
         return None
     from effdet.plugins import make_importable, naming, targets
 
-    _warn_of_collisions()
+    for line in collisions(installed()):
+        print(f"warning: {line}", file=sys.stderr)
     function = getattr(importlib.import_module(MODULES[command.name]), f"run_{command.name}")
     found = targets(config.to_dict())
     if found or config.get("trust"):
@@ -126,11 +127,6 @@ def prepare(command: Command, overrides: Overrides) -> Config:
     config = resolved(inherit(command.name, overrides, trains=command.trains), overrides)
     check(command.name, config, overrides)
     return config
-
-
-def _warn_of_collisions() -> None:
-    for line in collisions(installed()):
-        print(f"warning: {line}", file=sys.stderr)
 
 
 def _one_line_warning(message: Warning | str, category: type[Warning], *place: Any) -> str:

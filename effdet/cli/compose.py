@@ -48,16 +48,11 @@ PATH_KEYS = ("model", "weights", "source", "out", "run_dir", "resume", "first", 
 
 
 def compose(name: str, asked: Overrides) -> Config:
-    """The checked configuration of the command `name`.
+    """The checked configuration of the command `name`, with the overrides that Hydra was given.
 
     Raises:
         ConfigError: with every problem of the overrides and of the files they choose.
     """
-    return composed(name, asked)[0]
-
-
-def composed(name: str, asked: Overrides) -> tuple[Config, list[str]]:
-    """:func:`compose`, and the overrides that Hydra was given."""
     require_dir(asked.config_dir)
     if asked.config_dir is not None and (faulty := unreadable(asked.config_dir)):
         raise ConfigError(faulty)
@@ -80,7 +75,7 @@ def composed(name: str, asked: Overrides) -> tuple[Config, list[str]]:
     problems += [*_wrong_kinds(tree, known), *_wrong_names(tree, schema, choices)]
     if problems:
         raise ConfigError(problems)
-    return Config(tree, choices), passed
+    return Config(tree, choices, passed)
 
 
 Found = tuple[dict[str, Any], dict[str, Any], dict[str, Key], list[str]]
@@ -279,8 +274,10 @@ def _run_hydra(
         raise ConfigError([in_one_line(error)]) from error
     assert isinstance(tree, dict) and isinstance(choices, dict)
     plain = {str(group): choice for group, choice in choices.items() if not str(group).startswith("hydra/")}
+    # Hydra records no choice for a group that takes a list (`head`): it is read from the sections that it filled.
+    lists = {group: list(tree.get(group, {})) for group, choice in schema.groups.items() if isinstance(choice, list)}
     values = {str(key): value for key, value in tree.items()}
-    return Config(values).without(without).to_dict() if without else values, {**_list_choices(schema, tree), **plain}
+    return Config(values).without(without).to_dict() if without else values, {**lists, **plain}
 
 
 class _Backbones(dict[str, Any]):
@@ -305,12 +302,6 @@ def hydra_over(own: Path | None, *, job: str = "app") -> Iterator[Hydra]:
         yield Hydra.create_main_hydra2(task_name=job, config_search_path=path)
     finally:
         GlobalHydra.instance().hydra = before
-
-
-def _list_choices(schema: Schema, tree: Mapping[Any, Any]) -> dict[str, list[str]]:
-    """Hydra records no choice for a group that takes a list (``head``): it is read from the sections it filled."""
-    lists = [group for group, choice in schema.groups.items() if isinstance(choice, list)]
-    return {group: list(tree.get(group, {})) for group in lists}
 
 
 def in_one_line(error: Exception) -> str:

@@ -26,11 +26,15 @@ class Config:
     Args:
         values: the nested mapping; copied.
         choices: which file each group was filled from, ``{"data": "coco", "head": ["detection"]}``.
+        overrides: what Hydra composed it with.
     """
 
-    def __init__(self, values: Mapping[str, Any], choices: Mapping[str, Any] | None = None) -> None:
+    def __init__(
+        self, values: Mapping[str, Any], choices: Mapping[str, Any] | None = None, overrides: Iterable[str] = ()
+    ) -> None:
         self._values = copy.deepcopy(dict(values))
         self._choices = dict(choices or {})
+        self._overrides = tuple(overrides)
 
     def __getattr__(self, name: str) -> Any:
         if name.startswith("_"):
@@ -43,6 +47,10 @@ class Config:
 
     def __repr__(self) -> str:
         return f"Config({self._values!r})"
+
+    @property
+    def overrides(self) -> tuple[str, ...]:
+        return self._overrides
 
     @property
     def choices(self) -> dict[str, Any]:

@@ -31,7 +31,7 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from effdet.addresses import without_credentials, without_credentials_in
-from effdet.cli.compose import composed, hydra_over, in_one_line, swept_overrides, swept_values
+from effdet.cli.compose import compose, hydra_over, in_one_line, swept_overrides, swept_values
 from effdet.cli.overrides import ConfigError, Overrides, quote
 from effdet.cli.sweep import Job, interrupted_by, word_of
 
@@ -217,7 +217,7 @@ def show(name: str, asked: Overrides) -> None:
     Raises:
         ConfigError: an override is wrong, or `asked.package` is not there.
     """
-    overrides = [*asked.hydra, *composed(name, asked)[1]]
+    overrides = [*asked.hydra, *compose(name, asked).overrides]
     primary = asked.config_name or name
     text = io.StringIO()
     with hydra_app(name, asked) as hydra, contextlib.redirect_stdout(text):

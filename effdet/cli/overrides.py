@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 import re
 import sys
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -185,8 +185,9 @@ def split_overrides(
     passed: set[str] = set()
     values: dict[str, str] = {}
     free = [key for key in positional if not any(argument.startswith(f"{key}=") for argument in arguments)]
-    rest = _Arguments(arguments)
-    for argument in rest:
+    rest = list(reversed(arguments))
+    while rest:
+        argument = rest.pop()
         flag, _, attached = argument.partition("=")
         if argument in _SWITCHES:
             passed.add(_SWITCHES[argument])
@@ -204,7 +205,7 @@ def split_overrides(
         elif argument.startswith("--") or (argument.startswith("-") and argument[1:2].isalpha()):
             known = [*_SWITCHES, *_VALUED, *(f"--{switch}" for switch in switches)]
             problems.append(f"{argument}: no such flag{did_you_mean(argument, known)} (options are written key=value)")
-        elif _is_hydra(flag):
+        elif flag.lstrip("+~").startswith(("hydra.", "hydra/")):
             hydra.append(argument)
         elif "=" not in argument:
             if free:
@@ -223,6 +224,7 @@ def split_overrides(
         for name in ("resolve", "package")
         if name in passed | set(values) and "cfg" not in values
     ]
+    modes = [text.partition("=")[2].upper() for text in hydra if text.startswith("hydra.mode=")]
     config_dir = values.get("config_dir")
     return Overrides(
         items=tuple(override for override in overrides if override.key != "cfg"),
@@ -231,7 +233,7 @@ def split_overrides(
         show="show" in passed or any(override.value.lower() == "true" for override in show),
         problems=tuple(problems),
         config_name=values.get("config_name"),
-        multirun="multirun" in passed or ("run" not in passed and _last(hydra, "hydra.mode").upper() == "MULTIRUN"),
+        multirun="multirun" in passed or ("run" not in passed and modes[-1:] == ["MULTIRUN"]),
         hydra=tuple(hydra),
         cfg=values.get("cfg"),
         package=values.get("package"),
@@ -240,28 +242,13 @@ def split_overrides(
     )
 
 
-class _Arguments:
-    """An iterator that can say what comes next."""
-
-    def __init__(self, arguments: Sequence[str]) -> None:
-        self.left = list(reversed(arguments))
-
-    def __iter__(self) -> Iterator[str]:
-        while self.left:
-            yield self.left.pop()
-
-    def pop_value(self) -> str | None:
-        return self.left.pop() if self.left and not self.left[-1].startswith("-") else None
-
-
-def _flag_value(flag: str, name: str, attached: str, rest: _Arguments) -> tuple[str, list[str]]:
+def _flag_value(flag: str, name: str, attached: str, rest: list[str]) -> tuple[str, list[str]]:
     """The value of a flag, ``--cfg job`` or ``--cfg=job``, and what is wrong with it."""
-    allowed = _ALLOWED.get(name)
-    if name == "info" and not attached and (not rest.left or rest.left[-1] not in _ALLOWED["info"]):
-        following = rest.left[-1] if rest.left else ""
+    allowed, following = _ALLOWED.get(name), rest[-1] if rest else ""
+    if name == "info" and not attached and following not in _ALLOWED["info"]:
         if not following or following.startswith("-") or "=" in following:
             return "all", []
-    value = attached or rest.pop_value()
+    value = attached or (rest.pop() if following and not following.startswith("-") else None)
     if allowed is not None and value not in allowed:
         text = f"{flag} {value}: no such part{did_you_mean(value, allowed)}" if value else f"{flag}: name a part"
         return "", [f"{text} ({', '.join(allowed)})"]
@@ -271,15 +258,6 @@ def _flag_value(flag: str, name: str, attached: str, rest: _Arguments) -> tuple[
             f"{flag}: name {what.get(name, 'a part of the configuration')}, {flag} {name.rpartition('_')[2].upper()}"
         ]
     return value, []
-
-
-def _is_hydra(key: str) -> bool:
-    bare = key.lstrip("+~").partition("@")[0]
-    return bare.startswith(("hydra.", "hydra/"))
-
-
-def _last(overrides: Sequence[str], key: str) -> str:
-    return next((text.partition("=")[2] for text in reversed(overrides) if text.startswith(f"{key}=")), "")
 
 
 def _take(argument: str, overrides: list[Override]) -> list[str]:

@@ -299,24 +299,27 @@ def _read_keys(path: Path, group: str, version: tuple[int, int]) -> KeyFile:
     try:
         root = yaml.compose(text, Loader=_Loader)
     except yaml.YAMLError as error:
-        raise ConfigError([f"{path}: not valid YAML: {_one_line(error)}"]) from None
+        raise ConfigError([f"{path}: not valid YAML: {' '.join(str(error).split())}"]) from None
     if root is not None and not isinstance(root, yaml.MappingNode):
         raise ConfigError([f"{path}: a configuration file holds keys and values, this one holds something else"])
-    fields = declared("train" if group else path.stem)
+    command = "train" if group else path.stem
+    fields = fields_of(MODULES[command], command.capitalize())
     keys = {} if root is None else {key.name: key for key in _walk(root, package, lines, path, fields)}
-    return KeyFile(path, _title(lines), keys, {} if root is None else _groups(root))
+    comments = (line.lstrip("#").strip() for line in lines if line.startswith("#"))
+    title = next((line for line in comments if line and not line.startswith("@package")), "")
+    return KeyFile(path, title, keys, {} if root is None else _groups(root))
 
 
 def _groups(root: yaml.MappingNode) -> dict[str, Any]:
     defaults = next((node.value for name, node in root.value if name.value == "defaults"), [])
     entries = (entry for node in defaults if isinstance(node, yaml.MappingNode) for entry in node.value)
-    return {group.value: _choice(node) for group, node in entries}
-
-
-def _choice(node: yaml.Node) -> Any:
-    if isinstance(node, yaml.SequenceNode):
-        return [item.value for item in node.value]
-    return None if node.tag.endswith(":null") else node.value
+    found: dict[str, Any] = {}
+    for group, node in entries:
+        is_list = isinstance(node, yaml.SequenceNode)
+        found[group.value] = (
+            [item.value for item in node.value] if is_list else None if node.tag.endswith(":null") else node.value
+        )
+    return found
 
 
 def _walk(
@@ -333,15 +336,10 @@ def _walk(
             yield from _walk(value, dotted, lines, path, fields)
         else:
             kinds, meaning = (None, "") if field is None else (field.kinds, field.text)
-            remark = _remark(lines[name.start_mark.line], value)
+            line, one_line = lines[name.start_mark.line], value.start_mark.line == value.end_mark.line
+            behind = line[value.end_mark.column :] if one_line else line.partition(":")[2]
+            remark = behind.partition("#")[2].strip()
             yield Key(dotted, kinds, _written(value, lines), meaning, path, remark)
-
-
-def _remark(line: str, value: yaml.Node) -> str:
-    """The comment behind a value that ends on its key's line."""
-    one_line = value.start_mark.line == value.end_mark.line
-    behind = line[value.end_mark.column :] if one_line else line.partition(":")[2]
-    return behind.partition("#")[2].strip()
 
 
 def _written(node: yaml.Node, lines: list[str]) -> str:
@@ -349,15 +347,6 @@ def _written(node: yaml.Node, lines: list[str]) -> str:
         return node.value or "null"
     start, end = node.start_mark, node.end_mark
     return lines[start.line][start.column : end.column] if start.line == end.line else "…"
-
-
-def _title(lines: list[str]) -> str:
-    comments = (line.lstrip("#").strip() for line in lines if line.startswith("#"))
-    return next((line for line in comments if line and not line.startswith("@package")), "")
-
-
-def _one_line(error: Exception) -> str:
-    return " ".join(str(error).split())
 
 
 _ROOT = Path(__file__).resolve().parents[2]
@@ -391,11 +380,6 @@ class Field(NamedTuple):
             raise LookupError(f"{self.source!r} is not a literal") from None
 
 
-def declared(command: str) -> dict[str, Field]:
-    """``{dotted key: field}`` of everything that a command may read."""
-    return fields_of(MODULES[command], command.capitalize())
-
-
 @functools.cache
 def fields_of(module: str, name: str) -> dict[str, Field]:
     """The fields of a class by dotted key, those of its bases and sections included.
@@ -427,7 +411,8 @@ def fields_of(module: str, name: str) -> dict[str, Field]:
             inner = fields_of(module, section)
             found |= {f"{key}.{rest}": _wrapped(field, wrapper) for rest, field in inner.items()}
         elif (kinds := _kinds(annotation)) is not None:
-            found[key] = Field(kinds, _in_one_line(text), default)
+            text = _PYTHON.sub(lambda word: _AS_YAML[word[0]], " ".join(text.replace("``", "`").split()))
+            found[key] = Field(kinds, text, default)
     return inherited | found
 
 
@@ -450,10 +435,6 @@ def _wrapped(field: Field, wrapper: str | None) -> Field:
 @functools.cache
 def _kinds(annotation: str) -> Kinds | None:
     return kinds_of(ast.parse(annotation, mode="eval").body)
-
-
-def _in_one_line(text: str) -> str:
-    return _PYTHON.sub(lambda found: _AS_YAML[found[0]], " ".join(text.replace("``", "`").split()))
 
 
 @functools.cache
