@@ -243,7 +243,7 @@ def test_a_resume_that_is_refused_leaves_the_run_as_it_was(short, capsys):
     assert "optimizer.lr=0.5: the run has" in capsys.readouterr().err
     overrides = [override for override in overrides if not override.startswith("batch_size=")]
     assert app.main(["train", *overrides, "trainer.max_steps=9", "batch_size=1"]) == 2  # known once the trainer is made
-    assert "batch_size: 2 -> 1" in capsys.readouterr().err
+    assert "batch_size=1: the run has 2" in capsys.readouterr().err
     assert contents(directory) == before
 
 
