@@ -1,6 +1,6 @@
 """``effdet COMMAND key=value …``: the commands, their help, and the way from overrides to a result or an exit code.
 
-:func:`train` and :func:`evaluate` are the same for notebooks and tests. ``python -m effdet.cli.app`` prints the reference page.
+:func:`train` and :func:`evaluate` are the same for notebooks and tests.
 """
 
 from __future__ import annotations
@@ -390,11 +390,11 @@ def _group(group: str, default: object, schema: Schema, width: int) -> list[str]
     lines = [f"{f'{group}={shown}':<{_COLUMN}}{choices[0]}", *(" " * _COLUMN + line for line in choices[1:])]
     for name in picked:
         if name in files:
-            lines += _keys(_settable(read_keys(files[name], group)), width)
+            lines += _keys(settable(read_keys(files[name], group)), width)
     return lines
 
 
-def _settable(file: KeyFile) -> list[Key]:
+def settable(file: KeyFile) -> list[Key]:
     """Without the ``name`` that a choice sets for itself."""
     return [key for key in file.keys.values() if not key.name.endswith(".name") or key.default == "null"]
 
@@ -414,54 +414,3 @@ def _keys(keys: Iterable[Key], width: int) -> list[str]:
             continue
         lines += [f"{head:<{_COLUMN}}{body[0]}".rstrip(), *(" " * _COLUMN + line for line in body[1:])]
     return lines
-
-
-def reference() -> str:
-    """The page of all keys of all commands, as Markdown."""
-    from effdet.cli.schema import Schema, read_keys
-
-    lines = [
-        "# Configuration reference",
-        "",
-        "Look a key up here, or print it: `effdet train --help`. A key is set as `key=value` on the command line, or in a YAML",
-        "file of your own: `effdet train --config-dir DIR`, where DIR/data/mine.yaml is `data=mine`.",
-        "",
-        "This page is generated: `python -m effdet.cli.app > docs/reference/config.md`.",
-    ]
-    groups: dict[str, Schema] = {}
-    for command in COMMANDS.values():
-        schema = Schema(command.name)
-        groups |= {group: schema for group in schema.groups if group not in groups and group != "experiment"}
-        lines += ["", f"## effdet {command.name}", "", f"{command.summary[0].upper()}{command.summary[1:]}."]
-        if schema.groups:
-            lines += [
-                "",
-                f"Groups: {', '.join(f'[`{group}`](#{group})' for group in schema.groups if group in groups)}.",
-            ]
-        lines += _table(schema.primary.keys.values())
-    for group, schema in groups.items():
-        files = {name: read_keys(path, group) for name, path in schema.choices(group).items()}
-        lines += ["", f"## {group}", "", "| choice | |", "|---|---|"]
-        lines += [f"| `{group}={name}` | {_cell(file.title)} |" for name, file in files.items()]
-        keys = [
-            key for file in files.values() for key in _settable(file) if group != "task" or key.name.startswith("task.")
-        ]
-        lines += _table({key.name: key for key in reversed(keys)}.values(), defaults=len(files) == 1)
-    return "\n".join(lines) + "\n"
-
-
-def _table(keys: Iterable[Key], *, defaults: bool = True) -> list[str]:
-    """A key a row; `defaults` are left out where each choice of a group has its own."""
-    lines = ["", f"| key |{' default |' * defaults} what it may be | meaning |", f"|---|{'---|' * defaults}---|---|"]
-    for key in sorted(keys, key=lambda key: key.name) if not defaults else keys:
-        kinds, default = describe(key.kinds or ()), f" `{key.default}` |" * defaults
-        lines.append(f"| `{key.name}` |{default} {_cell(kinds)} | {_cell(key.meaning)} |")
-    return lines
-
-
-def _cell(text: str) -> str:
-    return text.replace("|", "\\|").replace("*", "\\*").replace("<", "&lt;")
-
-
-if __name__ == "__main__":
-    print(reference(), end="")

@@ -21,7 +21,7 @@ from effdet.cli.models import (
     torch_device,
 )
 from effdet.cli.overrides import Overrides
-from effdet.cli.run import CHECKPOINTS, RunResult, holds_run, keep_freed_memory, refuse_json
+from effdet.cli.run import CHECKPOINTS, RunResult, keep_freed_memory, refuse_json, run_of
 from effdet.cli.sweep import is_sweep, sweep_table, to_markdown, write_table
 from effdet.cli.training import write_report
 from effdet.data import EvalSet
@@ -143,11 +143,9 @@ def output_dir(config: Config) -> Path:
     """``out``; else ``evaluation/SPLIT`` in the run of the model, else ``evaluations/MODEL-DATA-SPLIT``."""
     if config.out is not None:
         return Path(config.out)
-    model = Path(config.model)
-    for directory in (model, model.parent.parent if model.parent.name == CHECKPOINTS else model):
-        if directory.is_dir() and holds_run(directory):
-            return directory / "evaluation" / config.split
-    return Path("evaluations") / f"{model.stem}-{config.data.name}-{config.split}"
+    if (directory := run_of(config.model)) is not None:
+        return directory / "evaluation" / config.split
+    return Path("evaluations") / f"{Path(config.model).stem}-{config.data.name}-{config.split}"
 
 
 def _short(model: str) -> str:

@@ -17,7 +17,7 @@ from effdet.cli.config import Config, as_size
 from effdet.cli.data import evaluators, labels_of, open_split
 from effdet.cli.models import POSTPROCESS, InferenceKeys, ModelKeys, open_network, open_predictor
 from effdet.cli.overrides import Overrides
-from effdet.cli.run import CHECKPOINTS, RunResult, holds_run, refuse_json
+from effdet.cli.run import RunResult, refuse_json, run_of
 from effdet.data import Dataset, EvalSet
 from effdet.data.images import read_image
 from effdet.data.shards import write_shards
@@ -191,14 +191,13 @@ def run_export(config: Config, overrides: Overrides) -> RunResult:
 
 def output_file(config: Config, settings: ExportSettings) -> Path:
     """``out``, a file or a folder that is there; else a file of ``export`` in the run of the model, else of ``exports``."""
-    model = Path(config.model)
+    model, suffix = Path(config.model), f"-{settings.precision}{settings.kind.suffix}"
     if config.out is not None:
         out = Path(config.out)
-        return out / f"{model.stem}-{settings.precision}{settings.kind.suffix}" if out.is_dir() else out
-    for directory in (model, model.parent.parent if model.parent.name == CHECKPOINTS else model):
-        if directory.is_dir() and holds_run(directory):
-            return directory / "export" / f"{directory.resolve().name}-{settings.precision}{settings.kind.suffix}"
-    return Path("exports") / f"{model.stem}-{settings.precision}{settings.kind.suffix}"
+        return out / f"{model.stem}{suffix}" if out.is_dir() else out
+    if (directory := run_of(config.model)) is not None:
+        return directory / "export" / f"{directory.resolve().name}{suffix}"
+    return Path("exports") / f"{model.stem}{suffix}"
 
 
 def _compared(config: Config, labelled: Dataset | None, preprocess: Preprocess) -> Any:

@@ -249,14 +249,8 @@ def run_doctor(config: Config, overrides: Overrides) -> int:
         made = repair(found, out / "repaired")
         for what, count in made.done.items():
             console.print(f"repaired: {count:,} {what}", highlight=False)
-        console.print(
-            f"{made.directory}: check it with effdet doctor data={spec.name} data.root={made.directory}",
-            soft_wrap=True,
-            markup=False,
-            emoji=False,
-            highlight=False,
-        )
-    console.print(str(page), soft_wrap=True, highlight=False, markup=False, emoji=False)
+        print(f"{made.directory}: check it with effdet doctor data={spec.name} data.root={made.directory}")
+    print(page)
     return int(found.fails(config.doctor.fail_on))
 
 

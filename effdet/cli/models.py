@@ -21,6 +21,7 @@ from effdet.inference.runtimes import is_exported
 from effdet.model import Architecture, BalanceSpec, ModelSpec, VisionModel, heads_of, names, read_model_file, spec_for
 from effdet.model.spec import EXTERNAL, HeadSpec
 from effdet.plugins import TARGET, check, check_all, is_target
+from effdet.scaling import detector_row
 from effdet.tasks import chief_metrics, kit_for
 from effdet.tasks.detection import DetectionKit
 from effdet.weights import create_model, load
@@ -311,14 +312,8 @@ def check_name(name: str) -> None:
     if "/" in name or name.endswith((".ckpt", ".safetensors", ".pth", ".pt")):
         if name not in known:
             raise UserError(f"model={name}: no such file or folder")
-    elif name not in known and _alias(name) is None:
+    elif name not in known and detector_row(name) is None:
         raise UserError(f"model={name}: neither a file nor a model{did_you_mean(name, known)} (effdet info lists them)")
-
-
-def _alias(name: str) -> object:
-    from effdet.scaling import detector_row
-
-    return detector_row(name)
 
 
 def open_predictor(config: Config, *, score_threshold: float | None) -> Predictor:

@@ -46,6 +46,13 @@ def holds_run(path: Path) -> bool:
     return (path / "metrics.csv").exists() or any((path / CHECKPOINTS).glob("*.ckpt"))
 
 
+def run_of(model: str) -> Path | None:
+    """The run folder that `model` names, by itself or by a checkpoint in it; None where it names none."""
+    path = Path(model)
+    directory = path.parent.parent if path.parent.name == CHECKPOINTS else path
+    return next((found for found in (path, directory) if found.is_dir() and holds_run(found)), None)
+
+
 def resolve(
     run_dir: str | None, *, resume: str | None, overwrite: bool, prefix: str, root: Path = Path("runs")
 ) -> RunDir:

@@ -184,17 +184,12 @@ def run_search(config: Config, overrides: Overrides) -> RunResult:
         try:
             trials = found.run()
         except KeyboardInterrupt:
-            console.print(
-                f"stopped; the same overrides with run_dir={directory} resume=auto go on",
-                highlight=False,
-                markup=False,
-                emoji=False,
-            )
+            print(f"stopped; the same overrides with run_dir={directory} resume=auto go on")
             raise
         path = found.write(trials)
         console.print(found.table.terminal(pareto_front(trials), best_trial(trials)))
         console.print(summary(trials), highlight=False, soft_wrap=True)
-        console.print(str(directory / "pareto.html"), highlight=False, soft_wrap=True, markup=False, emoji=False)
+        print(directory / "pareto.html")
         print(path)
     top = best_trial(trials)
     return RunResult(directory, {"reward": top and top.reward, found.metric: top and top.accuracy})

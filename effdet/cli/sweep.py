@@ -342,10 +342,10 @@ def _paired(best: Setting, other: Setting, level: float) -> Setting:
         return other
     values = [{job.seed: job.value or 0.0 for job in setting.jobs} for setting in (best, other)]
     if (found := paired_by_seed(values[0], values[1], level=level)) is not None:
-        return Setting(other.name, other.jobs, other.spread, found, "seeds")
+        return replace(other, difference=found, over="seeds")
     if len(best.jobs) == len(other.jobs) == 1:
         if (found := _by_image(best.jobs[0], other.jobs[0], level)) is not None:
-            return Setting(other.name, other.jobs, other.spread, found, "images")
+            return replace(other, difference=found, over="images")
     return other
 
 
