@@ -157,6 +157,9 @@ def word_of(override: str) -> Override:
     return Override(parsed.get_key_element().lstrip("+"), text)
 
 
+MAIN = ("AP", "mIoU", "top1", "recall@1")
+
+
 def metric(directory: Path) -> tuple[str, float] | None:
     """(name, value) of what the task is measured by, of a folder with results: ``task.monitor``, else the first there is.
 
@@ -164,25 +167,17 @@ def metric(directory: Path) -> tuple[str, float] | None:
     """
     if not (directory / "metrics.json").is_file():
         return None
-    metrics = read_json(directory / "metrics.json")
-    names = _monitored(directory) or [next((name for name in MAIN if name in metrics), "")]
+    metrics, names = read_json(directory / "metrics.json"), None
+    if (directory / "config.yaml").is_file():
+        import yaml
+
+        config = yaml.safe_load((directory / "config.yaml").read_text(encoding="utf-8"))
+        names = (config.get("task") or {}).get("monitor")
+    names = [names] if isinstance(names, str) else names or [next((name for name in MAIN if name in metrics), "")]
     values = [metrics.get(name) for name in names]
     if not all(isinstance(value, int | float) for value in values):
         return None
     return "+".join(names), sum(values) / len(values)
-
-
-MAIN = ("AP", "mIoU", "top1", "recall@1")
-
-
-def _monitored(directory: Path) -> list[str]:
-    if not (directory / "config.yaml").is_file():
-        return []
-    import yaml
-
-    config = yaml.safe_load((directory / "config.yaml").read_text(encoding="utf-8"))
-    monitor = (config.get("task") or {}).get("monitor") or []
-    return [monitor] if isinstance(monitor, str) else list(monitor)
 
 
 def _process(command: list[str], output: Path, held: tuple[int, ...]) -> tuple[int, str]:
@@ -353,7 +348,6 @@ def _by_image(first: SweepJob, second: SweepJob, level: float) -> Difference | N
     """The difference that `effdet compare` finds between two runs."""
     from effdet.report.statistics.bootstrap import paired_difference
     from effdet.report.statistics.files import find_statistics, read_statistics, shared_heads
-    from heads.errors import UserError
 
     try:
         one, two = (read_statistics(find_statistics(job.directory)) for job in (first, second))
@@ -378,8 +372,6 @@ def finish(directory: Path) -> int:
 
 def write_table(table: SweepTable, directory: Path) -> None:
     """``sweep.md``, ``sweep.csv`` and ``sweep.json``."""
-    from effdet.files import write_text
-
     write_text(directory / "sweep.md", to_markdown(table))
     write_text(directory / "sweep.csv", to_csv(table))
     write_text(directory / "sweep.json", json.dumps(to_record(table), indent=2, ensure_ascii=False) + "\n")
@@ -434,13 +426,11 @@ def to_csv(table: SweepTable) -> str:
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(["job", "state", *keys, "metric", "value", "seconds", "starts", "folder"])
     for job in table.jobs:
-        values = {key: value for key, _, value in (override.partition("=") for override in job.record.overrides)}
-        own = [values.get(key, "") for key in keys]
         record = job.record
-        writer.writerow(
-            [record.number, record.state, *own, job.metric or "", "" if job.value is None else job.value, record.seconds,
-             record.starts, job.directory]
-        )  # fmt: skip
+        values = dict(override.split("=", 1) for override in record.overrides)
+        own = [values.get(key, "") for key in keys]
+        measured = [job.metric or "", "" if job.value is None else job.value]
+        writer.writerow([record.number, record.state, *own, *measured, record.seconds, record.starts, job.directory])
     return text.getvalue()
 
 
@@ -450,6 +440,12 @@ def to_record(table: SweepTable) -> dict[str, Any]:
     def finite(value: float) -> float | None:
         return value if math.isfinite(value) else None
 
+    def difference(setting: Setting) -> dict[str, Any] | None:
+        if (found := setting.difference) is None:
+            return None
+        values = {**asdict(found), "difference": found.value}
+        return {**{key: finite(value) for key, value in values.items()}, "over": setting.over}
+
     settings = [
         {
             "setting": setting.name,
@@ -458,10 +454,7 @@ def to_record(table: SweepTable) -> dict[str, Any]:
             "values": [job.value for job in setting.jobs],
             "mean": setting.spread.mean,
             "deviation": finite(setting.spread.deviation),
-            "difference_to_best": None
-            if (found := setting.difference) is None
-            else {key: finite(value) for key, value in {**asdict(found), "difference": found.value}.items()}
-            | {"over": setting.over},
+            "difference_to_best": difference(setting),
         }
         for setting in table.settings
     ]

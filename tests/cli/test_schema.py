@@ -244,7 +244,5 @@ def test_sections_bases_and_null():
 
 def test_the_reference_page_is_up_to_date():
     page = conf_dir().parent / "docs" / "reference" / "config.md"
-    generate = runpy.run_path(str(page.with_name("generate.py")))
-    assert page.read_text(encoding="utf-8") == generate["reference"](), (
-        "python docs/reference/generate.py > docs/reference/config.md"
-    )
+    made = runpy.run_path(str(page.with_name("generate.py")))["reference"]()
+    assert page.read_text(encoding="utf-8") == made, "python docs/reference/generate.py > docs/reference/config.md"
