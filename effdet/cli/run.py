@@ -1,19 +1,17 @@
 """A run's identity: which folder it writes to, which of its processes this is, what it gives back.
 
 A folder is fresh, unless the user explicitly says otherwise. Lightning starts its processes with the same overrides and with
-the environment of the first; torchrun starts all at once, and lends them a key-value store.
+the environment of the first; torchrun starts all at once, and lends them a key-value store. What only some commands need is
+imported in its function: this module is read before every run.
 """
 
 from __future__ import annotations
 
-import ctypes
 import glob
 import json
 import os
-import platform
 import re
 import shutil
-import subprocess
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -22,8 +20,6 @@ from pathlib import Path
 from typing import Any
 
 from effdet.cli.overrides import ConfigError, Overrides
-from effdet.files import read_json, refuse_replacing
-from effdet.renamed import renew
 from heads.errors import UserError
 
 CONFIG = "config.yaml"
@@ -254,6 +250,8 @@ def run_command(name: str, overrides: Overrides) -> RunResult:
     Raises:
         UserError: it failed; its last line says why.
     """
+    import subprocess
+
     command = [
         sys.executable,
         "-m",
@@ -290,6 +288,9 @@ def keep_freed_memory() -> bool:
     Returns:
         Whether the C library took it; only glibc has these settings.
     """
+    import ctypes
+    import platform
+
     if platform.libc_ver()[0] != "glibc":
         return False
     library = ctypes.CDLL(None)
@@ -303,6 +304,9 @@ def refuse_json(path: Path, *keys: str, key: str, what: str) -> None:
     Raises:
         UserError: it is there, and something else.
     """
+
+    from effdet.files import read_json, refuse_replacing
+    from effdet.renamed import renew
 
     def is_ours(path: Path) -> bool:
         value = read_json(path)
