@@ -13,7 +13,7 @@ from PIL import Image
 from effdet.drawing import draw as draw_image
 from effdet.drawing.colours import spread
 from effdet.evaluation.evaluators import coco_results
-from effdet.tasks import Kit, class_name, kit_for
+from effdet.tasks import Kit, class_name, kit_for, table_giving
 from heads.structures import ClassTable, UserError
 
 SEMANTIC = "semantic"
@@ -63,7 +63,7 @@ class Prediction:
 
     def table(self, name: str) -> ClassTable | None:
         """The classes of the first head that gives the field `name`."""
-        return next((self.classes[head] for head, kit in self.all_kits().items() if name in kit.gives), None)
+        return table_giving(name, self.all_kits(), self.classes)
 
     def all_kits(self) -> dict[str, Kit]:
         """The kit of every head, in the model's order."""

@@ -22,7 +22,7 @@ from effdet.inference.prediction import Prediction
 from effdet.inference.runtime_model import RuntimeModel, own_postprocess, predict_function
 from effdet.inference.runtimes import is_exported
 from effdet.model import VisionModel, fold
-from effdet.tasks import kits_of
+from effdet.tasks import kits_of, table_giving
 from heads.semantic_inference import SemanticInference
 from heads.structures import ClassTable, Geometry, UserError
 
@@ -85,7 +85,7 @@ class Predictor:
     @property
     def boxed_classes(self) -> ClassTable | None:
         """The classes of the first head whose kit gives boxes; None where none does."""
-        return next((self.classes[name] for name, kit in self.kits.items() if "boxes" in kit.gives), None)
+        return table_giving("boxes", self.kits, self.classes)
 
     @property
     def max_detections(self) -> int | None:

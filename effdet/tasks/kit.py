@@ -234,6 +234,11 @@ def _below(tensors: Mapping[str, Tensor], name: str) -> dict[str, Tensor]:
     return {key: value for key, value in tensors.items() if f"{key}.".startswith(f"{name}.")}
 
 
+def table_giving(field: str, kits: Mapping[str, Kit], classes: Mapping[str, ClassTable]) -> ClassTable | None:
+    """The classes of the first head whose predictions have `field`; None where none has."""
+    return next((classes[name] for name, kit in kits.items() if field in kit.gives), None)
+
+
 def class_name(classes: ClassTable | None, label: int) -> str:
     """The name of class `label`; its number where it has none."""
     name = classes.names[label] if classes is not None and label < len(classes) else None

@@ -10,7 +10,7 @@ import torch
 from torch import nn
 
 from effdet.files import replacing
-from effdet.tasks import kits_of
+from effdet.tasks import kits_of, table_giving
 from effdet.tasks.classification import class_captions
 from heads.protocol import Context
 from heads.structures import Batch, ClassTable
@@ -83,8 +83,7 @@ def _trained_on(batch: Batch, model: nn.Module, path: Path) -> Path:
 
 def _table(model: nn.Module, field: str) -> ClassTable | None:
     """The classes of the first head whose predictions have `field`."""
-    tables = getattr(model, "classes", {})
-    return next((tables[name] for name, kit in kits_of(model).items() if field in kit.gives), None)
+    return table_giving(field, kits_of(model), getattr(model, "classes", {}))
 
 
 def _captioned(images: torch.Tensor, captions: list[str], path: Path) -> Path:
