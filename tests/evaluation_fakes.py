@@ -11,12 +11,30 @@ import numpy as np
 import torch
 from torch import nn
 
-from effdet.evaluation.restore import restore_maps
-from effdet.preprocess import Preprocess
+from effdet.evaluation.restore import _strips
+from effdet.preprocess import Preprocess, restore_mask
 from heads.protocol import Context
 from heads.structures import ClassTable, Detections, Geometry
 
 CLASSES = ClassTable(("car", "person"), (3, 1))
+
+
+def restore_maps(maps: torch.Tensor, geometries: Sequence[Geometry]) -> list[np.ndarray]:
+    """Segmentation maps in the images' own sizes.
+
+    Args:
+        maps: (B, H, W) integer classes in input pixels, resampled with nearest; or (B, K, h, w) float scores of any
+            size that covers the canvas, resampled bilinearly before the best class is taken (sharper borders).
+        geometries: one an image.
+
+    Returns:
+        (height, width) uint8 for each image.
+    """
+    if maps.ndim == 3:
+        values = maps.to(torch.uint8).cpu().numpy()
+        return [restore_mask(value, geometry) for value, geometry in zip(values, geometries, strict=True)]
+    strips = (_strips(scores, geometry, 512) for scores, geometry in zip(maps, geometries, strict=True))
+    return [torch.cat([strip.argmax(0).to(torch.uint8) for strip in each]).numpy() for each in strips]
 
 
 @dataclass

@@ -74,7 +74,11 @@ def coco_inputs(annotations: Json, predictions: Json) -> CocoInputs:
     categories = Numbering(dataset["categories"], "annotations: categories")
     truth = _truth(dataset.get("annotations") or [], images, categories)
     by_id = {category.get("id"): category for category in dataset["categories"]}
-    names = _unique_names([(by_id[own].get("name"), own) for own in categories.own])
+    named = [by_id[own].get("name") for own in categories.own]
+    texts = [str(own if name is None else name) for name, own in zip(named, categories.own, strict=True)]
+    names = [
+        f"{text} ({own})" if texts.count(text) > 1 else text for text, own in zip(texts, categories.own, strict=True)
+    ]
     counts = [0] * len(categories.own)
     for annotation in truth:
         counts[annotation["category_id"] - 1] += not annotation["iscrowd"]
@@ -130,8 +134,9 @@ def _results(results: Sequence[Mapping[str, Any]], images: Numbering, categories
     if strays:
         unknown = ", ".join(sorted({repr(key) for key in strays})[:5])
         if not rows:
+            known = ", ".join(map(repr, categories.own[:5])) + (", …" if len(categories.own) > 5 else "")
             raise UserError(
-                f"no prediction has a category of the annotations: predicted {unknown}, known {_some(categories)}; "
+                f"no prediction has a category of the annotations: predicted {unknown}, known {known}; "
                 "predictions must use the annotations' own category ids"
             )
         warnings.warn(f"{len(strays)} predictions have unknown category ids ({unknown}): left out", stacklevel=4)
@@ -207,12 +212,3 @@ def _number(value: Any, where: str) -> float:
     if not math.isfinite(number):
         raise UserError(f"{where} must be a finite number, got {value!r}")
     return number
-
-
-def _unique_names(pairs: list[tuple[Any, Any]]) -> list[str]:
-    names = [str(key) if name is None else str(name) for name, key in pairs]
-    return [name if names.count(name) == 1 else f"{name} ({key})" for name, (_, key) in zip(names, pairs, strict=True)]
-
-
-def _some(ids: Numbering) -> str:
-    return ", ".join(repr(own) for own in ids.own[:5]) + (", …" if len(ids.own) > 5 else "")

@@ -41,11 +41,9 @@ class Evaluator(Protocol):
 
     def reset(self) -> None:
         """Forget every image."""
-        ...
 
     def update(self, predictions: Any, batch: EvalBatch) -> None:
         """Take the predictions for one batch, in original pixels."""
-        ...
 
     def state(self) -> Any:
         """What was gathered, picklable."""
@@ -53,7 +51,6 @@ class Evaluator(Protocol):
 
     def merge(self, states: Sequence[Any]) -> None:
         """Replace what was gathered by the union of `states` (all processes', this one's among them)."""
-        ...
 
     def metrics(self) -> dict[str, Any]:
         """Metrics over every image gathered."""

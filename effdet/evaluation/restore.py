@@ -9,7 +9,6 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from effdet.preprocess import restore_mask
 from heads.structures import Detections, Geometry
 
 
@@ -36,23 +35,6 @@ def restore_detections(detections: Detections, geometries: Sequence[Geometry]) -
     )
 
 
-def restore_maps(maps: Tensor, geometries: Sequence[Geometry]) -> list[np.ndarray]:
-    """Segmentation maps in the images' own sizes.
-
-    Args:
-        maps: (B, H, W) integer classes in input pixels, resampled with nearest; or (B, K, h, w) float scores of any
-            size that covers the canvas, resampled bilinearly before the best class is taken (sharper borders).
-        geometries: one an image.
-
-    Returns:
-        (height, width) uint8 for each image.
-    """
-    if maps.ndim == 3:
-        values = maps.to(torch.uint8).cpu().numpy()
-        return [restore_mask(value, geometry) for value, geometry in zip(values, geometries, strict=True)]
-    return [_best_class(scores, geometry).cpu().numpy() for scores, geometry in zip(maps, geometries, strict=True)]
-
-
 def restore_heat(maps: Tensor, geometries: Sequence[Geometry]) -> list[np.ndarray]:
     """Maps of numbers in the images' own sizes, resampled bilinearly.
 
@@ -65,11 +47,6 @@ def restore_heat(maps: Tensor, geometries: Sequence[Geometry]) -> list[np.ndarra
     """
     pairs = zip(maps, geometries, strict=True)
     return [torch.cat([*_strips(values[None], geometry, 512)], dim=1)[0].cpu().numpy() for values, geometry in pairs]
-
-
-def _best_class(scores: Tensor, geometry: Geometry, *, rows_at_once: int = 512) -> Tensor:
-    """(K, h, w) scores -> (H, W) uint8 classes of the original image; in strips of rows, so that memory stays flat."""
-    return torch.cat([strip.argmax(0).to(torch.uint8) for strip in _strips(scores, geometry, rows_at_once)])
 
 
 def _strips(scores: Tensor, geometry: Geometry, rows_at_once: int) -> Iterator[Tensor]:

@@ -184,12 +184,11 @@ def segmentation_metrics(
         "pixels": {name: int(value) for name, value in zip(class_names, truth, strict=True)},
         "confusion": counts.tolist(),
     }
-    groups = categories if categories is not None else _cityscapes(class_names)
-    if groups:
-        values = {
-            name: _category_iou(matrix, [_index(class_names, member) for member in members])
-            for name, members in groups.items()
-        }
+    if categories is None:
+        known = {name for members in CITYSCAPES_CATEGORIES.values() for name in members}
+        categories = CITYSCAPES_CATEGORIES if known == set(class_names) else {}
+    if categories:
+        values = {name: _category_iou(matrix, class_names, members) for name, members in categories.items()}
         metrics["category_mIoU"] = _mean(np.array(list(values.values())))
         metrics["category_IoU"] = values
     if objects is not None:
@@ -200,21 +199,13 @@ def segmentation_metrics(
     return metrics
 
 
-def _category_iou(matrix: np.ndarray, members: list[int]) -> float:
-    truth, predicted = matrix[members].sum(), matrix[:, members].sum()
-    hits = matrix[np.ix_(members, members)].sum()
+def _category_iou(matrix: np.ndarray, class_names: Sequence[str], members: Sequence[str]) -> float:
+    if unknown := [name for name in members if name not in class_names]:
+        raise UserError(f"categories name the class {unknown[0]!r}, which is not among {', '.join(class_names)}")
+    rows = [list(class_names).index(name) for name in members]
+    truth, predicted = matrix[rows].sum(), matrix[:, rows].sum()
+    hits = matrix[np.ix_(rows, rows)].sum()
     return float(ratio(hits, truth + predicted - hits))
-
-
-def _cityscapes(class_names: Sequence[str]) -> Mapping[str, Sequence[str]]:
-    known = {name for members in CITYSCAPES_CATEGORIES.values() for name in members}
-    return CITYSCAPES_CATEGORIES if known == set(class_names) else {}
-
-
-def _index(class_names: Sequence[str], name: str) -> int:
-    if name not in class_names:
-        raise UserError(f"categories name the class {name!r}, which is not among {', '.join(class_names)}")
-    return list(class_names).index(name)
 
 
 def ratio(part: Any, whole: Any) -> np.ndarray:

@@ -104,7 +104,9 @@ def export_model(
         notify(report)
         report.raise_if_failed(target)
         del opened
-        _move(directory, target)
+        # The file that names the format comes last, so that it never stands there without the others.
+        for file in sorted(directory.iterdir(), key=lambda file: file.name == target.name):
+            move_into_place(file, target.parent / file.name)
     return report
 
 
@@ -124,10 +126,3 @@ def _suppression(info: ExportInfo, classes: ClassTable, settings: ExportSettings
 
         nms = onnx_nms
     return Suppression(PostProcess(**info.postprocess), classes.named, nms, any_size=info.dynamic_size)
-
-
-def _move(directory: Path, target: Path) -> None:
-    """All files of the draft; the one that names the format comes last, so that it never stands there alone."""
-    files = sorted(directory.iterdir(), key=lambda file: file.name == target.name)
-    for file in files:
-        move_into_place(file, target.parent / file.name)

@@ -106,7 +106,12 @@ class GateReport:
     def lines(self) -> list[str]:
         """One line a difference, aligned."""
         width = max((len(difference.name) for difference in self.differences), default=0)
-        return [_line(difference, width) for difference in self.differences]
+        texts = []
+        for difference in self.differences:
+            bound = "" if difference.limit is None else f"  {_bound(difference)}"
+            failed = "" if difference.passed else "  FAILED"
+            texts.append(f"{difference.name:<{width}}  {difference.value:10.4g}{bound}{failed}")
+        return texts
 
 
 class GateError(RuntimeError):
@@ -220,13 +225,6 @@ def _pairs(
     best, index = overlap.max(1)
     hit = best >= iou
     return (expected[0][hit], expected[1][hit]), (boxes[index[hit]], scores[index[hit]])
-
-
-def _line(difference: Difference, width: int) -> str:
-    text = f"{difference.name:<{width}}  {difference.value:10.4g}"
-    if difference.limit is None:
-        return text
-    return f"{text}  {_bound(difference)}{'' if difference.passed else '  FAILED'}"
 
 
 def _bound(difference: Difference) -> str:

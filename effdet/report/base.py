@@ -174,6 +174,12 @@ def fitted(pixels: np.ndarray, *, side: int = SIDE, most: float) -> tuple[Image.
     return whole.resize(size, Image.Resampling.BICUBIC), scale
 
 
+def thinned(points: Sequence[tuple[float, float]], most: int) -> list[tuple[float, float]]:
+    """At most `most` points at equal steps, and the last one."""
+    step = max(-(-len(points) // most), 1)
+    return [*points[::step], *(points[-1:] if (len(points) - 1) % step else [])]
+
+
 def truth_and_found(name: str, truth: Image.Image, found: Image.Image, caption: str) -> Html:
     """Two drawings of the image `name`, one above the other."""
     views = (image(view, alt=f"{name}, {what}") for view, what in ((truth, "truth"), (found, "found")))

@@ -21,6 +21,7 @@ from effdet.report.base import (
     fitted,
     row_shares,
     share_matrix,
+    thinned,
     truth_and_found,
     worst_and_best,
 )
@@ -116,7 +117,7 @@ class BoxReport(ImageReport):
         precision_of = {"mean of classes": _mean_precision(measured)}
         f1_of = {"mean of classes": list(zip(THRESHOLDS.tolist(), mean.tolist(), strict=True))}
         for curve in measured[:CURVES]:
-            precision_of[curve.name] = _thinned([(0.0, 1.0), *zip(curve.recall, curve.precision, strict=True)])
+            precision_of[curve.name] = thinned([(0.0, 1.0), *zip(curve.recall, curve.precision, strict=True)], 300)
             f1_of[curve.name] = list(zip(THRESHOLDS.tolist(), curve.at(THRESHOLDS)[2].tolist(), strict=True))
         best = float(mean.max(initial=0))
         return section(
@@ -249,9 +250,3 @@ def _mean_precision(curves: list[ClassCurve]) -> list[tuple[float, float]]:
         best = np.append(np.maximum.accumulate(curve.precision[::-1])[::-1], 0.0)
         total += best[np.searchsorted(curve.recall, recalls, side="left")]
     return list(zip(recalls.tolist(), (total / max(len(curves), 1)).tolist(), strict=True))
-
-
-def _thinned(points: list[tuple[float, float]], most: int = 300) -> list[tuple[float, float]]:
-    """At most so many points, at equal steps, the last one kept."""
-    step = -(-len(points) // most)
-    return points[::step] + (points[-1:] if (len(points) - 1) % step else [])

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import csv
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 
 from effdet.html import Section, figure, grid, line_chart, section
 from effdet.renamed import new_name
+from effdet.report.base import thinned
 
 Points = list[tuple[float, float]]
 MOST = 1500
@@ -31,13 +32,17 @@ def read_curves(path: Path) -> dict[str, Points]:
                 value = _number(text)
                 if name is not None and step is not None and value is not None:
                     columns.setdefault(new_name(name) or name, {})[step] = value
-    return {name: _thinned(sorted(points.items())) for name, points in columns.items()}
+    return {name: thinned(sorted(points.items()), MOST) for name, points in columns.items()}
 
 
 def training_section(curves: Mapping[str, Points]) -> Section:
     """Loss terms, validation, learning rate and gradient norm, by step."""
-    losses = {name: points for name, points in curves.items() if name not in _NOT_LOSSES and not _is_val(name)}
-    validation = {name.removeprefix(_VALIDATION): points for name, points in curves.items() if _is_val(name)}
+    losses = {
+        name: points for name, points in curves.items() if name not in _NOT_LOSSES and not name.startswith(_VALIDATION)
+    }
+    validation = {
+        name.removeprefix(_VALIDATION): points for name, points in curves.items() if name.startswith(_VALIDATION)
+    }
     charts = [_chart("Loss", losses, y_label="loss")]
     charts += [_chart(title, values, bounded=True) for title, values in _validation_groups(validation)]
     charts.append(_chart("Learning rate", _only(curves, "lr")))
@@ -75,19 +80,9 @@ def _only(curves: Mapping[str, Points], name: str) -> dict[str, Points]:
     return {name: curves[name]} if name in curves else {}
 
 
-def _is_val(name: str) -> bool:
-    return name.startswith(_VALIDATION)
-
-
 def _number(text: str | None) -> float | None:
     try:
         value = float(text) if text else math.nan
     except ValueError:
         return None
     return value if math.isfinite(value) else None
-
-
-def _thinned(points: Sequence[tuple[float, float]]) -> Points:
-    step = -(-len(points) // MOST)
-    kept = list(points[:: max(step, 1)])
-    return kept if not points or kept[-1] == points[-1] else [*kept, points[-1]]

@@ -31,7 +31,6 @@ class Searcher(Protocol):
 
     def tell(self, tokens: Sequence[Tokens], rewards: Sequence[float]) -> None:
         """What candidates were worth, higher is better; in the order of asking."""
-        ...
 
     def state_dict(self) -> dict[str, Any]:
         """Tensors, numbers, strings, lists and dicts."""

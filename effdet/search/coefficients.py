@@ -112,7 +112,8 @@ def scaled(base: Architecture, factors: Factors, *, name: str, size_step: int = 
         )
     if head is not None:
         head = replace(head, repeats=_nearest(head.repeats * factors.depth) if head.repeats else 0)
-    height, width = (_side(side * factors.resolution, size_step) for side in base.image_size)
+    steps = (round(side * factors.resolution / size_step) for side in base.image_size)
+    height, width = (max(SMALLEST, size_step * step) for step in steps)
     return Architecture(
         name=name,
         backbone=_backbone(base.backbone, factors, name=name, size=max(height, width)),
@@ -146,7 +147,3 @@ def _backbone(base: BackboneSpec, factors: Factors, *, name: str, size: int) -> 
 
 def _nearest(layers: float) -> int:
     return max(1, round(layers))
-
-
-def _side(pixels: float, step: int) -> int:
-    return max(SMALLEST, step * round(pixels / step))

@@ -71,13 +71,12 @@ def _block_macs(stage: StageSpec, attention: str, narrow: int, before: int, afte
         spatial = after * area * narrow * wide
         if stage.op == "mbconv":
             spatial = before * narrow * wide + after * area * wide
-    return spatial + _attention_macs(stage, attention, narrow, wide) + after * wide * out
-
-
-def _attention_macs(stage: StageSpec, attention: str, narrow: int, wide: int) -> int:
+    weights = 0
     if attention == "se":
-        return 2 * wide * max(1, int(narrow * stage.se_ratio))
-    return wide * eca_kernel(wide) if attention == "eca" else 0
+        weights = 2 * wide * max(1, int(narrow * stage.se_ratio))
+    elif attention == "eca":
+        weights = wide * eca_kernel(wide)
+    return spatial + weights + after * wide * out
 
 
 def _halved(side: int) -> int:

@@ -11,7 +11,7 @@ import threading
 import time
 import traceback
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from multiprocessing import connection, parent_process
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -88,7 +88,8 @@ def main(job: Job, run: Run, threads: int) -> None:
     if hasattr(os, "setsid"):
         os.setsid()  # Ctrl-C of the terminal goes to the first process, which tells us; and a kill reaches our children
     _die_with_parent()
-    log = _log_file(job)
+    job.run_dir.mkdir(parents=True, exist_ok=True)
+    log = os.open(job.run_dir / LOG, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
     os.dup2(log, 1)
     os.dup2(log, 2)
     try:
@@ -114,14 +115,8 @@ def execute(job: Job, run: Run, threads: int) -> int:
     except Exception as caught:  # whatever goes wrong in a candidate is that candidate's result
         traceback.print_exc()
         error, nonfinite = one_line(caught), isinstance(caught, FloatingPointError)
-    result = {
-        "ok": not error,
-        "metrics": metrics,
-        "error": error,
-        "seconds": time.monotonic() - started,
-        "nonfinite": nonfinite,
-    }
-    write_json(job.run_dir / RESULT, result)
+    result = JobResult(job.key, not error, metrics, error, time.monotonic() - started, nonfinite)
+    write_json(job.run_dir / RESULT, {name: value for name, value in asdict(result).items() if name != "key"})
     return int(bool(error))
 
 
@@ -149,11 +144,6 @@ def one_line(error: BaseException) -> str:
     """Type and text, on one line of moderate length."""
     text = " ".join(str(error).split())
     return f"{type(error).__name__}: {text}"[:500] if text else type(error).__name__
-
-
-def _log_file(job: Job) -> int:
-    job.run_dir.mkdir(parents=True, exist_ok=True)
-    return os.open(job.run_dir / LOG, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
 
 
 def _die_with_parent() -> None:

@@ -94,7 +94,8 @@ class SearchSpace:
                 raise ValueError(f"tokens[{place}] (={token}) must lie in [0, {size - 1}]")
         width = len(self.options)
         stages = tuple(self._tables[block][tokens[block * width : (block + 1) * width]] for block in range(self.blocks))
-        return replace(self.base, name=_name(stages), stages=stages)
+        name = f"search-{hashlib.sha256(repr(stages).encode()).hexdigest()[:8]}"
+        return replace(self.base, name=name, stages=stages)
 
     def encode(self, spec: BackboneSpec) -> Tokens:
         """The first tokens that :meth:`decode` to the stages of `spec`.
@@ -157,7 +158,3 @@ def _plain(stage: StageSpec) -> StageSpec:
         attention=attention,
         se_ratio=0.0 if attention == "none" else SE_RATIO,
     )
-
-
-def _name(stages: tuple[StageSpec, ...]) -> str:
-    return f"search-{hashlib.sha256(repr(stages).encode()).hexdigest()[:8]}"

@@ -73,7 +73,8 @@ def read_checkpoint(path: str | Path, *, mmap: bool = False) -> dict[str, Any]:
     except BoundsError as error:
         raise CheckpointError(str(error)) from None
     except Exception as error:  # a corrupt file fails in many ways: zip, pickle, EOF, RuntimeError
-        raise CheckpointError(f"checkpoint {path} can't be read ({_first_line(error)}); is it corrupt?") from error
+        text = (str(error).splitlines() or [type(error).__name__])[0][:200]
+        raise CheckpointError(f"checkpoint {path} can't be read ({text}); is it corrupt?") from error
     if not isinstance(values, dict):
         raise CheckpointError(f"checkpoint {path} holds a {type(values).__name__}, not a dictionary")
     return renew(values)
@@ -154,7 +155,3 @@ def _write_trouble(path: Path, error: OSError) -> str:
     if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
         return f"the disk is full: {path} could not be written{left}; free some space and resume"
     return f"{path} could not be written ({error.strerror or error}){left}"
-
-
-def _first_line(error: Exception) -> str:
-    return (str(error).splitlines() or [type(error).__name__])[0][:200]

@@ -11,7 +11,7 @@ from lightning.pytorch import Callback, LightningModule, Trainer
 
 from effdet.training.callbacks.saver import CheckpointSaver
 from effdet.training.lightning_internals import is_within_step
-from effdet.training.monitor import measured
+from effdet.training.monitor import beats, measured
 from effdet.training.resume_point import ResumePoint
 from effdet.training.settings import FitSettings
 
@@ -143,19 +143,13 @@ class EarlyStopping(Callback):
             return  # the callback that saves the best says so
         if (score := measured(metrics[self.monitor])) is None:
             return  # a set without any truth for the metric says nothing of the model, however often
-        if self._beats(score):
+        if beats(score, self.best, self.mode, least=self.min_delta):
             self.best, self.waited = score, 0
             return
         self.waited += 1
         whole = trainer.fit_loop.batch_idx + 1 >= trainer.num_training_batches
         if self.spent(self.waited, epochs=trainer.current_epoch + whole, steps=trainer.global_step):
             self.stopped = trainer.should_stop = True
-
-    def _beats(self, score: float) -> bool:
-        if self.best is None:
-            return True
-        gain = score - self.best if self.mode == "max" else self.best - score
-        return gain > self.min_delta
 
 
 @dataclass(frozen=True)

@@ -50,7 +50,7 @@ class CsvLogger(Logger):
         row = {"step": step, **metrics}
         header = self._read_header()
         if new := [name for name in row if name not in header]:
-            self._rewrite(self.rows(), [*header, *new] if header else _ordered(new))
+            self._rewrite(self.rows(), [*header, *new] if header else sorted(new, key=lambda name: name not in _FIRST))
         with self.path.open("a", newline="", encoding="utf-8") as file:
             file.write(_line([_text(row.get(name)) for name in self._header or []]))
 
@@ -77,7 +77,9 @@ class CsvLogger(Logger):
         rows = [
             row
             for row in self.rows()
-            if int(row["step"]) < step or (int(row["step"]) == step and (evaluated or not _is_evaluation(row)))
+            if int(row["step"]) < step
+            or int(row["step"]) == step
+            and (evaluated or not any(value and name.startswith("val/") for name, value in row.items()))
         ]
         self._rewrite(rows, self._read_header())
 
@@ -103,10 +105,6 @@ class CsvLogger(Logger):
         self._header = header
 
 
-def _ordered(names: list[str]) -> list[str]:
-    return [name for name in _FIRST if name in names] + [name for name in names if name not in _FIRST]
-
-
 def _line(cells: Sequence[str]) -> str:
     buffer = io.StringIO()
     csv.writer(buffer, lineterminator="\n").writerow(cells)
@@ -115,10 +113,6 @@ def _line(cells: Sequence[str]) -> str:
 
 def _text(value: Any) -> str:
     return "" if value is None else f"{value:.6g}" if isinstance(value, float) else str(value)
-
-
-def _is_evaluation(row: Mapping[str, str]) -> bool:
-    return any(value and name.startswith("val/") for name, value in row.items())
 
 
 _PACKAGES = {

@@ -63,6 +63,11 @@ def measured(score: Any) -> float | None:
     return None if value != value or value == NOT_MEASURED else value
 
 
+def beats(score: float, best: float | None, mode: str, *, least: float = 0.0) -> bool:
+    """Whether `score` is better than `best` by more than `least`; `mode` is ``max`` or ``min``, and any beats None."""
+    return best is None or (score - best if mode == "max" else best - score) > least
+
+
 def is_number(value: Any) -> bool:
     """Whether an entry of an evaluation's result is a metric to log, and not a table."""
     return isinstance(value, (int, float)) and not isinstance(value, bool)

@@ -130,7 +130,9 @@ def preflight(
         model.to(device)
         moved = batch.to(device)
         modes = _check_modes(model, moved, start, held)
-        _train_mode(model, held)
+        model.train()
+        for module in held:
+            module.eval()
         outputs, context = _outputs(model, moved)
         terms: dict[str, Tensor] = model.loss(outputs, moved.targets, context)  # type: ignore[operator]
         _check_finite(model, terms)
@@ -144,12 +146,6 @@ def preflight(
     return Preflight(before.item(), after, expected, scores, first, modes, new, found)
 
 
-def _train_mode(model: nn.Module, held: Sequence[nn.Module]) -> None:
-    model.train()
-    for module in held:
-        module.eval()
-
-
 def _normalised(model: Any, batch: Batch) -> Tensor:
     return model.preprocess.normalise(batch.images.contiguous(memory_format=torch.channels_last))
 
@@ -159,11 +155,6 @@ def _outputs(model: Any, batch: Batch) -> tuple[dict[str, Any], Context]:
     images = _normalised(model, batch)
     progress = torch.zeros((), device=images.device)
     return model(images, progress), Context.of(images, progress)
-
-
-def _loss(model: Any, batch: Batch) -> dict[str, Tensor]:
-    outputs, context = _outputs(model, batch)
-    return model.loss(outputs, batch.targets, context)
 
 
 def _check_modes(model: Any, batch: Batch, start: Start, held: Sequence[nn.Module]) -> Agreement | None:
@@ -264,7 +255,8 @@ def _stepped(model: nn.Module, batch: Batch, loss: Tensor) -> float:
             for parameter, gradient in gradients:
                 parameter.add_(gradient, alpha=taken - step)
             taken = step
-            after = float(sum(_loss(model, batch).values()))
+            outputs, context = _outputs(model, batch)
+            after = float(sum(model.loss(outputs, batch.targets, context).values()))  # type: ignore[operator]
             if after < loss.item():
                 return after
             step /= 4

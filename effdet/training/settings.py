@@ -163,8 +163,8 @@ class FitSettings:
             value = getattr(self, name) or ()
             object.__setattr__(self, name, (value,) if isinstance(value, str) else tuple(value))
         object.__setattr__(self, "run_dir", Path(self.run_dir))
-        if self.monitor_mode is not None:
-            _one_of("monitor_mode", self.monitor_mode, ("max", "min"))
+        if self.monitor_mode not in (None, "max", "min"):
+            raise UserError(f"monitor_mode={self.monitor_mode!r} is unknown; use one of max, min")
         if self.norm_momentum is not None and not 0 < self.norm_momentum <= 1:
             raise UserError(f"norm_momentum={self.norm_momentum} is a share, above 0 and up to 1, or null")
         if self.batch_size != "auto" and (not isinstance(self.batch_size, int) or self.batch_size < 1):
@@ -240,11 +240,6 @@ def _ema(value: Any) -> EmaSettings:
     if isinstance(value, bool) or value is None:
         return EmaSettings(enabled=bool(value))
     return EmaSettings(decay=float(value))
-
-
-def _one_of(name: str, value: str, allowed: tuple[str, ...]) -> None:
-    if value not in allowed:
-        raise UserError(f"{name}={value!r} is unknown; use one of {', '.join(allowed)}")
 
 
 def as_plain(settings: Any) -> dict[str, Any]:

@@ -2,9 +2,10 @@ import numpy as np
 import pytest
 import torch
 
-from effdet.evaluation.restore import restore_detections, restore_maps
+from effdet.evaluation.restore import restore_detections
 from effdet.preprocess import Preprocess
 from heads.structures import Detections, Geometry
+from tests.evaluation_fakes import restore_maps
 
 
 def detections(boxes, scores, labels, counts):

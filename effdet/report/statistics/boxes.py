@@ -7,7 +7,7 @@ confusion matrix and a thousand bootstrap samples, for which pycocotools would h
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Any
 
 import numpy as np
@@ -21,30 +21,36 @@ CAP = 100
 """Detections of an image and class that count."""
 
 
-@dataclass(frozen=True, eq=False)
-class BoxSet:
-    """N detections and M true boxes of P images and K classes; boxes are xywh in original pixels."""
+@dataclass(frozen=True, eq=False, kw_only=True)
+class Columns:
+    """N detections and M true boxes of K classes."""
 
-    image_ids: tuple[Any, ...]
-    """(P,) the set's own ids, in sorted order."""
     names: tuple[str, ...]
-    """(K,) class names."""
+    """(K,) of the classes."""
     image: np.ndarray
-    """(N,) int64 index into `image_ids`, rising; within an image by falling score."""
+    """(N,) int64 index of the image, rising; within an image by falling score."""
     label: np.ndarray
     """(N,) int64 in 0…K-1."""
     score: np.ndarray
     """(N,) float64."""
-    box: np.ndarray
-    """(N, 4) float64 xywh."""
     true_image: np.ndarray
     """(M,) int64, rising."""
     true_label: np.ndarray
     """(M,) int64."""
-    true_box: np.ndarray
-    """(M, 4) float64 xywh."""
     crowd: np.ndarray
     """(M,) bool: a detection on it counts neither as right nor as wrong."""
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class BoxSet(Columns):
+    """With their boxes, xywh in original pixels, of P images."""
+
+    image_ids: tuple[Any, ...]
+    """(P,) the set's own ids, in sorted order."""
+    box: np.ndarray
+    """(N, 4) float64."""
+    true_box: np.ndarray
+    """(M, 4) float64."""
     row: np.ndarray
     """(N,) int64 index of each detection into the results that it came from."""
     true_row: np.ndarray
@@ -90,7 +96,9 @@ class BoxSet:
         from pycocotools import mask
 
         images = len(self.image_ids)
-        starts, true_starts = (_starts(column, images) for column in (self.image, self.true_image))
+        starts, true_starts = (
+            np.searchsorted(column, np.arange(images + 1)) for column in (self.image, self.true_image)
+        )
         for index in range(images):
             found = np.arange(starts[index], starts[index + 1])
             true = np.arange(true_starts[index], true_starts[index + 1])
@@ -102,30 +110,17 @@ class BoxSet:
             yield index, found, true, iou
 
 
-@dataclass(frozen=True, eq=False)
-class Matches:
-    """What COCO's matching says of each detection and each true box; columns as in the `BoxSet` that was matched."""
+@dataclass(frozen=True, eq=False, kw_only=True)
+class Matches(Columns):
+    """What COCO's matching says of each detection and each true box of a `BoxSet`."""
 
     images: int
-    names: tuple[str, ...]
-    image: np.ndarray
-    """(N,) int64, rising."""
-    label: np.ndarray
-    """(N,) int64."""
-    score: np.ndarray
-    """(N,) float64."""
     hit: np.ndarray
     """(10, N) bool by IoU threshold: matched with a true box of its class."""
     ignored: np.ndarray
     """(10, N) bool: lies on a crowd of its class; counts nowhere."""
     truth: np.ndarray
     """(N,) int64: the true box matched at IoU .5, -1 for none."""
-    true_image: np.ndarray
-    """(M,) int64."""
-    true_label: np.ndarray
-    """(M,) int64."""
-    crowd: np.ndarray
-    """(M,) bool."""
 
     @property
     def counted(self) -> np.ndarray:
@@ -180,8 +175,7 @@ def matches_of(boxes: BoxSet, pairs: Pairs) -> Matches:
 
 
 def _matches(boxes: BoxSet, hit: np.ndarray, ignored: np.ndarray, truth: np.ndarray) -> Matches:
-    same = ("names", "image", "label", "score", "true_image", "true_label", "crowd")
-    columns = {name: getattr(boxes, name) for name in same}
+    columns = {column.name: getattr(boxes, column.name) for column in fields(Columns)}
     return Matches(images=len(boxes.image_ids), hit=hit, ignored=ignored, truth=truth, **columns)
 
 
@@ -288,8 +282,3 @@ def _rank(image: np.ndarray, label: np.ndarray) -> np.ndarray:
     rank = np.empty(group.size, np.int64)
     rank[order] = np.arange(group.size) - np.repeat(first, sizes)
     return rank
-
-
-def _starts(column: np.ndarray, images: int) -> np.ndarray:
-    """(P + 1,) where each image's rows begin in a rising column."""
-    return np.searchsorted(column, np.arange(images + 1))

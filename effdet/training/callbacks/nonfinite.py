@@ -108,7 +108,7 @@ class FiniteGuard(Callback):
         if norm.device.type != "cuda" or not optimizer.param_groups[0].get("fused"):
             overflowed = self._scale() > 1 and bool(_everywhere(torch.isfinite(loss)))
             if not (taken := bool(finite)):
-                _drop_gradients(optimizer)
+                optimizer.zero_grad(set_to_none=True)
             if taken or not overflowed:
                 self._count(taken, seen)
             return taken
@@ -180,12 +180,6 @@ class FiniteGuard(Callback):
         path = write_checkpoint(self.directory / name, values)
         self.written.append(path)
         return path
-
-
-def _drop_gradients(optimizer: Optimizer) -> None:
-    for group in optimizer.param_groups:
-        for parameter in group["params"]:
-            parameter.grad = None
 
 
 def _everywhere(finite: Tensor) -> Tensor:

@@ -19,7 +19,7 @@ from effdet.files import remove_partial
 from effdet.training.checkpoints import BEST, LAST, read_checkpoint, write_checkpoint
 from effdet.training.errors import CheckpointError, Interrupted
 from effdet.training.lightning_internals import is_within_step
-from effdet.training.monitor import measured
+from effdet.training.monitor import beats, measured
 from effdet.training.resume_point import ResumePoint
 from effdet.training.settings import CheckpointSettings
 from heads.structures import UserError
@@ -195,7 +195,8 @@ class CheckpointSaver(Checkpoint):
             known = ", ".join(name for name, value in metrics.items() if isinstance(value, (int, float)))
             raise UserError(f"monitor={self.monitor} is not among the metrics of the evaluation: {known or 'none'}")
         score = measured(metrics[self.monitor])
-        if self._beats(score):
+        # Before any score, the newest weights stand in for the best, also over evaluations that measured nothing.
+        if self.best_score is None or score is not None and beats(score, self.best_score, self.mode):
             self.best_score, self.best_step = score, trainer.global_step
             place = ResumePoint(trainer.current_epoch, trainer.fit_loop.batch_idx + 1, evaluated=True)
             self._save(trainer, self.best_path, place)
@@ -235,13 +236,6 @@ class CheckpointSaver(Checkpoint):
     @staticmethod
     def _agree(trainer: Trainer, decision: bool) -> bool:
         return decision if trainer.world_size == 1 else trainer.strategy.broadcast(decision)
-
-    def _beats(self, score: float | None) -> bool:
-        if self.best_score is None:
-            return True  # also over evaluations that measured nothing: the newest weights stand in for the best
-        if score is None:
-            return False
-        return score > self.best_score if self.mode == "max" else score < self.best_score
 
     def _save_last(self, trainer: Trainer, place: ResumePoint) -> None:
         if self._saved != (trainer.global_step, place):
