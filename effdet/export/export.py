@@ -25,7 +25,7 @@ from effdet.model import FoldedModel, VisionModel, fold
 from effdet.model.build import level_widths
 from effdet.tasks.detection import detector
 from heads.detection import PostProcess
-from heads.structures import ClassTable, UserError
+from heads.structures import UserError
 
 DTYPES = {"fp16": torch.float16, "bf16": torch.bfloat16}
 
@@ -88,7 +88,13 @@ def export_model(
     )
     folded = _folded(model, settings)
     info = replace(info, outputs=output_names(folded, info))
-    suppression = None if name is None or not settings.nms else _suppression(info, spec.classes[name], settings)
+    suppression: Suppression | None = None
+    if name is not None and settings.nms:
+        nms = torch_nms
+        if settings.format in ("onnx", "openvino"):
+            from effdet.export.onnx_graph import onnx_nms as nms  # defines an operator of torch
+        named = spec.classes[name].named
+        suppression = Suppression(PostProcess(**info.postprocess), named, nms, any_size=info.dynamic_size)
     graph = ExportGraph(
         folded,
         normalise=settings.normalise,
@@ -117,12 +123,3 @@ def _folded(model: VisionModel, settings: ExportSettings) -> FoldedModel:
     if dtype is None or settings.format == "openvino":
         return folded.float()
     return folded.to(dtype)
-
-
-def _suppression(info: ExportInfo, classes: ClassTable, settings: ExportSettings) -> Suppression:
-    nms = torch_nms
-    if settings.format in ("onnx", "openvino"):
-        from effdet.export.onnx_graph import onnx_nms
-
-        nms = onnx_nms
-    return Suppression(PostProcess(**info.postprocess), classes.named, nms, any_size=info.dynamic_size)

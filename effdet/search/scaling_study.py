@@ -27,16 +27,13 @@ from effdet.search.coefficients import Coefficients, Factors, axis, candidates, 
 from effdet.search.costs import machine
 from effdet.search.equal_macs import equal, levels
 from effdet.search.executor import run_jobs
-from effdet.search.jobs import Job, JobResult, Run, Trainings
+from effdet.search.jobs import Job, JobResult, Trainings
 from effdet.search.pareto import dots
 from heads.structures import UserError
 
 KINDS = ("base", "compound", "depth", "width", "resolution")
 MODELS, RUNS = "models", "runs"
 """Folders of a study: the candidates' model files, and their trainings."""
-
-Overrides = Callable[[Path, Path, int], tuple[str, ...]]
-"""(model file, run folder, seed) -> the overrides of a training."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -126,24 +123,20 @@ class Outcome:
 
 def train_candidates(
     candidates: Sequence[Candidate],
-    run: Run,
-    overrides: Overrides,
+    trainings: Trainings,
     *,
     directory: Path,
     seeds: Sequence[int],
-    metric: str,
     workers: int = 1,
     engine: str = "local",
-    preload: Sequence[str] = (),
     notify: Callable[[str], None] = print,
 ) -> list[Outcome]:
     """Train every candidate with every seed; what `directory` already holds is not trained again.
 
     Args:
-        run: runs the overrides of one training and gives its metrics; a function of a module.
-        metric: the one that is compared.
+        seeds: of the trainings of each.
         workers: trainings at a time.
-        notify: reported a line when a training ends.
+        notify: called with a line when a training ends.
 
     Returns:
         In the order of `candidates`.
@@ -156,24 +149,25 @@ def train_candidates(
         for candidate in candidates:
             model = write_model_file(directory / MODELS / f"{candidate.name}.json", candidate.architecture)
             job_dir = directory / RUNS / f"{candidate.name}-seed{seed}"
-            job = Job(job_dir.name, overrides(model, job_dir, seed), job_dir)
+            chosen = {"architecture.path": model, "run_dir": job_dir, "resume": "auto", "seed": seed}
+            job = Job(job_dir.name, trainings.overrides(chosen), job_dir)
             jobs.append(job)
             whose[job.key] = outcomes[candidate.name], seed
 
     def done(result: JobResult) -> None:
         outcome, seed = whose[result.key]
         outcome.seconds[seed] = result.seconds
-        score = result.metrics.get(metric)
+        score = result.metrics.get(trainings.metric)
         if result.ok and score is not None:
             outcome.scores[seed] = score
-            text = f"{metric} {score:.4f}"
+            text = f"{trainings.metric} {score:.4f}"
         else:
-            outcome.failures[seed] = result.error or f"gave no {metric}"
+            outcome.failures[seed] = result.error or f"gave no {trainings.metric}"
             text = f"failed: {outcome.failures[seed]}"
         ended = sum(len(each.seconds) for each in outcomes.values())
         notify(f"[{ended}/{len(jobs)}] {result.key}: {text}, {result.seconds:.0f} s")
 
-    run_jobs(jobs, run, workers=workers, engine=engine, on_done=done, preload=preload)
+    run_jobs(jobs, trainings.run, workers=workers, engine=engine, on_done=done, preload=trainings.preload)
     return list(outcomes.values())
 
 
@@ -279,23 +273,13 @@ class ScaleStudy:
 
     def train(self, name: str, found: list[Candidate], seeds: int) -> list[Outcome]:
         """Train `found`, print and write the table called `name`."""
-        config = self.config
-
-        def overrides(model: Path, run_dir: Path, seed: int) -> tuple[str, ...]:
-            return self.trainings.overrides(
-                {"architecture.path": model, "run_dir": run_dir, "resume": "auto", "seed": seed}
-            )
-
         outcomes = train_candidates(
             found,
-            self.trainings.run,
-            overrides,
+            self.trainings,
             directory=self.directory,
             seeds=range(self.trainings.seed, self.trainings.seed + seeds),
-            metric=self.metric,
-            workers=config.jobs,
-            engine=config.engine,
-            preload=self.trainings.preload,
+            workers=self.config.jobs,
+            engine=self.config.engine,
             notify=lambda line: self.console.print(line, highlight=False),
         )
         facts = {"study": name, "base": self.base.name, "base_size": list(self.base.image_size), "machine": machine()}

@@ -58,11 +58,11 @@ def largest_batch(
 
 
 def _on_cpu(model: nn.Module, sample: Batch, states: int) -> int:
-    with _counting() as counted:
+    with _kept_by_autograd() as kept:
         _loss(model, sample)
     weights = sum(parameter.numel() * parameter.element_size() for parameter in model.parameters())
     room = _free_memory() * CPU_SHARE - weights * (1 + states)
-    return min(_round(room / max(counted.bytes, 1)), CPU_LIMIT)
+    return min(_round(room / max(sum(kept.values()), 1)), CPU_LIMIT)
 
 
 def _on_cuda(model: nn.Module, sample: Batch, device: torch.device, states: int) -> int:
@@ -117,24 +117,19 @@ def _round(size: float) -> int:
     return int(size) // 8 * 8 if size >= 8 else 2 ** int(math.log2(size))
 
 
-class _Counted:
-    bytes = 0
-
-
 @contextmanager
-def _counting() -> Iterator[_Counted]:
-    """Counts the bytes of the tensors that autograd keeps, each storage once."""
-    counted, seen = _Counted(), set()
+def _kept_by_autograd() -> Iterator[dict[int, int]]:
+    """Bytes of each storage that autograd keeps, by its address; those of parameters are left out."""
+    kept: dict[int, int] = {}
 
     def keep(tensor: Tensor) -> Tensor:
-        storage = tensor.untyped_storage()
-        if not isinstance(tensor, nn.Parameter) and storage.data_ptr() not in seen:
-            seen.add(storage.data_ptr())
-            counted.bytes += storage.nbytes()
+        if not isinstance(tensor, nn.Parameter):
+            storage = tensor.untyped_storage()
+            kept.setdefault(storage.data_ptr(), storage.nbytes())
         return tensor
 
     with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
-        yield counted
+        yield kept
 
 
 def _free_memory() -> int:

@@ -249,11 +249,7 @@ def check_trainer(settings: FitSettings) -> None:
     """
     with _quiet_lightning():
         _trainer(dict(settings.trainer), logger=False, plugins=_listed(settings.trainer.get("plugins")))
-    _check_targets(settings)
-
-
-def _check_targets(settings: FitSettings) -> None:
-    """Imports what the user named by ``_target_``, and compares it with the arguments given."""
+    # What the user named by `_target_` is imported, and compared with the arguments given.
     optimizer = settings.optimizer
     if optimizer.target is not None:
         check(optimizer.target, "params", **({"lr": optimizer.lr} if accepts(optimizer.target, "lr") else {}))

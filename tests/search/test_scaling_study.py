@@ -3,6 +3,8 @@
 import csv
 import json
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
@@ -19,18 +21,17 @@ def candidate(kind: str) -> Candidate:
 
 
 def study(directory: Path, scores: dict[str, str], **options):
-    def overrides(model: Path, run_dir: Path, seed: int) -> tuple[str, ...]:
-        name = read_model_file(model).name
+    def overrides(chosen: dict) -> tuple[str, ...]:
+        name, seed = read_model_file(chosen["architecture.path"]).name, chosen["seed"]
         return (f"do={scores[name].split()[seed]}", f"value=0.{seed + 5}", f"record={directory / 'record'}")
 
     found = [candidate(kind) for kind in scores]
+    trainings: Any = SimpleNamespace(run=run, overrides=overrides, metric="top1", preload=())
     return train_candidates(
         found,
-        run,
-        overrides,
+        trainings,
         directory=directory,
         seeds=range(2),
-        metric="top1",
         workers=2,
         notify=lambda line: None,
         **options,

@@ -41,7 +41,6 @@ class Recorded:
 
     identity: SplitIdentity
     statistics: Mapping[str, Statistic]
-    """By head."""
     images: Mapping[str, Sequence[str]]
     """By head, the names of the images in their order."""
 

@@ -5,7 +5,7 @@ running statistics, which the forward pass has already written and which are put
 with it the learning-rate schedule, which is a function of that count: the run ends where it was planned to end.
 
 On the CPU the norm is looked at before the step, and a bad step's gradients are dropped: optimisers pass over parameters
-without a gradient. On CUDA looking makes the host wait for the device at every step. There a fused optimiser is reported on the
+without a gradient. On CUDA looking makes the host wait for the device at every step. There a fused optimiser is told on the
 device to skip (``found_inf``, the protocol of the gradient scaler), and the host receives the result one step later, when it
 has long arrived. An optimiser without a fused kernel (rmsprop; any with fp16, whose scaler waits too) is looked at as on the
 CPU. Several processes agree: a step that is bad on one is skipped on all.
@@ -37,16 +37,6 @@ from heads.structures import Batch
 
 
 @dataclass
-class _Pending:
-    """A result that is on its way from the device."""
-
-    finite: Tensor
-    """() bool on the host."""
-    arrived: torch.cuda.Event
-    seen: _Seen
-
-
-@dataclass
 class _Seen:
     """One optimiser step, for the file that keeps it."""
 
@@ -73,7 +63,8 @@ class FiniteGuard(Callback):
         self.skipped = 0
         self.written: list[Path] = []
         self._window: list[tuple[int, Batch]] = []
-        self._pending: _Pending | None = None
+        self._pending: tuple[Tensor, torch.cuda.Event, _Seen] | None = None
+        """A result on its way from the device: () bool on the host, and when it is there."""
         self._trainer: Trainer | None = None
         self._statistics: RunningStatistics | None = None
 
@@ -117,7 +108,7 @@ class FiniteGuard(Callback):
         finite_flag.copy_(finite, non_blocking=True)
         arrived = torch.cuda.Event()
         arrived.record()
-        self._pending = _Pending(finite_flag, arrived, seen)
+        self._pending = finite_flag, arrived, seen
         return finite
 
     def _scale(self) -> float:
@@ -127,9 +118,9 @@ class FiniteGuard(Callback):
 
     def _check(self) -> None:
         if self._pending is not None:
-            finite_flag, self._pending = self._pending, None
-            finite_flag.arrived.synchronize()
-            self._count(bool(finite_flag.finite), finite_flag.seen)
+            (finite, arrived, seen), self._pending = self._pending, None
+            arrived.synchronize()
+            self._count(bool(finite), seen)
 
     def _count(self, finite: bool, seen: _Seen) -> None:
         if finite:
