@@ -42,7 +42,6 @@ def classification_metrics(places: np.ndarray, labels: np.ndarray, class_names: 
     Args:
         places: (N,) int64 from `ranks`.
         labels: (N,) int64 true classes.
-        class_names: K names.
     """
     first = places < 1
     accuracy = {
@@ -61,7 +60,6 @@ def confusion(predicted: np.ndarray, labels: np.ndarray, classes: int) -> np.nda
     Args:
         predicted: (N,) int64 in 0…K-1.
         labels: (N,) int64 in 0…K-1.
-        classes: K.
     """
     return np.bincount(labels * classes + predicted, minlength=classes * classes).reshape(classes, classes)
 

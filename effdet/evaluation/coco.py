@@ -146,8 +146,6 @@ def accumulate(data: CocoInputs, *, backend: str = "pycocotools", caps: tuple[in
     """Match and accumulate `data` with one of `BACKENDS`; nothing is printed.
 
     Args:
-        data: ground truth and results.
-        backend: which library counts.
         caps: detections of a class in an image, rising, in place of COCO's 1, 10 and 100; by the reference alone.
     """
     if caps is not None:

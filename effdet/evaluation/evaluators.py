@@ -96,7 +96,6 @@ class DetectionEvaluator(RowEvaluator[tuple[Any, bool, list[dict[str, Any]]]]):
     Args:
         truth: COCO dictionary of the split's ground truth, in the set's own ids (`Dataset.coco()`).
         classes: the join of the model's classes with the data's.
-        backend: see `coco_metrics`.
     """
 
     def __init__(self, truth: Mapping[str, Any], classes: ClassJoin, *, backend: str = "pycocotools") -> None:
@@ -182,7 +181,6 @@ class SemanticEvaluator(RowEvaluator[tuple[np.ndarray, np.ndarray | None]]):
 
     Args:
         classes: the join of the model's classes with the data's.
-        categories: see `segmentation_metrics`.
         write: is given each image's record and its predicted map, (H, W) in 0…K-1 of the data's classes and K for none
             of them; images without a true map too.
     """

@@ -23,10 +23,6 @@ class LossEvaluator(RowEvaluator[tuple[int, dict[str, float]]]):
     """``HEAD_loss``, the sum of the head's loss terms: the mean over batches, weighed by their images.
 
     A row: number of images in a batch and its loss terms, by the index of its first image.
-
-    Args:
-        name: of the head.
-        classes: the join of the model's classes with the data's.
     """
 
     def __init__(self, name: str, classes: ClassJoin) -> None:

@@ -29,7 +29,6 @@ class ModelPredictFn:
     Args:
         model: a `VisionModel` or `FoldedModel`; moved to `device`. It is in evaluation mode while it predicts, and in
             the mode it was in afterwards.
-        device: where the model runs.
         precision: None or ``fp32``, ``bf16``, ``fp16`` (autocast).
         channels_last: lay the images out with channels last, which convolutions like best; None leaves them as they
             come.

@@ -66,7 +66,7 @@ class ClassMapWriter:
     For Cityscapes that is the form of a submission: ids, not trainIds, in files that begin with city, sequence and frame.
 
     Args:
-        folder: where to; made when the first map is written.
+        directory: where to; made when the first map is written.
         classes: the data's, whose own ids are written.
         void: what stands where none of the classes was found.
     """

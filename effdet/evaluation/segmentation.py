@@ -124,7 +124,6 @@ def confusion_matrix(truth: np.ndarray, predicted: np.ndarray, classes: int) -> 
     Args:
         truth: (H, W) integers in 0…classes-1, or `IGNORE`.
         predicted: (H, W) integers of the same size; a value past the last class means "none of these".
-        classes: number K of classes.
 
     Returns:
         (K, K + 1) int64, rows = truth; the last column counts pixels predicted as none of the classes.

@@ -25,7 +25,7 @@ def nms_by_class(boxes: Tensor, scores: Tensor, limit: int, iou: float, score_th
     Args:
         limit: kept of one class.
         iou: of two boxes that overlap by more, the better stays.
-        score: boxes must score above it.
+        score_threshold: boxes must score above it.
     """
     found = [boxes.new_zeros((0, 3), dtype=torch.int64)]
     for image in range(scores.shape[0]):

@@ -38,7 +38,7 @@ def quantise(model: Any, images: Tensor, info: ExportInfo, *, directory: Path, i
 
     Args:
         images: (N, 3, H, W) uint8, on the canvas.
-        folder: for files on the way.
+        directory: for files on the way.
         in_float: operators of `INNER` that the runtime is faster without.
     """
     import onnx

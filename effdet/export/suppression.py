@@ -21,9 +21,7 @@ class Suppression(nn.Module):
     """Raw output with decoded boxes -> detections, padded to ``max_detections``.
 
     Args:
-        settings: of the post-processing.
         named: for each logit whether it stands for a class.
-        nms: who suppresses.
         any_size: the number of anchors is not known while exporting.
 
     Raises:

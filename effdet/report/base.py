@@ -127,11 +127,9 @@ def confused_pairs(
     """The pairs of classes most often confused; None where there are none.
 
     Args:
-        title: of the table.
         counts: (K, K) int64, rows = truth.
         names: K names.
         totals: (K,) what there is of each class, found or not.
-        unit: what is counted.
     """
     off = counts.copy()
     np.fill_diagonal(off, 0)
@@ -155,10 +153,7 @@ def worst_and_best(
     """Images under headings.
 
     Args:
-        title, note: of the section.
         groups: heading, what `draw` takes for each image, and the text where there are none (None: an empty grid).
-        draw: an image with its caption.
-        least: width of an image.
     """
     parts: list[Html] = [] if note is None else [text(note)]
     for name, rows, none in groups:

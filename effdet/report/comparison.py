@@ -41,9 +41,6 @@ def comparison_page(
         names: of A and B, usually their folders.
         split: of the data that both were measured on, in words.
         differences: B - A by metric.
-        images: number of images.
-        samples: of the bootstrap.
-        level: of the intervals.
     """
     main = {name: value for name, value in differences.items() if name in MAIN}
     by_class = {name: value for name, value in differences.items() if name not in MAIN}

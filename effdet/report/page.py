@@ -36,11 +36,8 @@ def report_page(
     """Put the page together.
 
     Args:
-        title, subtitle: of the page.
-        metrics: of the evaluation.
         reports: by head, what its evaluator found.
         intervals: of their metrics, from :func:`measured`.
-        facts: data, model, machine.
         gallery: reads images; None draws none.
         curves: ``metrics.csv`` of the training, if this is the report of one.
         summary: sentences at the top, such as how the training ended.

@@ -90,7 +90,6 @@ def axis(kind: str, factor: float) -> Factors:
 
     Args:
         kind: ``depth``, ``width`` or ``resolution``.
-        factor: along it.
     """
     return Factors(**{kind: factor})
 

@@ -46,7 +46,6 @@ def run_jobs(
     """Run all `jobs`, `workers` of them at a time; returns when all have ended.
 
     Args:
-        run: what a job is; it is called in the job's own process.
         engine: ``local`` (processes of this machine) or ``ray`` (a Ray cluster, or this machine where there is none).
         on_done: called with each job that has ended, in this process.
         on_start: called with the key of each job that begins.

@@ -32,10 +32,7 @@ def plot_front(trials: Sequence[Trial], path: Path, *, metric: str, cost: str, t
 
     Args:
         trials: of a study, in any state.
-        path: of the page.
-        metric: name of the accuracy.
         cost: name and unit, for the axis.
-        target: cost that was asked for.
     """
     done = [trial for trial in trials if trial.state == "done" and trial.same_as is None]
     points = {trial.number: (trial.cost or 0.0, trial.accuracy or 0.0) for trial in done}

@@ -25,7 +25,6 @@ class Controller(nn.Module):
     Args:
         sizes: number of options at each of the T decisions.
         hidden: width of the LSTM and of the embeddings.
-        generator: draws the initial weights.
     """
 
     mask: Tensor
@@ -90,10 +89,8 @@ class PolicySearch:
 
     Args:
         sizes: number of options at each decision.
-        lr: of Adam.
         entropy: weight of the entropy bonus, which keeps the controller from settling too early.
         baseline: share of the old value in the moving average of rewards that advantages are measured from.
-        hidden: width of the controller.
     """
 
     def __init__(

@@ -134,8 +134,6 @@ def train_candidates(
     """Train every candidate with every seed; what `directory` already holds is not trained again.
 
     Args:
-        seeds: of the trainings of each.
-        workers: trainings at a time.
         notify: called with a line when a training ends.
 
     Returns:

@@ -38,8 +38,6 @@ def largest_batch(
     Args:
         model: on the CPU or on `device`.
         train_batches: builds the training loader: one real batch of one image is taken from it.
-        device: where training will run.
-        precision: the trainer's.
         states: tensors that the optimiser, the gradient and EMA keep for each weight.
     """
     loader = train_batches(batch_size=1, rank=0, world=1)

@@ -36,7 +36,6 @@ def write_checkpoint(path: str | Path, values: Mapping[str, Any], *, previous: b
     that. Whatever happens, `path` holds the old file or the new one, whole.
 
     Args:
-        path: where to; its folder is made.
         values: plain values and tensors; a few other kinds are made plain (:func:`plain`).
         previous: keep the file that was at `path` as ``PATH.previous``.
 
@@ -62,7 +61,6 @@ def read_checkpoint(path: str | Path, *, mmap: bool = False) -> dict[str, Any]:
     """Read a checkpoint to the CPU; no code in the file is run.
 
     Args:
-        path: the file.
         mmap: leave tensors on the disk until they are touched, to look at the rest in no time.
     """
     try:

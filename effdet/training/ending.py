@@ -102,7 +102,6 @@ class EarlyStopping(Callback):
         patience: evaluations without a better one after which the run ends; None only counts them, so that a patience that a
             resume brings counts from the best too.
         min_delta: a better metric is better by more than this.
-        mode: ``max`` or ``min``.
         min_epochs: epochs that the run has at least.
         min_steps: optimiser steps that the run has at least.
     """

@@ -103,10 +103,8 @@ def fit(
     """Train `model` in place; afterwards it holds the averaged weights.
 
     Args:
-        model: a `VisionModel`.
         train_batches: ``train_batches(batch_size=, rank=, world=)`` gives the training loader of one process: batches of
             uint8 images, with a length and ``set_epoch(epoch, start_batch=0)``.
-        settings: all the rest.
         evaluate: evaluates the model it is given, in place; gives metrics by name.
         resume: a checkpoint of this run to go on from (:func:`effdet.training.newest_valid` finds it).
         data: fingerprint of the training data: any plain value. A resume on other data is refused.
@@ -115,7 +113,6 @@ def fit(
         draw_batch: draws the first augmented batch: ``draw_batch(batch, model, path)``; None draws none.
         draw_predictions: draws predictions after each evaluation, ``draw_predictions(model, path)``; such as
             :class:`effdet.training.image_grids.PredictionGrid`.
-        callbacks: more of Lightning's.
         at_start: evaluate the weights before the first step too, unless the run is resumed.
         ready: called once all is known to fit, before the first step and before other processes are started; what the caller
             writes of the run belongs here, since a resume that is refused must leave the run as it was.

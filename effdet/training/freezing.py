@@ -15,12 +15,7 @@ from heads.structures import UserError
 
 
 class Freezing:
-    """What of a model is frozen: by ``freeze=`` throughout, and for a while by :meth:`during`.
-
-    Args:
-        model: as for :func:`freeze`, which is called with
-        parts: the parts that are frozen for the whole run.
-    """
+    """What of a model is frozen: by ``freeze=`` throughout, and for a while by :meth:`during`."""
 
     def __init__(self, model: nn.Module, parts: Sequence[str]) -> None:
         self.model = model
@@ -57,7 +52,6 @@ def freeze(model: nn.Module, parts: Sequence[str]) -> tuple[nn.Module, ...]:
     """Freeze `parts` of a model in place.
 
     Args:
-        model: has ``backbone``, ``neck`` and ``heads``.
         parts: ``backbone``, ``neck``, ``heads``, the name of one head, ``bn`` (every BatchNorm: scale, shift and
             statistics), or the dotted path of any sub-module, such as ``backbone.stem``.
 

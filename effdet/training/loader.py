@@ -38,7 +38,6 @@ class ResumableLoader:
     consumed: the checkpoint holds that number, and :meth:`seek` goes there.
 
     Args:
-        batches: the loader itself.
         accumulate: gives the number of batches of an optimiser step. With more than one, those of a step are read before
             the first of them is handed on, and :meth:`window` has them: its losses are divided by what all of them count.
     """

@@ -43,8 +43,6 @@ class VisionModule(LightningModule):
     Args:
         model: a `VisionModel`: ``model(images, progress)``, ``.loss(outputs, targets, context)``,
             ``.preprocess.normalise(uint8 images)``.
-        settings: how.
-        train_batches: builds the training loader of one process.
         evaluate: what validation runs; None for no validation.
         monitor: names of the metrics that decide the best checkpoint; the mean of several becomes one more metric.
     """

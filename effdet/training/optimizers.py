@@ -25,9 +25,7 @@ def multiplier(settings: OptimizerSettings, *, steps: int | None, steps_per_epoc
     """The share of the peak rate at optimiser step n (0 for the first).
 
     Args:
-        settings: which schedule.
         steps: optimiser steps of the whole run; None where the run has no known end.
-        steps_per_epoch: optimiser steps of one epoch.
     """
     if steps is None and settings.schedule != "constant":
         raise UserError(
@@ -145,7 +143,6 @@ def build_optimizer(
 
     Args:
         model: its trainable parameters are optimised; names that begin with ``backbone.`` make the backbone.
-        settings: what to build.
         step_images: images that one optimiser step averages over, on all processes together.
         fused: one kernel for all parameters, which can also skip a step on the device (CPU and CUDA; not for rmsprop).
     """

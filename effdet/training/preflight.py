@@ -100,7 +100,6 @@ def preflight(
         frozen: the parts that will not learn, as ``freeze=`` names them.
         oracle: metrics that the evaluation gives to the targets themselves, for those of which there is truth to score.
         detected: evaluates the weights as they are, where they know classes of the data.
-        device: where to compute.
 
     Raises:
         PreflightError: the first check that fails.

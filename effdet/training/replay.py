@@ -194,9 +194,7 @@ def replay(
     """Compute the step's losses and gradients again; nothing is updated.
 
     Args:
-        dump: from :func:`read_nonfinite_step`.
         model: from :func:`described_model`; moved to `device`.
-        device: where to compute.
         precision: another than the run's, as in ``trainer.precision``: does the step survive in it?
     """
     model.to(device)

@@ -41,7 +41,6 @@ def loop_state(state: dict[str, Any], resume_point: ResumePoint, *, steps: int, 
 
     Args:
         state: ``checkpoint["loops"]["fit_loop"]`` as Lightning made it.
-        position: the place.
         steps: optimiser steps taken.
         epoch_batches: batches of an epoch.
     """

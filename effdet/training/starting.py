@@ -137,7 +137,6 @@ def agreement(model: Any, images: Tensor, start: Start, held: Sequence[nn.Module
     Args:
         model: a `VisionModel`, with dropout off; its statistics move, and it is left in training mode.
         images: (B, 3, H, W) float, normalised.
-        start: what was loaded.
         held: modules that training holds in evaluation mode (``freeze=``).
 
     Returns:

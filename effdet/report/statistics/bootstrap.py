@@ -75,9 +75,7 @@ def bootstrap(statistic: Statistic, *, samples: int = 1000, seed: int = 0, level
     """The interval of each metric of `statistic`.
 
     Args:
-        statistic: metrics as a function of weights.
         samples: of the images; the interval's ends move by a few percent of its width at 1000.
-        seed: same seed, same samples.
         level: how often such an interval should hold what it is for.
 
     Returns:

@@ -224,8 +224,6 @@ def detection_confusion(boxes: BoxSet, matches: Matches, *, score: float, iou: f
     crowd are left out.
 
     Args:
-        boxes: the boxes that were matched.
-        matches: of `boxes`.
         score: threshold of the detections.
         iou: least overlap of a pair of two classes.
 

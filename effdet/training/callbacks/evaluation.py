@@ -25,7 +25,6 @@ class StartEvaluation(Callback):
 
     Args:
         monitor: name of the metric by which the best checkpoint is chosen.
-        say: takes the line for the user.
         enabled: False evaluates nothing, but carries what an earlier part of the run found.
     """
 

@@ -50,8 +50,7 @@ class FiniteGuard(Callback):
     """Guards optimiser steps; ``VisionModule.inspect`` is set to :meth:`inspect`.
 
     Args:
-        settings: what to do.
-        folder: where bad batches are kept, as ``step_NNNNNNNN.pt``.
+        directory: where bad batches are kept, as ``step_NNNNNNNN.pt``.
         warn: called with each bad step.
     """
 

@@ -112,11 +112,8 @@ class CheckpointSaver(Checkpoint):
     ``best.ckpt``: after an evaluation that beats the ones before; where none measured anything, after the newest.
 
     Args:
-        folder: of the checkpoints.
-        settings: how often.
         interrupts: says when the run is to stop.
         monitor: name of the metric, as the evaluation gives it; None for no ``best.ckpt``.
-        mode: ``max`` or ``min``.
     """
 
     def __init__(

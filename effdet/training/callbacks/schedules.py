@@ -33,7 +33,6 @@ class DropoutSchedule(AtEpoch):
     """Sets the dropout of a head at the start of each epoch.
 
     Args:
-        head: its name.
         rate: epoch -> probability.
     """
 
