@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from effdet.evaluation.restore import _strips
+from effdet.evaluation.predict_fn import _strips
 from effdet.preprocess import Preprocess, restore_mask
 from heads.protocol import Context
 from heads.structures import ClassTable, Detections, Geometry

@@ -29,8 +29,8 @@ from effdet.evaluation import DetectionEvaluator, SemanticEvaluator, evaluate, p
 from effdet.evaluation.tables import number
 from effdet.inference.runtime_model import RuntimeModel, predict_function
 from effdet.report import Gallery, comparison_page
+from effdet.report.base import signed
 from effdet.report.comparison import MAIN, conclusion, unsure
-from effdet.report.numbers import signed
 from effdet.report.statistics.bootstrap import Difference, paired_difference
 from effdet.report.statistics.files import find_statistics, read_statistics, shared_heads
 from heads.structures import UserError

@@ -139,14 +139,14 @@ class Counted(NamedTuple):
     recall: np.ndarray
     """(10, K, 4, caps) float64, -1 where there is no truth."""
     pairs: Pairs | None = None
-    """Of the reference alone."""
+    """Only from the reference."""
 
 
 def accumulate(data: CocoInputs, *, backend: str = "pycocotools", caps: tuple[int, ...] | None = None) -> Counted:
     """Match and accumulate `data` with one of `BACKENDS`; nothing is printed.
 
     Args:
-        caps: detections of a class in an image, rising, in place of COCO's 1, 10 and 100; by the reference alone.
+        caps: detections of a class in an image, rising, in place of COCO's 1, 10 and 100; only the reference has them.
     """
     if caps is not None:
         return _pycocotools(data, caps)

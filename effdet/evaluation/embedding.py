@@ -18,7 +18,7 @@ RATES = (0.1, 0.01, 0.001)
 """False accept rates at which true accepts are reported."""
 PLACES = (1, 5, 10)
 MAX_PAIRS = 2_000_000
-"""More different pairs than this are not all scored, but so many, drawn with a fixed seed."""
+"""More different pairs than this are not all scored, but this many, drawn with a fixed seed."""
 
 
 def roc_auc(same: np.ndarray, different: np.ndarray) -> float:
@@ -81,7 +81,7 @@ def retrieval(embeddings: np.ndarray, labels: np.ndarray) -> dict[str, float]:
     """``recall@k`` for `PLACES`, and ``mAP``: each image is a query to all the others.
 
     recall@k: the share of queries with their identity among the first k. mAP: the mean over queries of the average precision
-    over all places where it stands. Images that are alone of their identity are no queries, but stand among the others.
+    over all places where it stands. The only image of an identity is not a query, but stands among the others.
     Equal scores rank by place in the set.
 
     Args:

@@ -40,7 +40,7 @@ class Evaluator(Protocol):
     """Gathers one head's predictions and turns them into metrics."""
 
     def reset(self) -> None:
-        """Forget every image."""
+        """Drop all images."""
 
     def update(self, predictions: Any, batch: EvalBatch) -> None:
         """Take the predictions for one batch, in original pixels."""
@@ -144,7 +144,7 @@ class DetectionEvaluator(RowEvaluator[tuple[Any, bool, list[dict[str, Any]]]]):
 
     @property
     def evaluated_truth(self) -> Mapping[str, Any]:
-        """`truth`, of the images that were evaluated alone."""
+        """`truth`, restricted to the images that were evaluated."""
         return restricted(self.truth, set(self.image_ids.values()))
 
     @property
@@ -299,7 +299,7 @@ def coco_results(
 
 
 def restricted(truth: Mapping[str, Any], image_ids: set[Any]) -> Mapping[str, Any]:
-    """`truth` with the images of `image_ids` alone; unchanged where that is all of them."""
+    """`truth` with only the images of `image_ids`; unchanged where that is all of them."""
     images = [image for image in truth["images"] if image["id"] in image_ids]
     if len(images) == len(truth["images"]):
         return truth

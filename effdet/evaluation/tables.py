@@ -125,8 +125,8 @@ def _class_maps(metrics: Mapping[str, Any], title: str) -> Table:
 
 
 def _confusion(metrics: Mapping[str, Any], most: int = 20) -> Table:
-    """Where the pixels of each class went: percent of its row, classes across by number; for many classes the largest
-    mistakes alone."""
+    """Where the pixels of each class went: percent of its row, classes across by number; for many classes only
+    the largest mistakes."""
     names = list(metrics["IoU"])
     rows = metrics["confusion"]
     if len(names) > most:

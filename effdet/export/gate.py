@@ -30,8 +30,8 @@ Measure = Callable[[ModelPredictFn], Mapping[str, Any]]
 METRICS = ("AP", "mIoU", "top1")
 """What a change is evaluated by, where it is measured."""
 CONFIDENT, BEST, LARGEST = 0.3, 10, 100
-"""Detections that must be found again: those of this score, and so many best of every image. Boxes that are compared
-without NMS: those of so many anchors of an image with the highest scores; the others never become a detection."""
+"""Detections that must be found again: those of this score, and the best of every image. Boxes that are compared
+without NMS: those of the anchors of an image with the highest scores; the others never become a detection."""
 
 
 @dataclass(frozen=True)

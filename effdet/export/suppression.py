@@ -88,7 +88,7 @@ class Suppression(nn.Module):
 def torch_nms(boxes: Tensor, scores: Tensor, groups: Tensor, count: int, settings: PostProcess) -> Tensor:
     """All images and classes in one call of ``torchvision::nms``.
 
-    Each group is shifted to a place of its own, in float64: there, unlike in float32, the shift changes no overlap.
+    Each group is shifted to a separate place, in float64: there, unlike in float32, the shift changes no overlap.
     """
     import torchvision
 

@@ -28,8 +28,7 @@ from torch import Tensor, nn
 
 from backbones.protocol import by_level
 from effdet.drawing import draw, with_heat
-from effdet.evaluation.predict_fn import evaluating
-from effdet.evaluation.restore import restore_heat
+from effdet.evaluation.predict_fn import evaluating, restore_heat
 from effdet.inference.image import ImageLike, as_array
 from effdet.tasks import Target, kits_of
 from heads.structures import UserError

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Protocol, TypeVar
 
@@ -11,7 +12,23 @@ from PIL import Image
 from effdet.evaluation.batch import EvalBatch
 from effdet.evaluation.loop import PredictFn
 from effdet.evaluation.segmentation import ratio
-from effdet.html import Html, Section, details, figure, grid, heading, heat_map, image, section, table, tag, text
+from effdet.evaluation.tables import number
+from effdet.html import (
+    Html,
+    Section,
+    cards,
+    details,
+    figure,
+    grid,
+    heading,
+    heat_map,
+    image,
+    meter,
+    section,
+    table,
+    tag,
+    text,
+)
 from effdet.report.statistics.bootstrap import Interval, Statistic
 
 MATRIX_CLASSES = 80
@@ -179,3 +196,37 @@ def truth_and_found(name: str, truth: Image.Image, found: Image.Image, caption: 
     """Two drawings of the image `name`, one above the other."""
     views = (image(view, alt=f"{name}, {what}") for view, what in ((truth, "truth"), (found, "found")))
     return figure(tag("div", *views), f"{name}: {caption}")
+
+
+def signed(value: float) -> str:
+    """Three digits behind a sign; a dash for NaN."""
+    return "–" if math.isnan(value) else f"{value:+.3f}"
+
+
+def span(interval: Interval | None) -> str:
+    """``.271 … .325``."""
+    if interval is None or math.isnan(interval.low):
+        return "–"
+    return f"{interval.low:.3f} … {interval.high:.3f}"
+
+
+def key_figures(headline: Sequence[tuple[str, str]], intervals: Mapping[str, Interval]) -> Html:
+    """Cards: values with their intervals below."""
+    known = [(name, intervals[metric]) for metric, name in headline if metric in intervals]
+    return cards(*((f"{name} ({span(interval)})", number(interval.value)) for name, interval in known))
+
+
+def interval_table(rows: Sequence[tuple[str, str]], intervals: Mapping[str, Interval]) -> Html:
+    """One row a metric: ``(key, name)``, its value and its 95 % interval."""
+    known = [(key, name) for key, name in rows if key in intervals]
+    return table(
+        ["metric", "value", "95 % interval"],
+        [[name, number(intervals[key].value), span(intervals[key])] for key, name in known],
+    )
+
+
+def share_cell(value: float | None) -> Html | None:
+    """A share of 0…1 as a small bar with three digits."""
+    if value is None or math.isnan(value) or value < 0:
+        return None
+    return meter(value, label=f"{value:.3f}")

@@ -20,16 +20,17 @@ from effdet.report.base import (
     confused_pairs,
     fitted,
     row_shares,
+    share_cell,
     share_matrix,
+    span,
     thinned,
     truth_and_found,
     worst_and_best,
 )
-from effdet.report.numbers import share_cell, span
 from effdet.report.statistics.bootstrap import Interval
 from effdet.report.statistics.boxes import BoxSet, detection_confusion, image_scores, match, matches_of
-from effdet.report.statistics.curves import THRESHOLDS, ClassCurve, best_threshold, class_curves, mean_f1
 from effdet.report.statistics.errors import KINDS, MEANINGS, error_breakdown
+from effdet.report.statistics.precision import THRESHOLDS, ClassCurve, best_threshold, class_curves, mean_f1
 from effdet.report.statistics.samples import BoxStatistic
 
 CURVES = 7

@@ -17,11 +17,12 @@ from effdet.report.base import (
     ImageReport,
     confused_pairs,
     fitted,
+    interval_table,
     row_shares,
+    share_cell,
     share_matrix,
     worst_and_best,
 )
-from effdet.report.numbers import interval_table, share_cell
 from effdet.report.statistics.bootstrap import Interval
 from effdet.report.statistics.samples import ClassStatistic
 

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 
 from effdet.evaluation.tables import number
 from effdet.html import Html, Page, Tone, badge, bar_chart, figure, section, table, text
-from effdet.report.numbers import signed
+from effdet.report.base import signed
 from effdet.report.statistics.bootstrap import Difference
 
 MAIN = ("AP", "AP50", "AP75", "mIoU", "pixel_accuracy", "top1", "top5")

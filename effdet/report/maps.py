@@ -17,12 +17,14 @@ from effdet.report.base import (
     Gallery,
     ImageReport,
     fitted,
+    interval_table,
     row_shares,
+    share_cell,
     share_matrix,
+    span,
     truth_and_found,
     worst_and_best,
 )
-from effdet.report.numbers import interval_table, share_cell, span
 from effdet.report.statistics.bootstrap import Interval
 from effdet.report.statistics.samples import MapStatistic
 

@@ -7,9 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from effdet.html import Page, section, text
-from effdet.report.base import Gallery, HeadReport
+from effdet.report.base import Gallery, HeadReport, key_figures
 from effdet.report.facts import Facts, data_section, fusion_section, setup_section
-from effdet.report.numbers import key_figures
 from effdet.report.statistics.bootstrap import Interval, bootstrap
 from effdet.report.training import read_curves, training_section
 

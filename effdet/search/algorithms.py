@@ -84,7 +84,7 @@ class RegularisedEvolution:
 
     Args:
         sizes: number of options at each decision.
-        population: candidates that live at a time; the first so many are random. (The paper: 100 of 20,000.)
+        population: candidates that live at a time; as many of the first are random. (The paper: 100 of 20,000.)
         sample: how many of them compete to be the parent. (The paper: 25.)
     """
 

@@ -6,7 +6,7 @@ averages and products with attention weights are not counted, as is usual.
 
 *Time and memory* are those of one image through the folded network, from a normalised batch of one to the heads' raw outputs.
 Suppression of boxes is not part of it: its time depends on what is in the image. Memory is the process's resident set in bytes;
-Linux lets its peak be reset, other systems tell the peak alone, which is then an upper bound: it includes building the model.
+Linux lets its peak be reset, other systems report only the peak, which is then an upper bound: it includes building the model.
 """
 
 from __future__ import annotations

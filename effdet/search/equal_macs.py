@@ -19,6 +19,8 @@ Model = TypeVar("Model")
 
 REACH = 0.3
 """Levels are looked for within this share of the target."""
+WINDOW = 0.2
+"""A common cost may differ from the target by this share."""
 MOST_STEPS = 1024
 """An axis that never gets there (coefficients of 1) ends here."""
 
@@ -61,16 +63,15 @@ def levels(
     return [level for level in found if least <= level.macs <= most] or [found[-1]]
 
 
-def equal(axes: Mapping[str, Sequence[Level[Model]]], *, target: float, window: float = 0.2) -> dict[str, Level[Model]]:
+def equal(axes: Mapping[str, Sequence[Level[Model]]], *, target: float) -> dict[str, Level[Model]]:
     """A level of each axis, so that the largest deviation from a common cost is smallest.
 
     Args:
         target: the cost that is wished for.
-        window: a common cost may differ from `target` by this share.
     """
     reached = {level.macs for found in axes.values() for level in found}
     middles = {(one + other) / 2 for one, other in itertools.combinations_with_replacement(sorted(reached), 2)}
-    costs = [cost for cost in sorted(middles) if abs(cost / target - 1) <= window]
+    costs = [cost for cost in sorted(middles) if abs(cost / target - 1) <= WINDOW]
 
     def choice(common: float) -> dict[str, Level[Model]]:
         return {name: min(found, key=lambda level: abs(level.macs - common)) for name, found in axes.items()}
@@ -84,7 +85,7 @@ def equal(axes: Mapping[str, Sequence[Level[Model]]], *, target: float, window: 
 STEPS = [step / 20 for step in range(-80, 81)]
 """Of compound scaling, in width and depth together; at 0 it is the base."""
 APART = (0.0, -0.5, 0.5, -1.0, 1.0)
-"""Steps that depth may be ahead: whole layers and rounded widths alone leave gaps of a tenth in the cost."""
+"""Steps that depth may be ahead: whole layers and rounded widths leave gaps of a tenth in the cost."""
 
 
 def equal_macs_baseline(
@@ -96,9 +97,8 @@ def equal_macs_baseline(
     """
     found: dict[BackboneSpec, float] = {}
     pairs = ((step, step + ahead) for step in STEPS for ahead in APART)
-    for width, depth in sorted(
-        pairs, key=lambda pair: abs(pair[0]) + abs(pair[1])
-    ):  # of equals the nearest to the base
+    # Of equal costs the nearest to the base is taken.
+    for width, depth in sorted(pairs, key=lambda pair: abs(pair[0]) + abs(pair[1])):
         spec = _scaled(base, BETA**width, ALPHA**depth, divisor)
         if spec not in found:
             found[spec] = macs(spec)

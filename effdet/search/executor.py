@@ -180,7 +180,7 @@ class _LocalProcesses:
 
 
 def _signal(process: BaseProcess, number: int) -> None:
-    """To the process and all that it started; each job leads a group of its own."""
+    """To the process and all that it started; each job leads its process group."""
     if process.pid is None:
         return
     with contextlib.suppress(ProcessLookupError, PermissionError):

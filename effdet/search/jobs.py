@@ -65,7 +65,7 @@ class Job:
     key: str
     overrides: tuple[str, ...]
     run_dir: Path
-    """Of this job alone. With the engine ``ray`` it must be on a disk that all machines see."""
+    """Only of this job. With the engine ``ray`` it must be on a disk that all machines see."""
 
 
 @dataclass(frozen=True)
@@ -84,7 +84,7 @@ class JobResult:
 
 
 def main(job: Job, run: Run, threads: int) -> None:
-    """Entry of a process of its own."""
+    """Entry of a job's process."""
     if hasattr(os, "setsid"):
         os.setsid()  # Ctrl-C of the terminal goes to the first process, which tells us; and a kill reaches our children
     _die_with_parent()
@@ -94,7 +94,7 @@ def main(job: Job, run: Run, threads: int) -> None:
     os.dup2(log, 2)
     try:
         sys.exit(execute(job, run, threads))
-    except BaseException as error:  # a training that was reported to stop, and saved itself first
+    except BaseException as error:  # a training that was told to stop, and saved its state first
         if (code := getattr(error, "exit_code", None)) is None:
             raise
         print(error)

@@ -89,25 +89,21 @@ class PolicySearch:
 
     Args:
         sizes: number of options at each decision.
-        entropy: weight of the entropy bonus, which keeps the controller from settling too early.
-        baseline: share of the old value in the moving average of rewards that advantages are measured from.
     """
 
-    def __init__(
-        self,
-        sizes: Sequence[int],
-        *,
-        seed: int,
-        lr: float = 0.01,
-        entropy: float = 0.03,
-        baseline: float = 0.8,
-        hidden: int = 64,
-    ) -> None:
+    lr = 0.01
+    """Of Adam."""
+    entropy = 0.03
+    """Weight of the entropy bonus, which keeps the controller from converging too early."""
+    decay = 0.8
+    """Share of the old value in the moving average of rewards that advantages are measured from."""
+    hidden = 64
+    """Width of the controller."""
+
+    def __init__(self, sizes: Sequence[int], *, seed: int) -> None:
         self.generator = torch.Generator().manual_seed(seed)
-        self.controller = Controller(sizes, hidden=hidden, generator=self.generator)
-        self.optimizer = torch.optim.Adam(self.controller.parameters(), lr=lr)
-        self.entropy = entropy
-        self.decay = baseline
+        self.controller = Controller(sizes, hidden=self.hidden, generator=self.generator)
+        self.optimizer = torch.optim.Adam(self.controller.parameters(), lr=self.lr)
         self.baseline: float | None = None
 
     def ask(self, count: int) -> list[Tokens]:
@@ -151,7 +147,7 @@ class PolicySearch:
 
 
 class Reinforce(PolicySearch):
-    """One step up ``E[advantage * log p(architecture)]`` for each batch. Arguments as in :class:`PolicySearch`."""
+    """One step up ``E[advantage * log p(architecture)]`` for each batch."""
 
     def learn(self, tokens: Tensor, advantages: Tensor) -> None:
         log_probs, entropy = self.controller.score(tokens)  # (N, T) each
@@ -160,30 +156,13 @@ class Reinforce(PolicySearch):
 
 
 class PPO(PolicySearch):
-    """The clipped surrogate (eq. 7).
+    """The clipped surrogate (eq. 7)."""
 
-    Args:
-        clip: how far a probability ratio may leave 1 and still be rewarded for it.
-        epochs: passes over each batch.
-
-    The others as in :class:`PolicySearch`.
-    """
-
-    def __init__(
-        self,
-        sizes: Sequence[int],
-        *,
-        seed: int,
-        lr: float = 0.003,
-        entropy: float = 0.03,
-        baseline: float = 0.8,
-        hidden: int = 64,
-        clip: float = 0.2,
-        epochs: int = 4,
-    ) -> None:
-        super().__init__(sizes, seed=seed, lr=lr, entropy=entropy, baseline=baseline, hidden=hidden)
-        self.clip = clip
-        self.epochs = epochs
+    lr = 0.003
+    clip = 0.2
+    """How far a probability ratio may leave 1 and still be rewarded for it."""
+    epochs = 4
+    """Passes over each batch."""
 
     def learn(self, tokens: Tensor, advantages: Tensor) -> None:
         with torch.no_grad():

@@ -321,7 +321,7 @@ def _grid(study: ScaleStudy) -> tuple[Coefficients, dict[str, Any]]:
 
 
 def _compare(study: ScaleStudy, coefficients: Coefficients) -> None:
-    """Compound scaling beside each axis alone, as near to the same multiply-adds as whole numbers allow."""
+    """Compound scaling beside each single axis, as near to the same multiply-adds as whole numbers allow."""
     phi = 1.0 if study.config.phi is None else study.config.phi
     kinds = [kind for kind in study.config.kinds if kind != "base"]
     target = study.cost(study.scaled(coefficients.at(phi), "compound")).gmacs

@@ -14,7 +14,7 @@ is searched by itself, and all its layers are equal, so the space stays small wh
 | expansion | 3, 6                                                                             |
 
 MnasNet has SE or none where we add ECA, writes the expansion into its op, and has a third skip, pooling, which our blocks
-lack. An expansion means something to ``mbconv`` and ``fused`` alone, attention to all but ``conv``; elsewhere the decision
+lack. An expansion means something only to ``mbconv`` and ``fused``, attention to all but ``conv``; elsewhere the decision
 is idle, and different choices give one network.
 """
 

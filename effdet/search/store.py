@@ -1,7 +1,7 @@
 """The study: every trial and the state of the searcher, in one SQLite file that survives a kill at any instant.
 
 A study goes batch by batch. *Asking* for a batch is one transaction: the choices of its trials and the state that the
-searcher is in after it has drawn them. Each trial that ends is a transaction of its own. What a batch teaches the searcher
+searcher is in after it has drawn them. Each trial that ends is a separate transaction. What a batch teaches the searcher
 is not stored, since it follows from the stored state and the stored rewards. So whoever opens the file after a kill
 finds the newest batch, runs the trials of it that have not ended, tells the searcher, and asks for the next, exactly as if
 nothing had happened.

@@ -49,7 +49,7 @@ def write_checkpoint(path: str | Path, values: Mapping[str, Any], *, previous: b
         with replacing(path, previous=before) as partial, partial.open("wb") as file:
             torch.save(values, file)
     except BaseException as error:
-        # torch's writer turns the OSError of a full disk into a RuntimeError of its own, which has it as its context.
+        # torch's writer turns the OSError of a full disk into a RuntimeError, which has it as its context.
         cause = error if isinstance(error, OSError) else error.__context__
         if isinstance(cause, OSError) and not isinstance(error, KeyboardInterrupt):
             raise CheckpointError(_write_trouble(path, cause)) from error

@@ -2,13 +2,13 @@
 
 ``average += (1 - d) * (weights - average)`` after each optimiser step, with ``d = min(decay, (1 + n) / (10 + n))`` after
 n updates (the rule of TensorFlow's ExponentialMovingAverage), so that the first weights are soon forgotten. A step that is
-skipped (:mod:`effdet.training.callbacks.nonfinite`) is no update: neither the average nor n moves.
+skipped (:mod:`effdet.training.callbacks.nonfinite`) is not an update: neither the average nor n moves.
 
 Floating buffers, the running statistics of BatchNorm, are averaged like weights: they then belong to the averaged
 weights as well as the current ones belong to the current weights. Other buffers (counters, masks) are copied.
 
 Lightning's callback gives the hooks. Its work is done anew here: one fused kernel for all tensors in place of one for
-each, the average of the model alone in place of a deep copy of the whole LightningModule, and a lock on saving while
+each, the average of only the model in place of a deep copy of the whole LightningModule, and a lock on saving while
 the weights are swapped.
 """
 

@@ -219,7 +219,7 @@ def fit(
                 ) from None
             if interrupts.received is not None and isinstance(
                 error, RuntimeError
-            ):  # the loader's workers were reported too
+            ):  # the loader's workers got the signal too
                 raise interrupts.leave(f"after step {trainer.global_step}") from error
             raise
         finally:

@@ -19,14 +19,13 @@ from effdet.training.batchnorm import set_norm_momentum
 from effdet.training.callbacks.metrics import LossMeter
 from effdet.training.freezing import Freezing
 from effdet.training.lightning_internals import set_logged_step
-from effdet.training.loader import LoaderFactory, OneItem, ResumableLoader
+from effdet.training.loader import LoaderFactory, OneItem, ResumableLoader, counted_step
 from effdet.training.monitor import is_number, with_mean
 from effdet.training.optimizers import STATES, build_optimizer, multiplier, own_schedule
 from effdet.training.randomness import seed_step
 from effdet.training.resume import FACTS
 from effdet.training.resume_point import ResumePoint, loop_state
 from effdet.training.settings import FitSettings
-from effdet.training.window import counted_step
 from heads.protocol import Context
 from heads.ranks import Window
 from heads.structures import Batch, UserError
@@ -142,7 +141,7 @@ class VisionModule(LightningModule):
         return loss if self._step_batches == accumulate else loss * (accumulate / self._step_batches)
 
     def _accumulated(self, outputs: Any, context: Context, batch: Batch, batch_idx: int) -> dict[str, Tensor]:
-        """The loss terms of a micro-batch, divided by what its whole optimiser step counts (:mod:`effdet.training.window`)."""
+        """The loss terms of a micro-batch, divided by what its whole optimiser step counts (:mod:`effdet.training.loader`)."""
         if (batches := self.loader().window(batch_idx)) is not None:
             self._step_begin, self._step_batches = batch_idx, len(batches)
             first = self.trainer.fit_loop.total_batch_idx

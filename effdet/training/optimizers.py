@@ -91,7 +91,7 @@ STATES = {"sgd": 1, "adamw": 2, "rmsprop": 2}
 def peak_lr(settings: OptimizerSettings, step_images: int) -> float:
     """The peak learning rate of a step that averages over `step_images` (batch × accumulation × processes).
 
-    ``lr`` alone where ``base_batch_size`` is None; else ``lr × step_images / base_batch_size``, the linear rule (arXiv
+    ``lr`` itself where ``base_batch_size`` is None; else ``lr × step_images / base_batch_size``, the linear rule (arXiv
     1706.02677).
     """
     return settings.lr if settings.base_batch_size is None else settings.lr * step_images / settings.base_batch_size

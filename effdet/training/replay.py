@@ -24,8 +24,8 @@ from effdet.model import VisionModel
 from effdet.training.checkpoints import read_checkpoint
 from effdet.training.errors import CheckpointError
 from effdet.training.freezing import freeze
+from effdet.training.loader import counted_step
 from effdet.training.randomness import set_dropout_rates
-from effdet.training.window import counted_step
 from effdet.weights.api import build_described
 from heads.protocol import Context
 from heads.ranks import Window

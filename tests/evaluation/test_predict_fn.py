@@ -6,7 +6,7 @@ import torch
 from PIL import Image
 
 from effdet.evaluation import EvalBatch, ModelPredictFn
-from effdet.evaluation.restore import _strips
+from effdet.evaluation.predict_fn import _strips
 from heads.semantic_inference import SemanticInference
 from heads.structures import Detections, UserError
 from tests.evaluation_fakes import FakeModel, FakeSet

@@ -6,7 +6,7 @@ import torch
 
 from effdet.data import DataSpec, EvalSet, open_dataset
 from effdet.evaluation import DetectionEvaluator, evaluate, same_classes
-from effdet.evaluation.restore import restore_detections
+from effdet.evaluation.predict_fn import restore_detections
 from effdet.preprocess import Preprocess
 from heads.structures import Detections
 

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 import torch
 
-from effdet.evaluation.restore import restore_detections
+from effdet.evaluation.predict_fn import restore_detections
 from effdet.preprocess import Preprocess
 from heads.structures import Detections, Geometry
 from tests.evaluation_fakes import restore_maps

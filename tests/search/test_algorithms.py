@@ -21,8 +21,10 @@ def agreement(tokens: tuple[int, ...]) -> float:
 
 
 @pytest.mark.parametrize("algorithm", ["ppo", "reinforce"])
-def test_controllers_find_the_best_of_a_bandit(algorithm):
-    searcher = make_searcher(algorithm, SIZES, seed=0, lr=0.03, hidden=16)
+def test_controllers_find_the_best_of_a_bandit(algorithm, monkeypatch):
+    monkeypatch.setattr(ALGORITHMS[algorithm], "lr", 0.03)
+    monkeypatch.setattr(ALGORITHMS[algorithm], "hidden", 16)
+    searcher = make_searcher(algorithm, SIZES, seed=0)
     rewards = simulate(searcher, agreement, trials=600, batch=20)
     assert rewards[:60].mean() < 0.6
     assert rewards[-60:].mean() > 0.9
@@ -68,8 +70,9 @@ def test_a_saved_controller_has_the_same_weights_to_the_bit():
 
 
 @pytest.mark.parametrize("algorithm", ["ppo", "reinforce"])
-def test_equal_rewards_and_one_candidate_teach_nothing_and_break_nothing(algorithm):
-    searcher = make_searcher(algorithm, SIZES, seed=0, entropy=0.0)
+def test_equal_rewards_and_one_candidate_teach_nothing_and_break_nothing(algorithm, monkeypatch):
+    monkeypatch.setattr(ALGORITHMS[algorithm], "entropy", 0.0)
+    searcher = make_searcher(algorithm, SIZES, seed=0)
     before = [parameter.clone() for parameter in searcher.controller.parameters()]
     for count in (4, 1):
         searcher.tell(searcher.ask(count), [0.0] * count)

@@ -14,9 +14,8 @@ from torch import Tensor, nn
 from effdet.model import VisionModel, build, spec_for
 from effdet.model.balance import BalanceSpec
 from effdet.training import fit
-from effdet.training.loader import ResumableLoader
+from effdet.training.loader import ResumableLoader, counted_step
 from effdet.training.settings import EmaSettings, OptimizerSettings
-from effdet.training.window import counted_step
 from heads.protocol import Context
 from heads.ranks import over_ranks
 from heads.structures import Batch, Targets

@@ -1,6 +1,6 @@
 """Detections and true boxes of a split as arrays, and who was matched with whom under COCO's rules.
 
-An image's matches depend on that image alone. So they are counted once and reused: by curves, error breakdown,
+An image's matches depend only on that image. So they are counted once and reused: by curves, error breakdown,
 confusion matrix and a thousand bootstrap samples, for which pycocotools would have to match everything anew.
 """
 
@@ -216,16 +216,15 @@ def image_scores(matches: Matches, *, score: float) -> ImageScores:
     return ImageScores(right, wrong, true - right)
 
 
-def detection_confusion(boxes: BoxSet, matches: Matches, *, score: float, iou: float = 0.5) -> np.ndarray:
+def detection_confusion(boxes: BoxSet, matches: Matches, *, score: float) -> np.ndarray:
     """True boxes by the class that they were detected as.
 
     Detections of at least `score` count. Those that COCO matched with a true box of their class stand on the diagonal; of
-    what is left, detections and true boxes of any class are paired one to one by falling IoU down to `iou`. Detections on a
+    what is left, detections and true boxes of any class are paired one to one by falling IoU down to .5. Detections on a
     crowd are left out.
 
     Args:
         score: threshold of the detections.
-        iou: least overlap of a pair of two classes.
 
     Returns:
         (K + 1, K + 1) int64: rows = truth, columns = prediction; the last row counts detections on background, the last
@@ -242,7 +241,7 @@ def detection_confusion(boxes: BoxSet, matches: Matches, *, score: float, iou: f
     for _, found, true, overlap in boxes:
         left, missed = wrong[found], waiting[true]
         if left.any() and missed.any():
-            pairs = _pairs(overlap[np.ix_(left, missed)], iou)
+            pairs = _pairs(overlap[np.ix_(left, missed)], IOUS[0])
             rows, columns = found[left][pairs[:, 0]], true[missed][pairs[:, 1]]
             np.add.at(confusion, (boxes.true_label[columns], boxes.label[rows]), 1)
             wrong[rows], waiting[columns] = False, False

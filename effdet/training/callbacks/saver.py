@@ -58,7 +58,7 @@ class Interrupts(Callback):
         self._old = {}
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        # Lightning has put a handler of its own before ours, which would leave in mid-accumulation, unsaved.
+        # Lightning has put its handler before ours, which would leave in mid-accumulation, unsaved.
         self._trainer = trainer
         if self._old:
             signal.signal(signal.SIGTERM, self._handle)

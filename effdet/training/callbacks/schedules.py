@@ -1,4 +1,4 @@
-"""Callbacks that set a part of the model by the epoch alone, so that a resumed run is where it should be."""
+"""Callbacks that set a part of the model only by the epoch, so that a resumed run is where it should be."""
 
 from __future__ import annotations
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from effdet.report.statistics.boxes import BoxSet, detection_confusion, image_scores, match
-from effdet.report.statistics.curves import THRESHOLDS, best_threshold, class_curves, mean_f1
+from effdet.report.statistics.precision import THRESHOLDS, best_threshold, class_curves, mean_f1
 from tests.report.statistics.box_sets import found, random_set, truth_of
 
 TRUTH = truth_of((1, 1, [0, 0, 10, 10]), (1, 1, [50, 0, 10, 10]), (2, 2, [0, 0, 10, 10]), images=3)
