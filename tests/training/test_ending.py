@@ -12,7 +12,7 @@ import pytest
 from lightning.pytorch import Callback
 
 from effdet.training import fit, newest_valid, read_checkpoint
-from effdet.training.ending import EarlyStopping
+from effdet.training.monitor import beats
 from effdet.training.settings import CheckpointSettings, EarlyStoppingSettings, OptimizerSettings
 from heads.structures import UserError
 from tests.training.fakes import FakeModel, equal, evaluate_fake, factory, settings
@@ -229,8 +229,8 @@ def test_patience_spent_ends_the_run_at_its_minimum(least: dict[str, int], epoch
 
 
 def test_the_first_metric_is_better_than_none() -> None:
-    assert EarlyStopping("AP", patience=1)._beats(0.0)
-    assert EarlyStopping("loss", patience=1, mode="min")._beats(0.1)
+    assert beats(0.0, None, "max") and beats(0.1, None, "min")
+    assert beats(0.5, 0.4, "max") and not beats(0.5, 0.4, "max", least=0.2) and not beats(0.4, 0.4, "min")
 
 
 def test_time_counts_over_resumes_also_before_it_was_limited(tmp_path: Path) -> None:
