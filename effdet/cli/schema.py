@@ -13,7 +13,7 @@ import codecs
 import functools
 import re
 from collections.abc import Collection, Iterable, Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -96,7 +96,7 @@ class Schema:
                         continue
                     if group != "task" or key.name.startswith("task."):
                         free = group in slots and key.name == f"{group}.name"
-                        known.setdefault(key.name, replace(key, kinds=(Kind("str"),)) if free else key)
+                        known.setdefault(key.name, key._replace(kinds=(Kind("str"),)) if free else key)
         for slot in slots:
             known[slot] = Key(slot, (Kind("{}"),), "", "arguments of its _target_", self.primary.path)
         return known
@@ -236,8 +236,7 @@ _Loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 _PACKAGE = re.compile(r"^#\s*@package\s+(\S+)\s*$", re.MULTILINE)
 
 
-@dataclass(frozen=True)
-class Key:
+class Key(NamedTuple):
     """One settable key of a configuration file."""
 
     name: str
@@ -253,8 +252,7 @@ class Key:
     """The comment behind the value: what it says of this file's choice."""
 
 
-@dataclass(frozen=True)
-class KeyFile:
+class KeyFile(NamedTuple):
     """The keys of one file."""
 
     path: Path
