@@ -51,7 +51,7 @@ def metric_tables(metrics: Mapping[str, Any], *, title: str = "") -> RenderableT
         parts.append(_images(metrics, title or "image classes"))
     if "AUC" in metrics:
         parts.append(_identities(metrics, title or "identities"))
-    if not parts:
+    if not parts and any(isinstance(value, int | float) for value in metrics.values()):
         parts.append(_any(metrics, title))
     return Group(*parts)
 

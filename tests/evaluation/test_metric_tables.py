@@ -48,3 +48,8 @@ def test_maps_and_images():
 
 def test_nothing_to_show():
     assert text_of({}).strip() == ""
+
+
+def test_metrics_of_an_evaluator_of_the_users_own():
+    text = text_of({"share_fit": 0.8754, "images": ["a"]})
+    assert "share_fit" in text and "0.875" in text and "images" not in text
