@@ -36,9 +36,9 @@ class Context:
     outputs: Mapping[str, Any] = field(default_factory=dict)
     """By head name, the outputs of the heads in ``in_heads``."""
     assignments: Mapping[str, Any] = field(default_factory=dict)
-    """By head name, what those of ``in_heads`` that :class:`Assigns` have assigned. Empty but in a loss."""
+    """By head name, what heads that :class:`Assigns` have assigned: for a head, those of ``in_heads``. Empty but in a loss."""
     assignment: Any = None
-    """The head's own, where another head reads it, so that it is found once."""
+    """The head's own, where it is known already: another head reads it, or the caller wants the same again."""
 
     @classmethod
     def of(cls, images: Tensor, progress: float | Tensor = 1.0) -> Self:

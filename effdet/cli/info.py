@@ -266,6 +266,7 @@ def coverage_settings(config: Config) -> CoverageSettings:
         anchors=AnchorSpec(**head.options["anchors"]),
         matcher=(loss := DetectionLoss(**head.options.get("loss", {}))).matcher,
         threshold=loss.threshold,
+        smallest=loss.tal_smallest,
     )
 
 

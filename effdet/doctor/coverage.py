@@ -40,6 +40,8 @@ class CoverageSettings:
     anchors: AnchorSpec = field(default_factory=AnchorSpec)
     matcher: str = "iou"
     threshold: float = 0.5
+    smallest: float = 0.0
+    """Sides below this, in input pixels, count as this long (``tal``)."""
 
     @property
     def cells(self) -> list[tuple[int, int]]:
@@ -89,7 +91,7 @@ def match_boxes(boxes: np.ndarray, size: tuple[int, int], settings: CoverageSett
     if len(boxes) == 0:
         return Matched.none()
     canvas = settings.preprocess.place(*size).geometry.to_canvas(boxes)
-    if settings.matcher == "tal":
+    if settings.matcher in ("tal", "atss_tal"):  # what assigns for most of a training
         return _by_centre(canvas, settings)
     import torch
 
@@ -159,8 +161,9 @@ def _by_centre(canvas: np.ndarray, settings: CoverageSettings) -> Matched:
     """TAL: candidates are the anchors whose centre lies in the box; the finest level has the most centres."""
     rows, columns = settings.cells[0]
     stride = np.array([settings.preprocess.size[1] / columns, settings.preprocess.size[0] / rows])
-    first = np.floor(canvas[:, :2] / stride - 0.5) + 1
-    last = np.ceil(canvas[:, 2:] / stride - 0.5) - 1
+    growth = np.maximum(settings.smallest - (canvas[:, 2:] - canvas[:, :2]), 0) / 2
+    first = np.floor((canvas[:, :2] - growth) / stride - 0.5) + 1
+    last = np.ceil((canvas[:, 2:] + growth) / stride - 0.5) - 1
     limit = np.array([columns, rows]) - 1
     count = np.clip(np.minimum(last, limit) - np.maximum(first, 0) + 1, 0, None).prod(axis=1)
     state = np.where(count > 0, FITTED, LOST).astype(np.int8)

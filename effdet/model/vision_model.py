@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Container, Mapping
 from typing import Any, cast
 
 from torch import Tensor, nn
@@ -78,16 +78,31 @@ class VisionModel(nn.Module):
         Args:
             outputs: of :meth:`forward`.
             targets: of the same images.
-            context: ``Context.of(images, progress)`` of the call of :meth:`forward`.
+            context: ``Context.of(images, progress)`` of the call of :meth:`forward`. With ``assignments``, those of
+                :meth:`assign`, heads are trained on them and assign nothing themselves.
         """
-        found, assignments = dict[str, dict[str, Tensor]](), dict[str, Any]()
+        assignments = {**self.assign(outputs, targets, context, names=self._read), **context.assignments}
+        found = dict[str, dict[str, Tensor]]()
         for name in self._order:
-            head, own = self.head(name), None
-            if name in self._read and isinstance(head, Assigns):
-                own = head.assign(outputs[name], targets, context.reading(head, outputs, assignments))
-                assignments[name] = own
-            found[name] = head.loss(outputs[name], targets, context.reading(head, outputs, assignments, own))
+            head = self.head(name)
+            own = context.reading(head, outputs, assignments, assignments.get(name))
+            found[name] = head.loss(outputs[name], targets, own)
         return self.balance({name: found[name] for name in self.heads}, self._labelled(targets))
+
+    def assign(
+        self, outputs: Mapping[str, Any], targets: Targets, context: Context, *, names: Container[str] | None = None
+    ) -> dict[str, Any]:
+        """What the heads that assign have assigned, by head name; arguments as for :meth:`loss`.
+
+        Args:
+            names: of these heads; None for all that assign.
+        """
+        found = dict[str, Any]()
+        for name in self._order:
+            head = self.head(name)
+            if isinstance(head, Assigns) and (names is None or name in names) and name not in context.assignments:
+                found[name] = head.assign(outputs[name], targets, context.reading(head, outputs, found))
+        return found
 
     @property
     def counts_predictions(self) -> bool:

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 from effdet.drawing.colours import class_colours, lifted
@@ -18,11 +17,11 @@ from effdet.report.boxes import BoxReport
 from effdet.tasks.kit import FirstLoss, Kit, Target, class_name, hex_colour
 from heads.detection import DetectionHead
 from heads.detection.boxes import decode
-from heads.detection.focal import focal_loss
-from heads.detection.head import DetectionOutput, classes_of, trained_on
-from heads.detection.losses import FocalLoss
+from heads.detection.head import DetectionOutput, Goal
+from heads.detection.losses import FocalLoss, QualityFocalLoss, VarifocalLoss
 from heads.prior import PRIOR
 from heads.protocol import Context
+from heads.ranks import alone
 from heads.structures import ClassTable, Detections, Targets
 
 if TYPE_CHECKING:
@@ -32,6 +31,7 @@ if TYPE_CHECKING:
 DETECTIONS = ("boxes", "scores", "labels", "counts")
 """Outputs of a detection head whose NMS is in the graph: (B, N, 4) float32 xyxy in input pixels, (B, N) float32 falling and 0
 in padding, (B, N) int64 and -1 in padding, (B,) int64."""
+OWN_CLASS_LOSSES = (FocalLoss, QualityFocalLoss, VarifocalLoss)
 ANCHORS = ("class_logits", "boxes")
 """Outputs of a detection head without: (B, A, K) float32, before the sigmoid, and (B, A, 4) float32 xyxy in input pixels."""
 
@@ -77,44 +77,32 @@ class DetectionKit(Kit):
         return BoxReport(evaluator)
 
     def first_loss(self, head: Any, output: Any, targets: Targets) -> FirstLoss | None:
-        """Class loss of a head whose every entry has the prior's probability: the focal loss written out.
+        """Class loss of a head whose every entry has the prior's probability.
 
-        None where no image of the batch is labelled with boxes, or the class loss is not the focal one.
+        None where no image of the batch is labelled with boxes, or the class loss is the user's.
         """
-        if (start := _start(head, output, targets)) is None:
+        if (goal := _goal(head, output, targets)) is None:
             return None
-        _, labelled, matches = start
-        positives = int((matches >= 0).sum())
-        entries = int(labelled.sum()) * output.class_logits[0].numel()
-        settings = head.loss_settings
-        divisor = positives + 1 if settings.normalizer == "paper" else max(positives, 1)
+        with alone():
+            divisor = float(head.divisor(goal))
         return FirstLoss(
             "class",
-            settings.class_weight * _prior_sum(settings, entries, positives) / divisor,
+            head.loss_settings.class_weight * _at_prior(head, output.class_logits, goal.classes, goal) / divisor,
             "the focal prior predicts",
             "the last class layer does not start at its prior, or labels lie outside the classes. Your own head starts "
             "there by heads.prior.start_at_prior(layer, heads.prior.PRIOR); weights=FILE loads a head that is trained",
         )
 
     def new_rows(self, head: Any, output: Any, targets: Targets, rows: Sequence[int]) -> tuple[float, float] | None:
-        """None where no image of the batch is labelled with boxes."""
-        if (start := _start(head, output, targets)) is None:
+        """None where :meth:`first_loss` is None."""
+        if (goal := _goal(head, output, targets)) is None:
             return None
-        labels, labelled, matches = start
-        index = torch.full((head.num_classes + 1,), -1, device=labels.device)
-        index[list(rows)] = torch.arange(len(rows), device=labels.device)
-        own = index[classes_of(matches, labels)]  # (B, A): -1 picks the last place, which is -1
-        settings = head.loss_settings
-        found = focal_loss(
-            output.class_logits[..., list(rows)].contiguous(),
-            own,
-            alpha=settings.alpha,
-            gamma=settings.gamma,
-            label_smoothing=settings.label_smoothing,
-            weight=labelled,
-        )
-        entries = int(labelled.sum()) * own.shape[1] * len(rows)
-        return float(found.detach()), _prior_sum(settings, entries, int((own >= 0).sum()))
+        index = torch.full((head.num_classes + 1,), -1, device=goal.classes.device)
+        index[list(rows)] = torch.arange(len(rows), device=goal.classes.device)
+        own = index[goal.classes]  # (B, A): -1 picks the last place, which is -1
+        logits = output.class_logits.detach()[..., list(rows)].contiguous()
+        found = head.class_loss(logits, own, score=goal.score, weight=goal.labelled)
+        return float(found), _at_prior(head, logits, own, goal)
 
     def fields(self, predicted: Any, row: int) -> dict[str, Any]:
         if not isinstance(predicted, Detections):
@@ -239,25 +227,16 @@ def _logit(name: str, anchor: int, label: int) -> Callable[[Mapping[str, Any]], 
     return lambda outputs: outputs[name].class_logits[0, anchor, label]
 
 
-def _start(head: Any, output: Any, targets: Targets) -> tuple[Tensor, Tensor, Tensor] | None:
-    """(B, M) labels, (B,) float32, 1 for images that are labelled with boxes, and (B, A) int64 matches at a training's start.
-
-    None where no image is labelled, or the class loss is not the focal one.
-    """
-    if not isinstance(head, DetectionHead) or not isinstance(head.class_loss, FocalLoss):
+def _goal(head: Any, output: Any, targets: Targets) -> Goal | None:
+    """What each anchor learns at the start of a training; None where the prior says nothing of the class loss."""
+    if not isinstance(head, DetectionHead) or not isinstance(head.class_loss, OWN_CLASS_LOSSES):
         return None
-    boxes, labels, labelled = trained_on(targets, output.class_logits)
-    if not labelled.any():
+    if targets.boxes is None or (targets.has_boxes is not None and not targets.has_boxes.any()):
         return None
-    return labels, labelled, head.match(output, boxes, labels, Context(output.image_size, progress=0.0)).index
+    return head.goal(output, targets, Context(output.image_size, progress=0.0))
 
 
-def _prior_sum(settings: Any, entries: int, positives: int) -> float:
-    """Focal loss of `entries`, `positives` of which should fire, where all have the probability :data:`PRIOR`."""
-    logit = torch.tensor(math.log(PRIOR / (1 - PRIOR)), dtype=torch.float64)
-
-    def entry(x: Tensor) -> float:
-        """Of an entry that should not fire; one that should has it at -x (label smoothing e moves its target by e / 2)."""
-        return float(x.sigmoid() ** settings.gamma * (F.softplus(x) - settings.label_smoothing / 2 * x))
-
-    return (entries - positives) * (1 - settings.alpha) * entry(logit) + positives * settings.alpha * entry(-logit)
+def _at_prior(head: DetectionHead, logits: Tensor, classes: Tensor, goal: Goal) -> float:
+    """Sum of the class loss where every entry of `logits` (B, A, K) has the probability :data:`PRIOR`."""
+    prior = torch.full_like(logits.detach(), math.log(PRIOR / (1 - PRIOR)), dtype=torch.float32)
+    return float(head.class_loss(prior, classes, score=goal.score, weight=goal.labelled))

@@ -116,8 +116,8 @@ class VisionModule(LightningModule):
         if self.settings.channels_last:
             images = images.contiguous(memory_format=torch.channels_last)  # while they are bytes: a quarter of the work
         images = self.model.preprocess.normalise(images)  # type: ignore[operator,union-attr]
-        progress = torch.full((), self.progress, device=images.device)  # filled there: no wait for the host
-        return self.model(images, progress), Context.of(images, progress)
+        progress = torch.full((), self.progress, device=images.device)  # filled there; a number would be compiled in
+        return self.model(images, progress), Context.of(images, self.progress)
 
     @property
     def progress(self) -> float:

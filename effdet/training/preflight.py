@@ -12,7 +12,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -138,9 +138,10 @@ def preflight(
         expected, first = _check_first(model, outputs, moved.targets, context, start)
         new = _check_new(model, outputs, moved.targets, start)
         before = torch.stack(list(terms.values())).sum()
+        fixed = model.assign(outputs, moved.targets, context)  # type: ignore[operator]
         before.backward()
         _check_gradients(model)
-        after = _stepped(model, moved, before.detach())
+        after = _stepped(model, moved, before.detach(), fixed)
     model.to(home)
     return Preflight(before.item(), after, expected, scores, first, modes, new, found)
 
@@ -153,7 +154,7 @@ def _outputs(model: Any, batch: Batch) -> tuple[dict[str, Any], Context]:
     """As in the first training step, when nothing is done yet."""
     images = _normalised(model, batch)
     progress = torch.zeros((), device=images.device)
-    return model(images, progress), Context.of(images, progress)
+    return model(images, progress), Context.of(images, 0.0)
 
 
 def _check_modes(model: Any, batch: Batch, start: Start, held: Sequence[nn.Module]) -> Agreement | None:
@@ -239,8 +240,11 @@ def _check_gradients(model: nn.Module) -> None:
         )
 
 
-def _stepped(model: nn.Module, batch: Batch, loss: Tensor) -> float:
-    """The loss after a step along the gradient that should lower it by `STEP_SHARE`; shorter ones where that is too far."""
+def _stepped(model: nn.Module, batch: Batch, loss: Tensor, assignments: Mapping[str, Any]) -> float:
+    """The loss after a step along the gradient that should lower it by `STEP_SHARE`; shorter ones where that is too far.
+
+    `assignments` are those of `loss`: targets that follow the predictions would move with the step.
+    """
     gradients = [(p, p.grad) for p in model.parameters() if p.requires_grad and p.grad is not None]
     length = sum(float(gradient.double().square().sum()) for _, gradient in gradients)
     if length == 0:
@@ -255,6 +259,7 @@ def _stepped(model: nn.Module, batch: Batch, loss: Tensor) -> float:
                 parameter.add_(gradient, alpha=taken - step)
             taken = step
             outputs, context = _outputs(model, batch)
+            context = replace(context, assignments=assignments)
             after = float(sum(model.loss(outputs, batch.targets, context).values()))  # type: ignore[operator]
             if after < loss.item():
                 return after

@@ -236,7 +236,7 @@ def _terms(
         images = images.contiguous(memory_format=torch.channels_last) if dump.channels_last else images
         images = model.preprocess.normalise(images)
         progress = torch.full((), dump.progress, device=images.device)
-        return model(images, progress), Context.of(images, progress)
+        return model(images, progress), Context.of(images, dump.progress)
 
     window: Window | None = None
     for index, batch in enumerate(batches):

@@ -1,14 +1,23 @@
-"""Focal loss in logit space (Lin et al., 2017), summed, in float32, lean in memory.
+"""Focal loss and its soft-target relatives in logit space, summed, in float32, memory-efficient.
 
 Almost every entry of the (B, A, K) logits is background. So the loss is computed as if all were, piece by piece, and then
 corrected at the one entry that each matched anchor should fire. Nothing of the logits' size is stored but their gradient:
 the backward pass computes the sigmoid again.
+
+=========  =========================================  =====================================================
+loss       an entry that should fire, target y        an entry that should not
+=========  =========================================  =====================================================
+focal      ``alpha (1 - p)**gamma CE(x, 1)``          ``(1 - alpha) p**gamma CE(x, 0)`` (Lin et al., 2017)
+quality    ``abs(y - p)**beta CE(x, y)``              ``p**beta CE(x, 0)`` (Li et al., 2020, equation 5)
+varifocal  ``y CE(x, y)``                             ``alpha p**gamma CE(x, 0)`` (Zhang et al., 2021, equation 2)
+=========  =========================================  =====================================================
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any
+from dataclasses import dataclass
+from typing import Any, Protocol
 
 import torch
 import torch.nn.functional as F
@@ -41,59 +50,171 @@ def focal_loss(
     Returns:
         A float32 scalar, connected to `logits` even where nothing is positive.
     """
+    return _summed(logits, labels, None, weight, _Hard(alpha, gamma, label_smoothing))
+
+
+def quality_focal_loss(
+    logits: Tensor, labels: Tensor, score: Tensor | None, *, beta: float = 2.0, weight: Tensor | None = None
+) -> Tensor:
+    """Sum over all entries of ``abs(y - p)**beta CE(logit, y)`` (generalized focal loss, Li et al., 2020, equation 5).
+
+    Args:
+        logits, labels, weight: as in :func:`focal_loss`.
+        score: (B, A) in 0…1: the target y of each positive anchor at its class; None means 1.
+    """
+    return _summed(logits, labels, score, weight, _Quality(beta))
+
+
+def varifocal_loss(
+    logits: Tensor,
+    labels: Tensor,
+    score: Tensor | None,
+    *,
+    alpha: float = 0.75,
+    gamma: float = 2.0,
+    weight: Tensor | None = None,
+) -> Tensor:
+    """Sum of ``y CE(logit, y)`` over the entries with a target y, and ``alpha p**gamma CE(logit, 0)`` over all others.
+
+    VarifocalNet, Zhang et al., 2021, equation 2. Arguments as in :func:`quality_focal_loss`.
+    """
+    return _summed(logits, labels, score, weight, _Varifocal(alpha, gamma))
+
+
+class _Rule(Protocol):
+    """What an entry costs. Entries that should not fire cost ``background * p**gamma * CE``, see :func:`_entry`."""
+
+    @property
+    def background(self) -> float: ...
+    @property
+    def gamma(self) -> float: ...
+    @property
+    def smoothing(self) -> float: ...
+
+    def value(self, x: Tensor, y: Tensor) -> Tensor:
+        """Loss of an entry with the logit x and the target y > 0."""
+        ...
+
+    def slope(self, x: Tensor, y: Tensor, scale: Tensor) -> Tensor:
+        """`scale` times its derivative by x."""
+        ...
+
+    def plain(self, x: Tensor, y: Tensor) -> Tensor:
+        """`value` in operations that autograd follows."""
+        ...
+
+
+@dataclass(frozen=True)
+class _Hard:
+    alpha: float
+    gamma: float
+    smoothing: float
+
+    @property
+    def background(self) -> float:
+        return 1 - self.alpha
+
+    def value(self, x: Tensor, y: Tensor) -> Tensor:
+        return self.alpha * _entry(-x, self.gamma, self.smoothing)
+
+    def slope(self, x: Tensor, y: Tensor, scale: Tensor) -> Tensor:
+        return -self.alpha * scale * _slope(-x, self.gamma, self.smoothing)
+
+    def plain(self, x: Tensor, y: Tensor) -> Tensor:
+        return self.alpha * _plain_entry(-x, self.gamma, self.smoothing)
+
+
+@dataclass(frozen=True)
+class _Quality:
+    gamma: float
+    background: float = 1.0
+    smoothing: float = 0.0
+
+    def value(self, x: Tensor, y: Tensor) -> Tensor:
+        return (y - x.sigmoid()).abs() ** self.gamma * (F.softplus(x) - x * y)
+
+    def slope(self, x: Tensor, y: Tensor, scale: Tensor) -> Tensor:
+        p = x.sigmoid()
+        above, distance = p - y, (p - y).abs()
+        outer = self.gamma * distance ** (self.gamma - 1) * above.sign() * p * (1 - p)
+        return scale * (outer * (F.softplus(x) - x * y) + distance**self.gamma * above)
+
+    plain = value
+
+
+@dataclass(frozen=True)
+class _Varifocal:
+    background: float
+    gamma: float
+    smoothing: float = 0.0
+
+    def value(self, x: Tensor, y: Tensor) -> Tensor:
+        return y * (F.softplus(x) - x * y)
+
+    def slope(self, x: Tensor, y: Tensor, scale: Tensor) -> Tensor:
+        return scale * y * (x.sigmoid() - y)
+
+    plain = value
+
+
+def _summed(logits: Tensor, labels: Tensor, score: Tensor | None, weight: Tensor | None, rule: _Rule) -> Tensor:
     if weight is None:
         weight = torch.ones(len(logits), device=logits.device)
-    return _Focal.apply(logits, labels, weight, alpha, gamma, label_smoothing)  # type: ignore[no-any-return]
+    if score is None:
+        score = torch.ones(1, 1, device=logits.device)
+    return _Focal.apply(logits, labels, _wide(score.detach()), weight, rule)  # type: ignore[no-any-return]
 
 
 class _Focal(torch.autograd.Function):
     @staticmethod
-    def forward(
-        ctx: Any, logits: Tensor, labels: Tensor, weight: Tensor, alpha: float, gamma: float, smoothing: float
-    ) -> Tensor:
-        ctx.save_for_backward(logits, labels, weight)
-        ctx.settings = (alpha, gamma, smoothing)
+    def forward(ctx: Any, logits: Tensor, labels: Tensor, score: Tensor, weight: Tensor, rule: _Rule) -> Tensor:
+        ctx.save_for_backward(logits, labels, score, weight)
+        ctx.rule = rule
         picked, positive = _pick(logits, labels)
         total = torch.where(
             positive,
-            alpha * _entry(-picked, gamma, smoothing) - (1 - alpha) * _entry(picked, gamma, smoothing),
+            rule.value(picked, score) - rule.background * _entry(picked, rule.gamma, rule.smoothing),
             torch.zeros_like(picked),
         ).sum(1, dtype=torch.float64)  # (B,)
         for piece in _pieces(logits):
-            total += (1 - alpha) * _entry(_wide(piece), gamma, smoothing).sum(1)
+            total += rule.background * _entry(_wide(piece), rule.gamma, rule.smoothing).sum(1)
         return (total * weight).sum().to(picked.dtype)
 
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
-        logits, labels, weight = ctx.saved_tensors
-        alpha, gamma, smoothing = ctx.settings
+        logits, labels, score, weight = ctx.saved_tensors
+        rule = ctx.rule
         if torch.is_grad_enabled():  # create_graph=True: what is written in place below has no derivative
 
             def plain(logits: Tensor) -> Tensor:
-                return _plain(logits, labels, weight, alpha, gamma, smoothing)
+                return _plain(logits, labels, score, weight, rule)
 
-            return *differentiable_gradients(plain, (logits,), gradients[0]), None, None, None, None, None
+            return *differentiable_gradients(plain, (logits,), gradients[0]), None, None, None, None
         scale = (gradients[0] * weight)[:, None]  # (B, 1)
         gradient = torch.empty_like(logits, memory_format=torch.contiguous_format)
         for piece, out in zip(_pieces(logits), _pieces(gradient), strict=True):
-            out.copy_(_slope(_wide(piece), gamma, smoothing).mul_((1 - alpha) * scale))
+            out.copy_(_slope(_wide(piece), rule.gamma, rule.smoothing).mul_(rule.background * scale))
         picked, positive = _pick(logits, labels)
-        correct = torch.where(positive, -alpha * scale * _slope(-picked, gamma, smoothing), 0)
+        correct = torch.where(positive, rule.slope(picked, score, scale), 0)
         index = labels.clamp(min=0)[..., None]
         # Set, not add: the sum would cancel in bf16. Background rows write back what they hold.
         gradient.scatter_(
             2, index, torch.where(positive, correct.to(gradient.dtype), gradient.gather(2, index)[..., 0])[..., None]
         )
-        return gradient, None, None, None, None, None
+        return gradient, None, None, None, None
 
 
-def _plain(logits: Tensor, labels: Tensor, weight: Tensor, alpha: float, gamma: float, smoothing: float) -> Tensor:
+def _plain(logits: Tensor, labels: Tensor, score: Tensor, weight: Tensor, rule: _Rule) -> Tensor:
     """The loss in operations that autograd follows; for derivatives of derivatives."""
     x = _wide(logits)
     fires = torch.arange(x.shape[2], device=x.device) == labels[..., None]  # (B, A, K)
-    x = torch.where(fires, -x, x)
-    losses = (gamma * F.logsigmoid(x)).exp() * (F.softplus(x) - smoothing / 2 * x)
-    return (torch.where(fires, alpha, 1 - alpha) * losses * weight[:, None, None]).sum()
+    background = rule.background * _plain_entry(x, rule.gamma, rule.smoothing)
+    return (torch.where(fires, rule.plain(x, score[..., None]), background) * weight[:, None, None]).sum()
+
+
+def _plain_entry(x: Tensor, gamma: float, smoothing: float) -> Tensor:
+    """:func:`_entry` likewise."""
+    return (gamma * F.logsigmoid(x)).exp() * (F.softplus(x) - smoothing / 2 * x)
 
 
 def _entry(x: Tensor, gamma: float, smoothing: float) -> Tensor:

@@ -19,13 +19,14 @@ from backbones.layers import Activation, LayerConventions, SeparableConv2d, conv
 from backbones.memory_efficient import norm_act
 from heads.detection.anchors import AnchorSpec, Size
 from heads.detection.anchors import anchors as anchors_of
+from heads.detection.boxes import aligned_iou, decode
 from heads.detection.losses import (
     BOX_LOSSES,
+    CLASS_LOSSES,
     MATCHERS,
     BoxLoss,
     ClassLoss,
     DetectionLoss,
-    FocalLoss,
     box_loss,
     normalizer,
 )
@@ -78,6 +79,24 @@ class DetectionOptions(LayerConventions):
         check_fields(self, "head.detection.")
         if not self.levels or len(set(self.levels)) != len(self.levels):
             raise UserError(f"levels of a detection head must be distinct names such as P3 to P7, got {self.levels}")
+
+
+@dataclass(frozen=True)
+class Goal:
+    """What each anchor is trained on; nothing in it carries a gradient."""
+
+    index: Tensor
+    """(B, A) int64: row of the anchor's box in ``targets.boxes``, -1 for background."""
+    positive: Tensor
+    """(B, A) bool: anchors that answer for a box."""
+    boxes: Tensor
+    """(B, A, 4) float32 xyxy, input pixels: the box of a positive anchor; any valid one for others."""
+    classes: Tensor
+    """(B, A) int64: its class, -1 for background."""
+    score: Tensor | None
+    """(B, A) float32 in 0…1: soft targets of positive anchors; None where nothing reads them."""
+    labelled: Tensor
+    """(B,) float32: 1 for each image that its set labels with boxes, 0 for others."""
 
 
 class PredictionNet(nn.Module):
@@ -179,7 +198,7 @@ class DetectionHead(nn.Module):
         self.anchor_spec = anchors = options.anchors
         self.loss_settings = settings = options.loss
         self.matcher = options.matcher or MATCHERS[settings.matcher](settings)
-        self.class_loss = options.class_loss or FocalLoss(settings.alpha, settings.gamma, settings.label_smoothing)
+        self.class_loss = options.class_loss or CLASS_LOSSES[settings.classes](settings)
         self.box_loss = options.box_loss or BOX_LOSSES[settings.box](settings)
         self.box_weight = 1.0 if options.box_loss and settings.box_weight is None else settings.box_factor
         self.postprocess = options.postprocess
@@ -233,40 +252,64 @@ class DetectionHead(nn.Module):
 
         Images of a set that labels no boxes (`targets.has_boxes` False) add nothing.
         """
-        settings, logits = self.loss_settings, output.class_logits
-        with torch.autocast(logits.device.type, enabled=False):
-            boxes, labels, counts = trained_on(targets, logits)
-            found = context.assignment or self.match(output, boxes, labels, context)
-            matches = found.index  # (B, A)
-            positive, row = matches >= 0, matches.clamp(min=0)
-            if boxes.shape[1] == 0:  # nothing to gather from
-                matched_boxes = output.anchors.expand(len(logits), -1, -1)
-            else:
-                matched_boxes = boxes.gather(1, row[..., None].expand(-1, -1, 4))  # (B, A, 4)
-            classes = classes_of(matches, labels)
-            divisor = normalizer(positive.sum(), settings.normalizer)
-            class_sum = self.class_loss(logits, classes, score=found.score, weight=counts)
-            box_sum = box_loss(output.box_deltas, output.anchors, matched_boxes, positive, self.box_loss)
+        settings = self.loss_settings
+        with torch.autocast(output.class_logits.device.type, enabled=False):
+            goal = self.goal(output, targets, context)
+            divisor = self.divisor(goal)
+            class_sum = self.class_loss(output.class_logits, goal.classes, score=goal.score, weight=goal.labelled)
+            score = goal.score if settings.box_by_score else None
+            box_sum = box_loss(output.box_deltas, output.anchors, goal.boxes, goal.positive, self.box_loss, score=score)
             return {
                 "class": class_sum * settings.class_weight / divisor,
                 "box": box_sum * self.box_weight / divisor,
             }
 
+    @torch.no_grad()
+    def goal(self, output: DetectionOutput, targets: Targets, context: Context) -> Goal:
+        """What each anchor is trained on."""
+        boxes, labels, labelled = _trained_on(targets, output.class_logits)
+        found = context.assignment or self.match(output, boxes, labels, context)
+        positive, row = found.index >= 0, found.index.clamp(min=0)
+        if boxes.shape[1] == 0:  # nothing to gather from
+            own, classes = output.anchors.expand(len(row), -1, -1), found.index
+        else:
+            own = boxes.gather(1, row[..., None].expand(-1, -1, 4))
+            classes = torch.where(positive, labels.gather(1, row), -1)
+        score = found.score
+        if score is None and self.reads_score:
+            predicted = decode(output.anchors, output.box_deltas.float())
+            score = aligned_iou(predicted, own).nan_to_num(0.0).clamp(0, 1)
+        return Goal(found.index, positive, own, classes, score, labelled)
+
+    def divisor(self, goal: Goal) -> Tensor:
+        """What the sums of a step are divided by, see :func:`normalizer`."""
+        if self.loss_settings.normalizer != "score":
+            return normalizer(goal.positive.sum(), self.loss_settings.normalizer)
+        assert goal.score is not None
+        return normalizer(torch.where(goal.positive, goal.score, 0.0).sum())
+
+    @property
+    def reads_score(self) -> bool:
+        """Whether the loss needs a soft target for each positive anchor."""
+        settings = self.loss_settings
+        return getattr(self.class_loss, "reads_score", False) or settings.box_by_score or settings.normalizer == "score"
+
     @property
     def counts_predictions(self) -> bool:
         """Whether what :meth:`loss` counts depends on the predictions."""
-        return getattr(self.matcher, "reads_predictions", True)
+        return getattr(self.matcher, "reads_predictions", True) or self.loss_settings.normalizer == "score"
 
     def count(self, output: DetectionOutput, targets: Targets, context: Context) -> None:
         """What :meth:`loss` counts, where only the targets decide it (:mod:`heads.ranks`).
 
         Args:
-            output: of any images of the same size; only its anchors are read.
+            output: of the batch where :attr:`counts_predictions`, else of any images of the same size: only its anchors are
+                read.
             targets: of the batch to count.
             context: of `output`.
         """
-        found = self.assign(output, targets, context)
-        normalizer((found.index >= 0).sum(), self.loss_settings.normalizer)
+        with torch.autocast(output.class_logits.device.type, enabled=False):
+            self.divisor(self.goal(output, targets, context))
 
     def labelled(self, targets: Targets) -> bool | Tensor:
         """Whether an image of the batch is labelled with boxes, if only with none: a bool, or () bool."""
@@ -275,10 +318,10 @@ class DetectionHead(nn.Module):
         return True if targets.has_boxes is None else targets.has_boxes.any()
 
     def assign(self, output: DetectionOutput, targets: Targets, context: Context) -> Assignment:
-        """Which row of ``targets.boxes`` each anchor answers for."""
+        """Which row of ``targets.boxes`` each anchor answers for, and its soft target where the loss reads one."""
         with torch.autocast(output.class_logits.device.type, enabled=False):
-            boxes, labels, _ = trained_on(targets, output.class_logits)
-            return self.match(output, boxes, labels, context)
+            goal = self.goal(output, targets, context)
+            return Assignment(goal.index, goal.score)
 
     def match(self, output: DetectionOutput, boxes: Tensor, labels: Tensor, context: Context) -> Assignment:
         """Which of `boxes` (B, M, 4), with `labels` (B, M), each anchor answers for."""
@@ -303,7 +346,7 @@ class DetectionHead(nn.Module):
         )
 
 
-def trained_on(targets: Targets, logits: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+def _trained_on(targets: Targets, logits: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     """Boxes (B, M, 4), labels (B, M), and (B,) float32: 1 for each image that its set labels with boxes, 0 for others."""
     batch, device = len(logits), logits.device
     if targets.boxes is None or targets.labels is None:
@@ -313,13 +356,6 @@ def trained_on(targets: Targets, logits: Tensor) -> tuple[Tensor, Tensor, Tensor
         return targets.boxes.float(), targets.labels, torch.ones(batch, device=device)
     labels = torch.where(targets.has_boxes[:, None], targets.labels, -1)
     return targets.boxes.float(), labels, targets.has_boxes.float()
-
-
-def classes_of(matches: Tensor, labels: Tensor) -> Tensor:
-    """(B, A) int64: the class of each anchor, -1 for background; of its row in `labels` (B, M)."""
-    if labels.shape[1] == 0:
-        return matches
-    return torch.where(matches >= 0, labels.gather(1, matches.clamp(min=0)), -1)
 
 
 def _cells(x: Tensor) -> Tensor:

@@ -1,4 +1,7 @@
-"""What a detector is trained on: focal loss for the classes, Huber (or an IoU loss) for the boxes, over the matched anchors.
+"""What a detector is trained on: a class loss over all anchors, a box loss over the matched ones.
+
+The paper's are the focal loss and Huber's. With soft targets (``classes`` quality or varifocal) an anchor's target for its
+class is the score that the matcher gives it, or the IoU of its predicted box with its box where the matcher gives none.
 
 EfficientDet, section 5.1; weights and normalizer as in its official code. Two deviations. The normalizer is the number of
 positive anchors of the whole optimiser step divided by its parts (:mod:`heads.ranks`), at least 1, so that a run on two GPUs,
@@ -19,8 +22,8 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from heads.detection.boxes import aligned_iou, decode, encode
-from heads.detection.focal import focal_loss
-from heads.detection.matcher import ATSSMatcher, IoUMatcher, Matcher, TaskAlignedMatcher
+from heads.detection.focal import focal_loss, quality_focal_loss, varifocal_loss
+from heads.detection.matcher import ATSSMatcher, IoUMatcher, Matcher, ScheduledMatcher, TaskAlignedMatcher
 from heads.fields import check_fields
 from heads.ranks import over_ranks
 
@@ -31,8 +34,8 @@ _DELTA_LIMIT = math.log(1000 / 16)  # an IoU loss reads exp(delta): a box 60 tim
 class DetectionLoss:
     """The settings of a detection head's loss."""
 
-    matcher: Literal["iou", "atss", "tal"] = "iou"
-    """Which anchor learns which box; iou is the paper's, the others adapt to the data."""
+    matcher: Literal["iou", "atss", "tal", "atss_tal"] = "iou"
+    """Which anchor learns which box; iou is the paper's, the others adapt to the data; atss_tal begins with atss."""
     threshold: Annotated[float, "0..1"] = 0.5
     """iou matcher: an anchor that overlaps a box by this is positive."""
     atss_nearest: Annotated[int, "1.."] = 9
@@ -41,10 +44,16 @@ class DetectionLoss:
     """``tal``: anchors of each box."""
     tal_alpha: float = 1.0
     tal_beta: float = 6.0
+    tal_start: Annotated[float, "0..1"] = 0.25
+    """``atss_tal``: share of the training after which ``tal`` assigns."""
+    tal_smallest: Annotated[float, "0.."] = 0.0
+    """``tal``: sides below this, in input pixels, count as this long where anchors inside a box are looked for."""
+    classes: Literal["focal", "quality", "varifocal"] = "focal"
+    """Class loss: ``focal`` on hard targets, the others on soft ones: how well the anchor's box fits."""
     alpha: Annotated[float, "0..1"] = 0.25
     """Focal: weight of positive entries against ``1 - alpha``."""
     gamma: Annotated[float, "0..10"] = 1.5
-    """Focal: how much easy entries are played down. RetinaNet had 2.0."""
+    """Focal: how much easy entries are played down. RetinaNet had 2.0; the losses on soft targets always have 2."""
     label_smoothing: Annotated[float, "0..1"] = 0.0
     """Share of a target that is spread over both answers."""
     class_weight: Annotated[float, "0.."] = 1.0
@@ -55,8 +64,10 @@ class DetectionLoss:
     """Huber: where the square turns into a line."""
     box_weight: Annotated[float, "0.."] | None = None
     """None means 50 for ``huber`` (the official code's) and 2 for the IoU losses (usual beside a focal loss)."""
-    normalizer: Literal["positives", "paper"] = "positives"
-    """Losses are divided by the positive anchors of all devices, or by their number plus one."""
+    box_by_score: bool = False
+    """Each anchor's box loss counts by its soft target."""
+    normalizer: Literal["positives", "paper", "score"] = "positives"
+    """Losses are divided by the positive anchors of all devices, by their number plus one, or by the sum of soft targets."""
 
     def __post_init__(self) -> None:
         check_fields(self, "loss.")
@@ -69,9 +80,14 @@ class DetectionLoss:
         return 50.0 if self.box == "huber" else 2.0
 
 
+def _tal(settings: DetectionLoss) -> TaskAlignedMatcher:
+    return TaskAlignedMatcher(settings.tal_topk, settings.tal_alpha, settings.tal_beta, smallest=settings.tal_smallest)
+
+
 def normalizer(positives: Tensor, kind: str = "positives") -> Tensor:
-    """Number of positive anchors (a scalar of this part of the step) -> what the loss sums are divided by: float32, at least
-    1 / parts.
+    """Positive anchors, or the sum of their soft targets -> what the loss sums are divided by: float32, at least 1 / parts.
+
+    `positives` is a scalar of this part of the step.
 
     Every rank must call it in every step (:mod:`heads.ranks`). N parts then give the gradient of one that has all their
     images.
@@ -100,8 +116,37 @@ class FocalLoss:
         )
 
 
+@dataclass(frozen=True)
+class QualityFocalLoss:
+    """Class loss: :func:`heads.detection.focal.quality_focal_loss`."""
+
+    reads_score = True
+    beta: float = 2.0
+
+    def __call__(self, logits: Tensor, classes: Tensor, *, score: Tensor | None, weight: Tensor) -> Tensor:
+        """See :class:`ClassLoss`."""
+        return quality_focal_loss(logits, classes, score, beta=self.beta, weight=weight)
+
+
+@dataclass(frozen=True)
+class VarifocalLoss:
+    """Class loss: :func:`heads.detection.focal.varifocal_loss`."""
+
+    reads_score = True
+    alpha: float = 0.75
+    gamma: float = 2.0
+
+    def __call__(self, logits: Tensor, classes: Tensor, *, score: Tensor | None, weight: Tensor) -> Tensor:
+        """See :class:`ClassLoss`."""
+        return varifocal_loss(logits, classes, score, alpha=self.alpha, gamma=self.gamma, weight=weight)
+
+
 class ClassLoss(Protocol):
-    """Anything that is called like this."""
+    """Anything that is called like this.
+
+    One with an attribute ``reads_score = True`` gets a score in any case: where the matcher gives none, the IoU of each
+    positive anchor's predicted box with its box.
+    """
 
     def __call__(self, logits: Tensor, classes: Tensor, *, score: Tensor | None, weight: Tensor) -> Tensor:
         """Sum over all entries, a float32 scalar that is connected to `logits`.
@@ -151,7 +196,9 @@ class IoULoss:
         return 1 - aligned_iou(predicted, boxes, self.kind)
 
 
-def box_loss(deltas: Tensor, anchors: Tensor, boxes: Tensor, positive: Tensor, loss: BoxLoss) -> Tensor:
+def box_loss(
+    deltas: Tensor, anchors: Tensor, boxes: Tensor, positive: Tensor, loss: BoxLoss, *, score: Tensor | None = None
+) -> Tensor:
     """Sum of `loss` over the positive anchors, float32 scalar.
 
     All shapes are fixed: four numbers an anchor cost little beside K logits, and no length has to be fetched from a GPU.
@@ -162,20 +209,31 @@ def box_loss(deltas: Tensor, anchors: Tensor, boxes: Tensor, positive: Tensor, l
         boxes: (B, A, 4) xyxy, input pixels: the box of each positive anchor; other rows are not read.
         positive: (B, A) bool.
         loss: of each anchor.
+        score: (B, A) factor of each anchor's loss; None means 1.
     """
     # A loss that is not counted still has a slope, and 0 times one that is infinite is NaN: background anchors, whose
     # deltas nothing holds, are left out before the loss.
     deltas = torch.where(positive[..., None], deltas.float(), 0.0)
     boxes = torch.where(positive[..., None], boxes, anchors)  # any valid box will do for the rest
-    return torch.where(positive, loss(deltas, anchors, boxes), 0.0).sum()
+    each = loss(deltas, anchors, boxes)
+    return torch.where(positive, each if score is None else each * score, 0.0).sum()
 
 
 MATCHERS: Mapping[str, Callable[[DetectionLoss], Matcher]] = {
     "iou": lambda settings: IoUMatcher(settings.threshold),
     "atss": lambda settings: ATSSMatcher(settings.atss_nearest),
-    "tal": lambda settings: TaskAlignedMatcher(settings.tal_topk, settings.tal_alpha, settings.tal_beta),
+    "tal": lambda settings: _tal(settings),
+    "atss_tal": lambda settings: ScheduledMatcher(
+        ATSSMatcher(settings.atss_nearest), _tal(settings), start=settings.tal_start
+    ),
 }
 """By :attr:`DetectionLoss.matcher`."""
+CLASS_LOSSES: Mapping[str, Callable[[DetectionLoss], ClassLoss]] = {
+    "focal": lambda settings: FocalLoss(settings.alpha, settings.gamma, settings.label_smoothing),
+    "quality": lambda settings: QualityFocalLoss(),
+    "varifocal": lambda settings: VarifocalLoss(),
+}
+"""By :attr:`DetectionLoss.classes`."""
 BOX_LOSSES: Mapping[str, Callable[[DetectionLoss], BoxLoss]] = {
     "huber": lambda settings: HuberLoss(settings.delta),
     "giou": lambda settings: IoULoss("giou"),

@@ -68,6 +68,25 @@ class Matcher(Protocol):
 
 
 @dataclass(frozen=True)
+class ScheduledMatcher:
+    """One matcher before a share of the training is done, another from there on."""
+
+    early: Matcher
+    late: Matcher
+    start: float = 0.25
+    """``MatchInput.progress`` at which `late` takes over."""
+
+    @property
+    def reads_predictions(self) -> bool:
+        return any(getattr(matcher, "reads_predictions", True) for matcher in (self.early, self.late))
+
+    def __call__(self, inputs: MatchInput) -> Assignment:
+        if isinstance(inputs.progress, Tensor):
+            raise ValueError("progress must be a number: reading a tensor would wait for the device")
+        return (self.early if inputs.progress < self.start else self.late)(inputs)
+
+
+@dataclass(frozen=True)
 class IoUMatcher:
     """The paper's: :func:`match_iou`."""
 
@@ -170,11 +189,20 @@ class TaskAlignedMatcher:
     topk: int = 13
     alpha: float = 1.0
     beta: float = 6.0
+    smallest: float = 0.0
 
     def __call__(self, inputs: MatchInput) -> Assignment:
-        given = inputs.anchors, inputs.boxes, inputs.labels
-        options = {"topk": self.topk, "alpha": self.alpha, "beta": self.beta}
-        return Assignment(match_tal(*given, class_logits=inputs.class_logits, predicted=inputs.predicted(), **options))
+        return match_tal(
+            inputs.anchors,
+            inputs.boxes,
+            inputs.labels,
+            class_logits=inputs.class_logits,
+            predicted=inputs.predicted(),
+            topk=self.topk,
+            alpha=self.alpha,
+            beta=self.beta,
+            smallest=self.smallest,
+        )
 
 
 @torch.no_grad()
@@ -188,11 +216,13 @@ def match_tal(
     topk: int = 13,
     alpha: float = 1.0,
     beta: float = 6.0,
-) -> Tensor:
-    """TOOD (Feng et al., 2021): a box takes the `topk` anchors, centre inside, of the highest ``score**alpha * iou**beta``.
+    smallest: float = 0.0,
+) -> Assignment:
+    """Each box takes its `topk` best aligned anchors, by ``score**alpha * iou**beta``, with their centre inside the box.
 
-    Only the assignment is TOOD's: targets stay hard, for our focal loss. An anchor that several boxes want goes to the one
-    it overlaps best.
+    TOOD (Feng et al., 2021). An anchor that several boxes want goes to the one it overlaps best. Its target score is its
+    alignment, scaled so that the best aligned anchor of a box has the IoU of the best overlapping one (section 3.2.2); losses
+    on hard targets don't read it.
 
     Args:
         anchors: (A, 4) float32 xyxy, input pixels.
@@ -200,26 +230,48 @@ def match_tal(
         labels: (B, M) int64, -1 in padding rows.
         class_logits: (B, A, K), the network's.
         predicted: (B, A, 4) float32 xyxy, input pixels: the network's boxes, decoded.
+        smallest: sides shorter than this, in input pixels, count as this long where centres inside the box are looked for:
+            a box between the centres of cells would have no anchor otherwise.
 
     Returns:
-        (B, A) int64: row of the anchor's box, or -1.
+        The row of each anchor's box, and the target score.
     """
     if boxes.shape[1] == 0:
-        return _nothing(boxes, anchors)
+        nothing = _nothing(boxes, anchors)
+        return Assignment(nothing, torch.zeros(nothing.shape, device=anchors.device))
     centre_x, centre_y, _, _ = centre_form(anchors)
-    candidates, quality, valid = [], [], []
+    candidates, aligned, overlap, valid = [], [], [], []
     for start, piece in box_pieces(boxes, len(anchors)):
         label = labels[:, start : start + piece.shape[1]]  # (B, m)
         index = label.clamp(min=0)[:, None, :].expand(-1, len(anchors), -1)
         score = class_logits.gather(2, index).float().sigmoid().transpose(1, 2)  # (B, m, A)
         iou = box_iou(piece, predicted)  # (B, m, A)
-        allowed = _inside(centre_x, centre_y, piece) & (label >= 0)[..., None]
+        allowed = _inside(centre_x, centre_y, _at_least(piece, smallest)) & (label >= 0)[..., None]
         alignment = (score**alpha * iou**beta).masked_fill(~allowed, -1.0)
         value, anchor = alignment.topk(min(topk, len(anchors)), dim=-1)  # (B, m, topk)
         candidates.append(anchor)
-        quality.append(iou.gather(-1, anchor))
+        aligned.append(value)
+        overlap.append(iou.gather(-1, anchor))
         valid.append(value > 0)
-    return assign_to_best(torch.cat(candidates, 1), torch.cat(quality, 1), torch.cat(valid, 1), len(anchors))
+    candidate, value, iou, is_valid = (torch.cat(parts, 1) for parts in (candidates, aligned, overlap, valid))
+    index = assign_to_best(candidate, iou, is_valid, len(anchors))
+    return Assignment(index, _target_scores(index, candidate, value, iou))
+
+
+def _target_scores(index: Tensor, candidates: Tensor, alignment: Tensor, iou: Tensor) -> Tensor:
+    """(B, A) float32: the scaled alignment of each positive anchor with its box, 0 for the others.
+
+    Args:
+        index: (B, A) int64, row of the anchor's box or -1.
+        candidates, alignment, iou: (B, M, n) anchors that each box asked for, and how they suit it.
+    """
+    count = candidates.shape[1]
+    owner = index.gather(1, candidates.flatten(1)).view_as(candidates)
+    won = owner == torch.arange(count, device=index.device)[:, None]  # (B, M, n)
+    alignment, iou = alignment * won, iou * won
+    highest = alignment.amax(-1, keepdim=True)
+    scaled = alignment / highest.clamp(min=1e-12) * iou.amax(-1, keepdim=True)
+    return iou.new_zeros(index.shape).scatter_reduce_(1, candidates.flatten(1), scaled.flatten(1), "amax")
 
 
 def box_pieces(boxes: Tensor, anchors: int) -> Iterator[tuple[int, Tensor]]:
@@ -258,3 +310,11 @@ def _inside(x: Tensor, y: Tensor, boxes: Tensor) -> Tensor:
     """Whether points lie in boxes (B, M, 4): (B, M, n), for points (B, M, n) or (n,)."""
     x1, y1, x2, y2 = boxes[..., None, :].unbind(-1)
     return (x > x1) & (x < x2) & (y > y1) & (y < y2)
+
+
+def _at_least(boxes: Tensor, side: float) -> Tensor:
+    """Boxes (…, 4) xyxy whose sides shorter than `side` are made that long about the centre; the others as they are."""
+    if side <= 0:
+        return boxes
+    grown = (side - (boxes[..., 2:] - boxes[..., :2])).clamp(min=0) / 2
+    return torch.cat([boxes[..., :2] - grown, boxes[..., 2:] + grown], -1)

@@ -5,6 +5,7 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
@@ -271,3 +272,24 @@ def test_own_images_without_any_weights_ask_for_a_decision(small_coco, tmp_path,
     error = capsys.readouterr().err
     assert "weights=auto   downloads tf_efficientdet_lite0 (about 13 MB)" in error and "weights=none" in error
     assert list(tmp_path.iterdir()) == [], "stopped before anything is written"
+
+
+SOFT_TARGETS = [
+    "head.detection.loss.matcher=atss_tal",
+    "head.detection.loss.tal_start=0.5",
+    "head.detection.loss.tal_smallest=16",
+    "head.detection.loss.box=giou",
+    "head.detection.loss.box_by_score=true",
+    "head.detection.loss.normalizer=score",
+]
+
+
+@pytest.mark.parametrize("classes", ["quality", "varifocal"])
+def test_soft_targets_from_training_to_evaluation(classes, small_coco, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    chosen = ["data=coco", f"data.root={small_coco}", *SMALL, *SOFT_TARGETS, f"head.detection.loss.classes={classes}"]
+    effdet.train([*chosen, "trainer.max_epochs=2", "run_dir=run"])
+    head: Any = effdet.load("run").heads["detection"]
+    assert type(head.class_loss).__name__.lower().startswith(classes) and head.matcher.start == 0.5
+    assert head.matcher.late.smallest == 16 and head.reads_score
+    assert effdet.evaluate(["model=run", "device=cpu", "workers=0"]).metrics["AP"] >= 0

@@ -102,6 +102,8 @@ def test_other_matchers() -> None:
     # Cell centres of P3 lie at 4, 12, 20, …: 9 of them inside the first box (not on its edge), none in the second.
     assert tal.state.tolist() == [FITTED, LOST]
     assert tal.positives.tolist() == [9 * 9, 0]
+    enlarged = match_boxes(boxes, (128, 192), replace(SETTINGS, matcher="atss_tal", smallest=14.1))
+    assert enlarged.state.tolist() == [FITTED, FITTED] and enlarged.positives.tolist() == [9 * 9, 4 * 9]
 
 
 def test_larger_inputs_come_in_steps() -> None:

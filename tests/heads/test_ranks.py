@@ -144,6 +144,20 @@ def losses() -> dict[str, Callable[[Tensor, Targets], Tensor]]:
         "atss": {"matcher": "atss", "box": "giou"},
         "tal": {"matcher": "tal", "tal_topk": 3},
         "paper": {"normalizer": "paper"},
+        "quality": {
+            "matcher": "atss",
+            "classes": "quality",
+            "box": "giou",
+            "box_by_score": True,
+            "normalizer": "score",
+        },
+        "varifocal": {
+            "matcher": "atss_tal",
+            "tal_topk": 3,
+            "classes": "varifocal",
+            "box": "giou",
+            "normalizer": "score",
+        },
     }
     for name, values in options.items():
         found[name] = partial(detection, detector(**values))

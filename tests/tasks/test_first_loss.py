@@ -7,10 +7,13 @@ import torch
 
 from effdet.model import build, spec_for
 from effdet.tasks import kit_for
+from heads.detection import AnchorSpec, DetectionHead, DetectionOptions
+from heads.detection.anchors import anchors
+from heads.detection.head import DetectionOutput
 from heads.protocol import Context
 from heads.structures import Targets
 
-HERE = Context((64, 96))
+HERE = Context((64, 96), progress=0.0)
 
 
 def exact(model, head):
@@ -39,6 +42,8 @@ def boxes(count, classes=3, labelled=None):
         {"matcher": "tal"},
         {"label_smoothing": 0.1},
         {"class_weight": 3.0, "normalizer": "paper", "alpha": 0.5, "gamma": 2.0},
+        {"matcher": "atss_tal", "classes": "quality", "box": "giou", "box_by_score": True, "normalizer": "score"},
+        {"matcher": "tal", "classes": "varifocal", "normalizer": "score"},
     ],
 )
 def test_detection(count, loss):
@@ -54,6 +59,18 @@ def test_detection(count, loss):
     first = kit_for("detection").first_loss(head, output, partly)
     assert first is not None
     assert first.value == pytest.approx(head.loss(output, partly, HERE)["class"].item(), rel=1e-5)
+
+
+def test_the_focal_prior_by_hand():
+    """12 entries of 4 anchors and 3 classes, one of them positive, all with the probability 0.01."""
+    one = AnchorSpec(scale=1, scales_per_octave=1, aspects=(1.0,))
+    head = DetectionHead(8, 3, DetectionOptions(levels=("P3",), repeats=0, anchors=one))
+    shapes = anchors([(2, 2)], (16, 16), head.anchor_spec)
+    output = DetectionOutput(torch.zeros(1, 4, 3), torch.zeros(1, 4, 4), shapes, (16, 16), ((2, 2),))
+    targets = Targets(boxes=shapes[1][None, None], labels=torch.tensor([[2]]))
+    first = kit_for("detection").first_loss(head, output, targets)
+    expected = 11 * 0.75 * 0.01**1.5 * -math.log(0.99) + 0.25 * 0.99**1.5 * -math.log(0.01)
+    assert first is not None and first.value == pytest.approx(expected, rel=1e-5)
 
 
 def test_nothing_is_expected_without_labels():

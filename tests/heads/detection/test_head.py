@@ -2,9 +2,11 @@
 
 import pytest
 import torch
+import torch.nn.functional as F
+import torchvision
 
 from heads.detection import AnchorSpec, DetectionHead, DetectionLoss, DetectionOptions, PostProcess
-from heads.detection.boxes import encode
+from heads.detection.boxes import decode, encode
 from heads.protocol import Context
 from heads.structures import Targets, UserError
 
@@ -93,10 +95,17 @@ def total(model, out, goal) -> torch.Tensor:
     return terms["class"] + terms["box"]
 
 
-@pytest.mark.parametrize("matcher", ["iou", "atss", "tal"])
-@pytest.mark.parametrize("box", ["huber", "ciou"])
-def test_every_parameter_learns(matcher, box):
-    model = head(loss=DetectionLoss(matcher=matcher, box=box))
+SOFT = {"box": "giou", "box_by_score": True, "normalizer": "score"}
+
+
+@pytest.mark.parametrize("matcher", ["iou", "atss", "tal", "atss_tal"])
+@pytest.mark.parametrize(
+    "options",
+    [{}, {"box": "ciou"}, {"classes": "quality", **SOFT}, {"classes": "varifocal", **SOFT}, {"classes": "quality"}],
+    ids=str,
+)
+def test_every_parameter_learns(matcher, options):
+    model = head(loss=DetectionLoss(matcher=matcher, **options))
     total(model, model(features(), Context((64, 96))), targets()).backward()
     for name, parameter in model.named_parameters():
         assert parameter.grad is not None, name
@@ -110,10 +119,16 @@ EMPTY = [
 ]
 
 
+BACKGROUND = {"focal": (0.75, 1.5), "quality": (1.0, 2.0), "varifocal": (0.75, 2.0)}
+"""Factor and power of p."""
+
+
 @pytest.mark.parametrize("matcher", ["iou", "atss", "tal"])
+@pytest.mark.parametrize("classes", list(BACKGROUND))
 @pytest.mark.parametrize("goal", EMPTY)
-def test_no_targets(goal, matcher):
-    model = head(loss=DetectionLoss(matcher=matcher))
+def test_no_targets(goal, classes, matcher):
+    soft = {} if classes == "focal" else SOFT
+    model = head(loss=DetectionLoss(matcher=matcher, classes=classes, **soft))
     out = model(features(), Context((64, 96)))
     terms = model.loss(out, goal, HERE)
     (terms["class"] + terms["box"]).backward()
@@ -122,7 +137,8 @@ def test_no_targets(goal, matcher):
         assert terms["class"] == 0
     else:  # the normalizer is 1, not 0: the sum over all background
         p = out.class_logits.detach().double().sigmoid()
-        assert terms["class"].item() == pytest.approx((0.75 * p**1.5 * -torch.log(1 - p)).sum().item(), rel=1e-4)
+        factor, power = BACKGROUND[classes]
+        assert terms["class"].item() == pytest.approx((factor * p**power * -torch.log(1 - p)).sum().item(), rel=1e-4)
     assert all(p.grad is not None and p.grad.isfinite().all() for p in model.parameters())
 
 
@@ -164,6 +180,32 @@ def test_one_box_by_hand():
     error = (out.box_deltas[0, rows] - encode(out.anchors, goal.boxes[0].expand(len(out.anchors), 4))[rows]).abs()
     huber = torch.where(error <= 0.1, error**2 / 2, 0.1 * (error - 0.05)).sum()
     assert terms["box"].item() == pytest.approx(50 * huber.item() / (4 * len(rows)), rel=1e-5)
+
+
+@pytest.mark.parametrize("classes", ["quality", "varifocal"])
+def test_soft_targets_by_hand(classes):
+    """Two boxes, each equal to an anchor: targets are the IoUs of the decoded boxes, sums are divided by the targets' sum."""
+    model = head(
+        classes=2, anchors=AnchorSpec(scales_per_octave=1, aspects=(1,)), loss=DetectionLoss(classes=classes, **SOFT)
+    ).eval()
+    out = model(features(batch=1), Context((64, 96)))
+    goal = Targets(boxes=out.anchors[[50, 70]][None] + 0.25, labels=torch.tensor([[1, 0]]))
+    assert goal.boxes is not None and goal.labels is not None
+    matches = model.match(out, goal.boxes, goal.labels, HERE).index[0]
+    rows = (matches >= 0).nonzero()[:, 0]
+    decoded = decode(out.anchors, out.box_deltas[0].float())[rows]
+    own = goal.boxes[0][matches[rows]]
+    y = torchvision.ops.box_iou(decoded, own).diagonal().double()
+    target = torch.zeros_like(out.class_logits[0], dtype=torch.float64)
+    target[rows, goal.labels[0][matches[rows]]] = y
+    p = out.class_logits[0].double().sigmoid()
+    entropy = F.binary_cross_entropy(p, target, reduction="none")
+    factor = (p - target).abs() ** 2 if classes == "quality" else torch.where(target > 0, target, 0.75 * p**2)
+    terms = model.loss(out, goal, HERE)
+    divisor = max(float(y.sum()), 1.0)
+    assert terms["class"].item() == pytest.approx((factor * entropy).sum().item() / divisor, rel=1e-4)
+    giou = torchvision.ops.generalized_box_iou(decoded, own).diagonal().double()
+    assert terms["box"].item() == pytest.approx(2 * ((1 - giou) * y).sum().item() / divisor, rel=1e-4)
 
 
 def test_bf16_autocast():

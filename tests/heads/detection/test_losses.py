@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from heads.detection import focal
 from heads.detection.anchors import AnchorSpec, anchors
 from heads.detection.boxes import encode
-from heads.detection.focal import focal_loss
+from heads.detection.focal import focal_loss, quality_focal_loss, varifocal_loss
 from heads.detection.losses import BOX_LOSSES, DetectionLoss, HuberLoss, box_loss, normalizer
 from heads.structures import UserError
 
@@ -57,6 +57,57 @@ def test_focal_as_defined(smoothing, piece, monkeypatch):
 def test_focal_gradcheck(gamma, smoothing):
     logits, labels = example()
     assert torch.autograd.gradcheck(lambda x: focal_loss(x, labels, gamma=gamma, label_smoothing=smoothing), (logits,))
+
+
+SOFT = {"quality": quality_focal_loss, "varifocal": varifocal_loss}
+
+
+@pytest.mark.parametrize("name", list(SOFT))
+@pytest.mark.parametrize("piece", [1, 7, 1 << 17])
+def test_soft_losses_as_defined(name, piece, monkeypatch):
+    monkeypatch.setitem(focal.PIECE, "cpu", piece)
+    logits, labels = example()
+    score = torch.rand(labels.shape, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
+    weight = torch.tensor([1.0, 0.0, 2.0])
+    fires = torch.arange(logits.shape[2]) == labels[..., None]
+    target, p = torch.where(fires, score[..., None], 0.0), logits.sigmoid()
+    entropy = F.binary_cross_entropy(p, target, reduction="none")
+    factor = (p - target).abs() ** 2 if name == "quality" else torch.where(fires, target, 0.75 * p**2)
+    expected = ((factor * entropy).sum((1, 2)) * weight).sum()
+    loss = SOFT[name](logits, labels, score, weight=weight)
+    torch.testing.assert_close(loss, expected, check_dtype=False)
+    torch.testing.assert_close(
+        torch.autograd.grad(3 * loss, logits, retain_graph=True)[0],
+        torch.autograd.grad(3 * expected, logits)[0]
+        if name == "quality"
+        else _varifocal_slope(logits, score, fires, weight),
+    )
+
+
+def _varifocal_slope(logits, score, fires, weight):
+    """The derivative of three times the loss, written out; its factor ``alpha p**gamma`` has a slope, ``y`` has none."""
+    p = logits.detach().sigmoid()
+    background = 0.75 * (2 * p**2 * (1 - p) * -torch.log(1 - p) + p**3)
+    return 3 * weight[:, None, None] * torch.where(fires, score[..., None] * (p - score[..., None]), background)
+
+
+@pytest.mark.parametrize("name", list(SOFT))
+def test_soft_losses_gradcheck_and_stay_finite(name):
+    logits, labels = example()
+    score = torch.rand(labels.shape, generator=torch.Generator().manual_seed(1), dtype=torch.float64) * 0.9
+    assert torch.autograd.gradcheck(lambda x: SOFT[name](x, labels, score), (logits,))
+    assert torch.autograd.gradgradcheck(lambda x: SOFT[name](x, labels, score), (logits,))
+    far = torch.tensor([[[-1e4, 1e4, -100.0, 100.0]]], requires_grad=True)
+    for label in range(-1, 4):
+        loss = SOFT[name](far, torch.tensor([[label]]), torch.tensor([[0.5]]))
+        assert loss.isfinite() and torch.autograd.grad(loss, far)[0].isfinite().all()
+
+
+def test_a_quality_target_that_is_met_costs_nothing():
+    logit = torch.logit(torch.tensor(0.7)).reshape(1, 1, 1).requires_grad_()
+    loss = quality_focal_loss(logit, torch.tensor([[0]]), torch.tensor([[0.7]]))
+    assert loss.item() == pytest.approx(0, abs=1e-12)
+    assert torch.autograd.grad(loss, logit)[0].item() == pytest.approx(0, abs=1e-6)
 
 
 def test_focal_stays_finite_at_extreme_logits():

@@ -1,5 +1,7 @@
 """The matchers: by hand, and the paper's rule against a loop written from its description."""
 
+import math
+
 import pytest
 import torch
 import torchvision
@@ -7,7 +9,17 @@ import torchvision
 from heads.detection import matcher
 from heads.detection.anchors import AnchorSpec, anchors
 from heads.detection.boxes import decode
-from heads.detection.matcher import assign_to_best, match_atss, match_iou, match_tal
+from heads.detection.matcher import (
+    Assignment,
+    IoUMatcher,
+    Matcher,
+    MatchInput,
+    ScheduledMatcher,
+    assign_to_best,
+    match_atss,
+    match_iou,
+    match_tal,
+)
 
 SIZES, IMAGE = [(8, 12), (4, 6), (2, 3)], (64, 96)
 ANCHORS = anchors(SIZES, IMAGE, AnchorSpec())
@@ -126,11 +138,58 @@ def test_tal_by_hand():
     # All but the last have their centre inside. Scores .95 .5 .95 times IoU to the sixth of 10/12, 10/12 and 8/14.
     def match(label: int, topk: int) -> list[list[int]]:
         labels = torch.tensor([[label]])
-        return match_tal(field, boxes, labels, class_logits=logits, predicted=field[None], topk=topk).tolist()
+        return match_tal(field, boxes, labels, class_logits=logits, predicted=field[None], topk=topk).index.tolist()
 
     assert match(1, topk=1) == [[0, -1, -1, -1]]
     assert match(1, topk=2) == [[0, 0, -1, -1]]
     assert match(-1, topk=2) == [[-1] * 4]
+    found = match_tal(field, boxes, torch.tensor([[1]]), class_logits=logits, predicted=field[None], topk=3)
+    # Alignments t = s u^6, scaled so that the best has the best IoU, 10/12: anchor 1 has .5 / .9526 of it, anchor 2, of the
+    # IoU 8/14, (8/14 / (10/12))^6 of it.
+    best, sure = 10 / 12, 1 / (1 + math.exp(-3))
+    expected = [best, best * 0.5 / sure, best * ((8 / 14) / best) ** 6, 0.0]
+    assert found.score is not None and found.score[0].tolist() == pytest.approx(expected, rel=1e-5)
+
+
+def test_tal_scores_follow_the_box_that_an_anchor_goes_to():
+    """Two boxes ask for anchor 1; it goes to the second, and the first one's score is scaled by its own anchor alone."""
+    field = torch.tensor([[0.0, 0, 10, 10], [6, 0, 16, 10]])
+    boxes, labels = torch.tensor([[[0.0, 0, 12, 10], [6, 0, 16, 10]]]), torch.tensor([[0, 0]])
+    found = match_tal(field, boxes, labels, class_logits=torch.zeros(1, 2, 1), predicted=field[None], topk=2)
+    assert found.index.tolist() == [[0, 1]] and found.score is not None
+    assert found.score[0].tolist() == pytest.approx([10 / 12, 1.0])
+
+
+def test_small_boxes_are_enlarged_to_find_anchors():
+    """A box of 4 pixels between the centres of four cells, which are 8 apart."""
+    field = torch.tensor([[x - 4.0, y - 4.0, x + 4.0, y + 4.0] for y in (4, 12) for x in (4, 12)])
+    boxes, labels = torch.tensor([[[6.0, 6, 10, 10]]]), torch.tensor([[0]])
+
+    def found(smallest: float) -> list[list[int]]:
+        logits = torch.zeros(1, 4, 1)
+        return match_tal(
+            field, boxes, labels, class_logits=logits, predicted=field[None], smallest=smallest
+        ).index.tolist()
+
+    assert found(0.0) == [[-1] * 4] and found(8.0) == [[-1] * 4] and found(8.1) == [[0] * 4]
+
+
+def test_one_matcher_after_another():
+    seen = []
+
+    def remember(name: str) -> Matcher:
+        def match(inputs: MatchInput) -> Assignment:
+            seen.append(name)
+            return Assignment(torch.zeros(1, 1, dtype=torch.int64))
+
+        return match
+
+    matcher = ScheduledMatcher(remember("early"), remember("late"), start=0.25)
+    for progress in (0.0, 0.2499, 0.25, 1.0):
+        empty = torch.zeros(1, 1, 4)
+        matcher(MatchInput(empty[0], empty, torch.zeros(1, 1), empty, empty, [1], 1, progress=progress))
+    assert seen == ["early", "early", "late", "late"] and matcher.reads_predictions
+    assert not ScheduledMatcher(IoUMatcher(), IoUMatcher()).reads_predictions
 
 
 @pytest.mark.parametrize("name", ["atss", "tal"])
@@ -145,7 +204,10 @@ def test_other_matchers_single_as_batched_padded_and_empty(name):
         given = ANCHORS, boxes[index, :count], labels[index, :count]
         if name == "atss":
             return match_atss(*given, cells=CELLS, per_cell=9)
-        return match_tal(*given, class_logits=logits[index], predicted=predicted[index])
+        found = match_tal(*given, class_logits=logits[index], predicted=predicted[index])
+        assert found.score is not None
+        assert (found.score >= 0).all() and (found.score <= 1).all() and (found.score[found.index < 0] == 0).all()
+        return found.index + found.score
 
     found = match(slice(None), 6)
     assert (found[0] >= 0).any()
