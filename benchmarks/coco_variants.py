@@ -1,4 +1,4 @@
-"""Writes two variants of a set in COCO form beside each other: every class renamed, and images with people alone.
+"""Writes two variants of a set in COCO form beside each other: every class renamed, and images with only people.
 
     python -m benchmarks.coco_variants COCO OUT
 

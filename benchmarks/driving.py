@@ -43,14 +43,14 @@ class Difference:
 
     @property
     def points(self) -> tuple[float, ...]:
-        return tuple(100 * (both - alone) for both, alone in zip(self.driving, self.single, strict=True))
+        return tuple(100 * (both - single) for both, single in zip(self.driving, self.single, strict=True))
 
     def __str__(self) -> str:
         means = [100 * statistics.mean(values) for values in (self.driving, self.single)]
         spread = statistics.stdev(self.points) if len(self.points) > 1 else float("nan")
         each = ", ".join(f"{point:+.2f}" for point in self.points)
         return (
-            f"{self.metric}: driving {means[0]:.2f}, alone {means[1]:.2f}; difference {statistics.mean(self.points):+.2f} "
+            f"{self.metric}: driving {means[0]:.2f}, single {means[1]:.2f}; difference {statistics.mean(self.points):+.2f} "
             f"± {spread:.2f} points (standard deviation over {len(self.points)} seeds: {each})"
         )
 

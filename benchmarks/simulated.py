@@ -30,7 +30,7 @@ HIDDEN = 64
 
 
 class Landscape:
-    """Accuracy of any architecture, from `seed` alone.
+    """Accuracy of any architecture, from `seed` only.
 
     Args:
         sizes: number of options at each decision.

@@ -1,4 +1,4 @@
-"""The network alone, an image to boxes, a training step."""
+"""The network without post-processing, an image to boxes, a training step."""
 
 from __future__ import annotations
 

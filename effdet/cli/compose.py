@@ -112,7 +112,7 @@ def _composed_at_once(
 def _composed_with_care(
     schema: Schema, overrides: list[str], value_overrides: Sequence[Override], problems: list[str]
 ) -> Found:
-    """First the groups alone, which say what keys there are; then the overrides that hold."""
+    """First only the groups, which say what keys there are; then the overrides that hold."""
     try:
         tree, choices = _run_hydra(schema, overrides)
         values = {item.key: item.value for item in value_overrides}

@@ -95,7 +95,7 @@ def run_evaluate(config: Config, overrides: Overrides) -> RunResult:
         print(f"warning: {line}")
     source = decoded(config, source, lost="they are left out, and their objects are not counted")
     if config.max_images is not None:
-        print(f"max_images={config.max_images}: measured on {len(source)} images alone; max_images=null takes all")
+        print(f"max_images={config.max_images}: measured on only {len(source)} images; max_images=null takes all")
     size = as_size(config.image_size)
     preprocess = model.preprocess if size is None else model.preprocess.fitted(size)
     dataset = EvalSet(source, preprocess)

@@ -116,7 +116,7 @@ class Serve(InferenceKeys):
     """Keys of `effdet serve`."""
 
     host: str
-    """Address to listen on; 127.0.0.1 answers this machine alone, 0.0.0.0 everyone."""
+    """Address to listen on; 127.0.0.1 accepts connections only from this machine, 0.0.0.0 from any."""
     port: Annotated[int, "0..65535"]
     """0 takes a free one."""
     batch_size: Annotated[int, "1.."]

@@ -32,7 +32,7 @@ USUAL = {"epochs": "trainer.max_epochs", "batch": "batch_size", "imgsz": "image_
 def closest(misspelt: str, choices: Iterable[str]) -> str | None:
     """The one of `choices` that `misspelt` most likely meant, or None.
 
-    A dotted key is also compared by its last part alone, so that ``lr`` finds ``optimizer.lr`` and ``epochs`` finds
+    A dotted key is also compared by only its last part, so that ``lr`` finds ``optimizer.lr`` and ``epochs`` finds
     ``trainer.max_epochs``.
     """
     names = list(dict.fromkeys(choices))

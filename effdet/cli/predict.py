@@ -94,7 +94,7 @@ class Explain(OpenModel):
     """Keys of `effdet explain`."""
 
     source: Path | None
-    """An image, a folder of images, or a pattern such as FOLDER/*.jpg; null explains the neck alone."""
+    """An image, a folder of images, or a pattern such as FOLDER/*.jpg; null explains only the neck."""
     out: Path
     """Folder for what is written."""
     max_images: Annotated[int, "1.."] | None

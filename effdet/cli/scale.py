@@ -82,7 +82,7 @@ class Evolution:
     population: Annotated[int, "1.."]
     """Candidates that live at a time; the first N are random."""
     sample: Annotated[int, "1.."]
-    """Of them so many compete to be a parent."""
+    """Number of them that compete to be a parent."""
 
 
 @dataclass(frozen=True, kw_only=True)

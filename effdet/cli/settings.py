@@ -103,7 +103,7 @@ class Embedding:
 
 @dataclass(frozen=True, kw_only=True)
 class Auxiliary:
-    """A second place to classify, in training alone."""
+    """A second place to classify, only in training."""
 
     level: Literal["C2", "C3", "C4", "C5", "P2", "P3", "P4", "P5", "P6", "P7", "P8", "P9"] | None
     """A level of the backbone (C4) or of the head (P5); null for none."""
@@ -129,7 +129,7 @@ class SemanticHeadKeys:
     levels: tuple[Literal["P2", "P3", "P4", "P5", "P6", "P7", "P8", "P9"], ...]
     """Levels that the pyramid spans for this head, finest first; the map has the size of the finest."""
     merge: Literal["finest", "sum", "weighted"]
-    """What is classified: the finest level alone, or the sum of all, plain or by learned weights."""
+    """What is classified: only the finest level, or the sum of all, plain or by learned weights."""
     channels: Annotated[int, "1.."] | None
     """Width of the convolutions before the last one."""
     repeats: Annotated[int, "0.."] | None

@@ -267,7 +267,7 @@ class SweepJob:
 
 @dataclass(frozen=True)
 class Setting:
-    """The jobs that differ in their seed alone and have a result."""
+    """The jobs that differ only in their seed and have a result."""
 
     name: str
     """The overrides in which it differs from the other settings."""

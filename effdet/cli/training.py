@@ -197,7 +197,7 @@ PREFLIGHT_BATCH = 4
 PREFLIGHT_BATCHES = 8
 """So many batches are looked through for one that every head can learn from."""
 DETECTED_IMAGES = 16
-"""On so many images of val, spread over those with boxes of known classes, loaded weights must detect something."""
+"""On this many images of val, spread over those with boxes of known classes, loaded weights must detect something."""
 
 
 def check_flight(
@@ -338,7 +338,7 @@ def write_report(
         config: as YAML.
         times: besides that of the evaluation.
         summary: sentences at the top.
-        page: False writes ``statistics.npz`` alone.
+        page: False writes only ``statistics.npz``.
 
     Returns:
         The page, if there is one.

@@ -70,7 +70,7 @@ class AugmentSpec:
     min_visibility: Annotated[float, "0..1"] = 0.1
     """A box of which a smaller share is left on the canvas is dropped."""
     min_box_size: Annotated[float, "0.."] = 1.0
-    """A box with a side below so many input pixels is dropped after a random crop or mosaic."""
+    """A box with a side below this many input pixels is dropped after a random crop or mosaic."""
 
     shift: Annotated[float, "0..0.5"] = 0.0
     """Classification: the image is moved by up to this share of the canvas along each axis, which is a random crop

@@ -72,7 +72,7 @@ def _open(spec: DataSpec, form: Form, level: str, findings: Findings) -> Dataset
     split = spec.file_split
     if split not in form.files:
         raise MissingSplit(
-            f"{spec.title}: this set has train and test alone; hold out a part of train with data.val_fraction=0.1"
+            f"{spec.title}: this set has only train and test; hold out a part of train with data.val_fraction=0.1"
         )
     names = lines_of(directory / form.names[level])
     if not names or len(set(names)) < len(names):

@@ -63,7 +63,7 @@ class DataSpec:
     """As train_annotations, for the split test."""
     val_fraction: Annotated[float, "0<..<1"] | None = None
     """Share of train that becomes val, by a hash of each image's name, so that it stays the same; the set's own val split is
-    then left alone. null takes that."""
+    then not used. null takes that."""
     classes: Sequence[str] | None = None
     """Names in the order of their labels, for sets that do not list them; null finds them out."""
     difficult: Literal["ignore", "keep"] = "ignore"
@@ -71,7 +71,7 @@ class DataSpec:
     train_list: str = "train"
     """Pascal VOC: the list in ImageSets/Main of the training images, such as trainval, or car_train of a class."""
     max_images: Annotated[int, "1.."] | None = None
-    """Only the first so many images, by image id."""
+    """Only the first N images, by image id."""
     size: Annotated[int, "64..2048"] | Sequence[Annotated[int, "64..2048"]] | None = None
     """``streets``: side of its images in pixels, or [height, width]; null for its default."""
     seed: Annotated[int, "0.."] = 0
@@ -106,9 +106,9 @@ class DataSpec:
     """``shards``: in place of root, the address (http, https) of a folder with the index and the tars, which are fetched
     one by one."""
     cache_gb: Annotated[float, "0<.."] = 50.0
-    """``shards``: of the tars fetched from url, so many 10^9 bytes stay on this disk, those used last."""
+    """``shards``: of the tars fetched from url, this many 10^9 bytes stay on this disk, those used last."""
     window: Annotated[int, "1.."] = 8
-    """``shards``: so many shards are mixed with each other at a time."""
+    """``shards``: number of shards that are mixed with each other at a time."""
 
     def __post_init__(self) -> None:
         for field in ("root", *(f"{split}_{part}" for split in SPLITS for part in ("images", "annotations"))):

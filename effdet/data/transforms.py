@@ -35,7 +35,7 @@ class Transforms:
     Args:
         configs: each with a ``_target_``; a class of ``albumentations.BasicTransform`` or ``BaseCompose``.
         min_visibility: a box of which a smaller share is left is dropped.
-        min_box_size: a box with a side below so many pixels is dropped.
+        min_box_size: a box with a side below this many pixels is dropped.
     """
 
     def __init__(self, configs: Sequence[Mapping[str, Any]], *, min_visibility: float, min_box_size: float) -> None:

@@ -82,7 +82,7 @@ ISSUE_TYPES: dict[str, IssueType] = {
     "bad-category": _error("malformed category", "It needs a whole-number id and a name.", "the entry is left out"),
     "duplicate-category": _error("category twice", "Give each class one id and one name.", "merged with the first"),
     "similar-classes": _warning(
-        "class names that differ in case or spaces alone",
+        "class names that differ only in case or spaces",
         "They are different classes (letters of a plate may be); if one is meant, use one spelling.",
     ),
     "placeholder-category": _warning(

@@ -132,7 +132,7 @@ def _similar(names: Sequence[str], split: Split, issues: Issues) -> None:
     for name in names:
         plain = " ".join(name.casefold().replace("_", " ").replace("-", " ").split())
         if plain in first and first[plain] != name:
-            text = f"{name!r} and {first[plain]!r} are two classes that differ in case, spaces or dashes alone"
+            text = f"{name!r} and {first[plain]!r} are two classes that differ only in case, spaces or dashes"
             issues.note("similar-classes", split.spec.title, text, item=f"class {name}", split=split.name)
         first.setdefault(plain, name)
 

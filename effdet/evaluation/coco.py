@@ -62,7 +62,7 @@ def measure(
     """:func:`coco_metrics` of the checked form, and who was matched with whom where the backend says so.
 
     Args:
-        cap: also give ``AP@cap``, COCO's AP with so many detections of a class in an image (more than 100) in place of 100,
+        cap: also give ``AP@cap``, COCO's AP with up to `cap` detections of a class in an image (more than 100) in place of 100,
             by the reference.
     """
     if not data.categories or not data.images:

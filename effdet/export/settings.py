@@ -68,10 +68,10 @@ class ExportSettings:
         if self.nms and not kind.nms:
             raise UserError(f"format={self.format} nms=true: it has no operators for that; use nms=false")
         if self.batch_size is None and not kind.any_batch:
-            raise UserError(f"format={self.format} batch_size=null: it holds one batch size alone; use batch_size=1")
+            raise UserError(f"format={self.format} batch_size=null: it holds only one batch size; use batch_size=1")
         if self.dynamic_size and not kind.any_size:
             able = [name for name, other in FORMATS.items() if other.any_size]
-            raise UserError(f"format={self.format} dynamic_size=true: it holds one size alone; use {', '.join(able)}")
+            raise UserError(f"format={self.format} dynamic_size=true: it holds only one size; use {', '.join(able)}")
         if self.dynamic_size and self.precision == "int8":
             raise UserError("precision=int8 dynamic_size=true: ranges are measured at one size; use dynamic_size=false")
 

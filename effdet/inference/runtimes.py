@@ -95,7 +95,7 @@ class OpenVinoRuntime:
         if any(output.partial_shape.is_dynamic for output in outputs.values()):
             values = self._request.infer({INPUT: images}, share_inputs=True)  # copies its outputs
             return {name: values[name] for name in outputs}
-        # The graph writes into arrays that the next call leaves alone: copies of all logits would take a sixth of the time.
+        # The graph writes into arrays that the next call does not change: copies of all logits would take a sixth of the time.
         found = {
             name: np.empty(tuple(output.shape), output.element_type.to_dtype()) for name, output in outputs.items()
         }

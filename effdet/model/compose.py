@@ -57,12 +57,12 @@ def spec_for(
         num_classes: for every head, or by head name. Classes without a table are called ``class_0`` and so on.
         classes: class tables, for every head or by head name; they win over `num_classes`.
         image_size: side or (height, width) of the input; None takes the architecture's, or the scaling's own.
-        backbone_options: fields of BackboneSpec to change; None values are left alone. An external backbone has its own.
-        neck: fields of NeckSpec to change; None values are left alone.
-        heads: by head name, arguments of the head to change; None values are left alone. A head of your own has its class in
+        backbone_options: fields of BackboneSpec to change; None keeps the default. An external backbone has its own.
+        neck: fields of NeckSpec to change; None keeps the default.
+        heads: by head name, arguments of the head to change; None keeps the default. A user-defined head has its class in
             ``_target_``; the model then has the heads of this mapping and no others.
         balance: how the losses of several heads are weighed; None adds them up.
-        preprocess: fields of Preprocess to change; None values are left alone.
+        preprocess: fields of Preprocess to change; None keeps the default.
 
     Raises:
         UserError: an unknown name, a contradiction, an option that does not exist.

@@ -56,7 +56,7 @@ class SearchSettings:
     engine: Literal["local", "ray"]
     """Where they run: this machine, or a Ray cluster (pip install 'effdet-lightning[ray]')."""
     timeout: Annotated[float, "1.."] | None
-    """Seconds that one candidate may take before it counts as failed; null waits (local alone)."""
+    """Seconds that one candidate may take before it counts as failed (only engine=local); null sets no limit."""
     num_classes: Annotated[int, "1.."] | None
     """Classes that costs are counted with; null is the published number."""
     runs: Annotated[int, "5.."]

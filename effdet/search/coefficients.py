@@ -102,7 +102,7 @@ def scaled(base: Architecture, factors: Factors, *, name: str, size_step: int = 
 
     Args:
         name: of the new architecture and of its backbone.
-        size_step: height and width are rounded to a multiple of so many pixels.
+        size_step: height and width are rounded to a multiple of this many pixels.
     """
     neck, head = base.neck, base.head
     if neck is not None:

@@ -154,7 +154,7 @@ def measure_memory(spec: ModelSpec, *, device: str = "cpu", threads: int | None 
     if device == "cpu":
         return Memory(_grown(spec, threads) / 1e6, device, "growth of a fresh process's resident set")
     if device.partition(":")[0] != "cuda":
-        raise UserError(f"device={device}: memory is measured on cpu and cuda alone")
+        raise UserError(f"device={device}: memory is measured only on cpu and cuda")
     before = torch.cuda.memory_allocated()
     torch.cuda.reset_peak_memory_stats()
     with torch.inference_mode():

@@ -47,7 +47,7 @@ class ScaleSettings:
     fit_gmacs: Annotated[float, "0.000001.."] | None
     """10^9 multiply-adds of one image, counted."""
     phi: Annotated[float, "-4..6"] | None
-    """Without coefficients the published scaling (0 is D0); with them so many steps from the base."""
+    """Without coefficients the published scaling (0 is D0); with them the number of steps from the base."""
     alpha: Annotated[float, "1.."] | None
     """Depth of one step; alpha, beta and gamma go together."""
     beta: Annotated[float, "1.."] | None
@@ -57,14 +57,14 @@ class ScaleSettings:
     grid: bool
     """true trains each candidate below and takes the best as coefficients (the paper's step 1)."""
     compare: bool
-    """true trains compound scaling against depth, width and resolution alone, at equal multiply-adds."""
+    """true compares compound scaling with scaling only depth, width or resolution, at equal multiply-adds."""
     candidates: dict[str, Any]
     kinds: tuple[str, ...]
     """What is compared."""
     seeds: Annotated[int, "1.."]
-    """Trainings of each in the comparison, with the seeds seed, seed + 1, …; the grid takes the first alone."""
+    """Trainings of each in the comparison, with the seeds seed, seed + 1, …; the grid takes only the first."""
     size_step: Annotated[int, "1.."]
-    """Input sides are rounded to a multiple of so many pixels."""
+    """Input sides are rounded to a multiple of this many pixels."""
     jobs: Annotated[int, "1.."]
     """Trainings at a time, each in its own process."""
     engine: Literal["local", "ray"]

@@ -294,7 +294,7 @@ class VisionModule(LightningModule):
         over_epochs = trainer.check_val_every_n_epoch is None
         if type(interval) is int and not over_epochs and self.evaluate is not None and interval > self.epoch_batches:
             raise UserError(
-                f"trainer.val_check_interval={interval}: an epoch has {self.epoch_batches} batches; use so many or fewer, or "
+                f"trainer.val_check_interval={interval}: an epoch has {self.epoch_batches} batches; use at most that many, or "
                 "trainer.check_val_every_n_epoch=null, which counts batches over epochs"
             )
 

@@ -40,7 +40,7 @@ RULES: dict[str, Rule] = {
     "trainer.overfit_batches": Rule.FIXED,
     "trainer.fast_dev_run": Rule.FIXED,
     **dict.fromkeys(("batch_size", "cpu_processes", "trainer.devices", "trainer.num_nodes"), Rule.COMPARED),
-    # what a run may do otherwise from some step on: callbacks and Lightning take these from the configuration alone
+    # what a run may do otherwise from some step on: callbacks and Lightning take these only from the configuration
     **dict.fromkeys(("norm_momentum", "sync_bn", "grad_checkpointing", "compile", "channels_last"), Rule.COUNTS),
     **dict.fromkeys(("early_stopping", "checkpoint", "nonfinite", "evaluation", "trainer"), Rule.COUNTS),
     **dict.fromkeys(("score_threshold", "nms_iou", "max_detections"), Rule.COUNTS),

@@ -37,12 +37,12 @@ class OptimizerSettings:
     betas: tuple[Annotated[float, "0..<1"], Annotated[float, "0..<1"]] = (0.9, 0.999)
     """Decay of the two moments of adamw."""
     weight_decay: Annotated[float, "0.."] = 4e-5
-    """On weights of two and more dimensions alone: never on norms, biases and fusion weights."""
+    """Only on weights of two and more dimensions: never on norms, biases and fusion weights."""
     backbone_lr_scale: Annotated[float, "0.."] = 1.0
-    """The backbone learns so many times as fast as the rest (0.1 spares good weights on little data)."""
+    """Factor of the backbone's learning rate; below 1 (0.1) preserves pretrained weights on little data."""
     layer_decay: Annotated[float, "0<..1"] = 1.0
-    """Each block of the backbone learns so many times as fast as the one behind it; 0.8 spares early layers when
-    fine-tuning."""
+    """Factor from the learning rate of each block of the backbone to that of the block before it; 0.8 changes early
+    layers less when fine-tuning."""
     schedule: Literal["cosine", "constant", "step"] | Mapping[str, Any] = "cosine"
     """What follows the warm-up; ``schedule._target_`` is one of your own, in place of it and the warm-up: it takes the
     optimiser and steps after each of its steps."""
@@ -205,9 +205,9 @@ class FitSettings:
 
     @classmethod
     def of(cls, config: Mapping[str, Any], run_dir: str | Path) -> Self:
-        """From a resolved configuration: keys that are not ours are somebody else's, and left alone.
+        """From a resolved configuration; unknown keys are ignored.
 
-        `ema` may be a mapping, true, false or a decay; `logger` a word, a list of words or null.
+        `ema` may be a mapping, true, false or a decay; `logger` a name, a list of names or null.
         """
         parts = {
             "checkpoint": CheckpointSettings,

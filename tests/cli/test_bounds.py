@@ -92,7 +92,7 @@ TARGETS = Targets(
 
 
 def pass_through(head: str, options: dict[str, Any]) -> bool:
-    """One step and one prediction of the head alone; whether all numbers are finite."""
+    """One step and one prediction of only the head; whether all numbers are finite."""
     task = {"semantic": "segmentation"}.get(head, head)
     spec = spec_for(phi=-4.0, task=task, num_classes=3, image_size=SIDE, neck={"channels": 8}, heads={head: options})
     torch.manual_seed(0)

@@ -94,7 +94,7 @@ def test_masks_without_the_foreground_are_warned_of(tmp_path, capsys):
 
 
 def coco(root: Path, boxes: int, *, size: tuple[int, int] = (240, 240), images: int = 2) -> None:
-    """A set whose images hold so many boxes of one class in a grid; `size` is (width, height)."""
+    """A set whose images hold `boxes` boxes of one class in a grid; `size` is (width, height)."""
     for split in ("train", "val"):
         directory = root / f"{split}2017"
         directory.mkdir(parents=True)

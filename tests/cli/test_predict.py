@@ -192,7 +192,7 @@ def test_a_file_called_as_a_camera_is(model, tmp_path, monkeypatch):
 
 
 def stopping(monkeypatch, after, stop):
-    """Calls `stop` when so many images are drawn."""
+    """Calls `stop` when the given number of images is drawn."""
     from effdet.inference.jobs import images
 
     save, count = images._save, iter(range(1000))

@@ -1,4 +1,4 @@
-"""COCO files as tools export them: found by data.root alone."""
+"""COCO files as tools export them: found by only data.root."""
 
 from __future__ import annotations
 

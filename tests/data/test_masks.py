@@ -1,4 +1,4 @@
-"""Pairs of folders: layouts, pairing, values, unequal sizes, and nearest resampling alone."""
+"""Pairs of folders: layouts, pairing, values, unequal sizes, and only nearest resampling."""
 
 import numpy as np
 import pytest

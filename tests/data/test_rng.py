@@ -1,4 +1,4 @@
-"""Numbers depend on the keys alone."""
+"""Numbers depend only on the keys."""
 
 import pytest
 

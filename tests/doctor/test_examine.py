@@ -110,7 +110,7 @@ def test_the_files_that_are_written(tmp_path: Path) -> None:
 
 
 def directories(root: Path) -> None:
-    """A folder for each class; train and val alone."""
+    """A folder for each class; only train and val."""
     for split, name, seed in sets.images():
         for label, kind in enumerate(sets.NAMES):
             sets.save(root / split / kind / name, 2 * seed + 100 * label)

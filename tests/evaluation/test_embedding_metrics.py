@@ -39,7 +39,7 @@ def test_auc_is_the_area_under_the_curve():
 def test_true_accepts_by_hand():
     different = np.arange(10) / 10  # 0 … .9
     same = np.array([0.95, 0.85, 0.9, 0.2])
-    assert true_accept_rate(same, different, 0.1) == pytest.approx(3 / 4)  # above .8: .9 alone is accepted wrongly
+    assert true_accept_rate(same, different, 0.1) == pytest.approx(3 / 4)  # above .8: only .9 is accepted wrongly
     assert true_accept_rate(same, different, 0.5) == pytest.approx(3 / 4)
     assert math.isnan(true_accept_rate(same, different, 0.05))
     assert true_accept_rate(same, np.full(10, 0.9), 0.1) == pytest.approx(1 / 4)  # a tie accepts all or none

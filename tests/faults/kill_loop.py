@@ -1,4 +1,4 @@
-"""One training, killed (SIGKILL) again and again at random moments, against the same training left alone.
+"""One training, killed (SIGKILL) again and again at random moments, against the same training without interruption.
 
     python -m tests.faults.kill_loop --kills 20 --workers 2
 
@@ -188,7 +188,7 @@ def main() -> int:
         if wait(start(said["whole"], log)) != 0:
             print(log.read_text()[-3000:])
             return 1
-        alone = time.monotonic() - began
+        uninterrupted = time.monotonic() - began
         try:
             found = killed(
                 said["corrupt"], root / "corrupt", log, kills=options.kills, seconds=options.seconds, seed=options.seed
@@ -200,7 +200,7 @@ def main() -> int:
         wrong = differences(root / "whole", root / "corrupt")
     where = ", ".join(f"{count} {moment}" for moment, count in found.items())
     print(f"{options.kills} kills, {options.workers} workers, {options.data}: {where}")
-    print(f"left alone {alone:.0f} s, all {time.monotonic() - began:.0f} s")
+    print(f"uninterrupted {uninterrupted:.0f} s, all {time.monotonic() - began:.0f} s")
     print(f"differs: {', '.join(wrong)}" if wrong else "equal bit for bit: " + ", ".join((*COMPARED, "metrics.csv")))
     return 1 if wrong else 0
 

@@ -22,7 +22,7 @@ Arguments = Callable[[str], list[str]]
 
 @pytest.fixture(scope="module")
 def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with a set, and a run that was left alone."""
+    """A folder with a set, and an uninterrupted run."""
     directory = tmp_path_factory.mktemp("faults")
     write_images(directory / "data")
     assert wait(start(said(directory, "whole"), directory / "whole.txt")) == 0
@@ -46,7 +46,7 @@ def begun(root: Path, name: str, *, saves: int) -> tuple[int, Path]:
 
 
 def goes_on(root: Path, name: str) -> None:
-    """The same overrides again end as the run that was left alone."""
+    """The same overrides again end as the uninterrupted run."""
     log = root / f"{name}.txt"
     assert wait(start(said(root, name), log)) == 0, log.read_text()
     assert differences(root / "whole", root / name) == []

@@ -224,7 +224,7 @@ def test_a_task_without_label_in_the_whole_step_does_not_move_its_weight() -> No
 
 
 def test_what_is_counted_beforehand_is_what_the_loss_counts() -> None:
-    """From the targets alone, for every head whose loss does not depend on predictions; the others say so."""
+    """Only from the targets, for every head whose loss does not depend on predictions; the others say so."""
     features, weight, targets = data()
     scores = (features @ weight).view(-1, 3, CELLS, CELLS)
     cells = scores.flatten(2).transpose(1, 2)

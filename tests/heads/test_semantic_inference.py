@@ -53,7 +53,7 @@ def context():
 
 
 def letterboxed(content, width):
-    """(3, H, w) on a canvas of `width` columns, with padding to the right alone."""
+    """(3, H, w) on a canvas of `width` columns, with padding only on the right."""
     return F.pad(content, (0, width - content.shape[2]), value=0.7)
 
 

@@ -33,7 +33,7 @@ def test_grad_cam_by_hand():
 
 
 def test_hires_cam_by_hand():
-    """The gradient of the third map is 4 in its first cell alone, where the map itself is 0."""
+    """The gradient of the third map is 4 only in its first cell, where the map itself is 0."""
     features = torch.tensor([[[[1.0, 0.0], [3.0, 0.0]], [[0.0, 0.0], [1.0, 0.0]], [[0.0, 0.0], [0.0, 5.0]]]])
     features.requires_grad_()
     number = 2 * features[0, 0].sum() - features[0, 1].sum() + 4 * features[0, 2, 0, 0]

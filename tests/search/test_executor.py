@@ -41,7 +41,7 @@ def test_each_job_ends_in_its_own_way(tmp_path):
     started = []
     results = run_all(jobs, on_start=started.append)
     assert set(results) == set(started) == {"good", "bad", "nan", "dead", "left", "last"}
-    assert results["good"].ok and results["good"].metrics == {"top1": 0.75}  # finite numbers alone
+    assert results["good"].ok and results["good"].metrics == {"top1": 0.75}  # only finite numbers
     assert results["last"].ok
     assert (results["bad"].ok, results["bad"].error) == (False, "RuntimeError: a bad candidate")
     assert results["nan"].nonfinite and not results["bad"].nonfinite

@@ -1,4 +1,4 @@
-"""Images of `streets`: functions of their key alone, the same scene at every size, truthful labels."""
+"""Images of `streets`: functions only of their key, the same scene at every size, truthful labels."""
 
 from __future__ import annotations
 

@@ -112,7 +112,7 @@ def test_new_rows_among_carried_ones(count):
 )
 @pytest.mark.parametrize("present", [(0,), (2, 255), (0, 1, 2, 255)])
 def test_semantic(loss, present):
-    """A batch of frequent classes alone makes smoothed, weighted cross-entropy several times ln K."""
+    """A batch of only frequent classes makes smoothed, weighted cross-entropy several times ln K."""
     torch.manual_seed(0)
     options = {"semantic": {"loss": loss}}
     model = exact(build(spec_for(task="segmentation", phi=-4, num_classes=3, image_size=64, heads=options)), "semantic")

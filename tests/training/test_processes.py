@@ -39,7 +39,7 @@ def last(directory: Path) -> dict[str, Any]:
 @pytest.mark.slow
 @pytest.mark.timeout(900)
 def test_two_processes_train_what_one_does(tmp_path: Path) -> None:
-    """2 processes of 4 images give the weights of 1 of 8 (BatchNorm frozen, which sees each process's images alone)."""
+    """2 processes of 4 images give the weights of 1 of 8 (BatchNorm frozen, which sees only each process's images)."""
     common = {"freeze": ["bn"]}
     one = launch(tmp_path / "one", still=True, changes={"batch_size": 8, **common})
     two = launch(tmp_path / "two", still=True, changes={"batch_size": 4, "trainer": DDP, **common})
@@ -71,7 +71,7 @@ def test_two_processes_stop_together_and_resume_exactly(tmp_path: Path) -> None:
 @pytest.mark.slow
 @pytest.mark.timeout(900)
 def test_killed_again_and_again(tmp_path: Path) -> None:
-    """kill -9 at 20 random moments, in saves too; the end is that of the run that was left alone, bit for bit."""
+    """kill -9 at 20 random moments, in saves too; the end is that of the uninterrupted run, bit for bit."""
     changes = {"checkpoint": {"every_steps": 1, "max_share": 1.0}, "trainer": {"max_epochs": 150}}
     whole = launch(tmp_path / "whole", changes=changes)
     assert whole.returncode == 0, whole.stderr[-2000:]

@@ -60,7 +60,7 @@ def test_there_and_back(
         monkeypatch.setattr(torch.nn.init, drawing, lambda tensor, *args, **options: tensor)
     spec = spec_for(name)
     assert spec.neck is not None
-    ours = {key: index for index, key in enumerate(build(spec).state_dict())}  # keys alone matter
+    ours = {key: index for index, key in enumerate(build(spec).state_dict())}  # only keys matter
     repeats = int(spec.heads["detection"].options["repeats"])
     expected = Wiring(kind, tuple(f"P{3 + i}" for i in range(levels)), spec.neck.repeats, repeats, level_first)
     theirs = effdet_from_ours(ours, expected, spec.backbone)

@@ -32,7 +32,7 @@ def test_googles_lite_models(number: int, size: int, misfit: float, data_root: P
     assert sum(model.classes["detection"].named) == 80
     assert load(path).spec.replace(name=model.spec.name) == model.spec
     _, (remark,), _ = read_lite(path)
-    assert float(remark.split("off by ")[1].split()[0]) <= misfit  # half a step is what rounding alone gives
+    assert float(remark.split("off by ")[1].split()[0]) <= misfit  # half a step is what only rounding gives
 
 
 def test_the_folded_network_computes_what_the_file_says(data_root: Path) -> None:

@@ -76,7 +76,7 @@ def test_own_weights_into_a_model_of_other_classes(model: VisionModel, tmp_path:
 
 @pytest.fixture(scope="module")
 def checkpoint(model: VisionModel) -> dict:
-    """As training writes it: tensors, strings and numbers alone."""
+    """As training writes it: only tensors, strings and numbers."""
     raw = {key: value + 1 if value.is_floating_point() else value for key, value in model.state_dict().items()}
     spec = json.dumps(model.spec.to_dict())
     return {"state_dict": model.state_dict(), "raw_state_dict": raw, "spec": spec, "config": "a: 1", "epoch": 3}

@@ -51,7 +51,7 @@ def paper_rule(boxes: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
 def test_by_hand():
     field = torch.tensor([[0.0, 0, 10, 10], [20, 0, 30, 10], [40, 0, 50, 10], [0, 0, 10, 5]])
     boxes = torch.tensor([[[0.0, 0, 10, 10], [41, 0, 71, 10], [0, 0, 10, 5]]])
-    # Anchor 0 equals box 0. Anchor 2 overlaps box 1 by 9 / 31 alone, but is the best that box 1 has. Anchor 3 equals box 2,
+    # Anchor 0 equals box 0. Anchor 2 overlaps box 1 by only 9 / 31, but is the best that box 1 has. Anchor 3 equals box 2,
     # and overlaps box 0 by exactly a half.
     assert match_iou(field, boxes, torch.tensor([[0, 1, 2]])).tolist() == [[0, -1, 1, 2]]
     assert match_iou(field, boxes, torch.tensor([[0, 1, -1]])).tolist() == [[0, -1, 1, 0]]  # a half is enough
@@ -152,7 +152,7 @@ def test_tal_by_hand():
 
 
 def test_tal_scores_follow_the_box_that_an_anchor_goes_to():
-    """Two boxes ask for anchor 1; it goes to the second, and the first one's score is scaled by its own anchor alone."""
+    """Two boxes ask for anchor 1; it goes to the second, and the first one's score is scaled only by its own anchor."""
     field = torch.tensor([[0.0, 0, 10, 10], [6, 0, 16, 10]])
     boxes, labels = torch.tensor([[[0.0, 0, 12, 10], [6, 0, 16, 10]]]), torch.tensor([[0, 0]])
     found = match_tal(field, boxes, labels, class_logits=torch.zeros(1, 2, 1), predicted=field[None], topk=2)

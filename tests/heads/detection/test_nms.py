@@ -26,7 +26,7 @@ def clusters(batch: int, count: int, classes: int, seed: int, *, places: int = 6
 
 
 def one_by_one(boxes, scores, labels, iou):
-    """An image's kept positions, by torchvision for each class alone."""
+    """An image's kept positions, by torchvision for each class separately."""
     kept = []
     for label in labels.unique():
         own = (labels == label).nonzero()[:, 0]

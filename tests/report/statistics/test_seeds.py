@@ -26,7 +26,7 @@ def test_spread_by_hand():
 def test_difference_by_seed_is_the_paired_t_test():
     stats = pytest.importorskip("scipy.stats")
     first = {"0": 0.31, "1": 0.35, "2": 0.30, "9": 0.99}
-    second = {"2": 0.33, "1": 0.36, "0": 0.33, "7": 0.01}  # seeds of one alone are left out
+    second = {"2": 0.33, "1": 0.36, "0": 0.33, "7": 0.01}  # seeds of only one are left out
     found = paired_by_seed(first, second)
     assert found is not None
     test = stats.ttest_rel([0.33, 0.36, 0.33], [0.31, 0.35, 0.30])
