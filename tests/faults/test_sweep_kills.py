@@ -1,4 +1,4 @@
-"""A multirun of real trainings, killed twice and started again, against the same multirun, uninterrupted, on another launcher."""
+"""A multirun of real trainings, killed twice and resumed, against an uninterrupted multirun on another launcher."""
 
 from __future__ import annotations
 
