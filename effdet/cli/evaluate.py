@@ -28,6 +28,7 @@ from effdet.data import EvalSet
 from effdet.evaluation import DetectionEvaluator, SemanticEvaluator, evaluate, print_metrics, write_json, write_results
 from effdet.evaluation.tables import number
 from effdet.inference.runtime_model import RuntimeModel, predict_function
+from effdet.plurals import counted
 from effdet.report import Gallery, comparison_page
 from effdet.report.base import signed
 from effdet.report.comparison import MAIN, conclusion, unsure
@@ -121,7 +122,9 @@ def run_evaluate(config: Config, overrides: Overrides) -> RunResult:
         batch_size=config.batch_size,
         workers=worker_count(config.workers, cuda=device == "cuda"),
     )
-    print_metrics(result.metrics, title=f"{config.model} on {source.name} {config.split}, {result.images} images")
+    print_metrics(
+        result.metrics, title=f"{config.model} on {source.name} {config.split}, {counted(result.images, 'image')}"
+    )
     write_results(result, directory)
     write_report(
         directory,

@@ -29,6 +29,7 @@ from effdet.export.images import canvases, spread, street_images
 from effdet.files import refuse_overwriting, refuse_replacing
 from effdet.inference.sources import find_images
 from effdet.model import VisionModel
+from effdet.plurals import counted
 from effdet.preprocess import Preprocess
 from heads.structures import UserError
 
@@ -334,7 +335,10 @@ def run_shards(config: Config, overrides: Overrides) -> RunResult:
         )
     shards = load_index(path).shards
     size = sum(shard.size for shard in shards) / 1e6
-    print(f"{len(source):,} images of {source.name} {config.split} in {len(shards)} shards, {size:,.1f} MB")
+    print(
+        f"{counted(len(source), 'image', ',')} of {source.name} {config.split} in {counted(len(shards), 'shard')}, "
+        f"{size:,.1f} MB"
+    )
     print(out)
     return RunResult(out, {})
 

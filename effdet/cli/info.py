@@ -24,6 +24,7 @@ from effdet.doctor.repair import check_repairable
 from effdet.files import refuse_overwriting
 from effdet.model import ModelSpec, read_model_file
 from effdet.plugins import TARGET
+from effdet.plurals import counted
 from effdet.training.image_grids import draw_training_batch
 from effdet.training.replay import Bad, NonFiniteStep, described_model, read_nonfinite_step, replay
 from effdet.training.replay import Replay as ReplayedStep
@@ -290,8 +291,8 @@ def _print(console: Console, found: Diagnosis) -> None:
     issues = found.issues
     sizes = ", ".join(f"{split.name} {len(split.source):,}" for split in found.splits)
     console.print(
-        f"{found.spec.name}: {found.images:,} images ({sizes or 'none read'}), {found.boxes:,} boxes, "
-        f"{found.seconds:.1f} s",
+        f"{found.spec.name}: {counted(found.images, 'image', ',')} ({sizes or 'none read'}), "
+        f"{counted(found.boxes, 'box', ',')}, {found.seconds:.1f} s",
         highlight=False,
     )
     for name in issues.issue_types():
@@ -342,7 +343,8 @@ def _describe(dump: NonFiniteStep, where: str) -> None:
     images = ", ".join(str(number) for item in dump.batches for number in item.batch.indices.tolist())
     of = f" of process {dump.rank} of {dump.processes}" if dump.processes > 1 else ""
     print(
-        f"step {dump.step}{of}: {dump.spec.get('name')}, {len(dump.batches)} batches, images {images} of the train split"
+        f"step {dump.step}{of}: {dump.spec.get('name')}, {counted(len(dump.batches), 'batch')}, "
+        f"images {images} of the train split"
     )
     print(f"the run saw loss {dump.loss:g} and gradient norm {dump.grad_norm:g} in {dump.precision}")
     print(f"again, {where}:")

@@ -27,6 +27,7 @@ from effdet.inference.sources import Inputs, VideoSource, find_images, find_inpu
 from effdet.inference.sources.inputs import is_camera
 from effdet.inference.tiles import TiledPredictor, TileSettings
 from effdet.inference.tracking import Tracker, TrackerSettings
+from effdet.plurals import counted
 from heads.structures import ClassTable, UserError
 
 
@@ -152,20 +153,20 @@ def run_predict(config: Config, overrides: Overrides) -> RunResult:
             tracker = _tracker(config, source)
             summary = predict_video(predict, source, replace(job, classes=classes), tracker=tracker)
             live = source.live
-        _report(summary, config, predict, "frames")
+        _report(summary, config, predict, "frame")
         return _ended(summary, out, live=live)
     refuse_drawings(job, inputs.videos)
     predict, classes = _predictor(config)
     job = replace(job, classes=classes)
     if inputs.images:
         summary = predict_images(predict, inputs.images[: job.max_images], job, tracker=_tracker(config, None))
-        _report(summary, config, predict, "images")
+        _report(summary, config, predict, "image")
     if inputs.videos:
         # What was there before is gone by now, or was not to be overwritten.
         behind = replace(job, overwrite=job.overwrite and not inputs.images)
         followed = partial(_tracker, config)
         frames = predict_videos(predict, inputs.videos, behind, tracker=followed, every=options.every)
-        _report(frames, config, predict, "frames", videos=len(inputs.videos))
+        _report(frames, config, predict, "frame", videos=len(inputs.videos))
         summary = summary.joined(frames)
     return _ended(summary, out)
 
@@ -251,34 +252,45 @@ def _report(
 ) -> None:
     for line in summary.unreadable[:REPORTED]:
         print(f"warning: {line}", file=sys.stderr)
-    if unit == "frames":
+    if unit == "frame":
         _report_frames(summary)
     elif count := len(summary.unreadable):
         more = f", {REPORTED} of them named above" if count > REPORTED else ""
-        print(f"warning: left out as unreadable: {count} of {count + summary.images} {unit}{more}", file=sys.stderr)
+        print(
+            f"warning: left out as unreadable: {count} of {counted(count + summary.images, unit)}{more}",
+            file=sys.stderr,
+        )
     if summary.resumed:
-        print(f"{summary.resumed} {unit} were done before")
+        print(f"{counted(summary.resumed, unit)} done before")
     if summary.stopped:
-        print(f"stopped; what was done is whole: {summary.images} {unit}")
+        print(f"stopped; what was done is whole: {counted(summary.images, unit)}")
     of = f" of {videos} videos" if videos > 1 else ""
     base = predict.predictor if isinstance(predict, TiledPredictor) else predict
     if summary.tracks is not None:
-        print(f"{summary.tracks} objects followed through {summary.images} {unit}{of}, {summary.boxes} boxes")
+        print(
+            f"{counted(summary.tracks, 'object')} followed through {counted(summary.images, unit)}{of}, "
+            f"{counted(summary.boxes, 'box')}"
+        )
     elif base.boxed_classes is not None:
-        print(f"{summary.boxes} boxes of score ≥ {config.score_threshold:g} in {summary.images} {unit}{of}")
+        print(
+            f"{counted(summary.boxes, 'box')} of score ≥ {config.score_threshold:g} in {counted(summary.images, unit)}{of}"
+        )
     else:
-        print(f"{', '.join(base.kits)} of {summary.images} {unit}{of}")
+        print(f"{', '.join(base.kits)} of {counted(summary.images, unit)}{of}")
 
 
 def _report_frames(summary: Summary) -> None:
     more = f", {REPORTED} of them named above" if len(summary.unreadable) > REPORTED else ""
     if summary.lost:
         count = summary.lost + summary.images
-        print(f"warning: left out as damaged: {summary.lost} of {count} frames{more}", file=sys.stderr)
+        print(f"warning: left out as damaged: {summary.lost} of {counted(count, 'frame')}{more}", file=sys.stderr)
     if summary.gaps:
         print(f"warning: gaps in time, where frames are missing: {summary.gaps}{more}", file=sys.stderr)
     if summary.flawed:
-        print(f"warning: decoded with errors: {summary.flawed} of {summary.images} frames{more}", file=sys.stderr)
+        print(
+            f"warning: decoded with errors: {summary.flawed} of {counted(summary.images, 'frame')}{more}",
+            file=sys.stderr,
+        )
 
 
 FUSION = "fusion.html"
@@ -315,6 +327,6 @@ def run_explain(config: Config, overrides: Overrides) -> RunResult:
                 seen.draw().save(partial)
         drawn += len(found)
     if images:
-        print(f"{drawn} targets in {len(images)} images")
+        print(f"{counted(drawn, 'target')} in {counted(len(images), 'image')}")
     print(out)
     return RunResult(out, {})

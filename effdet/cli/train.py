@@ -52,6 +52,7 @@ from effdet.data import Dataset, EvalSet
 from effdet.data.preflight import without_trace
 from effdet.evaluation import EvaluationResult, ModelPredictFn, evaluate, print_metrics, write_results
 from effdet.model import VisionModel
+from effdet.plurals import counted
 from effdet.report import Gallery
 from effdet.training import FitResult, FitSettings, fit, newest_valid, read_checkpoint, seed_all
 from effdet.training.ending import Ended, ended
@@ -318,12 +319,12 @@ def _labels(source: Dataset) -> str:
     """What the set labels, in numbers."""
     parts = []
     if "boxes" in source.labelled:
-        parts.append(f"{len(source.records.labels):,} boxes of {len(source.classes)} classes")
+        parts.append(f"{counted(len(source.records.labels), 'box', ',')} of {counted(len(source.classes), 'class')}")
     if "semantic" in source.labelled and source.semantic_classes is not None:
         pixels = source.records.class_pixels
         masks = len(source) if pixels is None else int(pixels.any(axis=1).sum())
-        parts.append(f"{masks:,} masks of {len(source.semantic_classes)} classes")
-    return " and ".join(parts) or f"{len(source.classes)} classes"
+        parts.append(f"{counted(masks, 'mask', ',')} of {counted(len(source.semantic_classes), 'class')}")
+    return " and ".join(parts) or f"{counted(len(source.classes), 'class')}"
 
 
 def _checkpoint(directory: RunDir) -> Path | None:
@@ -343,7 +344,9 @@ def _results(config: Config, run_dir: Path, checkpoint: Path, end: Ended, settin
     are evaluated again."""
     broadcast(RunInfo(run_dir, checkpoint, finished=True))
     clear()
-    print(f"{end.reason}: this run is over after {end.epochs} epochs, {end.steps} steps: nothing to do")
+    print(
+        f"{end.reason}: this run is over after {counted(end.epochs, 'epoch')}, {counted(end.steps, 'step')}: nothing to do"
+    )
     print(f"to go on, raise {end.advice}; its weights start a new run by weights={checkpoint}")
     path = run_dir / "metrics.json"
     if not path.is_file() and settings.trainer.get("limit_val_batches") != 0:
@@ -379,7 +382,8 @@ def _finish(
     if last is not None:
         write_results(last, run_dir)
         print_metrics(last.metrics, title=f"{config.data.name} val, epoch {fitted.epochs}")
-    minutes, amount = f"{fitted.seconds / 60:.1f} minutes", f"{fitted.epochs} epochs, {fitted.steps} steps"
+    minutes = f"{fitted.seconds / 60:.1f} minutes"
+    amount = f"{counted(fitted.epochs, 'epoch')}, {counted(fitted.steps, 'step')}"
     print(f"{fitted.reason}: {amount} in {minutes}")
     if fitted.best_path is not None:
         print(best_of(fitted, fitted.best_path))

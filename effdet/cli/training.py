@@ -30,6 +30,7 @@ from effdet.inference.runtime_model import RuntimeModel
 from effdet.model import ModelSpec, VisionModel, build
 from effdet.model.external import survey
 from effdet.plugins import check_trust, targets
+from effdet.plurals import counted
 from effdet.report import DataFacts, Facts, Gallery, measured, report_page
 from effdet.report.statistics.files import Recorded, SplitIdentity, write_statistics
 from effdet.tasks import chief_metrics, head_reports, kit_for, kits_of, truth_predict_fn
@@ -368,7 +369,7 @@ def write_report(
     )
     written = report_page(
         title,
-        f"{result.images:,} images of {evaluated.name} {evaluated.split}",
+        f"{counted(result.images, 'image', ',')} of {evaluated.name} {evaluated.split}",
         metrics=result.metrics,
         reports=reports,
         intervals=measured(reports),
@@ -402,7 +403,7 @@ def _model_facts(model: VisionModel | RuntimeModel, source: str | None) -> dict[
         "weights": source or "of this training",
         **own,
         "input": f"{height} × {width}, {model.preprocess.resize}",
-        "heads": ", ".join(f"{name} ({len(table)} classes)" for name, table in model.classes.items()),
+        "heads": ", ".join(f"{name} ({counted(len(table), 'class')})" for name, table in model.classes.items()),
     }
 
 

@@ -30,6 +30,7 @@ from effdet.data.voc import open_voc
 from effdet.data.whole_images import open_csv, open_folder
 from effdet.data.yolo import open_yolo
 from effdet.files import decode_name, encode_name
+from effdet.plurals import counted
 from heads.structures import ClassTable
 
 
@@ -227,4 +228,4 @@ def note_nothing(source: Dataset, spec: DataSpec, findings: Findings) -> None:
     }
     for what in (what for what, lacks in lacking.items() if lacks and spec.split == "train"):
         kind = {"box": "no-boxes", "mask": "no-masks"}[what]
-        findings.error(kind, spec.title, f"{len(source)} images, but no {what} to learn from{left_out}")
+        findings.error(kind, spec.title, f"{counted(len(source), 'image')}, but no {what} to learn from{left_out}")

@@ -39,6 +39,7 @@ from effdet.html import (
     table,
     text,
 )
+from effdet.plurals import counted
 
 EXAMPLES = 4
 """Images drawn for a kind."""
@@ -55,7 +56,7 @@ _TONES: dict[str, Tone] = {"error": "error", "warning": "warning", "note": "note
 def page_of(found: Diagnosis) -> Page:
     """The page of a diagnosis."""
     root = "" if found.spec.root is None else f" in {found.spec.root}"
-    sizes = ", ".join(f"{split.name} {len(split.source):,} images" for split in found.splits)
+    sizes = ", ".join(f"{split.name} {counted(len(split.source), 'image', ',')}" for split in found.splits)
     page = Page(f"Doctor: {found.spec.name}", f"{sizes or 'nothing could be read'}{root}")
     page.add(_summary(found))
     for name in found.issues.issue_types():

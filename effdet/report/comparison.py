@@ -7,6 +7,7 @@ from collections.abc import Mapping
 
 from effdet.evaluation.tables import number
 from effdet.html import Html, Page, Tone, badge, bar_chart, figure, section, table, text
+from effdet.plurals import counted
 from effdet.report.base import signed
 from effdet.report.statistics.bootstrap import Difference
 
@@ -45,7 +46,7 @@ def comparison_page(
     main = {name: value for name, value in differences.items() if name in MAIN}
     by_class = {name: value for name, value in differences.items() if name not in MAIN}
     columns = ["metric", "A", "B", "B − A", f"{level:.3g} interval", "p", ""]
-    page = Page("Comparison", f"{split}, {images:,} images")
+    page = Page("Comparison", f"{split}, {counted(images, 'image', ',')}")
     page.add(
         section(
             "Difference",

@@ -63,6 +63,12 @@ def measured(score: Any) -> float | None:
     return None if value != value or value == NOT_MEASURED else value
 
 
+def shown_score(score: Any) -> str:
+    """Four decimals; an en dash where nothing was measured."""
+    value = measured(score)
+    return "–" if value is None else f"{value:.4f}"
+
+
 def beats(score: float, best: float | None, mode: str, *, least: float = 0.0) -> bool:
     """Whether `score` is better than `best` by more than `least`; `mode` is ``max`` or ``min``, and any beats None."""
     return best is None or (score - best if mode == "max" else best - score) > least

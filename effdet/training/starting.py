@@ -17,6 +17,7 @@ from torch import Tensor, nn
 
 from backbones.protocol import by_level
 from effdet.model import VisionModel
+from effdet.plurals import counted
 from effdet.weights.report import LoadReport
 from heads.detection import DetectionHead
 
@@ -67,7 +68,8 @@ class Detected:
         return self.boxes >= ENOUGH and self.ap < NOTHING
 
     def __str__(self) -> str:
-        return f"AP {self.ap:.3f} on {self.images} val images with {self.boxes} boxes of classes that they know"
+        known = counted(self.boxes, "box")
+        return f"AP {self.ap:.3f} on {counted(self.images, 'val image')} with {known} of classes that they know"
 
 
 def start_of(model: VisionModel, report: LoadReport | None) -> Start:

@@ -35,7 +35,7 @@ def test_max_images_takes_the_first_by_image_id(coco_set):
 
 def test_max_images_that_leaves_no_box(coco_set):
     root = coco_set(5, edit=lambda content: content["annotations"].pop(0))
-    with pytest.raises(DataError, match="1 images, but no box"):
+    with pytest.raises(DataError, match="1 image, but no box"):
         open_dataset(DataSpec("coco", root=root, max_images=1))
 
 

@@ -4,7 +4,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from effdet.training.monitor import monitor_mode, monitor_name, monitored, with_mean
+from effdet.training.monitor import monitor_mode, monitor_name, monitored, shown_score, with_mean
 from heads.structures import UserError
 
 
@@ -40,3 +40,7 @@ def test_one_metric_needs_no_mean():
 def test_a_missing_one_is_named():
     with pytest.raises(UserError, match="monitor: mIoU is not among the metrics of the evaluation: AP"):
         with_mean({"AP": 0.2}, ("AP", "mIoU"))
+
+
+def test_a_score_that_was_not_measured_is_shown_as_a_dash():
+    assert [shown_score(value) for value in (0.64304, -1.0, float("nan"))] == ["0.6430", "–", "–"]

@@ -14,7 +14,7 @@ from torch import nn
 
 from effdet.training.callbacks.schedules import AtEpoch
 from effdet.training.lightning_internals import forget_validation_interval
-from effdet.training.monitor import is_number, measured
+from effdet.training.monitor import is_number, measured, shown_score
 from heads.structures import Batch
 
 
@@ -64,7 +64,7 @@ class StartEvaluation(Callback):
         if self.score is None:
             return
         names = dict.fromkeys((*module.monitor, self.monitor))
-        shown = ", ".join(f"{name} {float(metrics[name]):.4f}" for name in names if name in metrics)
+        shown = ", ".join(f"{name} {shown_score(metrics[name])}" for name in names if name in metrics)
         self._say(f"the starting weights, before training: {shown}")
 
 

@@ -13,6 +13,8 @@ from lightning.pytorch import Callback, LightningModule, Trainer
 from torch import Tensor
 from torch.optim import Optimizer
 
+from effdet.training.monitor import shown_score
+
 
 class LossMeter:
     """Adds up loss terms without waiting for the device; reading is the one moment that does."""
@@ -143,7 +145,7 @@ class ProgressDisplay(Callback):
             return
         metrics: Mapping[str, Any] = pl_module.metrics  # type: ignore[assignment]
         values = {name: value for name, value in metrics.items() if isinstance(value, float)}
-        shown = "  ".join(f"{name} {value:.4f}" for name, value in list(values.items())[:6])
+        shown = "  ".join(f"{name} {shown_score(value)}" for name, value in list(values.items())[:6])
         self._line(f"epoch {trainer.current_epoch + 1}  step {trainer.global_step}  evaluation  {shown}")
         self._start_bar()
 
