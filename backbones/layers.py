@@ -45,7 +45,7 @@ class LayerConventions:
     activation: Literal["silu", "relu6", "relu", "hard_swish", "gelu", "identity"] = "silu"
     """After each convolution but the projections."""
     padding: Literal["same", "symmetric"] = "same"
-    """TensorFlow's or PyTorch's; pretrained weights only fit the one they were trained with."""
+    """TensorFlow's (same) or PyTorch's (symmetric); pretrained weights only fit the one they were trained with."""
     norm_eps: Annotated[float, "0<.."] = 1e-3
     norm_momentum: Annotated[float, "0<..1"] = 0.01
     """PyTorch's sense: the share of the new batch. (The paper's 0.99 is TensorFlow's, the share kept.)"""

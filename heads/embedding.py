@@ -30,7 +30,7 @@ class EmbeddingOptions(PooledOptions):
 
     dropout: Annotated[float, "0..<1"] = 0.0
     dim: Annotated[int, "1.."] = 128
-    """Numbers in an embedding."""
+    """Dimensions of an embedding."""
     loss: Literal["arcface", "cosine"] = "arcface"
     margin: Annotated[float, "0..<1.5708"] = 0.3
     """ArcFace's, radians below π/2; the paper's is 0.5 with some 85,000 identities."""

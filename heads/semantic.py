@@ -73,7 +73,7 @@ class SemanticOptions(LayerConventions):
     separable: bool = True
     """Depthwise and pointwise instead of full convolutions."""
     dropout: Annotated[float, "0..<1"] = 0.0
-    """Of whole channels before the last convolution."""
+    """Dropout of whole channels before the last convolution."""
     auxiliary: AuxiliaryOptions = field(default_factory=AuxiliaryOptions)
     loss: SemanticLoss = field(default_factory=SemanticLoss)
 

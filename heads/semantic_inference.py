@@ -38,11 +38,11 @@ class SemanticInference:
     window: tuple[int, int] | None = None
     """(height, width) in pixels of windows that slide over the canvas; None takes it whole."""
     overlap: Annotated[float, "0..0.95"] = 0.33
-    """Share of a window's side that it has in common with the next, at least."""
+    """Least share of a window's side that overlaps the next window."""
     flip: bool = False
-    """Also the mirror image. The padding of the canvas is not mirrored with it."""
+    """true also predicts on the mirror image; the padding of the canvas is not mirrored."""
     scales: tuple[Annotated[float, "0.05..16"], ...] = (1.0,)
-    """Sizes of the input, averaged, such as [0.75, 1.0, 1.25]: better, and slower with each."""
+    """Sizes of the input whose results are averaged, such as [0.75, 1.0, 1.25]: more accurate, and slower with each."""
 
     def __post_init__(self) -> None:
         if self.window is not None:

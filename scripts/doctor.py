@@ -1,4 +1,4 @@
-"""Says what is wrong with a data set: `python scripts/doctor.py --help`."""
+"""Validates a data set: `python scripts/doctor.py --help`."""
 
 import sys
 

@@ -51,7 +51,8 @@ def _table(keys: Iterable[Key], *, defaults: bool = True) -> list[str]:
 
 
 def _cell(text: str) -> str:
-    return text.replace("|", "\\|").replace("*", "\\*").replace("<", "&lt;")
+    parts = text.replace("|", "\\|").replace("<", "&lt;").split("`")
+    return "`".join(part if index % 2 else part.replace("*", "\\*") for index, part in enumerate(parts))
 
 
 if __name__ == "__main__":

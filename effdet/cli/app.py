@@ -273,7 +273,7 @@ COMMANDS: dict[str, Command] = {
         ),
         Command(
             "doctor",
-            "say what is wrong with a data set, and what to do about it",
+            "validate a data set and say how to fix it",
             output="out",
             examples=(
                 "effdet doctor data=coco data.root=DIR",
@@ -328,7 +328,7 @@ COMMANDS: dict[str, Command] = {
         ),
         Command(
             "replay",
-            "run a training step again that was not finite, and say where it broke",
+            "repeat a training step that was not finite, and report where it became so",
             positional=("file",),
             examples=("effdet replay runs/x/nonfinite/step_00000120.pt", "effdet replay FILE precision=32-true"),
         ),
@@ -399,14 +399,17 @@ def settable(file: KeyFile) -> list[Key]:
     return [key for key in file.keys.values() if not key.name.endswith(".name") or key.default == "null"]
 
 
+def _sentence(meaning: str, remark: str) -> str:
+    """What a key means, and what its file remarks on the value."""
+    return f"{meaning.rstrip('.')}; {remark}" if meaning and remark else meaning or remark
+
+
 def _keys(keys: Iterable[Key], width: int) -> list[str]:
     lines = []
     for key in keys:
         kinds = f" ({describe(key.kinds)})" if key.kinds else ""
         head = f"  {key.name}={key.default}"
-        body = textwrap.wrap((" ".join(filter(None, (key.meaning, key.remark))) + kinds).strip(), width - _COLUMN) or [
-            ""
-        ]
+        body = textwrap.wrap((_sentence(key.meaning, key.remark) + kinds).strip(), width - _COLUMN) or [""]
         if len(head) >= _COLUMN - 1:
             lines.append(head)
             head = ""

@@ -51,9 +51,9 @@ class Evaluate(InferenceKeys):
     batch_size: Annotated[int, "1.."]
     """Images at once; the numbers do not depend on it."""
     workers: Annotated[int, "0.."] | None
-    """Loader processes; null goes by the CPU cores."""
+    """Loader processes; null derives it from the CPU cores."""
     score_threshold: Annotated[float, "0..1"] | None
-    """Detections below are dropped; null is the model's own (.001, as COCO results are reported)."""
+    """Detections with lower scores are dropped; null is the model's own (.001, as for COCO results)."""
     class_maps: bool
     """true also writes each image's segmentation map as PNG, in the set's own ids as Cityscapes takes submissions, to
     class_maps/ in the folder of the results."""
@@ -74,11 +74,11 @@ class Compare:
     second: Path | None
     """B, likewise (none with a multirun); differences are B - A."""
     samples: Annotated[int, "100.."]
-    """Of the bootstrap."""
+    """Number of bootstrap samples."""
     seed: Annotated[int, "0.."]
     """Same seed, same samples."""
     level: Annotated[float, "0.5..0.999"]
-    """How often such intervals should hold the true difference."""
+    """Confidence level of the intervals."""
     out: Path
     """Folder for compare.json and compare.html."""
 

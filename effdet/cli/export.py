@@ -79,15 +79,15 @@ class Export(ModelKeys, ExportSettings):
     out: Path | None
     """The file, or a folder that is there; null is export/NAME.SUFFIX in the run, or exports/NAME.SUFFIX."""
     score_threshold: Annotated[float, "0..1"] | None
-    """Detections below are dropped; null is the model's own (.001, as COCO results are reported)."""
+    """Detections with lower scores are dropped; null is the model's own (.001, as for COCO results)."""
     source: Path | None
     """Images without labels to compare and calibrate on, as predict takes them."""
     split: Literal["train", "val", "test"]
-    """Of data, what AP is measured on."""
+    """Split of data that AP is measured on."""
     max_images: Annotated[int, "1.."] | None
     """Measure AP on the first N images; null is all, or as many as the run was limited to."""
     threads: Annotated[int, "1.."] | None
-    """Of the file's runtime in the comparison; null takes as many as torch."""
+    """Threads of the file's runtime in the comparison; null takes as many as torch."""
     calibration: Calibration
     gate: Gate
     tolerance: ToleranceKeys
@@ -99,15 +99,15 @@ class ServeKeys:
     """Limits of the server."""
 
     lowest_score: Annotated[float, "0..1"]
-    """No request gets boxes below; lower costs time in post-processing."""
+    """No request gets boxes with lower scores; a lower value costs time in post-processing."""
     max_megabytes: Annotated[float, "0.."]
-    """Of a request's body; larger ones are refused (413)."""
+    """Size of a request's body; larger ones are refused (413)."""
     max_megapixels: Annotated[float, "0.."]
-    """Of an image, evaluated by its header before it is decoded (413)."""
+    """Size of an image, checked by its header before it is decoded (413)."""
     timeout: Annotated[float, "0.."]
-    """Seconds for a body to arrive (408), and for an answer (504)."""
+    """Seconds for a body to arrive (408), and for a response (504)."""
     queue: Annotated[int, "1.."]
-    """Requests in work or waiting; more are refused at once (503)."""
+    """Requests in progress or waiting; more are refused immediately (503)."""
     wait: Annotated[float, "0.."]
     """Maximum batching delay in seconds: how long a batch that is not full waits for more requests."""
 
@@ -119,11 +119,11 @@ class Serve(InferenceKeys):
     host: str
     """Address to listen on; 127.0.0.1 accepts connections only from this machine, 0.0.0.0 from any."""
     port: Annotated[int, "0..65535"]
-    """0 takes a free one."""
+    """Port to listen on; 0 takes a free one."""
     batch_size: Annotated[int, "1.."]
     """Images of several requests that go through the model together."""
     score_threshold: Annotated[float, "0..1"]
-    """Boxes below are left out where a request does not say."""
+    """Boxes with lower scores are left out where a request gives no threshold."""
     serve: ServeKeys
 
 
@@ -136,10 +136,9 @@ class Shards:
     out: Path | None
     """Folder to write to; must be given."""
     megabytes: Annotated[float, "0.."]
-    """10^6 bytes from which a shard is full."""
+    """Size of a full shard in 10^6 bytes."""
     shuffle: Annotated[int, "0.."] | None
-    """Seed by which images are mixed before they are written, since training mixes those of a few shards only; null
-    keeps their order."""
+    """Seed of a shuffle before writing, since training shuffles across only a few shards; null keeps the order."""
     max_images: Annotated[int, "1.."] | None
     """Only the first N images."""
     overwrite: bool

@@ -46,7 +46,7 @@ class DoctorKeys:
     fix: bool
     """true writes a repaired copy of the annotations, with links to the valid images, into out/repaired."""
     anchors: bool
-    """false leaves out whether the anchors of the model fit the boxes."""
+    """false skips the check whether the model's anchors fit the boxes."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -54,11 +54,11 @@ class Doctor:
     """Keys of `effdet doctor`."""
 
     split: Literal["train", "val", "test"] | None
-    """Only this split; null is all that there are, which finds images that are in two."""
+    """Only this split; null examines all, and finds images that are in two of them."""
     max_images: Annotated[int, "1.."] | None
     """Only the first N images of each split."""
     workers: Annotated[int, "0.."] | None
-    """Processes that read images; null goes by the CPU cores."""
+    """Processes that read images; null derives it from the CPU cores."""
     out: Path
     """Folder for doctor.html and doctor.json."""
     progress: bool
@@ -70,8 +70,8 @@ class Doctor:
     image_size: int | tuple[int, int] | None
     """Input in pixels, a side or [height, width]; null is that of the data or the model."""
     trust: bool
-    """true reads a model file that holds pickled code, and imports the ``_target_`` classes that it names; such a file can do
-    anything to this machine."""
+    """true reads a model file that holds pickled code, and imports the ``_target_`` classes that it names; such a file
+    can run any code on this machine."""
     architecture: ModelPath
     doctor: DoctorKeys
     data: Data
@@ -90,7 +90,7 @@ class Replay:
     precision: Literal["32-true", "bf16-mixed", "16-mixed"] | None
     """Arithmetic of the step; null is the run's."""
     trust: bool
-    """Import heads and other classes of your own that the file names, which runs their code."""
+    """Import the user-defined classes that the file names, which runs their code."""
     out: Path | None
     """Where to draw the step's images with their targets; null is beside the file."""
 
@@ -110,8 +110,8 @@ class Info:
     env: bool
     """true describes versions and hardware."""
     trust: bool
-    """true reads files that hold pickled code, and imports the ``_target_`` classes that they name; such a file can do anything
-    to this machine."""
+    """true reads files that hold pickled code, and imports the ``_target_`` classes that they name; such a file can run
+    any code on this machine."""
     architecture: ModelPath
 
 

@@ -39,12 +39,12 @@ class OpenModel:
     weights: Literal["auto"] | Path | None
     """For a model by name, its weights; auto may download the published ones."""
     conventions: str | None
-    """What a weight file leaves open, as the name of the model it was made for; asked for when it matters."""
+    """What a weight file does not state, as the name of the model that it was made for; required only where it matters."""
     strict: bool
-    """false loads weights that fit only in part, and says what was left over."""
+    """false loads weights that fit only in part, and reports what was left over."""
     trust: bool
-    """true reads weight files that hold pickled code, and imports the ``_target_`` classes that a file names; such a file can
-    do anything to this machine."""
+    """true reads weight files that hold pickled code, and imports the ``_target_`` classes that a file names; such a file
+    can run any code on this machine."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -63,9 +63,9 @@ class ModelKeys(OpenModel):
     image_size: int | tuple[int, int] | None
     """Input in pixels, a side or [height, width]; null is the model's own."""
     nms_iou: Annotated[float, "0..1"] | None
-    """Of two boxes of a class that overlap by more the better stays; null is the model's own."""
+    """NMS: of two boxes of a class with a higher IoU, only the better is kept; null is the model's own."""
     max_detections: Annotated[int, "1.."] | None
-    """Detections of an image; null is the model's own."""
+    """Detections per image; null is the model's own."""
 
 
 @dataclass(frozen=True, kw_only=True)

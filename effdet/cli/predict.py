@@ -43,24 +43,23 @@ class PredictKeys:
     """Image ids count from 1, and predictions.json lists the images; or they are the numbers in the file names
     (COCO's sets), and predictions.json is the bare list that pycocotools' loadRes takes."""
     tiles: bool
-    """true looks at overlapping tiles too: finds smaller things in large images, for the time of one pass a tile."""
+    """true also predicts on overlapping tiles: finds smaller objects in large images, at the cost of one pass per tile."""
     tile_size: Annotated[int, "32.."] | None
-    """Pixels of a tile's side; null is the network's input, so that nothing is reduced."""
+    """Side of a tile in pixels; null is the network's input, so that nothing is downscaled."""
     tile_overlap: Annotated[float, "0..0.9"]
-    """Share of a tile that its neighbour sees too."""
+    """Share of a tile that overlaps its neighbour."""
     track: bool
-    """true numbers objects through a video (or a folder of its frames), draws their trails, and writes MOTChallenge's
-    form."""
+    """true numbers objects through a video (or a folder of its frames), draws their trails, and writes the MOTChallenge
+    format."""
     track_low: Annotated[float, "0..1"]
-    """Weak detections from here on may continue a track, though not start one."""
+    """Detections from this score on may continue a track, but not start one."""
     track_patience: Annotated[float, "0.."]
     """Seconds that an object may be out of sight and keep its number; by the frames' own times, 25 a second for a
     folder of images."""
     every: Annotated[int, "1.."]
     """Only every n-th frame of a video; the drawn video has those, at their times."""
     reconnect: Annotated[float, "0.."]
-    """Seconds for which a camera or stream that breaks off is opened again and again; 0 ends the run, with exit code
-    1."""
+    """Seconds for which a lost camera or stream is reopened; 0 ends the run with exit code 1."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -71,10 +70,9 @@ class Predict(InferenceKeys):
     """An image or a video, a folder of them, a pattern such as FOLDER/*.jpg, a list (.txt, one path a line), a camera
     (0, 1, …) or a stream (rtsp://…, https://…); must be given."""
     out: Path
-    """Folder for what is written; results of other sources with the same settings stay, and the tables hold all."""
+    """Folder for the results; those of other sources with the same settings are kept, and the tables hold all of them."""
     resume: Literal["auto"] | None
-    """auto goes on with what an earlier run to the same out was stopped in; a video that was not finished begins
-    anew."""
+    """auto resumes an interrupted run to the same out; an unfinished video starts again."""
     overwrite: bool
     """true replaces results of other settings that out holds."""
     unreadable: Literal["warn", "error"]
@@ -84,9 +82,9 @@ class Predict(InferenceKeys):
     batch_size: Annotated[int, "1.."]
     """Images at once."""
     score_threshold: Annotated[float, "0..1"]
-    """Detections below are not shown; lower finds more, and more that is wrong."""
+    """Detections with lower scores are not shown; a lower value finds more, and more false ones."""
     max_detections: Annotated[int, "1.."] | None
-    """Detections of an image, with tiles too; null is the model's own."""
+    """Detections per image, also with tiles; null is the model's own."""
     predict: PredictKeys
 
 
@@ -107,9 +105,9 @@ class Explain(OpenModel):
     method: Literal["grad", "hires"] | None
     """Grad-CAM, or HiResCAM, which keeps the gradient where it is; null is hires for boxes, grad for all else."""
     most: Annotated[int, "1.."]
-    """Things to explain in an image: its best boxes, its largest or likeliest classes."""
+    """Targets to explain per image: its best boxes, its largest or likeliest classes."""
     score_threshold: Annotated[float, "0..1"]
-    """Boxes below are not explained."""
+    """Boxes with lower scores are not explained."""
     device: Literal["auto", "cpu", "cuda", "mps"]
     """Where to compute; auto takes the best there is."""
 

@@ -80,7 +80,7 @@ class Evolution:
     """Of algorithm=evolution."""
 
     population: Annotated[int, "1.."]
-    """Candidates that live at a time; the first N are random."""
+    """Size of the population; the first N candidates are random."""
     sample: Annotated[int, "1.."]
     """Number of them that compete to be a parent."""
 

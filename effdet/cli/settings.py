@@ -46,8 +46,8 @@ class EvaluationKeys(EvaluationBackend):
     """Epochs between evaluations during training; null is trainer.check_val_every_n_epoch; the last epoch is always
     evaluated."""
     at_start: Literal["auto"] | bool
-    """Evaluate the starting weights too, before the first step, so that a run that makes a model worse is seen; auto
-    does where they know classes of the data. Not repeated by a resume."""
+    """Also evaluate the initial weights, before the first step, so that a run that makes a model worse is noticed; auto
+    does so where they have classes of the data. Not repeated on resume."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -65,7 +65,7 @@ class Classification:
     head_channels: Annotated[int, "1.."] | None
     """Width of the 1×1 convolution; 1280 for B0 and all of Lite (pretrained weights fit no other)."""
     dropout: Annotated[float, "0..0.99"] | None
-    """Before the dense layer; 0.2 for B0, more for larger members."""
+    """Dropout before the dense layer; 0.2 for B0, more for larger members."""
     label_smoothing: Annotated[float, "0..0.99"]
     """Share of the target that is spread over all classes; the paper trains ImageNet with 0.1."""
 
@@ -86,17 +86,17 @@ class Embedding:
     """The embedding head."""
 
     dim: Annotated[int, "1.."]
-    """Numbers in an embedding."""
+    """Dimensions of an embedding."""
     loss: Literal["arcface", "cosine"]
     """arcface adds a margin to the angle of the true identity."""
     margin: Annotated[float, "0..1.5"]
     """arcface: radians; the paper's 0.5 is for 10,000s of identities."""
     scale: Annotated[float, "1.."]
-    """Of the cosines before the softmax; larger for more identities, 64 in the paper."""
+    """Factor of the cosines before the softmax; larger for more identities, 64 in the paper."""
     head_channels: Annotated[int, "1.."] | None
     """Width of the 1×1 convolution; null is the backbone's."""
     dropout: Annotated[float, "0..0.99"]
-    """Before the linear map."""
+    """Dropout before the linear map."""
     label_smoothing: Annotated[float, "0..0.99"]
     """Share of the target that is spread over all identities."""
 
@@ -108,9 +108,9 @@ class Auxiliary:
     level: Literal["C2", "C3", "C4", "C5", "P2", "P3", "P4", "P5", "P6", "P7", "P8", "P9"] | None
     """A level of the backbone (C4) or of the head (P5); null for none."""
     weight: Annotated[float, "0.01.."] | None
-    """Of its loss; .4."""
+    """Weight of its loss; .4."""
     channels: Annotated[int, "1.."] | None
-    """Width of its one convolution; 64."""
+    """Width of the auxiliary head's convolution; 64."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -118,7 +118,7 @@ class SemanticLossKeys(SemanticLoss):
     """The loss, with the rules from which class weights are made once the masks are counted."""
 
     class_weights: Literal["median", "log", "sqrt"] | tuple[float, ...] | None = None
-    """Lifts rare classes in the cross-entropy: by their share of the training pixels (median is the strongest, then
+    """Weighs rare classes more in the cross-entropy: by their share of the training pixels (median is the strongest, then
     log, then sqrt), or a number for each class."""
 
 
@@ -133,11 +133,11 @@ class SemanticHeadKeys:
     channels: Annotated[int, "1.."] | None
     """Width of the convolutions before the last one."""
     repeats: Annotated[int, "0.."] | None
-    """Their number."""
+    """Number of those convolutions."""
     separable: bool | None
     """false takes full convolutions, about 9 times as heavy."""
     dropout: Annotated[float, "0..0.99"] | None
-    """Of whole channels before the last convolution. null: 0."""
+    """Dropout of whole channels before the last convolution. null: 0."""
     auxiliary: Auxiliary
     loss: Overrides[SemanticLossKeys]
 
@@ -157,7 +157,7 @@ class Balance:
     """How the losses of several heads are weighed."""
 
     rule: Literal["weights", "uncertainty"]
-    """How the two losses are weighed: by the numbers below, or by learned variances."""
+    """How the two losses are weighed: by fixed weights, or by learned variances."""
     detection: Annotated[float, "0.001.."]
     """Weight of the detection losses."""
     semantic: Annotated[float, "0.001.."]
@@ -173,7 +173,7 @@ class Task:
     needs: tuple[str, ...]
     """What a data set must label for this task."""
     monitor: str | tuple[str, ...] | None
-    """The metric by which the best checkpoint is chosen; of several, their mean. None takes the chief ones of the heads."""
+    """Metric by which the best checkpoint is chosen; of several, their mean. null takes the main metric of each head."""
     balance: Balance
 
 
@@ -182,7 +182,7 @@ class Data(DataSpec):
     """A data set."""
 
     labels: tuple[str, ...]
-    """What the set labels; of shards, what it may label: the index has the rest."""
+    """What the set labels; for shards, what it may label: the index states the rest."""
     repeat_threshold: Annotated[float, "0..1"] | None
     """Images with a class rarer than this share of images come more often (LVIS's rule); null shows each once an
     epoch."""
@@ -197,11 +197,11 @@ class Backbone(BackboneSpec):
     """A backbone; null is the network's own."""
 
     name: str
-    """Of a network of timm, with or without the tag of its weights; must be given. Other choices name themselves."""
+    """Name of a timm network, with or without the tag of its weights; must be given with backbone=timm."""
     path: Path | None
     """The model file; must be given."""
     library: str
-    """Whose network it is, where it is not ours: timm."""
+    """Library of an external network: timm."""
     options: Mapping[str, Any]
     """Further arguments of timm.create_model."""
 
@@ -232,15 +232,15 @@ class Trainer:
     limit_predict_batches: Annotated[int, "0.."] | Annotated[float, "0..1"] | None
     """Not used here."""
     overfit_batches: Annotated[int, "0.."] | Annotated[float, "0..1"]
-    """Train on so few batches of each epoch (the set is still shuffled; use a small set)."""
+    """Train on only this many batches of each epoch (the set is still shuffled; use a small set)."""
     fast_dev_run: Annotated[int, "0.."] | bool
-    """So many steps of everything, with nothing saved."""
+    """Run this many steps of everything and save nothing."""
     precision: Literal["32-true", "bf16-mixed", "16-mixed"]
     """Losses and boxes are float32 in all of them; bf16 halves memory on recent GPUs."""
     accumulate_grad_batches: Annotated[int, "1.."]
     """Batches of one optimiser step."""
     gradient_clip_val: Annotated[float, "0.."] | None
-    """Longest gradient (the reference code's 10); null or 0 for no clipping."""
+    """Limit of the gradient (10 in the reference code); null or 0 for no clipping."""
     gradient_clip_algorithm: Literal["norm", "value"]
     """By the norm of the whole gradient, or each entry by its value."""
     detect_anomaly: bool
@@ -258,24 +258,23 @@ class Trainer:
     inference_mode: bool | None
     """false evaluates under no_grad instead."""
     accelerator: Literal["auto", "cpu", "gpu", "cuda", "mps", "tpu", "hpu"]
-    """auto, cpu, gpu, mps."""
+    """Lightning's accelerator."""
     devices: Annotated[int, "-1.."] | Literal["auto"] | str | tuple[int, ...]
-    """How many, or which; -1 is all GPUs."""
+    """Number of devices, or their indices; -1 is all GPUs."""
     num_nodes: Annotated[int, "1.."]
     """Machines."""
     strategy: str
-    """auto, ddp, …."""
+    """Lightning's strategy: auto, ddp, …."""
     sync_batchnorm: bool
     """Statistics over all GPUs' images: worth it below 16 images a GPU."""
     use_distributed_sampler: bool
     """Has no effect: the loader deals out the images itself."""
     logger: bool | Sequence[Mapping[str, Any]]
-    """false writes no metrics at all; a list adds loggers of your own, [{_target_: package.Logger}], to those of the key
-    `logger`."""
+    """false writes no metrics at all; a list adds loggers, [{_target_: package.Logger}], to those of the key `logger`."""
     log_every_n_steps: Annotated[int, "1.."]
     """Optimiser steps between two rows of metrics."""
     enable_progress_bar: bool | None
-    """Lightning's switch; the key `progress` is ours."""
+    """Lightning's switch; set the key `progress` instead."""
     enable_model_summary: bool | None
     """Print Lightning's table of modules."""
     enable_checkpointing: bool
@@ -285,11 +284,11 @@ class Trainer:
     default_root_dir: Path | None
     """Has no effect: run_dir is the folder."""
     profiler: Literal["simple", "advanced", "pytorch", "xla"] | None
-    """Simple, advanced, pytorch."""
+    """Lightning's profiler."""
     callbacks: Sequence[Mapping[str, Any]] | None
     """Lightning callbacks, [{_target_: package.Callback, argument: 1}]."""
     plugins: Any
-    """Lightning's objects, from Python callers."""
+    """Lightning plugins, only from Python."""
     barebones: bool | None
     """Lightning's mode for timing itself."""
     reload_dataloaders_every_n_epochs: Annotated[int, "0.."]

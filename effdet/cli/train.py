@@ -83,34 +83,34 @@ class Train:
     image_size: int | tuple[int, int] | None
     """Input in pixels, a side or [height, width]; null takes the canvas of streets, else the model's own size."""
     weights: Literal["auto-cached", "auto", "none"] | Path | None
-    """Where to start from. auto-cached takes the best weights already on this disk; where there are none, your own data
-    is refused and streets starts from random ones. auto may download; none (or null) is random; else a name or a file."""
+    """Initial weights. auto-cached takes the best weights already on this disk; where there are none, streets starts from
+    random weights and other data are refused. auto may download; none (or null) is random; else a name or a file."""
     conventions: str | None
-    """What a weight file leaves open (padding, BatchNorm, pixel statistics), as the name of the model it was made for;
-    asked for when it matters."""
+    """What a weight file does not state (padding, BatchNorm, pixel statistics), as the name of the model that it was made
+    for; required only where it matters."""
     strict: bool
-    """false loads weights that fit only in part, and says what was left over."""
+    """false loads weights that fit only in part, and reports what was left over."""
     trust: bool
-    """true reads weight files that hold pickled code, and imports the ``_target_`` classes that a file names; such a file can
-    do anything to this machine."""
+    """true reads weight files that hold pickled code, and imports the ``_target_`` classes that a file names; such a file
+    can run any code on this machine."""
     run_dir: Path | None
-    """Folder of the run; null makes runs/TASK-DATA-BACKBONE-N. One that holds a run is refused without one of the next
-    two."""
+    """Folder of the run; null creates runs/TASK-DATA-BACKBONE-N. A folder that holds a run is refused without resume or
+    overwrite."""
     resume: Literal["auto"] | Path | None
-    """Go on with the run in run_dir (auto) or with the run or checkpoint at PATH, with its configuration."""
+    """Resume the run in run_dir (auto), or the run or checkpoint at PATH, with its configuration."""
     overwrite: bool
     """true deletes the run that run_dir holds."""
     batch_size: Annotated[int, "1.."] | Literal["auto"]
-    """Images a step on each device; auto takes what fits (on a CPU, what keeps it busy)."""
+    """Images per step on each device; auto takes as many as fit (on a CPU, as many as keep it busy)."""
     workers: Annotated[int, "0.."] | None
-    """Loader processes on each device; null goes by the CPU cores. The result doesn't depend on it."""
+    """Loader processes on each device; null derives it from the CPU cores. The result does not depend on it."""
     cpu_processes: Annotated[int, "1.."]
-    """On a CPU, train in this many processes, each with its share of the cores, a batch of its own and the mean of all
-    gradients: two cores then do twice the work of one. The result depends on it."""
+    """On a CPU, train in this many processes, each with its share of the cores and its own batch; gradients are averaged,
+    so two cores do twice the work of one. The result depends on it."""
     device: Literal["auto", "cpu", "cuda", "mps"]
     """Where to compute; auto takes the best there is."""
     seed: Annotated[int, "0.."]
-    """Every random choice follows from it: same seed, same run."""
+    """Seed of every random choice: same seed, same run."""
     max_images: Annotated[int, "1.."] | None
     """Only the first N images of each split, for a quick try."""
     ema: Annotated[float, "0..0.99999"] | bool | None
@@ -119,33 +119,33 @@ class Train:
     """Share of the newest batch in BatchNorm's running statistics; null is the model's own, or 10 / batches of an
     epoch (up to .1) where that is faster: short runs need it."""
     freeze_epochs: Annotated[int, "0.."]
-    """The first N epochs train only the heads, the rest is frozen as by freeze=[backbone,neck] and trains from
-    then on: a new head then does no harm to good weights."""
+    """The first N epochs train only the heads; the rest is frozen as with freeze=[backbone,neck] and trains afterwards,
+    so that a new head does not damage pretrained weights."""
     freeze: str | tuple[str, ...] | None
-    """Parts that do not learn, and compute the same in every step (statistics kept, no stochastic depth, no dropout):
+    """Parts that are not trained and compute the same in every step (statistics kept, no stochastic depth, no dropout):
     backbone, neck, a head's name, bn (every BatchNorm) or a path such as backbone.stem."""
     grad_checkpointing: bool
     """true computes activations twice instead of storing them: about a third slower, far less memory."""
     compile: bool
-    """true runs the model through torch.compile: minutes of waiting first, faster steps after, on a GPU above all."""
+    """true runs the model through torch.compile: minutes of compilation first, then faster steps, mainly on a GPU."""
     channels_last: bool
-    """false lays images out with channels first; slower on most devices."""
+    """false stores images with channels first; slower on most devices."""
     sync_bn: bool
     """true shares BatchNorm statistics between GPUs; worth it below about 8 images a device."""
     preflight: bool
-    """false skips the checks of seconds before training: do the annotations score as perfect predictions, do loaded
-    weights detect and compute the same in training mode, is the first loss the prior's, does a step lower it, do
-    gradients reach all."""
+    """false skips the checks before training, which take seconds: the annotations score as perfect predictions, loaded
+    weights detect and compute the same in training mode, the first loss is the prior's, a step lowers it, gradients reach
+    all parameters."""
     logger: Literal["tensorboard", "wandb", "mlflow"] | tuple[str, ...] | None
     """Besides metrics.csv, which is always written; wandb and mlflow need effdet-lightning[log]."""
     progress: bool
     """false draws no progress bar."""
     score_threshold: Annotated[float, "0..1"] | None
-    """Detections below are dropped; null is .001, as COCO results are reported."""
+    """Detections with lower scores are dropped; null is .001, as for COCO results."""
     nms_iou: Annotated[float, "0..1"] | None
-    """Of two boxes of a class that overlap by more the better stays; null is .5."""
+    """NMS: of two boxes of a class with a higher IoU, only the better is kept; null is .5."""
     max_detections: Annotated[int, "1.."] | None
-    """Detections of an image; null is 100, as COCO counts."""
+    """Detections per image; null is 100, as in COCO."""
     report: bool
     """false writes no report.html (curves, intervals, mistakes, images) at the end, which takes seconds."""
     architecture: ModelPath

@@ -27,8 +27,8 @@ class AugmentSpec:
     hflip: Annotated[float, "0..1"] = 0.0
     """Probability of a mirror image."""
     scale: tuple[Annotated[float, "0.001..1000"], Annotated[float, "0.001..1000"]] | None = None
-    """Range of the random size; above 1 a random crop of the canvas's size is kept, below 1 the image lies at a
-    random place on the canvas. Null: exactly evaluation's geometry."""
+    """Range of the random size; above 1 a random crop of the canvas's size is kept, below 1 the image lies at a random
+    place on the canvas. null uses the evaluation geometry."""
     aspect: tuple[Annotated[float, "0.01..100"], Annotated[float, "0.01..100"]] = (1.0, 1.0)
     """Range of a random stretch of width against height; needs `scale` or `area`."""
     area: tuple[Annotated[float, "0.001..1"], Annotated[float, "0.001..1"]] | None = None
@@ -38,15 +38,15 @@ class AugmentSpec:
     """Masks: probability that the crop of `scale` or `area` is laid around a pixel of a class that is drawn among the
     image's classes, the rarer in the set the likelier (as 1 / √ of its share of pixels)."""
     colour: Annotated[float, "0..1"] = 0.0
-    """Probability of a colour jitter by the next four strengths."""
+    """Probability of a colour jitter by `brightness`, `contrast`, `saturation` and `hue`."""
     brightness: Annotated[float, "0..1"] = 0.0
     """Factor drawn from 1 - x … 1 + x."""
     contrast: Annotated[float, "0..1"] = 0.0
-    """Likewise."""
+    """As `brightness`, for contrast."""
     saturation: Annotated[float, "0..1"] = 0.0
-    """Likewise."""
+    """As `brightness`, for saturation."""
     hue: Annotated[float, "0..0.5"] = 0.0
-    """Turn of the colour circle drawn from -x … x, at most 0.5, half a circle."""
+    """Hue rotation drawn from -x … x; 0.5 is half a circle."""
     grayscale: Annotated[float, "0..1"] = 0.0
     """Probability of a grey image."""
     blur: Annotated[float, "0..1"] = 0.0
@@ -66,9 +66,9 @@ class AugmentSpec:
     mosaic_scale: tuple[Annotated[float, "0.001..1000"], Annotated[float, "0.001..1000"]] = (0.4, 1.0)
     """Range of the size of each of the four, counted as `scale`."""
     mosaic_off_epochs: Annotated[int, "0.."] = 0
-    """The last epochs see no mosaic, so that training ends on images as they are."""
+    """The last N epochs have no mosaic, so that training ends on unmixed images."""
     min_visibility: Annotated[float, "0..1"] = 0.1
-    """A box of which a smaller share is left on the canvas is dropped."""
+    """A box is dropped where less than this share of it is left on the canvas."""
     min_box_size: Annotated[float, "0.."] = 1.0
     """A box with a side below this many input pixels is dropped after a random crop or mosaic."""
 
@@ -76,7 +76,7 @@ class AugmentSpec:
     """Classification: the image is moved by up to this share of the canvas along each axis, which is a random crop
     after padding (0.125 is CIFAR's 4 of 32 pixels). Excludes `scale` and `area`."""
     policy: Literal["randaugment", "autoaugment", "autoaugment_cifar10", "trivialaugment"] | None = None
-    """Classification: a policy of the literature (:mod:`effdet.data.transforms`)."""
+    """Classification: a published augmentation policy."""
     policy_ops: Annotated[int, "1..16"] = 2
     """randaugment: operations on one image."""
     policy_magnitude: Annotated[float, "0..30"] = 9
@@ -86,10 +86,10 @@ class AugmentSpec:
     cutmix: Annotated[float, "0..1000"] = 0.0
     """Classification: alpha of cutmix's Beta distribution (Yun et al. 2019); 0 is off."""
     mix: Annotated[float, "0..1"] = 1.0
-    """Probability that a batch is mixed, by either where both are on."""
+    """Probability that a batch is mixed, by `mixup` or `cutmix` where both are on."""
     transforms: Sequence[Mapping[str, Any]] | None = None
-    """Albumentations transforms of your own, [{_target_: albumentations.RandomRain, p: 0.2}], with boxes and masks carried
-    along, after all others but `erase` (:mod:`effdet.data.transforms`)."""
+    """Albumentations transforms, [{_target_: albumentations.RandomRain, p: 0.2}], applied to boxes and masks too, after
+    all others but `erase`."""
 
     def __post_init__(self) -> None:
         check_fields(self, "augment.", DataError)

@@ -30,7 +30,7 @@ class Progression:
     """Where each quantity starts; where it ends is what the run is set to."""
 
     stages: Annotated[int, "1.."] = 1
-    """Equal parts of the run, 4 in the paper, each an epoch at least; 1 is off."""
+    """Equal parts of the run (4 in the paper), each at least one epoch; 1 is off."""
     size: Annotated[int, "32.."] | None = None
     """Side of the input in the first stage, pixels; None keeps the final one throughout."""
     magnitude: Annotated[float, "0..30"] = 5.0

@@ -52,7 +52,7 @@ class DataSpec:
     train_images: Path | None = None
     """Folder of the training images, where it is not in its usual place."""
     train_annotations: Path | None = None
-    """Their annotations, where they are not in their usual place."""
+    """Annotations of the training images, where they are not in their usual place."""
     val_images: Path | None = None
     """As train_images, for the split val."""
     val_annotations: Path | None = None
@@ -62,10 +62,10 @@ class DataSpec:
     test_annotations: Path | None = None
     """As train_annotations, for the split test."""
     val_fraction: Annotated[float, "0<..<1"] | None = None
-    """Share of train that becomes val, by a hash of each image's name, so that it stays the same; the set's own val split is
-    then not used. null takes that."""
+    """Share of train that becomes val, by a hash of each image's name, so that it stays the same; the set's own val split
+    is then not used. null uses it."""
     classes: Sequence[str] | None = None
-    """Names in the order of their labels, for sets that do not list them; null finds them out."""
+    """Names in the order of their labels, for sets that do not list them; null infers them."""
     difficult: Literal["ignore", "keep"] = "ignore"
     """Pascal VOC's difficult objects: ``ignore`` (not trained on, not counted) or ``keep`` (as any other)."""
     train_list: str = "train"
@@ -75,7 +75,7 @@ class DataSpec:
     size: Annotated[int, "64..2048"] | Sequence[Annotated[int, "64..2048"]] | None = None
     """``streets``: side of its images in pixels, or [height, width]; null for its default."""
     seed: Annotated[int, "0.."] = 0
-    """``streets``: the seed of everything in it; another seed is another set, whose results do not compare."""
+    """``streets``: the seed of the set; results on sets of different seeds are not comparable."""
     resize: Literal["letterbox", "stretch", "center_crop"] | None = None
     """Resize rule that suits the set (``stretch`` for images that are all of one small size); null is the model's."""
     level: Literal["fine", "coarse"] = "fine"
@@ -83,8 +83,8 @@ class DataSpec:
     counts: Mapping[str, int] | None = None
     """``streets``: images in each split, such as {train: 3000}; null for its defaults."""
     unreadable: Literal["error", "warn"] = "error"
-    """Images that cannot be decoded are named before the first step and stop the run; warn takes what is there of them
-    in train, and leaves them out of val and test."""
+    """Images that cannot be decoded are named before the first step and stop the run; warn uses the part that can be
+    decoded in train, and leaves them out of val and test."""
     requested: Sequence[str] | None = None
     """What to read of that which the set labels: any of ``boxes``, ``semantic``, ``category``; null reads all."""
     values: Sequence[int] | None = None
@@ -92,7 +92,7 @@ class DataSpec:
     ignored: Sequence[int] = (255,)
     """``masks``: values that are neither trained on nor counted; the first stands where a written map has no class."""
     mask_suffix: str = ""
-    """``masks``: what a mask's name has after its image's, such as ``_mask``."""
+    """``masks``: suffix of a mask's name after its image's, such as ``_mask``."""
     boxes: Mapping[str, Any] | None = None
     """``mixed``: the set that labels boxes, by the keys of its own file: {name: coco, root: …}."""
     masks: Mapping[str, Any] | None = None

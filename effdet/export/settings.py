@@ -50,13 +50,13 @@ class ExportSettings:
     precision: Literal["fp32", "fp16", "bf16", "int8"] = "fp32"
     """Numbers in the file; int8 is quantised after training, on images of data or source."""
     nms: bool = False
-    """true puts threshold, top-k and NMS into the graph; false leaves them to the reader, who may then choose them."""
+    """true puts threshold, top-k and NMS into the graph; false leaves them to the application."""
     normalise: bool = True
-    """true lets the graph take uint8 pixels; false asks for float32, normalised by the reader."""
+    """true: the graph takes uint8 pixels; false: it takes float32, normalised by the application."""
     batch_size: Annotated[int, "1.."] | None = 1
-    """Images in one pass; null takes any number, for a little speed."""
+    """Images in one pass; null takes any number, at a small cost in speed."""
     dynamic_size: bool = False
-    """true takes images of any height and width, for some speed (onnx, openvino, torch_export)."""
+    """true takes images of any height and width, at some cost in speed (onnx, openvino, torch_export)."""
 
     def __post_init__(self) -> None:
         check_fields(self, "")

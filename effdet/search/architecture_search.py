@@ -38,7 +38,7 @@ class SearchSettings:
     algorithm: Literal["ppo", "reinforce", "evolution", "random"]
     """Who proposes the candidates."""
     trials: Annotated[int, "1.."]
-    """Candidates in all; a study that has them may be given more later."""
+    """Candidates in all; may be raised later, on resume."""
     batch: Annotated[int, "1.."]
     """Candidates between two updates of the algorithm; as many can be trained at a time."""
     reward: Literal["soft", "hard"]
@@ -46,7 +46,7 @@ class SearchSettings:
     cost: Literal["gmacs", "latency"]
     """Multiply-adds of the whole model, counted, or milliseconds of an image, measured here between the trainings."""
     target: Annotated[float, "0.000001.."] | None
-    """Cost that is asked for, in 10^9 multiply-adds or milliseconds; null is that of the base."""
+    """Target cost, in 10^9 multiply-adds or milliseconds; null is that of the base."""
     base_phi: Annotated[float, "-4..6"] | None
     """The base model is that of this phi; null takes backbone= or architecture.path=."""
     space: dict[str, Any]
@@ -60,7 +60,7 @@ class SearchSettings:
     num_classes: Annotated[int, "1.."] | None
     """Classes that costs are counted with; null is the published number."""
     runs: Annotated[int, "5.."]
-    """Passes whose median is the latency, after three others."""
+    """Passes whose median is the latency, after three for warm-up."""
     threads: Annotated[int, "1.."] | None
     """CPU threads of each training and of the measured passes; null shares out the cores."""
     out: Path | None

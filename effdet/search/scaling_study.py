@@ -70,7 +70,7 @@ class ScaleSettings:
     engine: Literal["local", "ray"]
     """Where they run: this machine, or a Ray cluster (pip install 'effdet-lightning[ray]')."""
     runs: Annotated[int, "5.."]
-    """Passes whose median is the latency, after three others."""
+    """Passes whose median is the latency, after three for warm-up."""
     threads: Annotated[int, "1.."] | None
     """CPU threads of the measured passes; null is as many as torch takes."""
     out: Path | None

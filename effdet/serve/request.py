@@ -46,7 +46,7 @@ class ServeSettings:
     wait: float = 0.005
     """Maximum batching delay in seconds: how long a batch that is not full waits for more requests."""
     score_threshold: float = 0.3
-    """Boxes below are left out where a request does not say."""
+    """Boxes with lower scores are left out where a request gives no threshold."""
 
     def __post_init__(self) -> None:
         for key in ("max_bytes", "max_pixels", "queue", "batch_size"):

@@ -44,7 +44,7 @@ class OptimizerSettings:
     """Factor from the learning rate of each block of the backbone to that of the block before it; 0.8 changes early
     layers less when fine-tuning."""
     schedule: Literal["cosine", "constant", "step"] | Mapping[str, Any] = "cosine"
-    """What follows the warm-up; ``schedule._target_`` is one of your own, in place of it and the warm-up: it takes the
+    """What follows the warm-up; ``schedule._target_`` names a user-defined schedule that replaces both: it takes the
     optimiser and steps after each of its steps."""
     warmup_epochs: Annotated[float, "0.."] = 1.0
     """Linear rise; never more than half of the run."""
@@ -57,7 +57,7 @@ class OptimizerSettings:
     milestones: tuple[Annotated[float, "0..1"], ...] = (0.667, 0.833)
     """schedule=step: shares of the run after which the rate falls by `gamma`."""
     gamma: Annotated[float, "0..1"] = 0.1
-    """schedule=step: by this factor."""
+    """schedule=step: factor by which the rate falls."""
     target: Mapping[str, Any] | None = None
     """``_target_`` of another optimiser with arguments of its own; it is given the groups with their rates and decays."""
 
@@ -92,7 +92,7 @@ class CheckpointSettings:
     every_minutes: Annotated[float, "0.."] | None = 10.0
     """Also save last.ckpt after this many minutes, in mid-epoch too."""
     max_share: Annotated[float, "0..1"] = 0.05
-    """Saves at the ends of epochs may take this share of the run's time: epochs of a second are not all saved."""
+    """Largest share of the run's time for saves at the ends of epochs: very short epochs are not all saved."""
     keep_previous: bool = True
     """Keep the ``last.ckpt`` before the last as ``last.ckpt.previous``, as a fallback for silent corruption."""
 
@@ -107,7 +107,7 @@ class EarlyStoppingSettings:
     patience: Annotated[int, "1.."] | None = None
     """Stop after this many evaluations without a better one; null never stops early."""
     min_delta: Annotated[float, "0.."] = 0.0
-    """What counts as better."""
+    """Smallest improvement that counts."""
 
     def __post_init__(self) -> None:
         check_fields(self, "early_stopping.")

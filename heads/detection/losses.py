@@ -35,7 +35,7 @@ class DetectionLoss:
     """The settings of a detection head's loss."""
 
     matcher: Literal["iou", "atss", "tal", "atss_tal"] = "iou"
-    """Which anchor learns which box; iou is the paper's, the others adapt to the data; atss_tal begins with atss."""
+    """How anchors are assigned to boxes; iou is the paper's, the others adapt to the data; atss_tal begins with atss."""
     threshold: Annotated[float, "0..1"] = 0.5
     """iou matcher: an anchor that overlaps a box by this is positive."""
     atss_nearest: Annotated[int, "1.."] = 9
@@ -53,19 +53,19 @@ class DetectionLoss:
     alpha: Annotated[float, "0..1"] = 0.25
     """Focal: weight of positive entries against ``1 - alpha``."""
     gamma: Annotated[float, "0..10"] = 1.5
-    """Focal: how much easy entries are played down. RetinaNet had 2.0; the losses on soft targets always have 2."""
+    """Focal: how strongly easy entries are down-weighted. RetinaNet had 2.0; the losses on soft targets always have 2."""
     label_smoothing: Annotated[float, "0..1"] = 0.0
-    """Share of a target that is spread over both answers."""
+    """Share of a target that is spread over positive and negative."""
     class_weight: Annotated[float, "0.."] = 1.0
     """Weight of the class loss."""
     box: Literal["huber", "giou", "ciou"] = "huber"
     """``huber`` on the deltas, or ``giou`` / ``ciou`` on the boxes."""
     delta: Annotated[float, "0.001..10"] = 0.1
-    """Huber: where the square turns into a line."""
+    """Huber: where the loss turns from quadratic to linear."""
     box_weight: Annotated[float, "0.."] | None = None
     """None means 50 for ``huber`` (the official code's) and 2 for the IoU losses (usual beside a focal loss)."""
     box_by_score: bool = False
-    """Each anchor's box loss counts by its soft target."""
+    """Weight each anchor's box loss by its soft target."""
     normalizer: Literal["positives", "paper", "score"] = "positives"
     """Losses are divided by the positive anchors of all devices, by their number plus one, or by the sum of soft targets."""
 

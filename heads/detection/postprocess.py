@@ -44,9 +44,10 @@ class PostProcess:
     multi_label: bool = True
     """True: an anchor may detect several classes. False: only its best; a little faster, and lower in AP."""
     soft_nms: bool = False
-    """Fade overlapping boxes instead of dropping them (the paper's results; a little higher in AP, slower)."""
+    """Lower the scores of overlapping boxes instead of dropping them (the paper's results; a little higher in AP,
+    slower)."""
     sigma: Annotated[float, "0.01..10"] = 0.5
-    """Soft-NMS: smaller fades more."""
+    """Soft-NMS: smaller values lower overlapping scores more."""
 
     def __post_init__(self) -> None:
         check_fields(self, "")
