@@ -99,7 +99,7 @@ ISSUE_TYPES: dict[str, IssueType] = {
     "bad-image": _error(
         "malformed image entry", "It needs a whole-number id and a file_name.", "the entry is left out"
     ),
-    "duplicate-image-id": _error("image id twice", "Give each image an id of its own.", "the second is left out"),
+    "duplicate-image-id": _error("image id twice", "Give each image a unique id.", "the second is left out"),
     "listed-twice": _warning(
         "image listed twice", "List each image once, with all its objects.", "merged with the first"
     ),
@@ -108,7 +108,7 @@ ISSUE_TYPES: dict[str, IssueType] = {
     "annotation-id-0": _warning(
         "annotation id 0", "Count from 1: pycocotools takes 0 for unmatched, and AP drops.", "renumbered"
     ),
-    "duplicate-annotation": _warning("annotation id twice", "Give each annotation an id of its own.", "renumbered"),
+    "duplicate-annotation": _warning("annotation id twice", "Give each annotation a unique id.", "renumbered"),
     "unknown-image": _error(
         "annotation of an image that is not listed", "Restore the image's entry, or remove it.", _DROP
     ),
