@@ -104,7 +104,7 @@ class _Padded(nn.Module):
         return pads
 
 
-def _must_not_branch() -> bool:
+def _is_traced() -> bool:
     # A traced or exported graph has to serve every size: no decision may hang on the size at hand.
     return torch.compiler.is_compiling() or torch.jit.is_tracing()  # pyright: ignore[reportPrivateImportUsage]
 
@@ -152,7 +152,7 @@ class Conv2d(nn.Conv2d, _Padded):
             return super().forward(input)
         weight, padding = self.weight, (0, 0)
         left, right, top, bottom = pads = self._pads(input)
-        if _must_not_branch():
+        if _is_traced():
             input = F.pad(input, pads)
         elif left == right and top == bottom:
             padding = (top, left)
@@ -187,7 +187,7 @@ class MaxPool2d(_Padded):
         padding = cast(tuple[int, ...], self.padding)
         if self._from_size:
             left, right, top, bottom = pads = self._pads(x)
-            if _must_not_branch() or left != right or top != bottom:
+            if _is_traced() or left != right or top != bottom:
                 x = F.pad(x, pads, value=float("-inf"))
             else:
                 padding = (top, left)

@@ -14,11 +14,11 @@ OPERATIONS = ("mbconv", "separable", "fused", "conv")
 
 
 def _problems(spec: Any, allowed: Mapping[str, Sequence[str]], positive: Sequence[str]) -> list[str]:
-    """Of the fields of `spec` that must be one of some words, and of those that must be above 0."""
+    """Of the fields of `spec` that must be one of given names, and of those that must be above 0."""
     found = [
-        f"{name} must be one of {', '.join(words)}, got {getattr(spec, name)!r}"
-        for name, words in allowed.items()
-        if getattr(spec, name) not in words
+        f"{name} must be one of {', '.join(names)}, got {getattr(spec, name)!r}"
+        for name, names in allowed.items()
+        if getattr(spec, name) not in names
     ]
     return found + [
         f"{name} must be positive, got {getattr(spec, name)}" for name in positive if getattr(spec, name) <= 0

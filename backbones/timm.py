@@ -164,7 +164,7 @@ def _created(name: str, options: dict[str, Any]) -> tuple[nn.Module, dict[str, A
         raise ValueError(f"timm has no weights {name!r} of that network; it has {tags}") from None
     values = (facts or timm.models.PretrainedCfg(input_size=(3, 224, 224))).to_dict()
     if values.get("fixed_input_size") and not {key for key, _ in UNTIED} & set(options):
-        options = {**options, **_untying(name)}
+        options = {**options, **_any_size_option(name)}
 
     def create(**more: Any) -> nn.Module:
         try:
@@ -181,7 +181,7 @@ def _created(name: str, options: dict[str, Any]) -> tuple[nn.Module, dict[str, A
     return net, values
 
 
-def _untying(name: str) -> dict[str, Any]:
+def _any_size_option(name: str) -> dict[str, Any]:
     """The option that lets a network of a fixed image size take any, tried without weights."""
     import timm
 

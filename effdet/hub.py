@@ -116,7 +116,7 @@ def download(
     if sha256 is not None and (len(sha256) < 8 or set(sha256.lower()) - set("0123456789abcdef")):
         raise UserError(f"sha256={sha256!r} must be 8 to 64 hex digits")
     target = Path(directory) / name if directory is not None else cache_dir("weights", name)
-    if _good(target, sha256):
+    if _is_valid(target, sha256):
         return target
     if is_offline():
         raise DownloadError(
@@ -124,7 +124,7 @@ def download(
         )
     target.parent.mkdir(parents=True, exist_ok=True)
     with FileLock(f"{target}.lock"):
-        if _good(target, sha256):  # another process fetched it while this one waited
+        if _is_valid(target, sha256):  # another process fetched it while this one waited
             return target
         failures: list[str] = []
         for address in [below(base, name) for base in mirrors()] + addresses:
@@ -140,7 +140,7 @@ def download(
     raise DownloadError(f"could not fetch {name}: " + "; ".join(failures))
 
 
-def _good(target: Path, sha256: str | None) -> bool:
+def _is_valid(target: Path, sha256: str | None) -> bool:
     return target.is_file() and (sha256 is None or sha256_of(target).startswith(sha256.lower()))
 
 
@@ -204,7 +204,7 @@ def _stream(address: str, part: Path, *, trusted: bool, timeout: float, advance:
             raise UserError(
                 f"{part.parent} has {free >> 20} MiB free, {(total - start) >> 20} MiB are needed: set EFFDET_CACHE"
             )
-        _remember(part, address, headers)
+        _write_note(part, address, headers)
         done = start
         with open(part, "ab" if resumed else "wb") as file:
             while piece := response.read(_CHUNK):
@@ -244,7 +244,7 @@ def _note(part: Path) -> Path:
     return part.with_name(f"{part.name}.json")
 
 
-def _remember(part: Path, address: str, headers: HTTPMessage) -> None:
+def _write_note(part: Path, address: str, headers: HTTPMessage) -> None:
     """Keep what identifies the server's version of the file, to resume only that version."""
     tag = headers.get("ETag")
     validator = tag if tag and not tag.startswith("W/") else headers.get("Last-Modified")

@@ -18,14 +18,14 @@ def cores(most: int | None = None) -> int:
     return count if most is None else min(count, most)
 
 
-def quiet_worker(worker: int) -> None:
-    """A DataLoader's ``worker_init_fn``: deaf to Ctrl-C from here on."""
+def ignore_interrupt(worker: int) -> None:
+    """A DataLoader's ``worker_init_fn``: ignores Ctrl-C from here on."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 
 @contextmanager
-def deaf_children() -> Iterator[None]:
-    """Processes that are started inside never hear Ctrl-C, not even while they import (``spawn``).
+def ignore_signals_in_children() -> Iterator[None]:
+    """Processes that are started inside ignore Ctrl-C, also while they import (``spawn``).
 
     They inherit the mask of blocked signals. One that comes meanwhile is delivered at the end.
     """

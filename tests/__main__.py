@@ -15,7 +15,7 @@ ROOT = Path(__file__).resolve().parents[1]
 BIN = Path(sys.executable).parent
 
 
-def _steps(overrides: list[str]) -> list[tuple[str, list[str]]]:
+def _steps(arguments: list[str]) -> list[tuple[str, list[str]]]:
     def tool(name: str) -> str:
         beside = BIN / name
         return str(beside) if beside.exists() else name
@@ -26,15 +26,15 @@ def _steps(overrides: list[str]) -> list[tuple[str, list[str]]]:
         ("import-linter", [tool("lint-imports"), "--no-cache"]),
         ("pyright", [tool("pyright"), "--pythonpath", sys.executable]),
         ("bare install", [sys.executable, "-m", "tests.bare_install"]),
-        ("pytest", [sys.executable, "-m", "pytest", "-q", "-n", "2", "--dist", "worksteal", *overrides]),
+        ("pytest", [sys.executable, "-m", "pytest", "-q", "-n", "2", "--dist", "worksteal", *arguments]),
     ]
 
 
-def main(overrides: list[str]) -> int:
+def main(arguments: list[str]) -> int:
     """Run all steps even where one fails; returns 1 if any did."""
     failed = []
     environment = {**os.environ, "OMP_NUM_THREADS": os.environ.get("OMP_NUM_THREADS", "1"), "NO_COLOR": "1"}
-    for name, command in _steps(overrides):
+    for name, command in _steps(arguments):
         last = name == "pytest"
         started = time.perf_counter()
         print(f"--- {name}", flush=True)

@@ -33,7 +33,7 @@ from omegaconf.errors import OmegaConfBaseException
 from effdet.addresses import without_credentials, without_credentials_in
 from effdet.cli.compose import compose, hydra_over, in_one_line, swept_overrides, swept_values
 from effdet.cli.overrides import ConfigError, Overrides, quote
-from effdet.cli.sweep import Job, interrupted_by, word_of
+from effdet.cli.sweep import Job, interrupted_by, override_of
 
 if TYPE_CHECKING:
     from effdet.cli.app import Command
@@ -107,7 +107,7 @@ def check_jobs(check: Check, command: Command, asked: Overrides, jobs: Sequence[
     """
     problems: list[str] = []
     for job in jobs:
-        single = replace(asked, items=tuple(word_of(override) for override in job), multirun=False, hydra=())
+        single = replace(asked, items=tuple(override_of(override) for override in job), multirun=False, hydra=())
         try:
             check(command, single)
         except ConfigError as error:

@@ -102,7 +102,7 @@ class Job:
         """Run the job, or take its result from its folder; returns the metric that sweepers optimise."""
         hydra = HydraConfig.get()
         directory = Path(hydra.runtime.output_dir)
-        overrides = tuple(str(word_of(override)) for override in hydra.overrides.task)
+        overrides = tuple(str(override_of(override)) for override in hydra.overrides.task)
         with only_one(directory) as held:
             record = self.run(directory, overrides, number=int(hydra.job.num), held=held)
         if record.state != DONE and not self.keep_going:
@@ -146,7 +146,7 @@ def is_sweep(directory: Path) -> bool:
     return directory.is_dir() and not (directory / JOB).is_file() and next(directory.rglob(JOB), None) is not None
 
 
-def word_of(override: str) -> Override:
+def override_of(override: str) -> Override:
     """A job's override as Hydra has it, ``data.root='/a b'``, as the override that the shell would give."""
     parsed = OverridesParser.create().parse_override(override)
     value = parsed._value

@@ -49,7 +49,7 @@ from effdet.cli.training import (
     write_report,
 )
 from effdet.data import Dataset, EvalSet
-from effdet.data.preflight import without_trace
+from effdet.data.preflight import unseen_classes
 from effdet.evaluation import EvaluationResult, ModelPredictFn, evaluate, print_metrics, write_results
 from effdet.model import VisionModel
 from effdet.plurals import counted
@@ -311,7 +311,7 @@ def _describe(train: Dataset, val: Dataset) -> None:
     for source in (train, val):
         for line in source.warnings:
             print(f"warning: {source.split}: {line}")
-    for line in without_trace(train, val):
+    for line in unseen_classes(train, val):
         print(f"warning: {line}")
 
 

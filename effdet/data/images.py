@@ -88,7 +88,7 @@ def read_image(
                 )
             turn = orientation != 1 and (size is None or size[::-1] == upright)
             if at_least is not None:
-                if not turn and (pixels := _quickly(image, at_least, content)) is not None:
+                if not turn and (pixels := _decode_fast(image, at_least, content)) is not None:
                     return pixels
                 goal = at_least if turn and rotated else (at_least[1], at_least[0])
                 image.draft("RGB", goal)
@@ -144,7 +144,7 @@ def _bound(image: Image.Image, path: Path | str) -> None:
         )
 
 
-def _quickly(image: Image.Image, at_least: tuple[int, int], content: bytes | None) -> np.ndarray | None:
+def _decode_fast(image: Image.Image, at_least: tuple[int, int], content: bytes | None) -> np.ndarray | None:
     """The pixels of a JPEG in colour, or None where Pillow is to read it."""
     if not isinstance(image, ImageFile.ImageFile) or (image.format, image.mode) != ("JPEG", "RGB"):
         return None

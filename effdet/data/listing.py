@@ -136,7 +136,7 @@ def find(
 
 
 class ImageFinder:
-    """Finds the images that a list names; what one line teaches of a folder holds for the others."""
+    """Finds the images that a list names; what one line shows of a folder holds for the others."""
 
     def __init__(self, root: Path, bases: Sequence[Path]) -> None:
         self._root, self._bases = root, tuple(bases)

@@ -15,7 +15,7 @@ from effdet.data.collate import collate
 from effdet.data.sampling import EpochSampler
 from effdet.data.shared_memory import SharedBatch, SharedBuffers, SharedCollate
 from effdet.data.train_set import Sample, TrainSet
-from effdet.workers import deaf_children, quiet_worker
+from effdet.workers import ignore_interrupt, ignore_signals_in_children
 from heads.structures import Batch, UserError
 
 ROOM = 1 << 14
@@ -109,7 +109,7 @@ class TrainLoader:
     def __iter__(self) -> Iterator[Batch]:
         self.train_set.warm_up()
         try:
-            with deaf_children():
+            with ignore_signals_in_children():
                 batches = iter(self._loader)
             for batch in batches:
                 yield batch.open() if isinstance(batch, SharedBatch) else batch
@@ -138,7 +138,7 @@ def _buffers(train_set: TrainSet, batch_size: int, workers: int, prefetch: int) 
 
 def one_thread(worker: int) -> None:
     """Keeps a worker to one thread: the machine's cores go to workers, not to threads that fight over them."""
-    quiet_worker(worker)
+    ignore_interrupt(worker)
     torch.set_num_threads(1)
     import cv2
 

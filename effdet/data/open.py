@@ -212,13 +212,13 @@ def open_dataset(spec: DataSpec, *, findings: Findings | None = None) -> Dataset
     if spec.max_images is not None:
         source = source.subset(range(min(spec.max_images, len(source))))
     if not collected.errors:
-        note_nothing(source, spec, collected)
+        note_unlabelled(source, spec, collected)
         if findings is None:
             collected.raise_errors(spec.title)
     return source
 
 
-def note_nothing(source: Dataset, spec: DataSpec, findings: Findings) -> None:
+def note_unlabelled(source: Dataset, spec: DataSpec, findings: Findings) -> None:
     """Notes what a train split labels, but none of its images has."""
     table, pixels = source.records, source.records.class_pixels
     left_out = "".join(f"; {line}" for line in findings.summaries())

@@ -127,7 +127,7 @@ def _has_end(path: Path) -> bool:
 _UNITS = {"boxes": "box", "semantic": "pixel", "category": "image"}
 
 
-def without_trace(train: Dataset, val: Dataset) -> list[str]:
+def unseen_classes(train: Dataset, val: Dataset) -> list[str]:
     """A line for each kind of label of which classes are missing: in train they cannot be learnt, in val not measured.
 
     Crowds and ignored pixels show no class. Classes of val are compared by name with those of train.

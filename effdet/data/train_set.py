@@ -35,7 +35,7 @@ WHOLE = frozenset({"category", "identity"})
 
 @dataclass(frozen=True, eq=False)
 class Sample:
-    """One image on the canvas with what it teaches."""
+    """One image on the canvas with its targets."""
 
     image: np.ndarray
     """(H, W, 3) uint8 RGB, contiguous."""

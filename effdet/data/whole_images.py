@@ -25,7 +25,7 @@ from effdet.data.checks import DataError, Findings, check_names
 from effdet.data.listing import ImageFinder, images_below, relative_names, text_of
 from effdet.data.records import Dataset
 from effdet.data.spec import SPLIT_DIRS, DataSpec, has_split_dirs
-from effdet.files import is_hidden, leads_back, text_lines
+from effdet.files import is_hidden, is_link_loop, text_lines
 from heads.structures import ClassTable
 
 
@@ -74,7 +74,9 @@ def _train_classes(spec: DataSpec, own: Sequence[str]) -> Sequence[str]:
 
 def _class_dirs(directory: Path) -> list[str]:
     names = sorted(
-        path.name for path in directory.iterdir() if path.is_dir() and not is_hidden(path.name) and not leads_back(path)
+        path.name
+        for path in directory.iterdir()
+        if path.is_dir() and not is_hidden(path.name) and not is_link_loop(path)
     )
     if not names:
         raise DataError(f"{directory}: must hold a folder for each class, and holds none")

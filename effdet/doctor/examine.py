@@ -18,7 +18,7 @@ from effdet.doctor.images import check_images, check_repeats, check_unlisted
 from effdet.doctor.issues import LEVELS, Issues
 from effdet.doctor.labels import Balance, check_boxes, check_classes, check_unlabelled
 from effdet.doctor.reading import Split, open_splits
-from effdet.doctor.scan import Seen, look_at_all
+from effdet.doctor.scan import Seen, scan_images
 from effdet.files import write_text
 from effdet.workers import cores
 
@@ -106,7 +106,7 @@ def examine(
         check_unlabelled(part, issues)
     covered = next((place for place, part in enumerate(splits) if "boxes" in part.source.labelled), 0)
     processes = cores(16) if workers is None else workers
-    seen = look_at_all(splits, workers=processes, coverage=coverage, covered=covered, progress=progress)
+    seen = scan_images(splits, workers=processes, coverage=coverage, covered=covered, progress=progress)
     for part, found in zip(splits, seen, strict=True):
         check_images(part, found, issues)
     check_repeats(splits, seen, issues)

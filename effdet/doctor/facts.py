@@ -91,7 +91,7 @@ def _look(path: Path) -> Facts:
         return replace(known, pixels=pixels, thumb=thumb)
 
 
-def look_at_pixels(pixels: np.ndarray) -> Facts:
+def facts_of_pixels(pixels: np.ndarray) -> Facts:
     """The fingerprints of an image that is not a file: (h, w, 3) uint8."""
     digest, thumb = _prints(Image.fromarray(pixels))
     return Facts(mode="RGB", stored=(pixels.shape[0], pixels.shape[1]), pixels=digest, thumb=thumb)

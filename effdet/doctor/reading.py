@@ -11,7 +11,7 @@ import numpy as np
 
 from effdet.data.checks import DataError, Findings, MissingSplit
 from effdet.data.images import image_sizes
-from effdet.data.open import held_out, note_nothing, opener_of
+from effdet.data.open import held_out, note_unlabelled, opener_of
 from effdet.data.records import Dataset
 from effdet.data.spec import DataSpec
 from effdet.doctor.facts import look
@@ -91,7 +91,7 @@ def _open(spec: DataSpec, issues: Issues) -> Split:
         if len(source) == 0 and not findings.errors:
             findings.error("no-images", spec.title, "lists no image at all")
         else:
-            note_nothing(source, spec, findings)
+            note_unlabelled(source, spec, findings)
     finally:
         for finding in findings.items:
             issues.add(_refined(Issue(**vars(finding), split=spec.split)))

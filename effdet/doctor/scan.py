@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from effdet.data.checks import DataError
 from effdet.data.records import Dataset
 from effdet.doctor.coverage import CoverageSettings, Matched, match_boxes
-from effdet.doctor.facts import Facts, look, look_at_pixels
+from effdet.doctor.facts import Facts, facts_of_pixels, look
 from effdet.doctor.reading import Split
 from effdet.progress import progress_bar
 
@@ -41,7 +41,7 @@ _work: _Work | None = None
 """Of a worker process."""
 
 
-def look_at_all(
+def scan_images(
     splits: Sequence[Split], *, workers: int, coverage: CoverageSettings | None, covered: int, progress: bool
 ) -> list[Seen]:
     """Looks at every image of every split.
@@ -131,7 +131,7 @@ def _look(task: Task) -> list[tuple[Facts, Matched]]:
         record = source.records[place]
         try:
             is_file = reads_files or record.image.is_file()  # images inside an archive or an array are not
-            facts = look(record.image) if is_file else look_at_pixels(source.read_image(record))
+            facts = look(record.image) if is_file else facts_of_pixels(source.read_image(record))
         except DataError as error:
             facts = Facts("corrupt-image", str(error))
         matched = _NO_MATCH

@@ -20,7 +20,7 @@ from effdet.evaluation.batch import EvalBatch
 from effdet.evaluation.evaluators import Evaluator
 from effdet.evaluation.loss import LossEvaluator
 from effdet.progress import progress_bar
-from effdet.workers import deaf_children, quiet_worker
+from effdet.workers import ignore_interrupt, ignore_signals_in_children
 from heads.structures import UserError
 
 PredictFn = Callable[[EvalBatch], Mapping[str, Any]]
@@ -127,7 +127,7 @@ def _predict_all(
         batch_size=batch_size,
         num_workers=workers,
         collate_fn=EvalBatch.of,
-        worker_init_fn=quiet_worker,
+        worker_init_fn=ignore_interrupt,
         pin_memory=str(getattr(predict_fn, "device", "cpu")).startswith("cuda"),
         # Its own generator: a loader draws a seed from the global one, which would change the training around it.
         generator=torch.Generator().manual_seed(0),
@@ -136,7 +136,7 @@ def _predict_all(
         evaluator.reset()
     seen = done = 0
     with progress_bar("evaluating", total, unit="images", show=progress) as advance:
-        with deaf_children():
+        with ignore_signals_in_children():
             batches = iter(loader)
         for batch in batches:
             predictions = predict_fn(batch)

@@ -83,7 +83,7 @@ def to_onnx(job: WriteJob) -> Any:
     """``onnx.ModelProto`` in the graph's own precision."""
     import onnx
 
-    from effdet.export.onnx_graph import absorb_pads, translations  # defines an operator of torch
+    from effdet.export.onnx_graph import fold_pads, translations  # defines an operator of torch
 
     program = export_program(job.graph, job.info)
     with quiet():
@@ -98,7 +98,7 @@ def to_onnx(job: WriteJob) -> Any:
         )
     assert exported is not None
     model = exported.model_proto
-    absorb_pads(model)
+    fold_pads(model)
     _name_axes(model, job)
     onnx.checker.check_model(model)
     return model

@@ -70,7 +70,7 @@ FILL = {"Conv": 0.0, "MaxPool": -np.inf}
 """The value that a node's own padding stands for."""
 
 
-def absorb_pads(model: Any) -> int:
+def fold_pads(model: Any) -> int:
     """Change an ``onnx.ModelProto`` in place; returns how many Pads are gone. Those of unknown size stay."""
     import onnx
     from onnx import numpy_helper

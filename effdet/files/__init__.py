@@ -16,7 +16,7 @@ Only the standard library is imported here, Pillow where suffixes are asked for.
 
 from effdet.files.names import decode_name, distinct_names, encode_name, image_suffixes, is_hidden, is_image, shown
 from effdet.files.text import FileError, decode_text, read_bytes, read_json, read_lines, read_text, text_lines
-from effdet.files.walk import Listing, leads_back, matching, walk
+from effdet.files.walk import Listing, is_link_loop, matching, walk
 from effdet.files.write import (
     making_folder,
     move_into_place,
@@ -39,7 +39,7 @@ __all__ = [
     "image_suffixes",
     "is_hidden",
     "is_image",
-    "leads_back",
+    "is_link_loop",
     "making_folder",
     "matching",
     "move_into_place",

@@ -115,7 +115,7 @@ def _below(
             found.skipped[suffix] += 1
 
 
-def leads_back(path: Path) -> bool:
+def is_link_loop(path: Path) -> bool:
     """Whether `path` is a link to a folder around it, in which a search would go round."""
     return path.is_symlink() and path.is_dir() and identity(path) in _around(path.parent) | {identity(path.parent)}
 

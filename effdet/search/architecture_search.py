@@ -154,7 +154,7 @@ class ArchitectureSearch:
             yield notify
 
     def line(self, trial: Trial) -> str:
-        """One trial in a few overrides."""
+        """One trial in one line."""
         name = self.space.decode(trial.choices).name
         if trial.same_as is not None:
             return f"{name}: as trial {trial.same_as}, reward {trial.reward:.4f}"

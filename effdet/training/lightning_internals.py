@@ -27,6 +27,6 @@ def is_within_step(trainer: Trainer) -> bool:
     return trainer.fit_loop._should_accumulate()
 
 
-def forget_validation_interval(trainer: Trainer) -> None:
+def clear_validation_interval(trainer: Trainer) -> None:
     """``val_check_batch`` holds from now on, whatever length of time ``val_check_interval`` asked for."""
     trainer._val_check_time_interval = None  # type: ignore[attr-defined]

@@ -23,7 +23,7 @@ from effdet.weights.names import locate
 from effdet.weights.read import WeightFile, WeightsError, read_weights
 from effdet.weights.report import LoadReport
 from effdet.weights.rows import NamedWeights
-from effdet.weights.statistics import Images, calibration_batches, put_back
+from effdet.weights.statistics import Images, calibration_batches, restore_statistics
 from effdet.weights.tflite import LiteFacts
 from heads.detection import DetectionHead, anchors
 
@@ -130,7 +130,7 @@ def load_file(
     bare = without_statistics(state, loaded) if statistics else ()
     if bare:
         pixels = model.preprocess if isinstance(model, VisionModel) else _bare_preprocess(decided)
-        count = put_back(model, {name: norms[name] for name in bare}, calibration_batches(images, pixels))
+        count = restore_statistics(model, {name: norms[name] for name in bare}, calibration_batches(images, pixels))
         report = replace(report, measured=_measured(len(bare), count, images), without_statistics=bare)
     return replace(report, changes=changes)
 

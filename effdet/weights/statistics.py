@@ -68,7 +68,7 @@ class _Moments:
 
 
 @torch.no_grad()
-def put_back(model: nn.Module, norms: Mapping[str, nn.BatchNorm2d], batches: Iterable[Tensor]) -> int:
+def restore_statistics(model: nn.Module, norms: Mapping[str, nn.BatchNorm2d], batches: Iterable[Tensor]) -> int:
     """Give `norms` the statistics of a pass over images; what they compute in evaluation mode stays the same.
 
     Args:

@@ -33,8 +33,8 @@ def runs(small_coco, tmp_path_factory) -> Path:
 
 def test_a_training_ends_with_a_page(runs):
     page = (runs / "a" / "report.html").read_text()
-    for overrides in ("Training", "Learning rate", "Mistakes", "Fusion weights", "Configuration", "1 epoch, 2 steps"):
-        assert overrides in page, overrides
+    for text in ("Training", "Learning rate", "Mistakes", "Fusion weights", "Configuration", "1 epoch, 2 steps"):
+        assert text in page, text
     assert tensors_hash(effdet.load(runs / "a" / "checkpoints" / "last.ckpt")) in page
     assert (runs / "a" / "statistics.npz").is_file()
 

@@ -100,14 +100,14 @@ def test_values_are_what_is_declared():
 
 def test_types_stand_in_one_place():
     """No comment of a YAML file opens with what a value may be."""
-    overrides = ("int", "float", "bool", "str", "path", "null", "[int", "[float", "[str")
+    types = ("int", "float", "bool", "str", "path", "null", "[int", "[float", "[str")
     for file in files():
         for key in file.keys.values():
             first = key.remark.partition(":")[0]
-            assert not any(part.strip().split(" ")[0] in overrides for part in first.split("|")[1:]), (
+            assert not any(part.strip().split(" ")[0] in types for part in first.split("|")[1:]), (
                 f"{file.path}: {key.name}"
             )
-            assert first.split(" ")[0] not in overrides[:5], f"{file.path}: {key.name}"
+            assert first.split(" ")[0] not in types[:5], f"{file.path}: {key.name}"
 
 
 @pytest.mark.parametrize("name", PACKAGES)

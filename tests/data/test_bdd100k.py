@@ -95,8 +95,8 @@ def test_faults_are_reported_at_once(bdd):
 
     with pytest.raises(DataError) as caught:
         opened(bdd(spoil), requested=("boxes",))
-    for overrides in ("category 'tram'", "numbers x1, y1, x2, y2", "listed twice", "gone.jpg: no such image"):
-        assert overrides in str(caught.value)
+    for message in ("category 'tram'", "numbers x1, y1, x2, y2", "listed twice", "gone.jpg: no such image"):
+        assert message in str(caught.value)
 
 
 def test_a_file_that_is_no_list(bdd, tmp_path):

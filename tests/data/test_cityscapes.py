@@ -86,7 +86,7 @@ def test_every_fault_in_one_error(city_set, mask_file):
         opened(root)
     lines = str(caught.value).splitlines()[1:]
     assert len(lines) == 7
-    for overrides in (
+    for message in (
         "000000_gtFine_labelIds.png: unknown id 77 on 1,200 pixels; known are 0…33, 255",
         "000001_gtFine_labelIds.png: is 44×30 (width × height), its image",
         "no mask",
@@ -95,7 +95,7 @@ def test_every_fault_in_one_error(city_set, mask_file):
         "no image",
         "unknown id 40000",
     ):
-        assert sum(overrides in line for line in lines) == 1, overrides
+        assert sum(message in line for line in lines) == 1, message
 
 
 def test_the_void_is_not_learned_from(city_set):

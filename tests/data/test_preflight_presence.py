@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from effdet.data.preflight import without_trace
+from effdet.data.preflight import unseen_classes
 from effdet.data.records import Dataset, Record, RecordTable
 from heads.structures import ClassTable
 
@@ -32,13 +32,13 @@ def masks(pixels: list[list[int]], split: str = "train") -> Dataset:
 
 def test_every_class_shown_says_nothing() -> None:
     whole = boxes(["a", "b"], record([0, 1]))
-    assert without_trace(whole, whole) == []
+    assert unseen_classes(whole, whole) == []
 
 
 def test_a_class_without_a_box() -> None:
     train = boxes(["a", "b", "c"], record([0, 2]), record([1], crowd=True))
     val = boxes(["a", "b", "c"], record([0, 1]), split="val")
-    assert without_trace(train, val) == [
+    assert unseen_classes(train, val) == [
         "train: no box of 1 of 3 classes (b): nothing can be learnt of it",
         "val: shows 1 of 3 classes (b), of which train has none: it cannot be found",
         "val: no box of 1 of 3 classes (c): it is not measured",
@@ -46,13 +46,13 @@ def test_a_class_without_a_box() -> None:
 
 
 def test_a_class_of_val_that_train_does_not_even_name() -> None:
-    found = without_trace(boxes(["a"], record([0])), boxes(["a", "dog"], record([0, 1]), split="val"))
+    found = unseen_classes(boxes(["a"], record([0])), boxes(["a", "dog"], record([0, 1]), split="val"))
     assert found == ["val: shows 1 of 2 classes (dog), of which train has none: it cannot be found"]
 
 
 def test_masks_whose_foreground_is_ignored() -> None:
     train, val = masks([[50, 0], [40, 0]]), masks([[9, 0]], "val")
-    assert without_trace(train, val) == [
+    assert unseen_classes(train, val) == [
         "train: no pixel of 1 of 2 classes (fg): nothing can be learnt of it; do data.values and data.ignored fit the values "
         "in the masks?",
         "val: no pixel of 1 of 2 classes (fg): it is not measured",
@@ -63,7 +63,7 @@ def test_categories() -> None:
     names = ["a", "b"]
     train = Dataset([record([], label=1)], ClassTable.of(names), name="x", split="train", labelled=["category"])
     val = Dataset([record([], label=0)], ClassTable.of(names), name="x", split="val", labelled=["category"])
-    assert [line.partition(" (")[0] for line in without_trace(train, val)] == [
+    assert [line.partition(" (")[0] for line in unseen_classes(train, val)] == [
         "train: no image of 1 of 2 classes",
         "val: shows 1 of 2 classes",
         "val: no image of 1 of 2 classes",
@@ -72,4 +72,4 @@ def test_categories() -> None:
 
 def test_many_are_not_all_named() -> None:
     train = boxes([f"c{number}" for number in range(30)], record([0]))
-    assert "29 of 30 classes (c1, c2, c3, c4, c5, c6, c7, c8, c9, c10 and 19 more)" in without_trace(train, train)[0]
+    assert "29 of 30 classes (c1, c2, c3, c4, c5, c6, c7, c8, c9, c10 and 19 more)" in unseen_classes(train, train)[0]

@@ -4,7 +4,7 @@ import onnxruntime
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
-from effdet.export.onnx_graph import absorb_pads
+from effdet.export.onnx_graph import fold_pads
 
 
 def padded(op: str, value: float, pads=(0, 0, 0, 1, 0, 0, 1, 2), own=(1, 0, 0, 0)) -> onnx.ModelProto:
@@ -42,7 +42,7 @@ def run(model: onnx.ModelProto) -> np.ndarray:
 def test_the_padding_moves_into_the_node(op, value):
     model = padded(op, value)
     before = run(model)
-    assert absorb_pads(model) == 1
+    assert fold_pads(model) == 1
     onnx.checker.check_model(model)
     assert [node.op_type for node in model.graph.node] == [op]
     assert not {"pads", "value"} & {tensor.name for tensor in model.graph.initializer}
@@ -55,5 +55,5 @@ STAYS = [("Conv", 1.0, 1), ("MaxPool", 0.0, 1), ("Conv", 0.0, -1)]
 @pytest.mark.parametrize(("op", "value", "left"), STAYS, ids=["other value", "zeros for a maximum", "a crop"])
 def test_other_paddings_stay(op, value, left):
     model = padded(op, value, (0, 0, 0, left, 0, 0, 1, 2))
-    assert absorb_pads(model) == 0
+    assert fold_pads(model) == 0
     assert [node.op_type for node in model.graph.node] == ["Pad", op]

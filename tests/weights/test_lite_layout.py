@@ -10,7 +10,7 @@ import torch
 from effdet.model import VisionModel, build, spec_for
 from effdet.weights import class_table, create_model, load, load_weights
 from effdet.weights.rows import BYTE_PIXELS
-from effdet.weights.statistics import generated, put_back
+from effdet.weights.statistics import generated, restore_statistics
 from heads.structures import ClassTable
 from tests.weights.lite_file import write_lite
 
@@ -82,4 +82,4 @@ def test_what_was_folded_has_statistics_again(tmp_path: Path) -> None:
     report = load_weights(model, path, images=generated((64, 64))[:4])
     norms = {name for name, layer in model.named_modules() if isinstance(layer, torch.nn.BatchNorm2d)}
     assert set(report.without_statistics) == norms and "4 images of yours" in report.measured
-    assert put_back(model, {}, []) == 0
+    assert restore_statistics(model, {}, []) == 0

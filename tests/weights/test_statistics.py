@@ -16,7 +16,7 @@ from effdet.model import VisionModel, build, fold, spec_for
 from effdet.necks.pyramid import Fusion
 from effdet.weights import create_model, load, load_weights, save
 from effdet.weights.folded import shared_over_levels
-from effdet.weights.statistics import generated, put_back
+from effdet.weights.statistics import generated, restore_statistics
 from heads.structures import UserError
 from tests.weights.theirs import from_ours
 
@@ -71,7 +71,7 @@ def test_one_norm_by_hand() -> None:
     norm.running_var.fill_(0.75)
     x = torch.tensor([[1.0, 5.0], [3.0, 5.0]]).view(2, 2, 1, 1)
     net = nn.Sequential(norm)
-    assert put_back(net, {"0": norm}, [x[:1], x[1:]]) == 2
+    assert restore_statistics(net, {"0": norm}, [x[:1], x[1:]]) == 2
     assert norm.running_mean.tolist() == [2, 5]
     assert norm.running_var.tolist() == pytest.approx([1, 0], abs=1e-5)
     assert norm.weight.tolist() == pytest.approx([2 * 1.25**0.5, 2 * 0.5], rel=1e-5)

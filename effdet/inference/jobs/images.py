@@ -11,7 +11,7 @@ from PIL import Image
 from effdet.files import distinct_names, refuse_overwriting, replacing, shown
 from effdet.inference.image import ImageLike
 from effdet.inference.jobs.output import Job, Shown, StreamPredictor, Summary, distinct_from_others
-from effdet.inference.jobs.stopping import always, in_one_go, stop_signals
+from effdet.inference.jobs.stopping import always, deferring_signals, stop_signals
 from effdet.inference.tracking import Tracker
 from effdet.inference.writers import Entry, Journal, MotWriter, VideoRecord
 from effdet.progress import progress_bar
@@ -76,7 +76,7 @@ def predict_images(
                 file, shown = str(prediction.path), view.of(prediction)
                 drawing = drawings[file] if job.draw else None
                 mask = None if shown.semantic is None else masks[file]
-                with in_one_go(), job.writing():
+                with deferring_signals(), job.writing():
                     # The line comes first: a drawing without one would be taken for a file of the user's.
                     journal.add(Entry.of(shown, file, drawing=drawing, image_id=ids[file], mask=mask))
                     if drawing is not None:

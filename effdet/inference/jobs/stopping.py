@@ -50,7 +50,7 @@ def stop_signals() -> Iterator[None]:
 
 
 @contextmanager
-def in_one_go() -> Iterator[None]:
+def deferring_signals() -> Iterator[None]:
     """A signal that comes within the block ends the job behind it: what belongs together is written together."""
     _State.whole += 1
     try:

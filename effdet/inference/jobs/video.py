@@ -11,7 +11,7 @@ import numpy as np
 
 from effdet.files import refuse_overwriting
 from effdet.inference.jobs.output import Job, Shown, StreamPredictor, Summary, distinct_stem
-from effdet.inference.jobs.stopping import Terminated, always, in_one_go
+from effdet.inference.jobs.stopping import Terminated, always, deferring_signals
 from effdet.inference.prediction import Prediction
 from effdet.inference.sources import Frame, VideoError, VideoSource
 from effdet.inference.sources.inputs import video_name
@@ -109,7 +109,7 @@ def _predict_into(
     try:
         with always(output.close), progress_bar("predicting", total, unit="frames") as advance:
             for prediction in predict.stream(frames.images()):
-                with in_one_go(), job.writing():
+                with deferring_signals(), job.writing():
                     output.add(prediction, frames.waiting.popleft())
                 advance(1)
     except KeyboardInterrupt as stop:

@@ -146,7 +146,7 @@ class Ledger:
         """The decoder could not decode a packet."""
         self._failures.append(reason)
 
-    def forgive(self) -> None:
+    def clear_failures(self) -> None:
         """What failed until here is of no interest, as where a stream was joined between two key frames."""
         self._failures.clear()
 

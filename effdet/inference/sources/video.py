@@ -202,7 +202,7 @@ class VideoSource:
                     ledger.failed(f"{frame.width}×{frame.height} pixels")
                     continue
                 if not started and self.live:
-                    ledger.forgive()  # a stream is joined anywhere, and decoded from the next key frame on
+                    ledger.clear_failures()  # a stream is joined anywhere, and decoded from the next key frame on
                 started = True
                 yield self._timed(frame, ledger, clock)
         self._note_left(ledger)

@@ -13,7 +13,7 @@ from lightning.pytorch.utilities.seed import isolate_rng
 from torch import nn
 
 from effdet.training.callbacks.schedules import AtEpoch
-from effdet.training.lightning_internals import forget_validation_interval
+from effdet.training.lightning_internals import clear_validation_interval
 from effdet.training.monitor import is_number, measured, shown_score
 from heads.structures import Batch
 
@@ -81,7 +81,7 @@ class LastEvaluation(AtEpoch):
         if trainer.should_stop:
             self._now(trainer)
         if trainer.current_epoch + 1 == trainer.max_epochs and batch_idx + 1 >= trainer.num_training_batches:
-            forget_validation_interval(trainer)
+            clear_validation_interval(trainer)
             trainer.val_check_batch = 1  # the run's last batch, whatever val_check_interval says
 
     @staticmethod

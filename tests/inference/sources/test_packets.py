@@ -97,7 +97,7 @@ def test_the_end():
     ledger.failed("broken")
     assert ledger.shown(None) == (None, [(None, "broken")])
     ledger.failed("broken")
-    ledger.forgive()
+    ledger.clear_failures()
     assert ledger.left() == []
 
 
