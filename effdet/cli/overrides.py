@@ -253,7 +253,7 @@ def _flag_value(flag: str, name: str, attached: str, rest: list[str]) -> tuple[s
         text = f"{flag} {value}: no such part{did_you_mean(value, allowed)}" if value else f"{flag}: name a part"
         return "", [f"{text} ({', '.join(allowed)})"]
     if not value:
-        what = {"config_dir": "the folder of your own configuration files", "config_name": "your own primary file"}
+        what = {"config_dir": "the folder of your configuration files", "config_name": "your primary file"}
         return "", [
             f"{flag}: name {what.get(name, 'a part of the configuration')}, {flag} {name.rpartition('_')[2].upper()}"
         ]

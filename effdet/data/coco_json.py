@@ -262,7 +262,9 @@ def parse_annotations(annotations: list[Any], path: Path, findings: Findings) ->
     ids, image_ids, category_ids, bbox, area, crowd, places = [], [], [], [], [], [], []
     for position, annotation in enumerate(annotations):
         if not isinstance(annotation, dict):
-            findings.error("bad-annotation", path, f"is no object: {annotation!r:.40}", item=f"annotations[{position}]")
+            findings.error(
+                "bad-annotation", path, f"is not an object: {annotation!r:.40}", item=f"annotations[{position}]"
+            )
             continue
         box, from_mask = box_of(annotation)
         image_id, category_id = whole(annotation.get("image_id")), whole(annotation.get("category_id"))

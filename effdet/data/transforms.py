@@ -45,7 +45,7 @@ class Transforms:
         transforms = [instantiate(_ignoring(config)) for config in configs]
         for config, transform in zip(configs, transforms, strict=True):
             if not isinstance(transform, A.BasicTransform | A.BaseCompose):
-                raise DataError(f"augment.transforms: {config[TARGET]} is no transform of albumentations")
+                raise DataError(f"augment.transforms: {config[TARGET]} is not a transform of albumentations")
         self.moves = any(not isinstance(leaf, A.ImageOnlyTransform) for leaf in _leaves(transforms))
         """Whether boxes and masks may change; else they are left exactly as they are."""
         boxes = A.BboxParams(

@@ -122,7 +122,7 @@ def open_csv(spec: DataSpec, findings: Findings) -> Dataset:
     kept = []
     for row in rows:
         if row.label not in known:
-            findings.error("unknown-category", file, f"{row.label!r} is no class of train", item=f"line {row.line}")
+            findings.error("unknown-category", file, f"{row.label!r} is not a class of train", item=f"line {row.line}")
         elif (image := Path(os.path.normpath(find_image(row.path)))) in seen:
             text = f"{row.path} stands in line {seen[image]} already: left out"
             findings.warning("duplicate-images", file, text, item=f"line {row.line}")

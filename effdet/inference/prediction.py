@@ -47,7 +47,7 @@ class Prediction:
     kits: Mapping[str, Kit] = field(default_factory=dict)
     """By head, what is known of its kind; for heads that are not named here, that of the built-in kind of this name."""
     extra: Mapping[str, Any] = field(default_factory=dict)
-    """What a kit of your own gives (`effdet.tasks.Kit.fields`), by the names that it gives it."""
+    """What a user-defined kit gives (`effdet.tasks.Kit.fields`), by the names that it gives it."""
 
     def with_fields(self, values: Mapping[str, Any]) -> Self:
         """The same prediction with fields of `values`; ``maps`` are added, and names that are no field go to ``extra``."""

@@ -98,7 +98,7 @@ class Architecture:
         """
         version = values.get("format")
         if version != FORMAT:
-            fix = "update effdet" if isinstance(version, int) and version > FORMAT else "it is no model file"
+            fix = "update effdet" if isinstance(version, int) and version > FORMAT else "it is not a model file"
             raise UserError(f"has format {version!r}, this version reads {FORMAT}; {fix}")
         if missing := [key for key in _REQUIRED if key not in values]:
             raise UserError(f"lacks {', '.join(missing)}; a model file has {', '.join(_KEYS)}")

@@ -145,7 +145,7 @@ def _resolve(
     if name is not None:
         if own:
             raise UserError(
-                f"model name {name!r} fixes the heads; give backbone= with a head of your own ({', '.join(own)})"
+                f"model name {name!r} fixes the heads; give backbone= with a user-defined head ({', '.join(own)})"
             )
         if backbone is not None or phi is not None or architecture is not None:
             raise UserError(f"model name {name!r} fixes the backbone; leave out backbone=, phi= and architecture.path=")

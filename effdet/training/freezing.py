@@ -76,6 +76,6 @@ def _modules(model: nn.Module, part: str) -> list[nn.Module]:
     heads = [name.removeprefix("heads.") for name in named if name.startswith("heads.") and name.count(".") == 1]
     top = [name for name, child in model.named_children() if child is not None]
     raise UserError(
-        f"freeze={part!r} is no part of this model; use bn, {', '.join([*top, *heads])}, "
+        f"freeze={part!r} is not a part of this model; use bn, {', '.join([*top, *heads])}, "
         "or the dotted path of a sub-module such as backbone.stem"
     )

@@ -57,7 +57,7 @@ def check_own_schedule(config: Mapping[str, Any]) -> None:
     if locate(config[TARGET]) is ReduceLROnPlateau:
         raise UserError(
             f"optimizer.schedule.{TARGET}={config[TARGET]}: waits for a metric, and schedules step after each optimiser step; "
-            "use early_stopping.patience, or a callback of your own"
+            "use early_stopping.patience, or a user-defined callback"
         )
 
 

@@ -89,7 +89,7 @@ def read_nonfinite_step(path: str | Path) -> NonFiniteStep:
     values = read_checkpoint(path)
     if values.get("kind") != KIND:
         raise CheckpointError(
-            f"{path} is no kept step; `effdet replay` takes the files that a training writes to nonfinite/ in its folder"
+            f"{path} is not a kept step; `effdet replay` takes the files that a training writes to nonfinite/ in its folder"
         )
     try:
         return NonFiniteStep(

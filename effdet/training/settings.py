@@ -59,14 +59,14 @@ class OptimizerSettings:
     gamma: Annotated[float, "0..1"] = 0.1
     """schedule=step: factor by which the rate falls."""
     target: Mapping[str, Any] | None = None
-    """``_target_`` of another optimiser with arguments of its own; it is given the groups with their rates and decays."""
+    """``_target_`` of another optimiser with its arguments; it is given the groups with their rates and decays."""
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "betas", tuple(self.betas))
         object.__setattr__(self, "milestones", tuple(self.milestones))
         check_fields(self, "optimizer.", without=() if self.target is None else ("name",))
         if not isinstance(self.schedule, str) and not is_target(self.schedule):
-            raise UserError(f"optimizer.schedule={dict(self.schedule)}: a schedule of your own needs a {TARGET}")
+            raise UserError(f"optimizer.schedule={dict(self.schedule)}: a user-defined schedule needs a {TARGET}")
         if self.name == "sgd" and self.nesterov and self.momentum == 0:
             raise UserError("optimizer.nesterov=true needs a momentum; optimizer.momentum=0 has none: set one of them")
 

@@ -86,7 +86,7 @@ def test_info_takes_a_part_or_none(arguments, part):
         (["--info", "plugin"], "did you mean plugins?"),
         (["-m", "--cfg", "job"], "--cfg --multirun: give one of them"),
         (["--resolve"], "--resolve: goes with --cfg"),
-        (["-cn"], "name your own primary file, -cn NAME"),
+        (["-cn"], "name your primary file, -cn NAME"),
         (["-cp", "x"], "add yours by --config-dir DIR"),
         (["--shell-completion"], "no completion"),
     ],

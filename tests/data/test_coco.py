@@ -218,7 +218,7 @@ def test_files_that_are_no_annotations(coco_set, content, message):
         (lambda content: content["categories"][1].pop("name"), "needs a whole-number id and a name"),
         (lambda content: content["images"][1].update(id=10), "id 10 is taken by '000.png'"),
         (lambda content: content["images"][1].update(id="x"), "needs a whole-number id and a file_name"),
-        (lambda content: content["annotations"].__setitem__(0, None), r"annotations\[0\]: is no object"),
+        (lambda content: content["annotations"].__setitem__(0, None), r"annotations\[0\]: is not an object"),
         (lambda content: content["annotations"].clear(), "no box to learn from"),
         (lambda content: (content["images"].clear(), content["annotations"].clear()), "no image"),
         (lambda content: content["annotations"][0].update(category_id=True), "category_id must be a whole number"),

@@ -65,7 +65,7 @@ def test_the_size_must_stay():
 
 
 def test_what_is_no_transform_is_refused():
-    with pytest.raises(DataError, match="datetime.date is no transform of albumentations"):
+    with pytest.raises(DataError, match="datetime.date is not a transform of albumentations"):
         transforms({"_target_": "datetime.date", "_args_": [2020, 1, 1]})
     with pytest.raises(DataError, match="needs a _target_"):
         AugmentSpec(transforms=[{"p": 1}])

@@ -71,4 +71,4 @@ def test_csv_faults_are_reported_by_line(directory):
     with pytest.raises(DataError) as caught:
         open_dataset(DataSpec("csv", root=directory, split="val"))
     text = str(caught.value)
-    assert "line 1" in text and "'c' is no class of train" in text and "line 2" in text and "missing.png" in text
+    assert "line 1" in text and "'c' is not a class of train" in text and "line 2" in text and "missing.png" in text

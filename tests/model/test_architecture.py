@@ -88,7 +88,7 @@ def test_the_model_is_chosen_once(architecture):
     ("change", "text"),
     [
         ({"format": 2}, "format 2, this version reads 1; update effdet"),
-        ({"format": None}, "it is no model file"),
+        ({"format": None}, "it is not a model file"),
         ({"neckk": 1}, "model\\.neckk is not a setting"),
         ({"backbone": {"name": "x", "wrong": 1}}, "backbone\\.wrong is not a setting"),
         ({"backbone": 3}, "object"),

@@ -193,7 +193,7 @@ def test_finite_steps_and_other_files_are_reported(
     assert app.main(["replay", str(path)]) == 1
     assert "the step is finite here" in capsys.readouterr().out
     assert app.main(["replay", str(spoilt / "checkpoints" / "last.ckpt")]) == 2
-    assert "is no kept step" in capsys.readouterr().err
+    assert "is not a kept step" in capsys.readouterr().err
     assert app.main(["replay"]) == 2
     assert "file=…: must be given" in capsys.readouterr().err
 

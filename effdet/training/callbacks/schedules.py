@@ -59,7 +59,7 @@ class FreezeAllButHeads(AtEpoch):
         if trainer.world_size > 1:
             raise UserError(
                 f"freeze_epochs={self.epochs} works on one device (several would wait for gradients that never come): "
-                "train the heads in a run of its own with freeze=[backbone,neck], and go on from its weights"
+                "train the heads in a separate run with freeze=[backbone,neck], and go on from its weights"
             )
 
     def at_epoch(self, trainer: Trainer, module: LightningModule, epoch: int) -> None:
