@@ -15,7 +15,7 @@ def reference() -> str:
         "# Configuration reference",
         "",
         "Look a key up here, or print it: `effdet train --help`. A key is set as `key=value` on the command line, or in a YAML",
-        "file of your own: `effdet train --config-dir DIR`, where DIR/data/mine.yaml is `data=mine`.",
+        "file: `effdet train --config-dir DIR`, where DIR/data/mine.yaml is `data=mine`.",
         "",
         "This page is generated: `python docs/reference/generate.py > docs/reference/config.md`.",
     ]

@@ -115,7 +115,7 @@ def test_freezing_holds_weights_and_statistics() -> None:
     model = FakeModel()
     assert freeze(model, ["bn", "backbone.stem"]) == (model.backbone.norm, model.backbone.stem)
     assert not model.backbone.norm.weight.requires_grad and not model.backbone.stem.weight.requires_grad
-    with pytest.raises(UserError, match=r"freeze='bakbone' is no part.*backbone, heads, detection"):
+    with pytest.raises(UserError, match=r"freeze='bakbone' is not a part.*backbone, heads, detection"):
         freeze(FakeModel(), ["bakbone"])
     model = FakeModel()
     freeze(model, ["backbone", "heads"])
