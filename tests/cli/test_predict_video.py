@@ -212,7 +212,7 @@ def test_a_folder_of_images_and_videos(model, tmp_path, capsys):
     assert len(written.drawn("drive.mp4")) == 3 and len(written.drawn("DRIVE_2.mp4")) == 4
     assert (out / "drive.jpg").is_file()
     assert predict(model, f"source={source}/2/*.mkv", f"out={tmp_path}/out2") == 2
-    assert "none of the 1 videos can be read" in capsys.readouterr().err
+    assert "0 of 1 video can be read" in capsys.readouterr().err
     assert predict(model, f"source={source}/*/*.m[op]*", f"out={tmp_path}/out2", "max_images=2") == 0
     assert Written(tmp_path / "out2").of(first) == [0, 1]
     (source / "list.txt").write_text("1/drive.mp4\ndrive.png\n")

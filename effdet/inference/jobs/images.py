@@ -14,6 +14,7 @@ from effdet.inference.jobs.output import Job, Shown, StreamPredictor, Summary, d
 from effdet.inference.jobs.stopping import always, deferring_signals, stop_signals
 from effdet.inference.tracking import Tracker
 from effdet.inference.writers import Entry, Journal, MotWriter, VideoRecord
+from effdet.plurals import counted
 from effdet.progress import progress_bar
 from heads.structures import UserError
 
@@ -86,7 +87,7 @@ def predict_images(
                 advance(1)
             if not any(file in journal.entries for file in files):
                 first = next(iter(unreadable.values()), "no images")
-                raise UserError(f"none of the {len(files)} images can be read; the first: {first}")
+                raise UserError(f"0 of {counted(len(files), 'image')} can be read; the first: {first}")
         found = list(journal.entries.values())
     count = None if tracker is None else len({box["track_id"] for entry in found for box in entry.boxes})
     boxes = sum(len(entry.boxes) for entry in found)

@@ -17,6 +17,7 @@ from effdet.inference.sources import Frame, VideoError, VideoSource
 from effdet.inference.sources.inputs import video_name
 from effdet.inference.tracking import Tracker
 from effdet.inference.writers import Entry, Journal, MotWriter, VideoRecord, VideoWriter
+from effdet.plurals import counted
 from effdet.progress import progress_bar
 from heads.structures import UserError
 
@@ -79,7 +80,7 @@ def predict_videos(
             if part.stopped:
                 break
         if len(unreadable) == len(videos):
-            raise UserError(f"none of the {len(videos)} videos can be read; the first: {unreadable[0]}")
+            raise UserError(f"0 of {counted(len(videos), 'video')} can be read; the first: {unreadable[0]}")
     return summary.joined(Summary(0, 0, tuple(unreadable)))
 
 

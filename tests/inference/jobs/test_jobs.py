@@ -142,7 +142,7 @@ def test_unreadable_images(directory, tmp_path):
         job(directory, tmp_path / "out2", skip_unreadable=False)
     for path in directory.iterdir():
         path.write_bytes(b"")
-    with pytest.raises(UserError, match="none of the 7 images can be read; the first: .*0.png"):
+    with pytest.raises(UserError, match="0 of 7 images can be read; the first: .*0.png"):
         job(directory, tmp_path / "out3")
 
 
