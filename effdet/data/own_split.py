@@ -44,8 +44,7 @@ class Example:
     crowd: Sequence[bool] = ()
     """(N,) boxes around groups, neither trained on nor counted; empty for none."""
     name: str | None = None
-    """Unique; by it ``data.val_fraction`` splits. If None, the file below the folder that all files of the split share (so that
-    the data may be moved), or the example's number."""
+    """Unique; by it ``data.val_fraction`` splits. If None, the file, below :attr:`Examples.root`, or the example's number."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -57,6 +56,9 @@ class Examples:
     """Names of the boxes' or whole images' classes, the same for all splits."""
     semantic_classes: Sequence[str] = ()
     """Names of the masks' classes."""
+    root: str | Path | None = None
+    """Folder that holds all image files. Examples are then named by their paths below it, so that the set can be moved and
+    ``data.val_fraction`` splits it as before; None names them by their paths as given."""
 
 
 class OwnSource(Dataset):
@@ -142,8 +144,7 @@ def _source(spec: DataSpec, items: list[Example], found: Examples, findings: Fin
     classes = ClassTable.of([str(name) for name in found.classes], first_id=0)
     check_names([str(name) for name in found.classes], spec.title, findings)
     pixels = _arrays(spec, [item.image for item in items], "image", channels=3)
-    files = [f"{row:06d}" for row in range(len(items))] if pixels else _below_common([item.image for item in items])
-    named = [item.name or file for item, file in zip(items, files, strict=True)]
+    named = [item.name or (f"{row:06d}" if pixels else _name(spec, item, found)) for row, item in enumerate(items)]
     if len(set(named)) < len(named):
         twice = next(name for name in named if named.count(name) > 1)
         raise DataError(f"{spec.title}: two examples have the name {twice}; names must differ")
@@ -198,11 +199,14 @@ def _source(spec: DataSpec, items: list[Example], found: Examples, findings: Fin
     )
 
 
-def _below_common(files: Sequence[Any]) -> list[str]:
-    """The paths relative to the deepest folder that holds all of them, with slashes."""
-    absolute = [os.path.abspath(file) for file in files]
-    common = os.path.commonpath([os.path.dirname(file) for file in absolute]) if absolute else ""
-    return [Path(os.path.relpath(file, common)).as_posix() for file in absolute]
+def _name(spec: DataSpec, item: Example, found: Examples) -> str:
+    """The path of an example's file below the root, with slashes; as given where there is no root."""
+    if found.root is None:
+        return str(item.image)
+    file, root = os.path.abspath(str(item.image)), os.path.abspath(found.root)
+    if os.path.commonpath([file, root]) != root:
+        raise DataError(f"{spec.title}: {item.image} does not lie below Examples.root={found.root}; leave root out")
+    return Path(os.path.relpath(file, root)).as_posix()
 
 
 def _arrays(spec: DataSpec, values: Sequence[Any], what: str, *, channels: int) -> list[np.ndarray]:

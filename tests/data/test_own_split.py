@@ -87,9 +87,12 @@ def test_files_become_records(tmp_path, monkeypatch):
 
 
 def nested(split):
-    return Examples(
-        [Example(FOLDER / name, [[0, 0, 4, 4]], [0]) for name in ("a/0.png", "b/0.png", "b/c/1.png")], NAMES
-    )
+    names = ("a/0.png", "b/0.png", "b/c/1.png")
+    return Examples([Example(FOLDER / name, [[0, 0, 4, 4]], [0]) for name in names], NAMES, root=FOLDER)
+
+
+def outside_of_root(split):
+    return Examples([Example(FOLDER / "a/0.png", [[0, 0, 4, 4]], [0])], NAMES, root=FOLDER / "b")
 
 
 def test_names_of_files_are_the_same_wherever_the_set_lies(tmp_path, monkeypatch):
@@ -100,6 +103,8 @@ def test_names_of_files_are_the_same_wherever_the_set_lies(tmp_path, monkeypatch
             Image.fromarray(np.full((6, 8, 3), 9, np.uint8)).save(tmp_path / place / name)
         monkeypatch.setitem(globals(), "FOLDER", tmp_path / place)
         assert [record.file_name for record in opened("nested").records] == ["a/0.png", "b/0.png", "b/c/1.png"]
+    with pytest.raises(DataError, match="a/0.png does not lie below Examples.root=.*b; leave root out"):
+        opened("outside_of_root")
 
 
 def faulty(split):
