@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import re
+import subprocess
 import sys
 import tomllib
 from importlib.metadata import packages_distributions
@@ -105,3 +106,12 @@ def test_what_is_imported_is_declared_and_the_error_of_a_missing_extra_names_it(
 def test_what_is_required_is_imported():
     required, _ = _declared()
     assert required - set(third_party()) == INDIRECT
+
+
+def test_commands_that_train_nothing_import_no_lightning() -> None:
+    """It takes a second and more, which an evaluation, a prediction or an export need not wait for."""
+    modules = ", ".join(f"effdet.cli.{name}" for name in ("evaluate", "predict", "export", "info"))
+    heavy = ("lightning", "torchmetrics", "matplotlib")
+    code = f"import sys, {modules}; print([name for name in {heavy} if name in sys.modules])"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=ROOT)
+    assert done.stdout.strip() == "[]"

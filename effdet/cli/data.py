@@ -1,13 +1,18 @@
-"""The data of a configuration: its splits, the checks of their images, loaders and evaluators."""
+"""The data of a configuration: its splits, the checks of their images, loaders, evaluators and the report.
+
+``effdet evaluate`` imports this and no Lightning, which takes a second and more.
+"""
 
 from __future__ import annotations
 
+import hashlib
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import fields
 from pathlib import Path
 
 import numpy as np
+import torch
 
 from effdet.cli.config import Config
 from effdet.cli.run import is_first
@@ -28,12 +33,17 @@ from effdet.data import (
 from effdet.data import repeat_factors as rare_class_factors
 from effdet.data.images import OnError
 from effdet.data.preflight import cut_off, report, undecodable, without_undecodable
-from effdet.evaluation import ClassMapWriter, Evaluator, LossEvaluator, SemanticEvaluator
+from effdet.evaluation import ClassMapWriter, EvaluationResult, Evaluator, LossEvaluator, SemanticEvaluator
+from effdet.inference.fusion import fusion_shares
 from effdet.inference.runtime_model import RuntimeModel
 from effdet.model import VisionModel
 from effdet.plugins import TARGET
-from effdet.tasks import Kit, kit_for, kits_of
+from effdet.plurals import counted
+from effdet.report import DataFacts, Facts, Gallery, measured, report_page
+from effdet.report.statistics.files import Recorded, SplitIdentity, write_statistics
+from effdet.tasks import Kit, head_reports, kit_for, kits_of
 from effdet.training.loader import LoaderFactory
+from effdet.weights.info import environment
 from effdet.workers import cores
 from heads.structures import UserError
 
@@ -218,3 +228,112 @@ def following(config: Config, val: Dataset) -> Config:
             f"an image; where there are more, AP@N beside them counts N"
         )
     return config.replacing({"max_detections": cap})
+
+
+PAGE = "report.html"
+STATISTICS = "statistics.npz"
+
+
+def write_report(
+    directory: Path,
+    *,
+    title: str,
+    result: EvaluationResult,
+    evaluators: Mapping[str, Evaluator],
+    gallery: Gallery,
+    model: VisionModel | RuntimeModel,
+    source: str | None,
+    splits: Sequence[Dataset],
+    config: str,
+    times: Mapping[str, str] | None = None,
+    summary: Sequence[str] = (),
+    page: bool = True,
+) -> Path | None:
+    """Write both into `directory`; the last of `splits` is the one that was evaluated.
+
+    Args:
+        folder: of the results; its ``metrics.csv``, if there is one, becomes curves.
+        title: of the page.
+        result, evaluators: of the evaluation.
+        gallery: its images.
+        model: what was evaluated.
+        source: where its weights were read.
+        splits: data to describe.
+        config: as YAML.
+        times: besides that of the evaluation.
+        summary: sentences at the top.
+        page: False writes only ``statistics.npz``.
+
+    Returns:
+        The page, if there is one.
+    """
+    reports = head_reports(kits_of(model), evaluators)
+    evaluated = splits[-1]
+    write_statistics(
+        directory / STATISTICS,
+        Recorded(
+            SplitIdentity(evaluated.name, evaluated.split, evaluated.fingerprint()),
+            {head: report.statistic for head, report in reports.items()},
+            {head: report.images for head, report in reports.items()},
+        ),
+    )
+    if not page:
+        return None
+    facts = Facts(
+        data=[_data_facts(split) for split in splits],
+        model=_model_facts(model, source),
+        machine=environment(),
+        times={
+            **(times or {}),
+            "evaluation": f"{result.seconds:.1f} s, {result.images_per_second:.1f} images a second",
+        },
+        config=config,
+        fusion=[] if isinstance(model, RuntimeModel) else fusion_shares(model),
+    )
+    written = report_page(
+        title,
+        f"{counted(result.images, 'image', ',')} of {evaluated.name} {evaluated.split}",
+        metrics=result.metrics,
+        reports=reports,
+        intervals=measured(reports),
+        facts=facts,
+        gallery=gallery,
+        curves=directory / "metrics.csv",
+        summary=summary,
+    )
+    return written.write(directory / PAGE)
+
+
+def tensors_hash(model: torch.nn.Module) -> str:
+    """sha256 of the names and values of a model's weights: the same for a checkpoint and for the file it was saved to."""
+    digest = hashlib.sha256()
+    for name, tensor in sorted(model.state_dict().items()):
+        values = tensor.detach().cpu().contiguous()
+        digest.update(f"{name} {tuple(values.shape)} {values.dtype}".encode())
+        digest.update(values.reshape(-1).view(torch.uint8).numpy().tobytes())
+    return digest.hexdigest()
+
+
+def _model_facts(model: VisionModel | RuntimeModel, source: str | None) -> dict[str, str]:
+    height, width = model.preprocess.size
+    if isinstance(model, RuntimeModel):  # its weights are the runtime's
+        own = {"exported as": f"{model.format}, {model.info.precision}{', NMS inside' if model.info.nms else ''}"}
+    else:
+        parameters = sum(parameter.numel() for parameter in model.parameters())
+        own = {"sha256 of the weights": tensors_hash(model), "parameters": f"{parameters:,}"}
+    return {
+        "model": model.spec.name,
+        "weights": source or "of this training",
+        **own,
+        "input": f"{height} × {width}, {model.preprocess.resize}",
+        "heads": ", ".join(f"{name} ({counted(len(table), 'class')})" for name, table in model.classes.items()),
+    }
+
+
+def _data_facts(source: Dataset) -> DataFacts:
+    boxes: dict[str, int] = {}
+    if "boxes" in source.labelled:
+        table = source.records
+        counts = np.bincount(table.labels[~table.crowd], minlength=len(source.classes))
+        boxes = {str(name): int(count) for name, count in zip(source.classes.names, counts, strict=True)}
+    return DataFacts(source.name, source.split, len(source), source.fingerprint(), boxes, list(source.warnings))

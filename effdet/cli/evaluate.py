@@ -12,7 +12,7 @@ from rich.table import Table
 from rich.text import Text
 
 from effdet.cli.config import Config, as_size
-from effdet.cli.data import decoded, evaluators, labels_of, open_split, worker_count
+from effdet.cli.data import decoded, evaluators, labels_of, open_split, worker_count, write_report
 from effdet.cli.models import (
     POSTPROCESS,
     InferenceKeys,
@@ -23,7 +23,6 @@ from effdet.cli.models import (
 from effdet.cli.overrides import Overrides
 from effdet.cli.run import CHECKPOINTS, RunResult, keep_freed_memory, refuse_json, run_of
 from effdet.cli.sweep import is_sweep, sweep_table, to_markdown, write_table
-from effdet.cli.training import write_report
 from effdet.data import EvalSet
 from effdet.evaluation import DetectionEvaluator, SemanticEvaluator, evaluate, print_metrics, write_json, write_results
 from effdet.evaluation.tables import number

@@ -14,7 +14,16 @@ import torch
 from torch import nn
 
 from effdet.cli.config import Config
-from effdet.cli.data import EVAL_BATCH, decoded, evaluators, following, loader_factory, open_splits, worker_count
+from effdet.cli.data import (
+    EVAL_BATCH,
+    decoded,
+    evaluators,
+    following,
+    loader_factory,
+    open_splits,
+    worker_count,
+    write_report,
+)
 from effdet.cli.models import (
     check_targets,
     is_generated,
@@ -46,7 +55,6 @@ from effdet.cli.training import (
     made_worse,
     schedule,
     schedule_facts,
-    write_report,
 )
 from effdet.data import Dataset, EvalSet
 from effdet.data.preflight import unseen_classes

@@ -1,11 +1,10 @@
-"""What ``effdet train`` brings to a fit: first weights, callbacks, the pre-flight, its last lines, and the report."""
+"""What ``effdet train`` brings to a fit: first weights, callbacks, the pre-flight, and its last lines."""
 
 from __future__ import annotations
 
-import hashlib
 import json
 import warnings
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -24,16 +23,11 @@ from effdet.cli.models import class_tables, model_spec, with_postprocess
 from effdet.cli.run import is_first
 from effdet.data import Dataset, EvalSet, Progression
 from effdet.data.checks import DataError
-from effdet.evaluation import EvaluationResult, Evaluator, ModelPredictFn, evaluate, same_classes
-from effdet.inference.fusion import fusion_shares
-from effdet.inference.runtime_model import RuntimeModel
+from effdet.evaluation import Evaluator, ModelPredictFn, evaluate, same_classes
 from effdet.model import ModelSpec, VisionModel, build
 from effdet.model.external import survey
 from effdet.plugins import check_trust, targets
-from effdet.plurals import counted
-from effdet.report import DataFacts, Facts, Gallery, measured, report_page
-from effdet.report.statistics.files import Recorded, SplitIdentity, write_statistics
-from effdet.tasks import chief_metrics, head_reports, kit_for, kits_of, truth_predict_fn
+from effdet.tasks import chief_metrics, kit_for, truth_predict_fn
 from effdet.tasks.detection import DetectionKit
 from effdet.training import FitResult, FitSettings, read_checkpoint
 from effdet.training.callbacks.schedules import DropoutSchedule, FreezeAllButHeads
@@ -42,7 +36,6 @@ from effdet.training.monitor import monitor_mode
 from effdet.training.preflight import preflight
 from effdet.training.starting import Detected, Start, start_of
 from effdet.weights import load_weights, resolve
-from effdet.weights.info import environment
 from effdet.weights.names import random_warning
 from heads.classification import ClassificationHead
 from heads.structures import Batch
@@ -305,112 +298,3 @@ def _useful_batch(train_batches: LoaderFactory, model: VisionModel) -> Batch:
             break
     assert first is not None
     return first
-
-
-PAGE = "report.html"
-STATISTICS = "statistics.npz"
-
-
-def write_report(
-    directory: Path,
-    *,
-    title: str,
-    result: EvaluationResult,
-    evaluators: Mapping[str, Evaluator],
-    gallery: Gallery,
-    model: VisionModel | RuntimeModel,
-    source: str | None,
-    splits: Sequence[Dataset],
-    config: str,
-    times: Mapping[str, str] | None = None,
-    summary: Sequence[str] = (),
-    page: bool = True,
-) -> Path | None:
-    """Write both into `directory`; the last of `splits` is the one that was evaluated.
-
-    Args:
-        folder: of the results; its ``metrics.csv``, if there is one, becomes curves.
-        title: of the page.
-        result, evaluators: of the evaluation.
-        gallery: its images.
-        model: what was evaluated.
-        source: where its weights were read.
-        splits: data to describe.
-        config: as YAML.
-        times: besides that of the evaluation.
-        summary: sentences at the top.
-        page: False writes only ``statistics.npz``.
-
-    Returns:
-        The page, if there is one.
-    """
-    reports = head_reports(kits_of(model), evaluators)
-    evaluated = splits[-1]
-    write_statistics(
-        directory / STATISTICS,
-        Recorded(
-            SplitIdentity(evaluated.name, evaluated.split, evaluated.fingerprint()),
-            {head: report.statistic for head, report in reports.items()},
-            {head: report.images for head, report in reports.items()},
-        ),
-    )
-    if not page:
-        return None
-    facts = Facts(
-        data=[_data_facts(split) for split in splits],
-        model=_model_facts(model, source),
-        machine=environment(),
-        times={
-            **(times or {}),
-            "evaluation": f"{result.seconds:.1f} s, {result.images_per_second:.1f} images a second",
-        },
-        config=config,
-        fusion=[] if isinstance(model, RuntimeModel) else fusion_shares(model),
-    )
-    written = report_page(
-        title,
-        f"{counted(result.images, 'image', ',')} of {evaluated.name} {evaluated.split}",
-        metrics=result.metrics,
-        reports=reports,
-        intervals=measured(reports),
-        facts=facts,
-        gallery=gallery,
-        curves=directory / "metrics.csv",
-        summary=summary,
-    )
-    return written.write(directory / PAGE)
-
-
-def tensors_hash(model: torch.nn.Module) -> str:
-    """sha256 of the names and values of a model's weights: the same for a checkpoint and for the file it was saved to."""
-    digest = hashlib.sha256()
-    for name, tensor in sorted(model.state_dict().items()):
-        values = tensor.detach().cpu().contiguous()
-        digest.update(f"{name} {tuple(values.shape)} {values.dtype}".encode())
-        digest.update(values.reshape(-1).view(torch.uint8).numpy().tobytes())
-    return digest.hexdigest()
-
-
-def _model_facts(model: VisionModel | RuntimeModel, source: str | None) -> dict[str, str]:
-    height, width = model.preprocess.size
-    if isinstance(model, RuntimeModel):  # its weights are the runtime's
-        own = {"exported as": f"{model.format}, {model.info.precision}{', NMS inside' if model.info.nms else ''}"}
-    else:
-        parameters = sum(parameter.numel() for parameter in model.parameters())
-        own = {"sha256 of the weights": tensors_hash(model), "parameters": f"{parameters:,}"}
-    return {
-        "model": model.spec.name,
-        "weights": source or "of this training",
-        **own,
-        "input": f"{height} × {width}, {model.preprocess.resize}",
-        "heads": ", ".join(f"{name} ({counted(len(table), 'class')})" for name, table in model.classes.items()),
-    }
-
-
-def _data_facts(source: Dataset) -> DataFacts:
-    boxes: dict[str, int] = {}
-    if "boxes" in source.labelled:
-        table = source.records
-        counts = np.bincount(table.labels[~table.crowd], minlength=len(source.classes))
-        boxes = {str(name): int(count) for name, count in zip(source.classes.names, counts, strict=True)}
-    return DataFacts(source.name, source.split, len(source), source.fingerprint(), boxes, list(source.warnings))

@@ -10,7 +10,7 @@ import pytest
 
 import effdet
 from effdet.cli import app
-from effdet.cli.training import tensors_hash
+from effdet.cli.data import tensors_hash
 
 SMALL = ["phi=-4", "image_size=64", "weights=none", "batch_size=2", "workers=0", "device=cpu", "logger=null",
          "progress=false", "augment=none", "trainer.max_epochs=1", "preflight=false"]  # fmt: skip
