@@ -15,6 +15,7 @@ from effdet.plurals import counted
         (2, "box", "2 boxes"),
         (19, "class", "19 classes"),
         (4, "batch", "4 batches"),
+        (3, "epoch", "3 epochs"),
     ],
 )
 def test_only_one_is_singular(count, noun, expected):

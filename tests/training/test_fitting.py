@@ -343,8 +343,13 @@ def test_losses_see_the_images_and_how_far_the_run_is(tmp_path: Path) -> None:
             return super().forward(images)
 
         def loss(self, outputs: Any, targets: Targets, context: Context) -> dict[str, torch.Tensor]:
-            assert context.images is not None and isinstance(context.progress, torch.Tensor)
-            seen.append((float(self.progress), float(context.progress), tuple(context.images.shape)))
+            assert context.images is not None and isinstance(
+                self.progress, torch.Tensor
+            )  # in a graph that is compiled once
+            assert isinstance(context.progress, float), (
+                "schedules of losses branch on it without waiting for the device"
+            )
+            seen.append((float(self.progress), context.progress, tuple(context.images.shape)))
             return super().loss(outputs, targets, context)
 
     steps = go(tmp_path, model=Watching(), trainer={"max_epochs": 2, "accumulate_grad_batches": 2}).steps
