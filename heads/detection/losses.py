@@ -24,6 +24,7 @@ from torch import Tensor
 from heads.detection.boxes import aligned_iou, decode, encode
 from heads.detection.focal import focal_loss, quality_focal_loss, varifocal_loss
 from heads.detection.matcher import ATSSMatcher, IoUMatcher, Matcher, ScheduledMatcher, TaskAlignedMatcher
+from heads.errors import UserError
 from heads.fields import check_fields
 from heads.ranks import over_ranks
 
@@ -71,6 +72,11 @@ class DetectionLoss:
 
     def __post_init__(self) -> None:
         check_fields(self, "loss.")
+        if self.classes != "focal" and (self.alpha, self.gamma, self.label_smoothing) != (0.25, 1.5, 0.0):
+            raise UserError(
+                f"loss.classes={self.classes}: alpha, gamma and label_smoothing are of the focal loss; leave them out, or take "
+                "loss.classes=focal"
+            )
 
     @property
     def box_factor(self) -> float:

@@ -219,6 +219,11 @@ def test_normalizer_is_the_mean_over_ranks(monkeypatch):
 @pytest.mark.parametrize(
     ("values", "text"),
     [
+        (
+            {"classes": "quality", "gamma": 2.0},
+            "loss.classes=quality: alpha, gamma and label_smoothing are of the focal loss",
+        ),
+        ({"classes": "varifocal", "label_smoothing": 0.1}, "leave them out, or take loss.classes=focal"),
         ({"matcher": "sim"}, "loss.matcher=sim: must be iou \\| atss \\| tal"),
         ({"box": "l1"}, "loss.box=l1: must be huber \\| giou \\| ciou"),
         ({"label_smoothing": 1.5}, "loss.label_smoothing=1.5: must be float 0…1"),
