@@ -14,10 +14,10 @@ from backbones.spec import AnyBackboneSpec
 from effdet import plugins
 from effdet.files import replacing
 from effdet.model import BalanceSpec, FoldedModel, ModelSpec, VisionModel, build, spec_for
-from effdet.scaling import DETECTORS, detector_row
+from effdet.scaling import detector_row
 from effdet.weights import names
 from effdet.weights.class_tables import class_table, is_unnamed
-from effdet.weights.decide import Stated
+from effdet.weights.decide import Stated, lite_row
 from effdet.weights.layouts import detect_layout
 from effdet.weights.loading import WeightSource, load_file, load_weights
 from effdet.weights.read import METADATA_KEY, BoundsError, WeightFile, WeightsError, read_weights
@@ -168,10 +168,9 @@ def _published(file: WeightFile, row: NamedWeights | None) -> VisionModel:
 
 def _lite_name(file: WeightFile) -> str:
     """The EfficientDet-Lite with the file's width of the neck: each has its own."""
+    if (row := lite_row(file)) is not None:
+        return row.name
     channels = file.tensors["fpn.cell.0.fnode.0.after_combine.conv.conv_pw.weight"].shape[0]
-    for row in DETECTORS.values():
-        if "_lite" in row.name and row.channels == channels:
-            return row.name
     raise WeightsError(
         f"{file.source}: there is no EfficientDet-Lite with {channels} channels in its neck; "
         "build it with create_model and fill it with load_weights"

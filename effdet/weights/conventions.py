@@ -14,13 +14,16 @@ from typing import Any, Self, cast
 from torch import nn
 
 from backbones.efficientnet import EfficientNet
-from backbones.fields import as_tuples, check_keys
+from backbones.fields import as_tuples, build, check_keys
 from backbones.layers import Activation, Conv2d, MaxPool2d
 from backbones.scaling import backbone_spec
 from effdet.model import ModelSpec, VisionModel
+from effdet.model.spec import HeadSpec
+from effdet.scaling import DetectorRow, detector_row
+from effdet.weights.anchor_rows import resulting_anchors
 from effdet.weights.class_tables import class_table, is_unnamed
 from effdet.weights.rows import NamedWeights
-from heads.detection import DetectionHead
+from heads.detection import AnchorSpec, DetectionHead
 from heads.pooled import PooledHead
 from heads.structures import ClassTable, UserError
 
@@ -52,13 +55,13 @@ class Conventions:
     classes: Mapping[str, ClassTable] = field(default_factory=dict)
     """By head name."""
     aspects: tuple[tuple[float, float], ...] | None = None
-    """Anchor width and height factors, where the file has its own."""
+    """Anchor width and height factors, where the file has its own; a model with published ones takes them over."""
+    anchors: Mapping[str, AnchorSpec] = field(default_factory=dict)
+    """By name of a detection head: the anchors that the file's rows stand for, where they are known."""
 
     @classmethod
     def of_weights(cls, row: NamedWeights, *, origin: str) -> Self:
         """Those of a published file."""
-        from effdet.scaling import detector_row
-
         detector = detector_row(row.model)
         backbone = backbone_spec(detector.backbone if detector else row.model)
         layers = replace(backbone.conventions, padding=detector.padding) if detector else backbone.conventions
@@ -71,6 +74,7 @@ class Conventions:
             **{name: getattr(row, name) for name in (*_GEOMETRY, "aspects")},
             size=(row.size, row.size),
             classes={head: class_table(row.classes)} if row.classes else {},
+            anchors={} if detector is None else {head: anchors_of_row(detector, row.aspects)},
         )
 
     @classmethod
@@ -83,17 +87,26 @@ class Conventions:
             **asdict(spec.backbone.conventions),
             **known,
             classes=spec.classes,
+            anchors={
+                name: described_anchors(head, name) for name, head in spec.heads.items() if head.kind == "detection"
+            },
         )
 
     @classmethod
     def of_mapping(cls, values: Mapping[str, Any]) -> Self:
-        """Those that a user states: any of the fields, and ``classes`` as a table's name or a list of names."""
+        """Those that a user states: any of the fields.
+
+        ``classes`` is a table's name or a list of names, ``anchors`` a mapping of :class:`heads.detection.AnchorSpec`'s fields.
+        """
         known = [item.name for item in fields(cls) if item.name not in ("origin", "size")]
         check_keys(values, known, what="conventions", error=UserError)
         passed = as_tuples(values)
         if (classes := passed.pop("classes", None)) is not None:
             table = class_table(classes) if isinstance(classes, str) else ClassTable.of([str(name) for name in classes])
             passed["classes"] = {"detection": table, "classification": table}
+        if (anchors := passed.pop("anchors", None)) is not None:
+            spec = build(AnchorSpec, as_tuples(anchors), what="conventions.anchors", error=UserError)
+            passed["anchors"] = {"detection": spec}
         return cls(origin="stated by hand", **passed)
 
     def relevant(self, scope: str) -> tuple[Any, ...]:
@@ -102,13 +115,24 @@ class Conventions:
         if scope == "backbone":
             return backbone
         tables = tuple(sorted((name, table.names) for name, table in self.classes.items()))
-        return (*backbone, self.resize, self.fill, tables, self.aspects)
+        return (*backbone, self.resize, self.fill, tables, self.aspects, tuple(sorted(self.anchors.items())))
 
     def __str__(self) -> str:
         parts = [f"{self.padding} padding" if self.padding else "", f"eps {self.norm_eps:g}" if self.norm_eps else ""]
         if self.mean:
             parts.append(f"mean {self.mean[0]:.3g}")
         return f"{self.origin.split(',')[0]} ({', '.join(part for part in parts if part)})"
+
+
+def described_anchors(head: HeadSpec, name: str = "detection") -> AnchorSpec:
+    """The anchors of a detection head that is described by plain values."""
+    options = {key: value for key, value in (head.options.get("anchors") or {}).items() if value is not None}
+    return build(AnchorSpec, as_tuples(options), what=f"head.{name}.anchors", error=UserError)
+
+
+def anchors_of_row(row: DetectorRow, aspects: tuple[tuple[float, float], ...] | None = None) -> AnchorSpec:
+    """The anchors of a published detector: three sizes an octave; `aspects` where its file has its own."""
+    return AnchorSpec(row.anchor_scale, 3, row.aspects if aspects is None else aspects)
 
 
 def apply_conventions(model: nn.Module, conventions: Conventions, *, scope: str) -> tuple[str, ...]:
@@ -184,12 +208,10 @@ def _anchors(model: VisionModel, conventions: Conventions) -> list[str]:
     if conventions.aspects is None or "detection" not in model.heads:
         return []
     head, spec = cast(DetectionHead, model.heads["detection"]), model.spec.heads["detection"]
-    aspects = conventions.aspects
-    if head.anchor_spec.factors == aspects:
+    aspects, anchors = conventions.aspects, resulting_anchors(head.anchor_spec, conventions.aspects)
+    if anchors == head.anchor_spec:
         return []
-    if len(head.anchor_spec.factors) != len(aspects):
-        raise UserError(f"the file has {len(aspects)} anchor shapes, the model {len(head.anchor_spec.factors)}")
-    head.anchor_spec = replace(head.anchor_spec, aspects=aspects)
+    head.anchor_spec = anchors
     options = dict(spec.options)
     options["anchors"] = {**dict(options.get("anchors", {})), "aspects": [list(pair) for pair in aspects]}
     model.spec = model.spec.replace(heads={**model.spec.heads, "detection": replace(spec, options=options)})

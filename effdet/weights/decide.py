@@ -7,19 +7,21 @@ lists them.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from typing import Any
 
 from backbones.scaling import architecture, backbone_spec, conventions_of
 from backbones.spec import BackboneSpec
 from effdet.model import ModelSpec
+from effdet.scaling import DETECTORS, DetectorRow, detector_row
 from effdet.weights import names
 from effdet.weights.class_tables import class_table
-from effdet.weights.conventions import Conventions
+from effdet.weights.conventions import Conventions, anchors_of_row, described_anchors
 from effdet.weights.layouts import OURS
 from effdet.weights.read import WeightFile, WeightsError
 from effdet.weights.rows import BYTE_PIXELS, HALF_PIXELS, IMAGENET_PIXELS, NamedWeights
 from effdet.weights.tflite import ANCHORS_PER_CELL, LiteFacts
+from heads.detection import AnchorSpec
 from heads.structures import ClassTable, UserError
 
 FAMILIES = {
@@ -57,7 +59,7 @@ def decide(
         WeightsError: several candidates fit; the text lists them.
     """
     if stated is not None:
-        return _stated(stated)
+        return _with_anchors(_stated(stated), file, layout, model, own=stated == "model")
     if "spec" in file.metadata:
         return Conventions.of_spec(ModelSpec.from_dict(file.metadata["spec"]), origin="the file's own description")
     if backbone is None:
@@ -99,6 +101,27 @@ def _stated(stated: str | Mapping[str, Any] | Conventions) -> Conventions:
         return Conventions.of_weights(row, origin="as stated")
     known = ", ".join((*FAMILIES, "model"))
     raise UserError(f"conventions={stated!r} are unknown; use the name of weights (`effdet info`) or one of {known}")
+
+
+def _with_anchors(
+    conventions: Conventions, file: WeightFile, layout: str, model: ModelSpec | None, *, own: bool
+) -> Conventions:
+    """Where the user says nothing of the anchors: the file's own, else those that the target's network was published with.
+
+    Args:
+        own: the model's own anchors are right where the file has as many.
+    """
+    rows = file.tensors.get("box_net.predict.conv_pw.weight")
+    if conventions.anchors or model is None or "detection" not in model.heads or rows is None:
+        return conventions
+    if (facts := file.metadata.get("lite")) is not None:
+        spec = lite_anchors(file, facts)
+    else:
+        row = detector_row(model.name) if layout == "effdet" else None
+        spec = None if row is None else anchors_of_row(row)
+        if own and spec is not None and rows.shape[0] == 4 * described_anchors(model.heads["detection"]).per_cell:
+            spec = None
+    return conventions if spec is None else replace(conventions, anchors={"detection": spec})
 
 
 def _of_timm_config(metadata: Mapping[str, Any]) -> Conventions:
@@ -146,7 +169,22 @@ def _of_lite(file: WeightFile, row: NamedWeights | None) -> Conventions:
         size=facts.size,
         classes={"detection": table} if table is not None else {},
         aspects=facts.aspects,
+        anchors={} if (anchors := lite_anchors(file, facts)) is None else {"detection": anchors},
     )
+
+
+def lite_anchors(file: WeightFile, facts: LiteFacts) -> AnchorSpec | None:
+    """The anchors of a Google file: those that it holds, else those of its network."""
+    if facts.scale is not None:
+        return AnchorSpec(facts.scale, 3, facts.aspects)
+    row = lite_row(file)
+    return None if row is None else anchors_of_row(row, facts.aspects)
+
+
+def lite_row(file: WeightFile) -> DetectorRow | None:
+    """The EfficientDet-Lite with the file's width of the neck: each has its own."""
+    channels = file.tensors["fpn.cell.0.fnode.0.after_combine.conv.conv_pw.weight"].shape[0]
+    return next((row for row in DETECTORS.values() if "_lite" in row.name and row.channels == channels), None)
 
 
 def lite_classes(facts: LiteFacts, count: int) -> ClassTable | None:
@@ -191,8 +229,6 @@ def _same_network(first: str, second: str) -> bool:
 
 def _detectors(layout: str, keys: set[str], backbone: BackboneSpec, model: ModelSpec | None) -> list[NamedWeights]:
     """Rows of the target's name with or without ``tf_`` and ``_ap``; for a model of another name, those on its backbone."""
-    from effdet.scaling import detector_row
-
     biased = any(key.endswith("after_combine.conv.conv_pw.bias") for key in keys)
     rows = []
     for row in names.all_weights():

@@ -14,6 +14,7 @@ from backbones.efficientnet import EfficientNet
 from effdet.model import VisionModel
 from effdet.necks.pyramid import Fusion
 from effdet.preprocess import Preprocess
+from effdet.weights.anchor_rows import AnchorRows, fit_anchors, resulting_anchors
 from effdet.weights.class_layers import ClassRows, fit_class_layers
 from effdet.weights.conventions import Conventions, apply_conventions
 from effdet.weights.decide import Stated, decide
@@ -109,9 +110,13 @@ def load_file(
     if layout == "effdet" and scope == "model":
         state, more = fit_biases(state, own)
         notes += more
+    rows = AnchorRows()
+    if whole and scope == "model":
+        rows = fit_anchors(whole, state, decided.anchors, aspects=decided.aspects)
+        state, notes = {**state, **rows.tensors}, [*notes, *rows.notes]
     classes = fit_class_layers(whole, state, own, decided.classes) if whole and scope == "model" else ClassRows()
     report = _compared(file, label, scope, decided, state, own, classes, notes)
-    report = replace(report, expected_left_over=(*report.expected_left_over, *unused))
+    report = replace(report, anchors=tuple(rows.taken), expected_left_over=(*report.expected_left_over, *unused))
     if strict and not report.complete:
         raise MisfitError(_misfit(report, whole.spec.name if whole else type(backbone).__name__), report)
     if whole and scope == "model":
@@ -257,7 +262,7 @@ def _misfit(report: LoadReport, model: str) -> str:
 
 
 def _check_anchors(file: WeightFile, model: VisionModel, conventions: Conventions) -> None:
-    """Google's files hold their anchors: they must be those that the model will have."""
+    """Google's files hold their anchors: they must be those that their rows are taken for."""
     facts: LiteFacts | None = file.metadata.get("lite")
     if facts is None or facts.anchors is None or "detection" not in model.heads or conventions.size is None:
         return
@@ -267,7 +272,7 @@ def _check_anchors(file: WeightFile, model: VisionModel, conventions: Convention
         size = (-(-size[0] // 2), -(-size[1] // 2))
         if number >= int(head.in_levels[0][1:]):
             sizes.append(size)
-    spec = head.anchor_spec if conventions.aspects is None else replace(head.anchor_spec, aspects=conventions.aspects)
+    spec = conventions.anchors.get("detection", resulting_anchors(head.anchor_spec, conventions.aspects))
     boxes = anchors(sizes, conventions.size, spec) / torch.tensor([width, height, width, height])
     theirs = torch.from_numpy(facts.anchors.copy())
     centre, half = theirs[:, [1, 0]], theirs[:, [3, 2]] / 2

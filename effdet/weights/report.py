@@ -41,6 +41,8 @@ class LoadReport:
     """(key, shape in the file, shape in the model); not loaded."""
     changes: tuple[str, ...] = ()
     """What the file's conventions changed in the model."""
+    anchors: tuple[str, ...] = ()
+    """Of each detection head whose anchors are not the file's: which rows it took."""
     measured: str = ""
     """For a file whose BatchNorms are folded away: where their statistics come from."""
     without_statistics: tuple[str, ...] = ()
@@ -62,6 +64,7 @@ class LoadReport:
             fresh = f"; fresh: {_some(layer.fresh)}" if layer.fresh else ""
             total = len(layer.taken) + len(layer.fresh)
             lines.append(f"  carried over   {layer.layer}: {len(layer.taken)} of {total} classes{fresh}")
+        lines += [f"  anchors        {line}" for line in self.anchors]
         for title, keys in (
             ("missing", self.missing),
             ("left over", self.left_over),

@@ -126,6 +126,15 @@ class LiteFacts:
                 return known
         return tuple((float(x), float(y)) for x, y in found)
 
+    @property
+    def scale(self) -> float | None:
+        """Side of the first anchor in strides of P3; None without anchors."""
+        if self.anchors is None:
+            return None
+        width = self.size[1]
+        cells = -(-width // 8)  # three halvings, each rounded up
+        return round(float(self.anchors[0, 3]) * cells, 4)
+
 
 def _facts(graph: LiteGraph, path: str | Path) -> LiteFacts:
     blocks = (_BLOCK.match(graph.tensors[item.outputs[0]].name) for item in graph.operators if item.outputs)

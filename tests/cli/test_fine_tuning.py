@@ -88,6 +88,26 @@ def test_at_start_by_hand(value, weights, measured, small_coco, model_file, tmp_
     assert (rows(tmp_path / "run")[0]["step"] == "0") is measured
 
 
+def test_a_file_of_nine_anchors_fills_a_head_of_one(small_coco, model_file, tmp_path, capsys):
+    """From the command line to the run's own file, which evaluates; the class that both know detects before the training."""
+    one = ["head.detection.anchors.scales_per_octave=1", "head.detection.anchors.aspects=[1.0]"]
+    run = tmp_path / "run"
+    assert app.main(["train", *overrides(small_coco, model_file, run, *one, "head.detection.anchors.scale=5")]) == 0
+    said = capsys.readouterr().out
+    line = "  anchors        1 a cell from the file's 9: 5.00 x 5.00 strides by the rows of 5.04 x 5.04 (IoU 0.98); box rows "
+    assert said.count(line + "converted to the new sizes\n") == 1
+    assert "1 of 2 classes; fresh: green" in said and "the weights start at AP " in said
+    assert "the class loss of detection's new classes is 1.00 of the prior's" in said
+    source, trained = effdet.load(model_file), effdet.load(run)
+    head = trained.heads["detection"]
+    assert head.anchor_spec.per_cell == 1 and head.box_net.last.out_channels == 4
+    for key, value in trained.state_dict().items():
+        assert value.shape == source.state_dict()[key].shape or ".predict.pointwise." in key, key
+    assert app.main(["evaluate", f"model={run}", "data=coco", f"data.root={small_coco}", "workers=0", "report=false",
+                     f"out={tmp_path / 'evaluated'}"]) == 0  # fmt: skip
+    assert "AP" in capsys.readouterr().out
+
+
 def test_a_folded_file_without_statistics_is_stopped(small_coco, model_file, tmp_path, capsys):
     """As it was before statistics were put back: the norms are identities, evaluation mode is right, training mode is not."""
     from safetensors.torch import load_file, save_file
