@@ -160,10 +160,22 @@ def check(command: str, config: Config, overrides: Overrides) -> None:
         *_model(config, overrides),
         *_size(config),
         *_files(config),
+        *_augment(config),
         *(_scale(config) if command == "scale" else ()),
     ]
     if problems:
         raise ConfigError(problems)
+
+
+def _augment(config: Config) -> list[str]:
+    """``augment.partners=batch`` within a batch of several images."""
+    draws = any((config.get(f"augment.{key}") or 0) > 0 for key in ("mosaic", "mixup"))
+    if config.get("augment.partners") != "batch" or config.get("batch_size") != 1 or not draws:
+        return []
+    return [
+        "augment.partners=batch batch_size=1: a batch of one image has no partners; take a batch of at least 4, or "
+        "augment.partners=set"
+    ]
 
 
 WAYS = ("model", "phi", "architecture.path")

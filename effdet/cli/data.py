@@ -33,6 +33,7 @@ from effdet.data import (
 from effdet.data import repeat_factors as rare_class_factors
 from effdet.data.images import OnError
 from effdet.data.preflight import cut_off, report, undecodable, without_undecodable
+from effdet.data.train_set import WHOLE
 from effdet.evaluation import ClassMapWriter, EvaluationResult, Evaluator, LossEvaluator, SemanticEvaluator
 from effdet.inference.fusion import fusion_shares
 from effdet.inference.runtime_model import RuntimeModel
@@ -104,7 +105,7 @@ def loader_factory(config: Config, source: Dataset, model: VisionModel, *, worke
         epochs=planned_epochs(config),
         on_error=config.get("data.unreadable", "error"),
     )
-    mixes = train_set.augment.mixup > 0 or train_set.augment.cutmix > 0
+    mixes = source.labelled <= WHOLE and (train_set.augment.mixup > 0 or train_set.augment.cutmix > 0)
     collate_fn = MixCollate(train_set.augment_at, classes=len(source.classes), seed=config.seed) if mixes else collate
     threshold = config.get("data.repeat_threshold")
     factors = None if threshold is None else rare_class_factors(source.records, threshold=threshold)

@@ -62,11 +62,14 @@ class AugmentSpec:
     erase_area: tuple[Annotated[float, "0.0001..1"], Annotated[float, "0.0001..1"]] = (0.02, 0.1)
     """Range of the share of the canvas that is erased."""
     mosaic: Annotated[float, "0..1"] = 0.0
-    """Probability that four images share the canvas (Bochkovskiy et al. 2020); each costs an image's decoding."""
+    """Probability that four images share the canvas (Bochkovskiy et al. 2020)."""
     mosaic_scale: tuple[Annotated[float, "0.001..1000"], Annotated[float, "0.001..1000"]] = (0.4, 1.0)
     """Range of the size of each of the four, counted as `scale`."""
+    partners: Literal["set", "batch"] = "set"
+    """Where the other images of mosaic and mixup come from: anywhere in the set, at the cost of decoding each, or the
+    sample's own batch, whose images are decoded once."""
     mosaic_off_epochs: Annotated[int, "0.."] = 0
-    """The last N epochs have no mosaic, so that training ends on unmixed images."""
+    """The last N epochs have no mosaic, nor mixup of boxes, so that training ends on unmixed images."""
     min_visibility: Annotated[float, "0..1"] = 0.1
     """A box is dropped where less than this share of it is left on the canvas."""
     min_box_size: Annotated[float, "0.."] = 1.0
@@ -82,11 +85,12 @@ class AugmentSpec:
     policy_magnitude: Annotated[float, "0..30"] = 9
     """randaugment: strength of each, 0…30."""
     mixup: Annotated[float, "0..1000"] = 0.0
-    """Classification: alpha of mixup's Beta distribution (Zhang et al. 2017); 0 is off."""
+    """Alpha of mixup's Beta distribution (Zhang et al. 2017): two images become one, with the boxes of both (usual: 32, near
+    to an average) or their classes by their shares (usual: 0.2); 0 is off. Not with segmentation maps."""
     cutmix: Annotated[float, "0..1000"] = 0.0
     """Classification: alpha of cutmix's Beta distribution (Yun et al. 2019); 0 is off."""
     mix: Annotated[float, "0..1"] = 1.0
-    """Probability that a batch is mixed, by `mixup` or `cutmix` where both are on."""
+    """Probability that a batch is mixed, by `mixup` or `cutmix` where both are on; with boxes, that a sample is."""
     transforms: Sequence[Mapping[str, Any]] | None = None
     """Albumentations transforms, [{_target_: albumentations.RandomRain, p: 0.2}], applied to boxes and masks too, after
     all others but `erase`."""
@@ -126,5 +130,5 @@ class AugmentSpec:
     @property
     def whole_images_only(self) -> str | None:
         """The first setting that is on and that boxes and segmentation maps could not follow."""
-        chosen = {"policy": self.policy, "shift": self.shift, "mixup": self.mixup, "cutmix": self.cutmix}
+        chosen = {"policy": self.policy, "shift": self.shift, "cutmix": self.cutmix}
         return next((name for name, value in chosen.items() if value), None)

@@ -9,7 +9,7 @@ that a resumed run is in the right one.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Annotated, Any, Self
 
@@ -20,7 +20,7 @@ from effdet.data.augment import AugmentSpec
 from effdet.data.checks import DataError
 from effdet.data.images import OnError
 from effdet.data.records import Dataset
-from effdet.data.train_set import Sample, TrainSet
+from effdet.data.train_set import Key, Sample, TrainSet
 from effdet.preprocess import Preprocess
 from heads.fields import check_fields
 
@@ -147,5 +147,6 @@ class StagedTrainSet(TrainSet):
         for stage in self._stages:
             stage.warm_up()
 
-    def __getitem__(self, key: tuple[int, int] | tuple[int, int, int]) -> Sample:
-        return self._stage(key[0] if isinstance(key, tuple) else 0)[key]
+    def __getitems__(self, keys: Sequence[Key]) -> list[Sample]:
+        first = keys[0]
+        return self._stage(first[0] if isinstance(first, tuple) else 0).__getitems__(keys)

@@ -1,8 +1,13 @@
-"""The training set: (epoch, index) -> one augmented sample, the same whenever and by whichever worker it is made."""
+"""The training set: (epoch, index) -> one augmented sample, the same whenever and by whichever worker it is made.
+
+A batch is asked for at once: where the partners of a mosaic or mixup come from the batch (``augment.partners=batch``), a
+sample is a function of the batch's keys too, which are one of (seed, epoch, step, rank).
+"""
 
 from __future__ import annotations
 
 import warnings
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -23,6 +28,7 @@ from effdet.data.crop import (
     snap_to_pixels,
 )
 from effdet.data.images import OnError
+from effdet.data.partners import BatchReader, Part, Plan, Reader
 from effdet.data.records import IGNORED, Dataset, Record
 from effdet.data.rng import generator
 from effdet.data.transforms import AutoAugmentation, Photometric, Transforms, erase
@@ -53,10 +59,14 @@ class Sample:
     """(epoch, index, copy) by which it was asked for."""
 
 
+Key = tuple[int, int] | tuple[int, int, int]
+"""(epoch, index) or, where a rare image comes more than once an epoch, (epoch, index, copy)."""
+
+
 class TrainSet:
     """Samples of a source under an augmentation.
 
-    Every random choice (mosaic partners too) is a function of (seed, epoch, index, copy).
+    Every random choice is a function of (seed, epoch, index, copy), and of the batch's indices where partners come from it.
     """
 
     def __init__(
@@ -95,6 +105,11 @@ class TrainSet:
                 f"augment.mosaic={self.augment.mosaic} lays four images on one canvas, which then have no one class: "
                 "set it to 0, and mix classes with augment.cutmix"
             )
+        if self.augment.mixup > 0 and "semantic" in source.labelled:
+            raise DataError(
+                f"augment.mixup={self.augment.mixup:g}: a pixel of two mixed images has two classes, and a segmentation map of "
+                f"data={source.name} can hold one: set it to 0"
+            )
         self.seed = seed
         self.epochs = epochs
         self.on_error: OnError = on_error
@@ -102,6 +117,8 @@ class TrainSet:
         boxed = source.records.has_boxes
         boxed = np.ones(len(source), np.bool_) if boxed is None else boxed
         self._boxed, self._unboxed = np.flatnonzero(boxed), np.flatnonzero(~boxed)
+        self._mixes = self.augment.mixup > 0 and "boxes" in source.labelled
+        """Whether two images become one here; where images have a class, :class:`effdet.data.collate.MixCollate` does it."""
         self._class_crop = ClassCrop(source) if self.augment.class_crop > 0 else None
         self._auto_augment: AutoAugmentation | None = None
         self._transforms: Transforms | None = None
@@ -129,30 +146,101 @@ class TrainSet:
                     min_box_size=self.augment.min_box_size,
                 )
 
-    def __getitem__(self, key: tuple[int, int] | tuple[int, int, int]) -> Sample:
-        """The sample of (epoch, index) or, where a rare image comes more than once an epoch, (epoch, index, copy)."""
-        if not isinstance(key, tuple):
-            raise UserError(f"a training sample is asked for by (epoch, index), got {key!r}")
-        epoch, index, copy = (*key, 0)[:3]
+    def __getitem__(self, key: Key) -> Sample:
+        """The sample of (epoch, index) or (epoch, index, copy), as the only one of its batch."""
+        return self.__getitems__([key])[0]
+
+    def __getitems__(self, keys: Sequence[Key]) -> list[Sample]:
+        """The samples of a batch, which is how a loader asks for them."""
         self.warm_up()
+        whole = [_checked(key) for key in keys]
+        mates = np.unique([index for _, index, _ in whole]) if self.augment.partners == "batch" else None
+        masks = "semantic" in self.source.labelled
+        if mates is None:
+            reader = Reader(self.source, on_error=self.on_error, masks=masks)
+            return [self._made(self._plan(key, None), reader) for key in whole]
+        plans = [self._plan(key, mates) for key in whole]
+        reader = BatchReader(self.source, plans, on_error=self.on_error, masks=masks)
+        return [self._made(plan, reader) for plan in plans]
+
+    def _plan(self, key: tuple[int, int, int], mates: np.ndarray | None) -> Plan:
+        """What the sample shows and where: `mates` are the positions of its batch, (B,) int64 in rising order, None for
+        the whole set."""
+        epoch, index, copy = key
         rng = generator(self.seed, "augment", epoch, index, copy)
         ends = np.inf if self.epochs is None else self.epochs - self.augment.mosaic_off_epochs
         mosaic = self.augment.mosaic > 0 and epoch < ends and rng.random() < self.augment.mosaic
-        sample = self._mosaic(index, rng) if mosaic else self._single(index, rng)
-        return replace(sample, key=(epoch, index, copy))
+        parts = self._quarters(index, rng, mates) if mosaic else (self._single(index, rng),)
+        if self._mixes and epoch < ends and rng.random() < self.augment.mix:
+            share = float(rng.beta(self.augment.mixup, self.augment.mixup))
+            over = self._single(int(self._partners(index, rng, mates, 1)[0]), rng)
+            return Plan(key, parts, rng, over, share)
+        return Plan(key, parts, rng)
 
-    def _single(self, index: int, rng: np.random.Generator) -> Sample:
+    def _single(self, index: int, rng: np.random.Generator) -> Part:
         record = self.source.records[index]
         window = self._window(record, rng, self._centre(index, rng))
         if rng.random() < self.augment.hflip:
             window = mirror(window)
-        exact = not self.augment.moves and not self.augment.shift
-        blank = self._blank(index, record)
-        sample = self._laid(blank, record, window, exact=exact) or _nothing(blank)
-        rows, columns = window.rows, window.columns
-        # The padding keeps the colour that evaluation will show.
-        sample.image[rows, columns] = self._tint(sample.image[rows, columns], rng)
-        return self._erased(self._transformed(sample, rows, columns, rng), rng)
+        return Part(index, window, exact=not self.augment.moves and not self.augment.shift)
+
+    def _quarters(self, index: int, rng: np.random.Generator, mates: np.ndarray | None) -> tuple[Part, ...]:
+        """Four images around a random cross; the sample's own image lies in a random quarter."""
+        height, width = self.preprocess.size
+        across, down = (round(side * rng.uniform(0.3, 0.7)) for side in (width, height))
+        quarters = [
+            (0, 0, across, down),
+            (across, 0, width, down),
+            (0, down, across, height),
+            (across, down, width, height),
+        ]
+        parts = []
+        for member, quarter in zip(
+            rng.permutation([index, *self._partners(index, rng, mates, 3)]).tolist(), quarters, strict=True
+        ):
+            if quarter[0] == quarter[2] or quarter[1] == quarter[3]:
+                continue
+            record, scale = self.source.records[member], self.augment.mosaic_scale
+            window = random_scale(
+                rng, record.size, self.preprocess, scale=scale, aspect=self.augment.aspect, region=quarter
+            )
+            parts.append(Part(member, mirror(window) if rng.random() < self.augment.hflip else window))
+        return tuple(parts)
+
+    def _made(self, plan: Plan, read: Reader) -> Sample:
+        """The sample that `plan` describes."""
+        epoch, index, copy = plan.key
+        blank = sample = self._blank(index, self.source.records[index])
+        for part in plan.parts:
+            # One that can't be read leaves its quarter blank, as padding is: what the others teach stays.
+            sample = self._laid(sample, part, read) or sample
+        over = (
+            None if plan.over is None else self._laid(self._blank(index, self.source.records[index]), plan.over, read)
+        )
+        if sample is blank:
+            sample = _nothing(blank)
+        elif over is not None:
+            sample = self._blended(sample, over, plan.share)
+        if plan.composed:
+            rows, columns = (slice(0, side) for side in self.preprocess.size)
+        else:  # the padding keeps the colour that evaluation will show
+            rows, columns = plan.parts[0].window.rows, plan.parts[0].window.columns
+        sample.image[rows, columns] = self._tint(sample.image[rows, columns], plan.rng)
+        sample = self._erased(self._transformed(sample, rows, columns, plan.rng), plan.rng)
+        return replace(sample, key=(epoch, index, copy))
+
+    def _blended(self, sample: Sample, over: Sample, share: float) -> Sample:
+        """Mixup (Zhang et al. 2017) for boxes, as in Zhang et al. 2019 (bag of freebies): pixels are averaged, and the boxes of
+        both are trained on, but for those of an image that less than ``min_visibility`` of is to be seen."""
+        import cv2
+
+        kept = [one for one, seen in ((sample, share), (over, 1 - share)) if seen >= self.augment.min_visibility]
+        return replace(
+            sample,
+            image=cv2.addWeighted(sample.image, share, over.image, 1 - share, 0),
+            boxes=np.concatenate([np.zeros((0, 4), np.float32), *(one.boxes for one in kept)]),
+            labels=np.concatenate([np.zeros(0, np.int64), *(one.labels for one in kept)]),
+        )
 
     def _transformed(self, sample: Sample, rows: slice, columns: slice, rng: np.random.Generator) -> Sample:
         """`sample` with the user's own transforms done to the part of the canvas that holds the image."""
@@ -186,46 +274,26 @@ class TrainSet:
         window = as_evaluated(record.size, canvas)
         return random_shift(rng, window, canvas.size, spec.shift) if spec.shift else window
 
-    def _mosaic(self, index: int, rng: np.random.Generator) -> Sample:
-        """Four images around a random cross; the sample's own image lies in a random quarter."""
-        height, width = self.preprocess.size
-        across, down = (round(side * rng.uniform(0.3, 0.7)) for side in (width, height))
-        quarters = [
-            (0, 0, across, down),
-            (across, 0, width, down),
-            (0, down, across, height),
-            (across, down, width, height),
-        ]
-        members = rng.permutation([index, *self._partners(index, rng)])
-        blank = sample = self._blank(index, self.source.records[index])
-        for member, quarter in zip(members.tolist(), quarters, strict=True):
-            if quarter[0] == quarter[2] or quarter[1] == quarter[3]:
-                continue
-            record, scale = self.source.records[member], self.augment.mosaic_scale
-            window = random_scale(
-                rng, record.size, self.preprocess, scale=scale, aspect=self.augment.aspect, region=quarter
-            )
-            if rng.random() < self.augment.hflip:
-                window = mirror(window)
-            # One that can't be read leaves its quarter blank, as padding is: what the others teach stays.
-            sample = self._laid(sample, record, window) or sample
-        if sample is blank:
-            sample = _nothing(blank)
-        sample = replace(sample, image=self._tint(sample.image, rng))
-        return self._erased(self._transformed(sample, slice(0, height), slice(0, width), rng), rng)
-
-    def _partners(self, index: int, rng: np.random.Generator) -> np.ndarray:
-        """Three positions (3,) int64 of images that label what the one at `index` labels.
+    def _partners(self, index: int, rng: np.random.Generator, mates: np.ndarray | None, count: int) -> np.ndarray:
+        """(count,) int64 positions of images that label what the one at `index` labels, in the whole set or among `mates`.
 
         Boxes can't be ignored by quarter: one image of a set without boxes would discard those of all four. Masks can.
+        Among `mates` an image comes twice only where there are fewer others than `count`, and the one at `index` only where
+        there is no other.
         """
-        low, high = self.source.beside(index)
         boxed = self.source.records.has_boxes
+        if mates is not None:
+            alike = mates[mates != index]
+            alike = alike if boxed is None else alike[boxed[alike] == boxed[index]]
+            if len(alike) == 0:
+                return np.full(count, index)
+            return rng.choice(alike, count, replace=len(alike) < count)
+        low, high = self.source.beside(index)
         if boxed is None or (boxed[low:high] == boxed[index]).all():
-            return rng.integers(low, high, 3)
+            return rng.integers(low, high, count)
         equal = self._boxed if boxed[index] else self._unboxed
         first, last = np.searchsorted(equal, [low, high])
-        return equal[rng.integers(first, last, 3)]
+        return equal[rng.integers(first, last, count)]
 
     def _blank(self, index: int, record: Record) -> Sample:
         """An empty canvas for the image at `index`, which is `record`."""
@@ -241,16 +309,11 @@ class TrainSet:
             category=record.label,
         )
 
-    def _laid(self, sample: Sample, record: Record, window: Window, *, exact: bool = False) -> Sample | None:
-        """`sample` with the image of `record` painted into its window, and its boxes added; None where it can't be read.
-
-        `exact` takes evaluation's own pixels, which resize before they crop.
-        """
-        scale_y, scale_x = window.scale
-        reduced = None if exact else (int(np.ceil(record.height * scale_y)), int(np.ceil(record.width * scale_x)))
+    def _laid(self, sample: Sample, part: Part, read: Reader) -> Sample | None:
+        """`sample` with the image of `part` painted into its window, and its boxes added; None where it can't be read."""
+        record, window, exact = self.source.records[part.index], part.window, part.exact
         try:
-            image = self.source.read_image(record, on_error=self.on_error, at_least=reduced)
-            mask = self.source.read_mask(record) if sample.semantic is not None else None
+            image, mask = read(part)
         except DataError as error:
             if self.on_error == "error":
                 raise
@@ -311,3 +374,10 @@ class TrainSet:
 def _nothing(blank: Sample) -> Sample:
     """A blank canvas that adds no loss."""
     return replace(blank, has_boxes=False, category=None if blank.category is None else -1)
+
+
+def _checked(key: Key) -> tuple[int, int, int]:
+    if not isinstance(key, tuple):
+        raise UserError(f"a training sample is asked for by (epoch, index), got {key!r}")
+    epoch, index, copy = (*key, 0)[:3]
+    return epoch, index, copy

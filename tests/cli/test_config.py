@@ -67,3 +67,11 @@ def test_missing_paths_are_all_named(tmp_path):
 def test_what_must_be_given():
     assert "model=…: must be given" in refused("evaluate")[0]
     assert [line.partition("=")[0] for line in refused("predict")] == ["model", "source"]
+
+
+def test_a_batch_of_one_has_no_partners():
+    overrides = ["augment.partners=batch", "batch_size=1"]
+    (line,) = refused("train", *overrides)
+    assert line.startswith("augment.partners=batch batch_size=1: a batch of one image has no partners; take a batch of")
+    prepared("train", *overrides, "augment=light")  # draws none
+    prepared("train", "augment.partners=batch", "batch_size=2")

@@ -54,7 +54,7 @@ def test_a_mosaic_takes_partners_that_label_the_same(mixed, probability):
 def test_a_set_whose_images_label_the_same_draws_partners_as_ever(coco_set):
     source = open_dataset(DataSpec("coco", root=coco_set(4)))
     train = TrainSet(source, Preprocess((32, 32)), augment=AugmentSpec(mosaic=1.0))
-    assert np.array_equal(train._partners(2, generator(5)), generator(5).integers(0, 4, 3))
+    assert np.array_equal(train._partners(2, generator(5), None, 3), generator(5).integers(0, 4, 3))
 
 
 def test_evaluation_has_the_truth_of_each(mixed):
