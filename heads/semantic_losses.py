@@ -12,13 +12,13 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import lru_cache
 from typing import Annotated
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from heads.class_weights import on_device
 from heads.fields import check_fields
 from heads.ranks import across, of_the_whole, over_ranks, parts_of_step, summed
 from heads.structures import UserError
@@ -100,7 +100,7 @@ def cross_entropy(scores: Tensor, target: Tensor, settings: SemanticLoss) -> Ten
     chosen = settings.class_weights
     if chosen is not None and len(chosen) != scores.shape[1]:
         raise UserError(f"loss.class_weights has {len(chosen)} numbers for {scores.shape[1]} classes")
-    weights = None if chosen is None else _on_device(chosen, scores.device)
+    weights = None if chosen is None else on_device(chosen, scores.device)
     values = F.cross_entropy(
         scores,
         target.long(),
@@ -128,15 +128,8 @@ def counted_share(target: Tensor, settings: SemanticLoss, counted: Tensor | None
     counted = target != IGNORED if counted is None else counted
     if settings.class_weights is None:
         return counted.float().sum()
-    weights = _on_device(settings.class_weights, target.device)
+    weights = on_device(settings.class_weights, target.device)
     return (counted * F.pad(weights, (0, 256 - len(weights)))[target.long()]).sum()
-
-
-@lru_cache(maxsize=16)
-def _on_device(weights: tuple[float, ...], device: torch.device) -> Tensor:
-    """(K,) float32, copied once: the host would wait for the device at every copy."""
-    with torch.inference_mode(False):
-        return torch.tensor(weights, dtype=torch.float32, device=device)
 
 
 def hard_pixels(scores: Tensor, target: Tensor, probability: float, share: float) -> Tensor:

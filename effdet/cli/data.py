@@ -30,9 +30,9 @@ from effdet.data import (
     collate,
     open_dataset,
 )
-from effdet.data import repeat_factors as rare_class_factors
 from effdet.data.images import OnError
 from effdet.data.preflight import cut_off, report, undecodable, without_undecodable
+from effdet.data.sampling import Repeats, chosen_repeats
 from effdet.data.train_set import WHOLE
 from effdet.evaluation import ClassMapWriter, EvaluationResult, Evaluator, LossEvaluator, SemanticEvaluator
 from effdet.inference.fusion import fusion_shares
@@ -107,8 +107,7 @@ def loader_factory(config: Config, source: Dataset, model: VisionModel, *, worke
     )
     mixes = source.labelled <= WHOLE and (train_set.augment.mixup > 0 or train_set.augment.cutmix > 0)
     collate_fn = MixCollate(train_set.augment_at, classes=len(source.classes), seed=config.seed) if mixes else collate
-    threshold = config.get("data.repeat_threshold")
-    factors = None if threshold is None else rare_class_factors(source.records, threshold=threshold)
+    factors = repeats(config, source).factors
 
     def build(*, batch_size: int, rank: int, world: int) -> TrainLoader:
         return TrainLoader(
@@ -123,6 +122,12 @@ def loader_factory(config: Config, source: Dataset, model: VisionModel, *, worke
         )
 
     return build
+
+
+def repeats(config: Config, source: Dataset) -> Repeats:
+    """How often each training image comes, by ``data.repeat_threshold``."""
+    names = [str(name) for name in source.classes.names]
+    return chosen_repeats(source.records, names, config.get("data.repeat_threshold"))
 
 
 def planned_epochs(config: Config) -> int | None:

@@ -71,13 +71,22 @@ class Classification:
 
 
 @dataclass(frozen=True, kw_only=True)
+class DetectionLossKeys(DetectionLoss):
+    """The loss, with the rules from which class weights are made once the boxes are counted."""
+
+    class_weights: Literal["sqrt", "effective"] | tuple[float, ...] | None = None
+    """Weighs positive anchors of rare classes more: by 1 / √ of the boxes of a class in train, by one over their effective
+    number (Cui et al. 2019, stronger), or a number for each class; the rules keep the mean over all boxes at 1."""
+
+
+@dataclass(frozen=True, kw_only=True)
 class Detection:
     """EfficientDet's class and box nets; null is what the compound scaling says."""
 
     repeats: Annotated[int, "0.."] | None
     """Convolutions before the last one; 3 for D0, 4 for D3."""
     anchors: Overrides[AnchorSpec]
-    loss: Overrides[DetectionLoss]
+    loss: Overrides[DetectionLossKeys]
     postprocess: Overrides[PostProcess]
 
 
@@ -183,9 +192,9 @@ class Data(DataSpec):
 
     labels: tuple[str, ...]
     """What the set labels; for shards, what it may label: the index states the rest."""
-    repeat_threshold: Annotated[float, "0..1"] | None
-    """Images with a class rarer than this share of images come more often (LVIS's rule); null shows each once an
-    epoch."""
+    repeat_threshold: Literal["auto"] | Annotated[float, "0..1"] | None
+    """Images with a class rarer than this share of images come more often (LVIS's rule); auto takes a third of the mean
+    share where a class with 5 images or more lies below it; null shows each once an epoch."""
     default_epochs: Annotated[int, "-1.."]
     """Passes over the training set where trainer.max_epochs says nothing."""
     boxes: Scaled[DataSpec] = field(default_factory=Scaled)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 
@@ -36,6 +38,69 @@ def repeat_factors(table: RecordTable, *, threshold: float) -> np.ndarray:
     factor = np.maximum(1, np.sqrt(threshold / np.maximum(share, 1e-12)))
     np.maximum.at(factors, pairs[:, 0], factor[pairs[:, 1]])
     return factors
+
+
+LEARNABLE = 5
+"""Images of a class from which on showing them more often may teach more than these images."""
+UNEVEN = 1 / 3
+"""Of the mean share of images: classes on a smaller one are rare, for `auto`."""
+
+
+@dataclass(frozen=True)
+class Repeats:
+    """What ``data.repeat_threshold`` comes to on a set."""
+
+    factors: np.ndarray | None
+    """(P,) float64 of :func:`repeat_factors`; None shows each image once."""
+    line: str
+    """What was chosen by `auto`, and the counts that decided it; empty where a number was given."""
+
+
+def chosen_repeats(table: RecordTable, names: Sequence[str], threshold: float | Literal["auto"] | None) -> Repeats:
+    """The factors under a threshold, or under the one that `auto` takes.
+
+    `auto` looks for very uneven classes. Their mean share is the mean, over the classes that train shows at all, of the share
+    of images that hold one. The threshold is a third of it, where a class with 5 images and more lies below: fewer images are
+    not enough to learn from, however often they come, and a set in which no class is that rare is left as it is.
+
+    Args:
+        table: the records.
+        names: of the classes.
+        threshold: as for :func:`repeat_factors`; None for no repetition.
+    """
+    if threshold is None or isinstance(threshold, float | int):
+        return Repeats(None if threshold is None else repeat_factors(table, threshold=threshold), "")
+    images = class_images(table, len(names))
+    begin = "data.repeat_threshold=auto: off"
+    if not images.any():
+        return Repeats(None, f"{begin}: train has no boxes")
+    found = float(images[images > 0].mean()) / len(table) * UNEVEN
+    rare = np.flatnonzero((images >= LEARNABLE) & (images < found * len(table)))
+    if len(rare) == 0:
+        least = int(np.where(images > 0, images, images.max()).argmin())
+        return Repeats(
+            None,
+            f"{begin}: no class of {LEARNABLE} images and more is on fewer than {found:.1%} of them, a third of the mean share "
+            f"(the rarest, {names[least]}, is on {images[least]:,} of {len(table):,})",
+        )
+    factors = repeat_factors(table, threshold=found)
+    rarest = int(rare[images[rare].argmin()])
+    listed = ", ".join(f"{names[row]} {images[row]:,}" for row in rare[np.argsort(images[rare], kind="stable")][:5])
+    more = f" and {len(rare) - 5} more" if len(rare) > 5 else ""
+    return Repeats(
+        factors,
+        f"data.repeat_threshold=auto: {found:.4f}, a third of the mean share of images of a class; below it are {listed}{more} "
+        f"of {len(table):,} images. Those of {names[rarest]} come {np.sqrt(found * len(table) / images[rarest]):.2f} times as "
+        f"often; an epoch shows {round(float(factors.sum())):,} images",
+    )
+
+
+def class_images(table: RecordTable, classes: int) -> np.ndarray:
+    """(K,) int64: images that hold each class; crowds don't count."""
+    owner = np.repeat(np.arange(len(table)), np.diff(table.starts))[~table.crowd]
+    labels = table.labels[~table.crowd]
+    pairs = np.unique(np.stack([owner, labels], axis=1), axis=0)
+    return np.bincount(pairs[:, 1], minlength=classes)
 
 
 def epoch_order(count: int, *, seed: int, epoch: int, factors: np.ndarray | None = None) -> np.ndarray:

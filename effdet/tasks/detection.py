@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -13,12 +13,14 @@ from torch import Tensor
 
 from effdet.drawing.colours import class_colours, lifted
 from effdet.evaluation import ClassJoin, DetectionEvaluator, EvalBatch
+from effdet.model.spec import HeadSpec
 from effdet.report.boxes import BoxReport
 from effdet.tasks.kit import FirstLoss, Kit, Target, class_name, hex_colour
+from heads.class_weights import box_weights
 from heads.detection import DetectionHead
 from heads.detection.boxes import decode
 from heads.detection.head import DetectionOutput, Goal
-from heads.detection.losses import FocalLoss, QualityFocalLoss, VarifocalLoss
+from heads.detection.losses import ClassLoss, FocalLoss, QualityFocalLoss, VarifocalLoss
 from heads.prior import PRIOR
 from heads.protocol import Context
 from heads.ranks import alone
@@ -55,6 +57,16 @@ class DetectionKit(Kit):
     gives = ("boxes", "scores", "labels")
     postprocess_keys = ("score_threshold", "nms_iou", "max_detections")
 
+    def complete(self, spec: HeadSpec, source: Dataset) -> HeadSpec:
+        """Numbers where the loss names a rule by which the data's classes are weighed."""
+        rule = spec.options.get("loss", {}).get("class_weights")
+        if not isinstance(rule, str):
+            return spec
+        table = source.records
+        boxes = np.bincount(table.labels[~table.crowd], minlength=len(source.classes))
+        weights = [round(weight, 4) for weight in box_weights(boxes.tolist(), rule)]
+        return replace(spec, options={**spec.options, "loss": {**spec.options["loss"], "class_weights": weights}})
+
     def evaluator(self, source: Dataset, classes: ClassJoin, *, backend: str = "pycocotools") -> DetectionEvaluator:
         return DetectionEvaluator(source.coco(), classes, backend=backend)
 
@@ -87,7 +99,9 @@ class DetectionKit(Kit):
             divisor = float(head.divisor(goal))
         return FirstLoss(
             "class",
-            head.loss_settings.class_weight * _at_prior(head, output.class_logits, goal.classes, goal) / divisor,
+            head.loss_settings.class_weight
+            * _at_prior(head.class_loss, output.class_logits, goal.classes, goal)
+            / divisor,
             "the focal prior predicts",
             "the last class layer does not start at its prior, or labels lie outside the classes. Your own head starts "
             "there by heads.prior.start_at_prior(layer, heads.prior.PRIOR); weights=FILE loads a head that is trained",
@@ -101,8 +115,11 @@ class DetectionKit(Kit):
         index[list(rows)] = torch.arange(len(rows), device=goal.classes.device)
         own = index[goal.classes]  # (B, A): -1 picks the last place, which is -1
         logits = output.class_logits.detach()[..., list(rows)].contiguous()
-        found = head.class_loss(logits, own, score=goal.score, weight=goal.labelled)
-        return float(found), _at_prior(head, logits, own, goal)
+        loss = head.class_loss
+        if isinstance(loss, OWN_CLASS_LOSSES) and loss.class_weights is not None:
+            loss = replace(loss, class_weights=tuple(loss.class_weights[row] for row in rows))
+        found = loss(logits, own, score=goal.score, weight=goal.labelled)
+        return float(found), _at_prior(loss, logits, own, goal)
 
     def fields(self, predicted: Any, row: int) -> dict[str, Any]:
         if not isinstance(predicted, Detections):
@@ -236,7 +253,7 @@ def _goal(head: Any, output: Any, targets: Targets) -> Goal | None:
     return head.goal(output, targets, Context(output.image_size, progress=0.0))
 
 
-def _at_prior(head: DetectionHead, logits: Tensor, classes: Tensor, goal: Goal) -> float:
+def _at_prior(loss: ClassLoss, logits: Tensor, classes: Tensor, goal: Goal) -> float:
     """Sum of the class loss where every entry of `logits` (B, A, K) has the probability :data:`PRIOR`."""
     prior = torch.full_like(logits.detach(), math.log(PRIOR / (1 - PRIOR)), dtype=torch.float32)
-    return float(head.class_loss(prior, classes, score=goal.score, weight=goal.labelled))
+    return float(loss(prior, classes, score=goal.score, weight=goal.labelled))

@@ -37,6 +37,7 @@ def focal_loss(
     gamma: float = 1.5,
     label_smoothing: float = 0.0,
     weight: Tensor | None = None,
+    class_weight: Tensor | None = None,
 ) -> Tensor:
     """Sum over all entries of ``a_t (1 - p_t)**gamma CE(logit, target)``; with label smoothing only in the CE, as upstream.
 
@@ -46,23 +47,30 @@ def focal_loss(
         alpha: weight of the positive entries; the negative ones have ``1 - alpha``.
         label_smoothing: e moves the targets 1 and 0 to ``1 - e / 2`` and ``e / 2``.
         weight: (B,) factor of each image; 0 leaves an image out. None means 1.
+        class_weight: (K,) factor of the entry that a positive anchor of each class should fire. None means 1.
 
     Returns:
         A float32 scalar, connected to `logits` even where nothing is positive.
     """
-    return _summed(logits, labels, None, weight, _Hard(alpha, gamma, label_smoothing))
+    return _summed(logits, labels, None, weight, class_weight, _Hard(alpha, gamma, label_smoothing))
 
 
 def quality_focal_loss(
-    logits: Tensor, labels: Tensor, score: Tensor | None, *, beta: float = 2.0, weight: Tensor | None = None
+    logits: Tensor,
+    labels: Tensor,
+    score: Tensor | None,
+    *,
+    beta: float = 2.0,
+    weight: Tensor | None = None,
+    class_weight: Tensor | None = None,
 ) -> Tensor:
     """Sum over all entries of ``abs(y - p)**beta CE(logit, y)`` (generalized focal loss, Li et al., 2020, equation 5).
 
     Args:
-        logits, labels, weight: as in :func:`focal_loss`.
+        logits, labels, weight, class_weight: as in :func:`focal_loss`.
         score: (B, A) in 0…1: the target y of each positive anchor at its class; None means 1.
     """
-    return _summed(logits, labels, score, weight, _Quality(beta))
+    return _summed(logits, labels, score, weight, class_weight, _Quality(beta))
 
 
 def varifocal_loss(
@@ -73,12 +81,13 @@ def varifocal_loss(
     alpha: float = 0.75,
     gamma: float = 2.0,
     weight: Tensor | None = None,
+    class_weight: Tensor | None = None,
 ) -> Tensor:
     """Sum of ``y CE(logit, y)`` over the entries with a target y, and ``alpha p**gamma CE(logit, 0)`` over all others.
 
     VarifocalNet, Zhang et al., 2021, equation 2. Arguments as in :func:`quality_focal_loss`.
     """
-    return _summed(logits, labels, score, weight, _Varifocal(alpha, gamma))
+    return _summed(logits, labels, score, weight, class_weight, _Varifocal(alpha, gamma))
 
 
 class _Rule(Protocol):
@@ -157,23 +166,36 @@ class _Varifocal:
     plain = value
 
 
-def _summed(logits: Tensor, labels: Tensor, score: Tensor | None, weight: Tensor | None, rule: _Rule) -> Tensor:
+def _summed(
+    logits: Tensor,
+    labels: Tensor,
+    score: Tensor | None,
+    weight: Tensor | None,
+    class_weight: Tensor | None,
+    rule: _Rule,
+) -> Tensor:
     if weight is None:
         weight = torch.ones(len(logits), device=logits.device)
     if score is None:
         score = torch.ones(1, 1, device=logits.device)
-    return _Focal.apply(logits, labels, _wide(score.detach()), weight, rule)  # type: ignore[no-any-return]
+    if class_weight is None:
+        factor = torch.ones(1, 1, device=logits.device)
+    else:
+        factor = class_weight[labels.clamp(min=0)]  # (B, A)
+    return _Focal.apply(logits, labels, _wide(score.detach()), factor, weight, rule)  # type: ignore[no-any-return]
 
 
 class _Focal(torch.autograd.Function):
     @staticmethod
-    def forward(ctx: Any, logits: Tensor, labels: Tensor, score: Tensor, weight: Tensor, rule: _Rule) -> Tensor:
-        ctx.save_for_backward(logits, labels, score, weight)
+    def forward(
+        ctx: Any, logits: Tensor, labels: Tensor, score: Tensor, factor: Tensor, weight: Tensor, rule: _Rule
+    ) -> Tensor:
+        ctx.save_for_backward(logits, labels, score, factor, weight)
         ctx.rule = rule
         picked, positive = _pick(logits, labels)
         total = torch.where(
             positive,
-            rule.value(picked, score) - rule.background * _entry(picked, rule.gamma, rule.smoothing),
+            factor * rule.value(picked, score) - rule.background * _entry(picked, rule.gamma, rule.smoothing),
             torch.zeros_like(picked),
         ).sum(1, dtype=torch.float64)  # (B,)
         for piece in _pieces(logits):
@@ -182,34 +204,35 @@ class _Focal(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
-        logits, labels, score, weight = ctx.saved_tensors
+        logits, labels, score, factor, weight = ctx.saved_tensors
         rule = ctx.rule
         if torch.is_grad_enabled():  # create_graph=True: what is written in place below has no derivative
 
             def plain(logits: Tensor) -> Tensor:
-                return _plain(logits, labels, score, weight, rule)
+                return _plain(logits, labels, score, factor, weight, rule)
 
-            return *differentiable_gradients(plain, (logits,), gradients[0]), None, None, None, None
+            return *differentiable_gradients(plain, (logits,), gradients[0]), None, None, None, None, None
         scale = (gradients[0] * weight)[:, None]  # (B, 1)
         gradient = torch.empty_like(logits, memory_format=torch.contiguous_format)
         for piece, out in zip(_pieces(logits), _pieces(gradient), strict=True):
             out.copy_(_slope(_wide(piece), rule.gamma, rule.smoothing).mul_(rule.background * scale))
         picked, positive = _pick(logits, labels)
-        correct = torch.where(positive, rule.slope(picked, score, scale), 0)
+        correct = torch.where(positive, factor * rule.slope(picked, score, scale), 0)
         index = labels.clamp(min=0)[..., None]
         # Set, not add: the sum would cancel in bf16. Background rows write back what they hold.
         gradient.scatter_(
             2, index, torch.where(positive, correct.to(gradient.dtype), gradient.gather(2, index)[..., 0])[..., None]
         )
-        return gradient, None, None, None, None
+        return gradient, None, None, None, None, None
 
 
-def _plain(logits: Tensor, labels: Tensor, score: Tensor, weight: Tensor, rule: _Rule) -> Tensor:
+def _plain(logits: Tensor, labels: Tensor, score: Tensor, factor: Tensor, weight: Tensor, rule: _Rule) -> Tensor:
     """The loss in operations that autograd follows; for derivatives of derivatives."""
     x = _wide(logits)
     fires = torch.arange(x.shape[2], device=x.device) == labels[..., None]  # (B, A, K)
     background = rule.background * _plain_entry(x, rule.gamma, rule.smoothing)
-    return (torch.where(fires, rule.plain(x, score[..., None]), background) * weight[:, None, None]).sum()
+    positive = factor[..., None] * rule.plain(x, score[..., None])
+    return (torch.where(fires, positive, background) * weight[:, None, None]).sum()
 
 
 def _plain_entry(x: Tensor, gamma: float, smoothing: float) -> Tensor:

@@ -197,6 +197,11 @@ class DetectionHead(nn.Module):
         self.in_levels: Sequence[str] = options.levels
         self.anchor_spec = anchors = options.anchors
         self.loss_settings = settings = options.loss
+        if (weights := settings.class_weights) is not None:
+            if len(weights) != num_classes:
+                raise UserError(f"loss.class_weights has {len(weights)} numbers for {num_classes} classes")
+            if options.class_loss is not None:
+                raise UserError("loss.class_weights is for the losses of loss.classes; yours may weigh classes itself")
         self.matcher = options.matcher or MATCHERS[settings.matcher](settings)
         self.class_loss = options.class_loss or CLASS_LOSSES[settings.classes](settings)
         self.box_loss = options.box_loss or BOX_LOSSES[settings.box](settings)

@@ -21,6 +21,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from heads.class_weights import on_device
 from heads.detection.boxes import aligned_iou, decode, encode
 from heads.detection.focal import focal_loss, quality_focal_loss, varifocal_loss
 from heads.detection.matcher import ATSSMatcher, IoUMatcher, Matcher, ScheduledMatcher, TaskAlignedMatcher
@@ -59,6 +60,8 @@ class DetectionLoss:
     """Share of a target that is spread over positive and negative."""
     class_weight: Annotated[float, "0.."] = 1.0
     """Weight of the class loss."""
+    class_weights: tuple[float, ...] | None = None
+    """Factor of each class in the class loss of positive anchors; None means 1."""
     box: Literal["huber", "giou", "ciou"] = "huber"
     """``huber`` on the deltas, or ``giou`` / ``ciou`` on the boxes."""
     delta: Annotated[float, "0.001..10"] = 0.1
@@ -72,6 +75,10 @@ class DetectionLoss:
 
     def __post_init__(self) -> None:
         check_fields(self, "loss.")
+        if self.class_weights is not None:
+            object.__setattr__(self, "class_weights", tuple(float(weight) for weight in self.class_weights))
+            if min(self.class_weights, default=0) < 0 or not any(self.class_weights):
+                raise UserError(f"loss.class_weights={list(self.class_weights)} must be 0 or more, and not all 0")
         if self.classes != "focal" and (self.alpha, self.gamma, self.label_smoothing) != (0.25, 1.5, 0.0):
             raise UserError(
                 f"loss.classes={self.classes}: alpha, gamma and label_smoothing are of the focal loss; leave them out, or take "
@@ -109,6 +116,7 @@ class FocalLoss:
     alpha: float = 0.25
     gamma: float = 1.5
     label_smoothing: float = 0.0
+    class_weights: tuple[float, ...] | None = None
 
     def __call__(self, logits: Tensor, classes: Tensor, *, score: Tensor | None, weight: Tensor) -> Tensor:
         """See :class:`ClassLoss`."""
@@ -119,6 +127,7 @@ class FocalLoss:
             gamma=self.gamma,
             label_smoothing=self.label_smoothing,
             weight=weight,
+            class_weight=_tensor(self.class_weights, logits),
         )
 
 
@@ -128,10 +137,12 @@ class QualityFocalLoss:
 
     reads_score = True
     beta: float = 2.0
+    class_weights: tuple[float, ...] | None = None
 
     def __call__(self, logits: Tensor, classes: Tensor, *, score: Tensor | None, weight: Tensor) -> Tensor:
         """See :class:`ClassLoss`."""
-        return quality_focal_loss(logits, classes, score, beta=self.beta, weight=weight)
+        factors = _tensor(self.class_weights, logits)
+        return quality_focal_loss(logits, classes, score, beta=self.beta, weight=weight, class_weight=factors)
 
 
 @dataclass(frozen=True)
@@ -141,10 +152,23 @@ class VarifocalLoss:
     reads_score = True
     alpha: float = 0.75
     gamma: float = 2.0
+    class_weights: tuple[float, ...] | None = None
 
     def __call__(self, logits: Tensor, classes: Tensor, *, score: Tensor | None, weight: Tensor) -> Tensor:
         """See :class:`ClassLoss`."""
-        return varifocal_loss(logits, classes, score, alpha=self.alpha, gamma=self.gamma, weight=weight)
+        return varifocal_loss(
+            logits,
+            classes,
+            score,
+            alpha=self.alpha,
+            gamma=self.gamma,
+            weight=weight,
+            class_weight=_tensor(self.class_weights, logits),
+        )
+
+
+def _tensor(weights: tuple[float, ...] | None, logits: Tensor) -> Tensor | None:
+    return None if weights is None else on_device(weights, logits.device)
 
 
 class ClassLoss(Protocol):
@@ -235,9 +259,11 @@ MATCHERS: Mapping[str, Callable[[DetectionLoss], Matcher]] = {
 }
 """By :attr:`DetectionLoss.matcher`."""
 CLASS_LOSSES: Mapping[str, Callable[[DetectionLoss], ClassLoss]] = {
-    "focal": lambda settings: FocalLoss(settings.alpha, settings.gamma, settings.label_smoothing),
-    "quality": lambda settings: QualityFocalLoss(),
-    "varifocal": lambda settings: VarifocalLoss(),
+    "focal": lambda settings: FocalLoss(
+        settings.alpha, settings.gamma, settings.label_smoothing, settings.class_weights
+    ),
+    "quality": lambda settings: QualityFocalLoss(class_weights=settings.class_weights),
+    "varifocal": lambda settings: VarifocalLoss(class_weights=settings.class_weights),
 }
 """By :attr:`DetectionLoss.classes`."""
 BOX_LOSSES: Mapping[str, Callable[[DetectionLoss], BoxLoss]] = {

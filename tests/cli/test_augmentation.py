@@ -2,14 +2,22 @@
 
 from __future__ import annotations
 
+import json
+import re
+import shutil
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 import yaml
 
+import effdet
 from effdet.cli import app
+from effdet.data import DataSpec, open_dataset
+from effdet.data.sampling import chosen_repeats
 from effdet.training import read_checkpoint
+from heads.class_weights import box_weights
 
 OVERRIDES = [
     *("phi=-4", "image_size=64", "weights=none", "batch_size=2", "device=cpu", "logger=null", "progress=false"),
@@ -31,7 +39,7 @@ def trained(directory: Path, root: Path, *overrides: str) -> dict[str, torch.Ten
         ("augment.mixup=32", "augment.mix=0.5"),
         ("augment.mixup=32", "augment.mosaic=0.5", "augment.partners=batch", "augment.mosaic_off_epochs=0"),
     ],
-    ids=["mixup", "partners of the batch"],
+    ids=["mixup", "partners"],
 )
 def test_a_training_goes_on_in_mid_epoch_as_if_it_had_not_stopped(overrides, small_coco, tmp_path):
     whole = trained(tmp_path / "whole", small_coco, "workers=0", "preflight=false", *overrides)
@@ -42,3 +50,42 @@ def test_a_training_goes_on_in_mid_epoch_as_if_it_had_not_stopped(overrides, sma
     for override in overrides:
         key, _, value = override.partition("=")
         assert str(saved["augment"][key.removeprefix("augment.")]) in (value, f"{value}.0")
+
+
+def uneven(root: Path, small_coco: Path) -> Path:
+    """The small set's images again and again: of 60 for training, 55 show the first class and 5 the second."""
+    content = json.loads((small_coco / "annotations" / "instances_train2017.json").read_text())
+    of_class = {row["category_id"]: row for row in content["annotations"]}
+    first, second = (of_class[number] for number in sorted(of_class))
+    images, annotations = [], []
+    for number in range(1, 61):
+        row = first if number <= 55 else second
+        name = next(image["file_name"] for image in content["images"] if image["id"] == row["image_id"])
+        images.append({"id": number, "file_name": f"{number}-{name}", "width": 64, "height": 48})
+        annotations.append({**row, "id": number, "image_id": number})
+        (root / "train2017").mkdir(parents=True, exist_ok=True)
+        shutil.copy(small_coco / "train2017" / name, root / "train2017" / f"{number}-{name}")
+    (root / "annotations").mkdir()
+    truth = {**content, "images": images, "annotations": annotations}
+    for split in ("train", "val"):
+        (root / "annotations" / f"instances_{split}2017.json").write_text(json.dumps(truth))
+    return root
+
+
+def test_rare_classes_come_more_often_and_weigh_more(small_coco, tmp_path, capsys):
+    root = uneven(tmp_path / "set", small_coco)
+    overrides = ["data.val_fraction=0.2", "data.repeat_threshold=auto", "head.detection.loss.class_weights=sqrt"]
+    overrides += ["workers=0", "preflight=false"]
+    trained(tmp_path / "x", root, *overrides, "trainer.max_steps=2")
+    out = capsys.readouterr().out
+    assert re.search(r"data.repeat_threshold=auto: 0\.1\d+, a third .* below it are \w+ \d of \d\d images", out)
+    table = open_dataset(DataSpec("coco", root=root, val_fraction=0.2)).records
+    counts = np.bincount(table.labels)
+    settings = effdet.load(tmp_path / "x").heads["detection"].loss_settings
+    assert settings.class_weights == pytest.approx(box_weights(counts.tolist(), "sqrt"), abs=1e-4)
+    shown = chosen_repeats(table, ("a", "b"), "auto").factors
+    assert f"an epoch shows {round(shown.sum())} images" in out
+    trained(tmp_path / "x", root, *overrides, "trainer.max_steps=3", "resume=auto")
+    again = ["train", f"run_dir={tmp_path / 'x'}", "resume=auto", "data.repeat_threshold=null"]
+    assert app.main(again) == 2
+    assert "data.repeat_threshold=null: the run has auto" in capsys.readouterr().err

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from effdet.data import Record, RecordTable, repeat_factors
-from effdet.data.sampling import EpochSampler, epoch_order
+from effdet.data.sampling import EpochSampler, chosen_repeats, epoch_order
 from heads.structures import UserError
 
 
@@ -95,3 +95,38 @@ def test_sets_smaller_than_a_step(count, size, world, expected):
 def test_wrong_use(values, message):
     with pytest.raises(UserError, match=message):
         EpochSampler(5, **{"batch_size": 1, **values})
+
+
+NAMES = ("a", "b", "c", "d")
+
+
+def test_auto_repeats_what_is_much_rarer_than_the_mean():
+    """100 images with a, 80 with b, 5 with c and 3 with d: the mean share is .47, a third of it .1567."""
+    rows = [[0, 1] for _ in range(80)] + [[0] for _ in range(12)] + [[0, 2]] * 5 + [[0, 3]] * 3
+    found = chosen_repeats(table(rows), NAMES, "auto")
+    assert found.factors is not None
+    assert found.factors[:92].tolist() == [1] * 92
+    np.testing.assert_allclose(found.factors[92:97], np.sqrt(0.47 / 3 / 0.05))
+    np.testing.assert_allclose(found.factors[97:], np.sqrt(0.47 / 3 / 0.03))
+    assert found.line == (
+        "data.repeat_threshold=auto: 0.1567, a third of the mean share of images of a class; below it are c 5 of 100 images. "
+        "Those of c come 1.77 times as often; an epoch shows 108 images"
+    )
+
+
+def test_auto_leaves_even_sets_and_tiny_classes_as_they_are():
+    even = chosen_repeats(table([[0], [1], [2], [3]] * 5), NAMES, "auto")
+    assert even.factors is None and "off: no class of 5 images and more is on fewer than 8.3%" in even.line
+    tiny = chosen_repeats(table([[0]] * 100 + [[1]] * 4), NAMES, "auto")
+    assert tiny.factors is None and "the rarest, b, is on 4 of 104" in tiny.line
+    nothing = chosen_repeats(table([[]] * 3), NAMES, "auto")
+    assert nothing.factors is None and nothing.line.endswith("train has no boxes")
+    crowds = chosen_repeats(table([[0]] * 3, crowd=True), NAMES, "auto")
+    assert crowds.factors is None
+
+
+def test_a_number_or_none_is_taken_as_it_is():
+    rows = table([[0, 0]] * 15 + [[0, 1, 1]])
+    found = chosen_repeats(rows, NAMES, 0.25)
+    assert found.line == "" and np.array_equal(found.factors, repeat_factors(rows, threshold=0.25))
+    assert chosen_repeats(rows, NAMES, None).factors is None

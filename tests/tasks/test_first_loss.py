@@ -44,6 +44,8 @@ def boxes(count, classes=3, labelled=None):
         {"class_weight": 3.0, "normalizer": "paper", "alpha": 0.5, "gamma": 2.0},
         {"matcher": "atss_tal", "classes": "quality", "box": "giou", "box_by_score": True, "normalizer": "score"},
         {"matcher": "tal", "classes": "varifocal", "normalizer": "score"},
+        {"class_weights": (0.5, 1.0, 4.0)},
+        {"matcher": "tal", "classes": "quality", "normalizer": "score", "class_weights": (0.5, 1.0, 4.0)},
     ],
 )
 def test_detection(count, loss):
@@ -82,10 +84,12 @@ def test_nothing_is_expected_without_labels():
 
 
 @pytest.mark.parametrize("count", [0, 1, 60])
-def test_new_rows_among_carried_ones(count):
+@pytest.mark.parametrize("weights", [None, (9.0, 0.5, 7.0, 1.5)])
+def test_new_rows_among_carried_ones(count, weights):
     """The carried classes may say anything; the new ones are at the prior, or 40 times above."""
     torch.manual_seed(0)
-    model = exact(build(spec_for(task="detection", phi=-4, num_classes=4, image_size=128)), "detection")
+    options = {"detection": {"loss": {"class_weights": weights}}}
+    model = exact(build(spec_for(task="detection", phi=-4, num_classes=4, image_size=128, heads=options)), "detection")
     head = model.heads["detection"]
     bias = head.class_net.last.bias.data.view(-1, 4)
     bias[:, 0] = 5.0

@@ -6,11 +6,11 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from heads.detection import focal
+from heads.detection import DetectionHead, DetectionOptions, focal
 from heads.detection.anchors import AnchorSpec, anchors
 from heads.detection.boxes import encode
 from heads.detection.focal import focal_loss, quality_focal_loss, varifocal_loss
-from heads.detection.losses import BOX_LOSSES, DetectionLoss, HuberLoss, box_loss, normalizer
+from heads.detection.losses import BOX_LOSSES, DetectionLoss, FocalLoss, HuberLoss, box_loss, normalizer
 from heads.structures import UserError
 
 
@@ -238,3 +238,43 @@ def test_bad_settings(values, text):
 def test_box_weight_follows_the_loss():
     assert (DetectionLoss().box_factor, DetectionLoss(box="ciou").box_factor) == (50, 2)
     assert DetectionLoss(box_weight=0.0).box_factor == 0
+
+
+WEIGHED = {"focal": lambda x, labels, score, **options: focal_loss(x, labels, **options), **SOFT}
+
+
+@pytest.mark.parametrize("name", list(WEIGHED))
+def test_class_weights_are_factors_of_the_positive_entries(name):
+    """The difference to the loss without them is that of the entries that should fire, each times its weight less one."""
+    logits, labels = example()
+    score = torch.rand(labels.shape, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
+    weights, image = torch.tensor([0.5, 1.0, 3.0, 0.0], dtype=torch.float64), torch.tensor([1.0, 0.0, 2.0])
+
+    def loss(x, labels, weights=None):
+        return WEIGHED[name](x, labels, score, weight=image, class_weight=weights)
+
+    def of_class(k):  # what the positive anchors of a class cost, with and without them as background
+        other = torch.where(labels == k, -1, labels)
+        entries = torch.where((labels == k)[..., None], logits, -1e3)[..., k : k + 1].contiguous()
+        as_background = loss(entries, torch.full_like(labels, -1))
+        return loss(logits, labels) - loss(logits, other) + as_background
+
+    expected = loss(logits, labels) + sum((weights[k] - 1) * of_class(k) for k in range(4))
+    found = loss(logits, labels, weights)
+    torch.testing.assert_close(found, expected, check_dtype=False, rtol=1e-5, atol=1e-5)
+    torch.testing.assert_close(loss(logits, labels, torch.ones(4)), loss(logits, labels))
+    differentiable = logits[:, :5].detach().requires_grad_()
+    few, score = labels[:, :5], score[:, :5] * 0.9
+    assert torch.autograd.gradcheck(lambda x: loss(x, few, weights), (differentiable,))
+    assert torch.autograd.gradgradcheck(lambda x: loss(x, few, weights), (differentiable,))
+
+
+def test_class_weights_that_fit_nothing_are_refused():
+    for weights in ((-1.0, 1.0), (0.0, 0.0), ()):
+        with pytest.raises(UserError, match="loss.class_weights=.*must be 0 or more, and not all 0"):
+            DetectionLoss(class_weights=weights)
+    with pytest.raises(UserError, match="loss.class_weights has 2 numbers for 3 classes"):
+        DetectionHead(8, 3, DetectionOptions(loss=DetectionLoss(class_weights=(1.0, 2.0))))
+    own = DetectionOptions(loss=DetectionLoss(class_weights=(1.0, 2.0)), class_loss=FocalLoss())
+    with pytest.raises(UserError, match="loss.class_weights is for the losses of loss.classes"):
+        DetectionHead(8, 2, own)
