@@ -11,9 +11,10 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from backbones.layers import initialise
+from heads.distillation import class_wise, rows, too_few
 from heads.pooled import PooledHead, PooledOptions, known
 from heads.prior import EVEN, start_at_prior
-from heads.protocol import Context
+from heads.protocol import Context, SharedClasses
 from heads.ranks import over_ranks
 from heads.structures import Targets
 
@@ -55,6 +56,16 @@ class ClassificationHead(PooledHead):
             loss = F.cross_entropy(logits, category, ignore_index=-1, reduction="sum", label_smoothing=smoothing)
         total, parts = over_ranks(known(category).sum())
         return {"class": loss * parts / total.clamp(min=1)}
+
+    def cannot_learn_from(self, teacher: nn.Module, shared: SharedClasses) -> str | None:
+        """See :class:`heads.protocol.Distils`."""
+        return too_few(shared.own) if isinstance(teacher, ClassificationHead) else f"it is a {type(teacher).__name__}"
+
+    def distil(
+        self, output: Tensor, teacher: Tensor, shared: SharedClasses, *, temperature: float
+    ) -> dict[str, Tensor]:
+        """``{"class"}``: :func:`heads.distillation.class_wise` over the shared classes."""
+        return {"class": class_wise(rows(output, shared.own, 1), rows(teacher, shared.teacher, 1), temperature)}
 
     def predict(self, output: Tensor, context: Context) -> Tensor:
         """(B, K) logits -> (B, K) float32 probabilities; each row sums to 1."""

@@ -151,6 +151,30 @@ class Assigns(Protocol):
         ...
 
 
+@dataclass(frozen=True)
+class SharedClasses:
+    """The classes that a head and its teacher have in common, by name."""
+
+    own: tuple[int, ...]
+    """Rows of the head's logits."""
+    teacher: tuple[int, ...]
+    """The same classes' rows of the teacher's logits, one for each of `own`."""
+
+
+@runtime_checkable
+class Distils(Protocol):
+    """A head that can be trained on the raw output of a head of its kind in another model, the teacher."""
+
+    def cannot_learn_from(self, teacher: Any, shared: SharedClasses) -> str | None:
+        """Why the output of the head `teacher`, for images of the same size, is no target for this one; None where it is."""
+        ...
+
+    def distil(self, output: Any, teacher: Any, shared: SharedClasses, *, temperature: float) -> dict[str, Tensor]:
+        """Float32 scalars by name: means over the images, connected to `output`; `teacher` is the other's output, without
+        gradient."""
+        ...
+
+
 def check_head(name: str, head: Any) -> None:
     """Raises UserError where `head` lacks a member of :class:`Head`."""
     if missing := [member for member in ("in_levels", "in_heads", "loss", "predict") if not hasattr(head, member)]:

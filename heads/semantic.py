@@ -32,9 +32,10 @@ from backbones.layers import (
     normalised_shares,
 )
 from backbones.memory_efficient import norm_act
+from heads.distillation import class_wise, rows, too_few
 from heads.fields import check_fields
 from heads.prior import EVEN, start_at_prior
-from heads.protocol import Context
+from heads.protocol import Context, SharedClasses
 from heads.ranks import over_ranks
 from heads.semantic_inference import class_map
 from heads.semantic_losses import IGNORED, SemanticLoss, counted_share, semantic_loss
@@ -277,6 +278,21 @@ class SemanticHead(nn.Module):
     def labelled(self, targets: Targets) -> bool | Tensor:
         """Whether a pixel of the batch is labelled: False or () bool."""
         return False if targets.semantic is None else (targets.semantic != IGNORED).any()
+
+    def cannot_learn_from(self, teacher: nn.Module, shared: SharedClasses) -> str | None:
+        """See :class:`heads.protocol.Distils`."""
+        return too_few(shared.own) if isinstance(teacher, SemanticHead) else f"it is a {type(teacher).__name__}"
+
+    def distil(
+        self, output: Tensor | DeepLogits, teacher: Tensor, shared: SharedClasses, *, temperature: float
+    ) -> dict[str, Tensor]:
+        """``{"pixels"}``: :func:`heads.distillation.class_wise` over the shared classes, at the size of this head's logits."""
+        logits = output.logits if isinstance(output, DeepLogits) else output
+        with torch.autocast(logits.device.type, enabled=False):
+            own, other = rows(logits, shared.own, 1), rows(teacher, shared.teacher, 1).float()
+            if other.shape[2:] != own.shape[2:]:
+                other = F.interpolate(other, size=own.shape[2:], mode="bilinear", align_corners=False)
+            return {"pixels": class_wise(own, other, temperature)}
 
     def predict(self, output: Tensor | DeepLogits, context: Context) -> Tensor:
         """(B, K, H', W') logits -> (B, stride * H', stride * W') uint8 classes in input pixels.

@@ -43,7 +43,7 @@ from effdet.cli.schema import BACKBONE_OPTIONS, BACKBONES, PARTS, Key, Schema, c
 from effdet.renamed import new_name
 from heads.fields import TARGET, admits, describe, textual, usable
 
-PATH_KEYS = ("model", "weights", "source", "out", "run_dir", "resume", "first", "second")
+PATH_KEYS = ("model", "weights", "teacher", "source", "out", "run_dir", "resume", "first", "second")
 """Values of these keys, of ``data.*`` and of ``*.path`` are paths, whatever a user's own file leaves unsaid."""
 
 

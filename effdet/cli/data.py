@@ -5,14 +5,12 @@
 
 from __future__ import annotations
 
-import hashlib
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import fields
 from pathlib import Path
 
 import numpy as np
-import torch
 
 from effdet.cli.config import Config
 from effdet.cli.run import is_first
@@ -44,6 +42,7 @@ from effdet.report import DataFacts, Facts, Gallery, measured, report_page
 from effdet.report.statistics.files import Recorded, SplitIdentity, write_statistics
 from effdet.tasks import Kit, head_reports, kit_for, kits_of
 from effdet.training.loader import LoaderFactory
+from effdet.weights.hashes import tensors_hash
 from effdet.weights.info import environment
 from effdet.workers import cores
 from heads.structures import UserError
@@ -308,16 +307,6 @@ def write_report(
         summary=summary,
     )
     return written.write(directory / PAGE)
-
-
-def tensors_hash(model: torch.nn.Module) -> str:
-    """sha256 of the names and values of a model's weights: the same for a checkpoint and for the file it was saved to."""
-    digest = hashlib.sha256()
-    for name, tensor in sorted(model.state_dict().items()):
-        values = tensor.detach().cpu().contiguous()
-        digest.update(f"{name} {tuple(values.shape)} {values.dtype}".encode())
-        digest.update(values.reshape(-1).view(torch.uint8).numpy().tobytes())
-    return digest.hexdigest()
 
 
 def _model_facts(model: VisionModel | RuntimeModel, source: str | None) -> dict[str, str]:

@@ -347,6 +347,8 @@ def _describe(dump: NonFiniteStep, where: str) -> None:
         f"images {images} of the train split"
     )
     print(f"the run saw loss {dump.loss:g} and gradient norm {dump.grad_norm:g} in {dump.precision}")
+    if dump.extra:
+        print(f"its loss had {', '.join(dump.extra)} too, which are not computed again: they need more than this file")
     print(f"again, {where}:")
 
 

@@ -306,14 +306,14 @@ def open_network(config: Config) -> VisionModel:
     return model
 
 
-def check_name(name: str) -> None:
+def check_name(name: str, *, key: str = "model") -> None:
     """Refuse a model that is neither there nor known, with the name that was most likely meant."""
     known = [*names(), *(row.name for row in weight_names.all_weights())]
     if "/" in name or name.endswith((".ckpt", ".safetensors", ".pth", ".pt")):
         if name not in known:
-            raise UserError(f"model={name}: no such file or folder")
+            raise UserError(f"{key}={name}: no such file or folder")
     elif name not in known and detector_row(name) is None:
-        raise UserError(f"model={name}: neither a file nor a model{did_you_mean(name, known)} (effdet info lists them)")
+        raise UserError(f"{key}={name}: neither a file nor a model{did_you_mean(name, known)} (effdet info lists them)")
 
 
 def open_predictor(config: Config, *, score_threshold: float | None) -> Predictor:

@@ -51,6 +51,9 @@ from effdet.cli.run import (
 from effdet.cli.training import (
     best_of,
     check_flight,
+    check_other_run,
+    check_teacher,
+    distilled,
     first_model,
     from_start_to_best,
     made_worse,
@@ -77,7 +80,13 @@ if TYPE_CHECKING:
     from effdet.data.progressive import Progression
     from effdet.necks.pyramid import NeckSpec
     from effdet.preprocess import Preprocess
-    from effdet.training.settings import CheckpointSettings, EarlyStoppingSettings, NonFiniteSettings, OptimizerSettings
+    from effdet.training.settings import (
+        CheckpointSettings,
+        DistillationSettings,
+        EarlyStoppingSettings,
+        NonFiniteSettings,
+        OptimizerSettings,
+    )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -102,6 +111,9 @@ class Train:
     trust: bool
     """true reads weight files that hold pickled code, and imports the ``_target_`` classes that a file names; such a file
     can run any code on this machine."""
+    teacher: Path | None
+    """A larger model of the same task to learn from beside the labels: a run folder, a checkpoint, a model file or the name of
+    a published model that is on this disk. Only a loss: the trained model holds nothing of it."""
     run_dir: Path | None
     """Folder of the run; null creates runs/TASK-DATA-BACKBONE-N. A folder that holds a run is refused without resume or
     overwrite."""
@@ -160,6 +172,7 @@ class Train:
     architecture: ModelPath
     preprocess: Scaled[Preprocess]
     progressive: Progression
+    distillation: DistillationSettings
     early_stopping: EarlyStoppingSettings
     checkpoint: CheckpointSettings
     nonfinite: NonFiniteSettings
@@ -213,11 +226,14 @@ def run_train(config: Config, overrides: Overrides) -> RunResult:
     settings = fit_settings(config, Path(), device)  # here, since it may complain
     check_trainer(settings)
     check_targets(config)
+    check_teacher(config)
     devices = settings.trainer["devices"]  # a number, a list, or auto
     processes = len(devices) if isinstance(devices, list) else devices if isinstance(devices, int) else 1
     if processes > 1 and not overrides.from_shell:
         return run_command("train", overrides)  # Lightning starts the others by this process's own command line
     directory = resolve_run_dir(config) if is_first() else None
+    if directory is not None:
+        check_other_run(config, directory.path)
     checkpoint = None if directory is None else _checkpoint(directory)
     if directory is not None and checkpoint is not None:
         if (end := ended(read_checkpoint(checkpoint, mmap=True), settings)) is not None:
@@ -241,6 +257,7 @@ def run_train(config: Config, overrides: Overrides) -> RunResult:
     if started.finished:
         return RunResult(started.run_dir, {})
     model, weights, start = first_model(config, train, started.checkpoint)
+    distillation = distilled(config, model)
     workers = worker_count(config.workers, cuda=device == "cuda")
     batches = loader_factory(config, train, model, workers=workers, cuda=device == "cuda")
     evaluator = RunEvaluator(config, model, val, workers=workers, settings=settings)
@@ -256,6 +273,8 @@ def run_train(config: Config, overrides: Overrides) -> RunResult:
         millions = sum(parameter.numel() for parameter in model.parameters()) / 1e6
         print(f"model: {model.spec.name}, {millions:.1f} million parameters, input {size}, on {device}")
         print(f"run: {started.run_dir}")
+        if distillation is not None:
+            print(distillation)
     first = directory is not None
     try:
         result = fit(
@@ -269,10 +288,12 @@ def run_train(config: Config, overrides: Overrides) -> RunResult:
                 "val": val_fingerprint,
                 "augment": config.get("augment"),
                 **schedule_facts(config),
+                **({} if distillation is None else {"teacher": distillation.facts()}),
             },
             record={"config": config.to_yaml(), "weights": weights},
             draw_predictions=PredictionGrid(dataset),
             callbacks=schedule(config, model),
+            extra=[] if distillation is None else [distillation],
             at_start=start.detects if config.evaluation.at_start == "auto" else config.evaluation.at_start,
             ready=(lambda: write_config(started.run_dir, config.to_yaml())) if first else None,
         )

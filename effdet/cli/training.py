@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import warnings
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import replace
+from dataclasses import asdict, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -19,11 +19,12 @@ from rich.panel import Panel
 from backbones.spec import ExternalSpec
 from effdet.cli.config import Config
 from effdet.cli.data import EVAL_BATCH, evaluated_heads, planned_epochs, progression
-from effdet.cli.models import class_tables, model_spec, with_postprocess
+from effdet.cli.models import check_name, class_tables, model_spec, with_postprocess
 from effdet.cli.run import is_first
 from effdet.data import Dataset, EvalSet, Progression
 from effdet.data.checks import DataError
 from effdet.evaluation import Evaluator, ModelPredictFn, evaluate, same_classes
+from effdet.inference.runtimes import is_exported
 from effdet.model import ModelSpec, VisionModel, build
 from effdet.model.external import survey
 from effdet.plugins import check_trust, targets
@@ -31,14 +32,17 @@ from effdet.tasks import chief_metrics, kit_for, truth_predict_fn
 from effdet.tasks.detection import DetectionKit
 from effdet.training import FitResult, FitSettings, read_checkpoint
 from effdet.training.callbacks.schedules import DropoutSchedule, FreezeAllButHeads
+from effdet.training.distillation import Distillation
 from effdet.training.loader import LoaderFactory
 from effdet.training.monitor import monitor_mode
 from effdet.training.preflight import preflight
+from effdet.training.settings import DistillationSettings
 from effdet.training.starting import Detected, Start, start_of
-from effdet.weights import load_weights, resolve
+from effdet.weights import load, load_weights, resolve
+from effdet.weights import names as weight_names
 from effdet.weights.names import random_warning
 from heads.classification import ClassificationHead
-from heads.structures import Batch
+from heads.structures import Batch, UserError
 
 Record = dict[str, Any]
 """What checkpoints remember of the first weights: where from, sha256, the load's report."""
@@ -120,6 +124,64 @@ def training_images(train: Dataset, size: tuple[int, int], *, seed: int) -> Call
             yield image
 
     return images
+
+
+def check_teacher(config: Config) -> None:
+    """Refuse a teacher that is not there, and settings of one where there is none.
+
+    Raises:
+        UserError: one line.
+    """
+    settings = distillation_settings(config)
+    if config.teacher is None:
+        for name, usual in asdict(DistillationSettings()).items():
+            if (value := getattr(settings, name)) != usual:
+                raise UserError(f"distillation.{name}={value:g} has no effect without a teacher: give teacher=PATH too")
+        return
+    if is_exported(config.teacher):
+        raise UserError(
+            f"teacher={config.teacher}: an exported file only predicts; give the run or checkpoint it came from"
+        )
+    if Path(config.teacher).expanduser().exists():
+        return
+    check_name(config.teacher, key="teacher")
+    row = weight_names.find(config.teacher)
+    if row is None or row.cached() is None:
+        fix = "" if row is None else f", or fetch them once: `effdet predict model={config.teacher} weights=auto …`"
+        raise UserError(f"teacher={config.teacher}: its weights are not on this disk; give the path of a file{fix}")
+
+
+def check_other_run(config: Config, run_dir: Path) -> None:
+    """Refuse a teacher that is the run which learns from it.
+
+    Raises:
+        UserError: one line.
+    """
+    if config.teacher is None:
+        return
+    teacher, own = Path(config.teacher).expanduser().resolve(), run_dir.expanduser().resolve()
+    if teacher.exists() and own in (teacher, *teacher.parents):
+        raise UserError(f"teacher={config.teacher}: is the run itself (run_dir={run_dir}); name another run or file")
+
+
+def distillation_settings(config: Config) -> DistillationSettings:
+    """The section ``distillation``; a configuration that is older than it has the defaults."""
+    return DistillationSettings(**(config.get("distillation") or {}))
+
+
+def distilled(config: Config, model: VisionModel) -> Distillation | None:
+    """The loss of the teacher that `config` names for `model`, if it names one.
+
+    Raises:
+        UserError: it can't be read, or `model` can't learn from it.
+    """
+    if config.get("teacher") is None:
+        return None
+    row = None if Path(config.teacher).expanduser().exists() else weight_names.find(config.teacher)
+    teacher = load(config.teacher if row is None else row.name, trust=config.trust)
+    return Distillation(
+        model, teacher, name=str(config.teacher), settings=distillation_settings(config), seed=config.seed
+    )
 
 
 def schedule(config: Config, model: VisionModel) -> list[Callback]:

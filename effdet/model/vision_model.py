@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Container, Mapping
+from collections.abc import Container, Mapping, Sequence
 from typing import Any, cast
 
 from torch import Tensor, nn
@@ -14,6 +14,9 @@ from effdet.necks import FeaturePyramid
 from effdet.preprocess import Preprocess
 from heads.protocol import Assigns, Context, Counts, Head, Labelled, run_order
 from heads.structures import ClassTable, Targets
+
+FEATURES = "features"
+"""The entry of a model's outputs that holds the levels that were asked for."""
 
 
 class VisionModel(nn.Module):
@@ -53,15 +56,17 @@ class VisionModel(nn.Module):
         """The head of that name."""
         return cast(Head, self.heads[name])
 
-    def forward(self, images: Tensor, progress: float | Tensor = 1.0) -> dict[str, Any]:
+    def forward(self, images: Tensor, progress: float | Tensor = 1.0, *, levels: Sequence[str] = ()) -> dict[str, Any]:
         """Raw outputs of every head.
 
         Args:
             images: (B, 3, H, W) float, normalised; any H and W.
             progress: share of the training steps that are done, see :class:`heads.protocol.Context`.
+            levels: features to give back too, for losses that read them: of backbone (C3) or neck (P3).
 
         Returns:
-            {head name: its output}: a DetectionOutput, semantic logits (B, K, H', W'), class logits (B, K).
+            {head name: its output}: a DetectionOutput, semantic logits (B, K, H', W'), class logits (B, K). With `levels`,
+            :data:`FEATURES` beside them: {level: (B, C, h, w)}.
         """
         features = by_level(self.backbone, self.backbone(images))
         if self.neck is not None:
@@ -70,7 +75,8 @@ class VisionModel(nn.Module):
         for name in self._order:
             head = self.head(name)
             outputs[name] = head(features, context.reading(head, outputs))
-        return {name: outputs[name] for name in self.heads}
+        found = {name: outputs[name] for name in self.heads}
+        return {**found, FEATURES: {level: features[level] for level in levels}} if levels else found
 
     def loss(self, outputs: Mapping[str, Any], targets: Targets, context: Context) -> dict[str, Tensor]:
         """Weighted float32 loss terms by ``HEAD/TERM``; their sum is what training minimises.

@@ -14,11 +14,13 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
 from dataclasses import fields, replace
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from effdet.training.errors import out_of_memory
+from effdet.training.extra_losses import extra_terms, model_outputs
 from effdet.training.loader import LoaderFactory
 from heads.protocol import Context
 from heads.ranks import alone
@@ -29,7 +31,13 @@ CUDA_LIMIT, CUDA_SHARE = 512, 0.9
 
 
 def largest_batch(
-    model: nn.Module, train_batches: LoaderFactory, *, device: torch.device, precision: str = "32-true", states: int = 2
+    model: nn.Module,
+    train_batches: LoaderFactory,
+    *,
+    device: torch.device,
+    precision: str = "32-true",
+    states: int = 2,
+    extra: nn.Module | None = None,
 ) -> int:
     """Images of one batch that fit on `device`, never more than the set holds; the model is not changed.
 
@@ -38,12 +46,13 @@ def largest_batch(
     Args:
         model: on the CPU or on `device`.
         train_batches: builds the training loader: one real batch of one image is taken from it.
+        extra: losses beside the heads', which take their share of the memory.
         states: tensors that the optimiser, the gradient and EMA keep for each weight.
     """
     loader = train_batches(batch_size=1, rank=0, world=1)
     loader.set_epoch(getattr(loader, "largest_epoch", 0))
     images, sample = len(loader), next(iter(loader))
-    trial = copy.deepcopy(model).to(device).train()
+    trial = _Trial(copy.deepcopy(model), copy.deepcopy(extra)).to(device).train()
     dtype = {"bf16-mixed": torch.bfloat16, "16-mixed": torch.float16}.get(precision)
     autocast = torch.autocast(device.type, dtype) if dtype else nullcontext()
     with alone(), autocast:  # each process tries as many sizes as its device makes it
@@ -55,7 +64,16 @@ def largest_batch(
     return min(size, images)
 
 
-def _on_cpu(model: nn.Module, sample: Batch, states: int) -> int:
+class _Trial(nn.Module):
+    """A model with the losses beside its heads'."""
+
+    def __init__(self, model: nn.Module, extra: nn.Module | None) -> None:
+        super().__init__()
+        self.model = model
+        self.extra = nn.ModuleList() if extra is None else extra
+
+
+def _on_cpu(model: _Trial, sample: Batch, states: int) -> int:
     with _kept_by_autograd() as kept:
         _loss(model, sample)
     weights = sum(parameter.numel() * parameter.element_size() for parameter in model.parameters())
@@ -63,7 +81,7 @@ def _on_cpu(model: nn.Module, sample: Batch, states: int) -> int:
     return min(_round(room / max(sum(kept.values()), 1)), CPU_LIMIT)
 
 
-def _on_cuda(model: nn.Module, sample: Batch, device: torch.device, states: int) -> int:
+def _on_cuda(model: _Trial, sample: Batch, device: torch.device, states: int) -> int:
     def peak(size: int) -> int:
         torch.cuda.empty_cache()
         torch.cuda.reset_peak_memory_stats(device)
@@ -93,9 +111,12 @@ def _on_cuda(model: nn.Module, sample: Batch, device: torch.device, states: int)
     return size
 
 
-def _loss(model: nn.Module, batch: Batch) -> Tensor:
-    images = model.preprocess.normalise(batch.images)  # type: ignore[operator,union-attr]
-    terms = model.loss(model(images), batch.targets, Context.of(images))  # type: ignore[operator]
+def _loss(trial: _Trial, batch: Batch) -> Tensor:
+    model: Any = trial.model
+    images = model.preprocess.normalise(batch.images)
+    outputs, context = model_outputs(model, images, 1.0, trial.extra), Context.of(images)  # type: ignore[arg-type]
+    terms = model.loss(outputs, batch.targets, context)
+    terms |= extra_terms(trial.extra, model, batch, outputs, context)  # type: ignore[arg-type]
     return torch.stack(list(terms.values())).sum()
 
 

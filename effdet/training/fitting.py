@@ -35,6 +35,7 @@ from effdet.training.callbacks.saver import AtomicCheckpointIO, CheckpointSaver,
 from effdet.training.ema import Ema
 from effdet.training.ending import EarlyStopping, RunLimits, ended
 from effdet.training.errors import memory_advice, out_of_memory
+from effdet.training.extra_losses import ExtraLoss
 from effdet.training.image_grids import draw_training_batch
 from effdet.training.loader import LoaderFactory
 from effdet.training.loggers import CsvLogger, make_loggers
@@ -97,6 +98,7 @@ def fit(
     draw_batch: DrawBatch | None = draw_training_batch,
     draw_predictions: DrawPredictions | None = None,
     callbacks: Sequence[Callback] = (),
+    extra: Sequence[ExtraLoss] = (),
     at_start: bool = False,
     ready: Callable[[], object] | None = None,
 ) -> FitResult:
@@ -113,6 +115,7 @@ def fit(
         draw_batch: draws the first augmented batch: ``draw_batch(batch, model, path)``; None draws none.
         draw_predictions: draws predictions after each evaluation, ``draw_predictions(model, path)``; such as
             :class:`effdet.training.image_grids.PredictionGrid`.
+        extra: losses beside the heads', whose weights are trained with the model and saved beside it.
         at_start: evaluate the weights before the first step too, unless the run is resumed.
         ready: called once all is known to fit, before the first step and before other processes are started; what the caller
             writes of the run belongs here, since a resume that is refused must leave the run as it was.
@@ -176,7 +179,9 @@ def fit(
             )
         if settings.batch_size == "auto" and checkpoint is not None:
             settings = replace(settings, batch_size=int(checkpoint[FACTS]["batch_size"]))
-        module = VisionModule(model, settings, train_batches=train_batches, evaluate=evaluate, monitor=deciding)
+        module = VisionModule(
+            model, settings, train_batches=train_batches, evaluate=evaluate, monitor=deciding, extra=extra
+        )
         module.inspect = guard.inspect if guard is not None else None
         module.record = _record(model, settings, trainer, data, record or {}, deciding)
         if checkpoint is not None:

@@ -17,6 +17,7 @@ from backbones.torch_internals import set_last_rates
 from effdet.training.autobatch import largest_batch
 from effdet.training.batchnorm import set_norm_momentum
 from effdet.training.callbacks.metrics import LossMeter
+from effdet.training.extra_losses import ExtraLoss, extra_terms, model_outputs
 from effdet.training.freezing import Freezing
 from effdet.training.lightning_internals import set_logged_step
 from effdet.training.loader import LoaderFactory, OneItem, ResumableLoader, counted_step
@@ -43,6 +44,7 @@ class VisionModule(LightningModule):
         model: a `VisionModel`: ``model(images, progress)``, ``.loss(outputs, targets, context)``,
             ``.preprocess.normalise(uint8 images)``.
         evaluate: what validation runs; None for no validation.
+        extra: losses beside the heads'.
         monitor: names of the metrics that decide the best checkpoint; the mean of several becomes one more metric.
     """
 
@@ -54,9 +56,13 @@ class VisionModule(LightningModule):
         train_batches: LoaderFactory,
         evaluate: Evaluate | None = None,
         monitor: Sequence[str] = (),
+        extra: Sequence[ExtraLoss] = (),
     ) -> None:
         super().__init__()
         self.model = model.to(memory_format=torch.channels_last) if settings.channels_last else model
+        self.extra = nn.ModuleList(extra)
+        if settings.channels_last:
+            self.extra.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.settings = settings
         self.batch_size = settings.batch_size if isinstance(settings.batch_size, int) else 0
         """Images in a batch; `setup` finds it where the settings say auto."""
@@ -98,7 +104,12 @@ class VisionModule(LightningModule):
         states = 1 + self.settings.ema.enabled + STATES.get(self.settings.optimizer.name, 2)
         device: torch.device = self.trainer.strategy.root_device
         size = largest_batch(
-            self.model, self._train_batches, device=device, precision=self.settings.precision, states=states
+            self.model,
+            self._train_batches,
+            device=device,
+            precision=self.settings.precision,
+            states=states,
+            extra=self.extra,
         )
         self.batch_size = int(self.all_gather(torch.tensor(size, device=device)).min())  # type: ignore[union-attr]
         self.record.setdefault(FACTS, {})["batch_size"] = self.batch_size
@@ -112,12 +123,12 @@ class VisionModule(LightningModule):
         return self
 
     def forward(self, images: Tensor) -> tuple[Any, Context]:
-        """Raw outputs for (B, 3, H, W) uint8 RGB images, and the context of their loss."""
+        """Raw outputs for (B, 3, H, W) uint8 RGB images with features that extra losses read, and the loss's context."""
         if self.settings.channels_last:
             images = images.contiguous(memory_format=torch.channels_last)  # while they are bytes: a quarter of the work
         images = self.model.preprocess.normalise(images)  # type: ignore[operator,union-attr]
         progress = torch.full((), self.progress, device=images.device)  # filled there; a number would be compiled in
-        return self.model(images, progress), Context.of(images, self.progress)
+        return model_outputs(self.model, images, progress, self.extra), Context.of(images, self.progress)
 
     @property
     def progress(self) -> float:
@@ -133,6 +144,7 @@ class VisionModule(LightningModule):
         else:
             terms = self.model.loss(outputs, batch.targets, context)  # type: ignore[operator]
             self._step_begin, self._step_batches = batch_idx, 1
+        terms |= extra_terms(self.extra, self.model, batch, outputs, context)
         loss = torch.stack(list(terms.values())).sum()
         self.meter.add(terms, loss)
         share = loss.detach() / self._step_batches
@@ -219,7 +231,9 @@ class VisionModule(LightningModule):
     def configure_optimizers(self) -> Any:
         # fp16's scaler unscales before clipping, which a fused optimiser would do too late.
         fused = self.device.type in ("cpu", "cuda") and not self.is_scaled
-        optimizer = build_optimizer(self.model, self.settings.optimizer, step_images=self.step_images, fused=fused)
+        optimizer = build_optimizer(
+            self.model, self.settings.optimizer, step_images=self.step_images, fused=fused, extra=self.extra
+        )
         schedule = self.settings.optimizer.schedule
         if isinstance(schedule, Mapping):
             scheduler = own_schedule(schedule, optimizer, steps=self.total_steps)
@@ -311,12 +325,17 @@ class VisionModule(LightningModule):
             )
         set_norm_momentum(self.model, momentum=self.settings.norm_momentum, batches=self.epoch_batches)
         if self.settings.compile:
+            for companion in (module for loss in self.extra for module in loss.companions()):  # type: ignore[operator]
+                companion.compile()
             self.model.compile()  # in place, so that the keys of the weights stay; here, after EMA has copied the model
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Lightning's dictionary becomes ours: prefix-free weights with EMA in front, and a position that is exact."""
         place = self.save_at or ResumePoint(self.current_epoch, self.trainer.fit_loop.batch_idx + 1)
-        raw = {name.removeprefix("model."): value for name, value in checkpoint["state_dict"].items()}
+        saved = checkpoint["state_dict"]
+        raw = {name.removeprefix("model."): saved[name] for name in saved if not name.startswith("extra.")}
+        if extra := {name: value for name, value in saved.items() if name.startswith("extra.")}:
+            checkpoint["extra_state_dict"] = extra
         checkpoint["state_dict"] = checkpoint.pop("ema_state_dict", raw)
         checkpoint["raw_state_dict"] = raw
         checkpoint["loops"] = {
@@ -336,3 +355,4 @@ class VisionModule(LightningModule):
         # The current weights are Lightning's to load, the average is the EMA callback's.
         checkpoint["ema_state_dict"] = checkpoint["state_dict"]
         checkpoint["state_dict"] = {f"model.{name}": value for name, value in checkpoint["raw_state_dict"].items()}
+        checkpoint["state_dict"] |= checkpoint.get("extra_state_dict", {})

@@ -97,10 +97,13 @@ def peak_lr(settings: OptimizerSettings, step_images: int) -> float:
     return settings.lr if settings.base_batch_size is None else settings.lr * step_images / settings.base_batch_size
 
 
-def parameter_groups(model: nn.Module, settings: OptimizerSettings, lr: float) -> list[dict[str, Any]]:
+def parameter_groups(
+    model: nn.Module, settings: OptimizerSettings, lr: float, extra: nn.Module | None = None
+) -> list[dict[str, Any]]:
     """Groups by backbone layer (all one where the rates are) and (decayed or not); frozen parameters are in none.
 
-    Parameters of one dimension or none are not decayed: biases, the scales and shifts of norms, BiFPN's fusion weights.
+    Those of `extra`, weights of losses, stand with the rest of the model. Parameters of one dimension or none are not decayed:
+    biases, the scales and shifts of norms, BiFPN's fusion weights.
     """
     names = [name for name, _ in model.named_parameters() if name.startswith("backbone.")]
     depths = layer_depths(names) if settings.layer_decay < 1 else dict.fromkeys(names, 0)
@@ -110,6 +113,8 @@ def parameter_groups(model: nn.Module, settings: OptimizerSettings, lr: float) -
             groups.setdefault((name in depths, depths.get(name, 0), parameter.ndim > 1), []).append(parameter)
     if not groups:
         raise UserError("every parameter is frozen: there is nothing to train; shorten freeze=[...]")
+    for parameter in () if extra is None else extra.parameters():
+        groups.setdefault((False, 0, parameter.ndim > 1), []).append(parameter)
     return [
         {
             "params": parameters,
@@ -137,17 +142,23 @@ def _layer(name: str) -> str:
 
 
 def build_optimizer(
-    model: nn.Module, settings: OptimizerSettings, *, step_images: int, fused: bool = False
+    model: nn.Module,
+    settings: OptimizerSettings,
+    *,
+    step_images: int,
+    fused: bool = False,
+    extra: nn.Module | None = None,
 ) -> Optimizer:
     """The optimiser that `settings` name.
 
     Args:
         model: its trainable parameters are optimised; names that begin with ``backbone.`` make the backbone.
         step_images: images that one optimiser step averages over, on all processes together.
+        extra: losses whose weights are optimised too.
         fused: one kernel for all parameters, which can also skip a step on the device (CPU and CUDA; not for rmsprop).
     """
     lr = peak_lr(settings, step_images)
-    groups = parameter_groups(model, settings, lr)
+    groups = parameter_groups(model, settings, lr, extra)
     if settings.target is not None:
         passed = {"lr": lr} if accepts(settings.target, "lr") else {}  # the groups have theirs, but some ask for one
         found = instantiate(settings.target, groups, **passed)

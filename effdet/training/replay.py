@@ -68,6 +68,8 @@ class NonFiniteStep:
     """Of the last micro-batch, as the run saw it."""
     grad_norm: float
     batches: tuple[NonFiniteBatch, ...]
+    extra: tuple[str, ...] = ()
+    """Terms of the run's loss that are not the heads' (a teacher's): a replay computes none of them."""
 
 
 def batch_values(batch: Batch) -> dict[str, Any]:
@@ -108,6 +110,7 @@ def read_nonfinite_step(path: str | Path) -> NonFiniteStep:
             loss=float(values["loss"]),
             grad_norm=float(values["grad_norm"]),
             batches=tuple(_batch(item) for item in values["batches"]),
+            extra=tuple(map(str, values.get("extra", ()))),
         )
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise CheckpointError(f"{path} is damaged ({type(error).__name__}: {error})") from None

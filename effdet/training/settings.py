@@ -129,6 +129,23 @@ class NonFiniteSettings:
 
 
 @dataclass(frozen=True)
+class DistillationSettings:
+    """What the model learns from a `teacher`."""
+
+    features: Annotated[float, "0.."] = 4.0
+    """Weight of the channel-wise divergence of the neck's maps, of every level that both have; 0 leaves them out."""
+    logits: Annotated[float, "0.."] = 1.0
+    """Weight of the loss of the heads' logits (detection: classes and boxes), for classes that both know by name; 0 leaves
+    them out."""
+    temperature: Annotated[float, "0<.."] = 4.0
+    """Of the softmax over a map's positions, and over the classes of an image or pixel; higher compares more than the
+    strongest."""
+
+    def __post_init__(self) -> None:
+        check_fields(self, "distillation.")
+
+
+@dataclass(frozen=True)
 class FitSettings:
     """Everything :func:`effdet.training.fit` needs to know beside the model and the data."""
 

@@ -22,6 +22,7 @@ from typing import Any, Protocol
 import torch
 import torch.nn.functional as F
 from torch import Tensor
+from torch.autograd.function import once_differentiable
 
 from backbones.memory_efficient import differentiable_gradients
 
@@ -88,6 +89,19 @@ def varifocal_loss(
     VarifocalNet, Zhang et al., 2021, equation 2. Arguments as in :func:`quality_focal_loss`.
     """
     return _summed(logits, labels, score, weight, class_weight, _Varifocal(alpha, gamma))
+
+
+def dense_quality_focal_loss(logits: Tensor, target_logits: Tensor, *, weight: Tensor, beta: float = 2.0) -> Tensor:
+    """Sum over all entries of ``abs(y - p)**beta CE(logit, y)`` with a target ``y = sigmoid(target_logits)`` for each.
+
+    :func:`quality_focal_loss` with the targets of another network, all of which may be above 0. Once differentiable.
+
+    Args:
+        logits: (B, A, K), any floating type; computed in float32.
+        target_logits: (B, A, K), -inf for a target of 0; without gradient.
+        weight: (B,) factor of each image.
+    """
+    return _DenseQuality.apply(logits, target_logits.detach(), weight, _Quality(beta))  # type: ignore[no-any-return]
 
 
 class _Rule(Protocol):
@@ -224,6 +238,27 @@ class _Focal(torch.autograd.Function):
             2, index, torch.where(positive, correct.to(gradient.dtype), gradient.gather(2, index)[..., 0])[..., None]
         )
         return gradient, None, None, None, None, None
+
+
+class _DenseQuality(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, logits: Tensor, targets: Tensor, weight: Tensor, rule: _Quality) -> Tensor:
+        ctx.save_for_backward(logits, targets, weight)
+        ctx.rule = rule
+        total = torch.zeros(len(logits), dtype=torch.float64, device=logits.device)
+        for x, target in zip(_pieces(logits), _pieces(targets), strict=True):
+            total += rule.value(_wide(x), _wide(target).sigmoid()).sum(1)
+        return (total * weight).sum().to(torch.promote_types(logits.dtype, torch.float32))
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
+        logits, targets, weight = ctx.saved_tensors
+        scale = (gradients[0] * weight)[:, None]  # (B, 1)
+        gradient = torch.empty_like(logits, memory_format=torch.contiguous_format)
+        for x, target, out in zip(_pieces(logits), _pieces(targets), _pieces(gradient), strict=True):
+            out.copy_(ctx.rule.slope(_wide(x), _wide(target).sigmoid(), scale))
+        return gradient, None, None, None
 
 
 def _plain(logits: Tensor, labels: Tensor, score: Tensor, factor: Tensor, weight: Tensor, rule: _Rule) -> Tensor:

@@ -32,9 +32,11 @@ from heads.detection.losses import (
 )
 from heads.detection.matcher import Assignment, Matcher, MatchInput
 from heads.detection.postprocess import PostProcess, postprocess
+from heads.detection.soft_targets import soft_target_loss, soft_targets
+from heads.distillation import rows
 from heads.fields import check_fields
 from heads.prior import PRIOR, start_at_prior
-from heads.protocol import Context, FoldNorm
+from heads.protocol import Context, FoldNorm, SharedClasses
 from heads.structures import Detections, Targets, UserError
 
 
@@ -343,6 +345,28 @@ class DetectionHead(nn.Module):
                     progress=context.progress,
                 )
             )
+
+    def cannot_learn_from(self, teacher: nn.Module, shared: SharedClasses) -> str | None:
+        """See :class:`heads.protocol.Distils`: logits and boxes mean the same only where the anchors do."""
+        if not isinstance(teacher, DetectionHead):
+            return f"it is a {type(teacher).__name__}"
+        if not shared.own:
+            return "no class has the same name"
+        if tuple(teacher.in_levels) != tuple(self.in_levels):
+            return f"it reads {', '.join(teacher.in_levels)}, this model's {', '.join(self.in_levels)}"
+        if teacher.anchor_spec != self.anchor_spec:
+            return "its anchors differ (head.detection.anchors)"
+        return None
+
+    def distil(
+        self, output: DetectionOutput, teacher: DetectionOutput, shared: SharedClasses, *, temperature: float
+    ) -> dict[str, Tensor]:
+        """``{"class", "box"}`` of :func:`heads.detection.soft_targets.soft_target_loss`; sigmoids take no temperature."""
+        with torch.autocast(output.class_logits.device.type, enabled=False):
+            logits = rows(teacher.class_logits, shared.teacher, 2)
+            targets = soft_targets(logits, teacher.box_deltas, teacher.anchors)
+            own = rows(output.class_logits, shared.own, 2)
+            return soft_target_loss(own, output.box_deltas, output.anchors, targets)
 
     def predict(self, output: DetectionOutput, context: Context) -> Detections:
         """Detections in input pixels, not clipped to the canvas."""

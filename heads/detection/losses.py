@@ -29,7 +29,7 @@ from heads.errors import UserError
 from heads.fields import check_fields
 from heads.ranks import over_ranks
 
-_DELTA_LIMIT = math.log(1000 / 16)  # an IoU loss reads exp(delta): a box 60 times its anchor is far enough
+DELTA_LIMIT = math.log(1000 / 16)  # an IoU loss reads exp(delta): a box 60 times its anchor is far enough
 
 
 @dataclass(frozen=True)
@@ -222,7 +222,7 @@ class IoULoss:
 
     def __call__(self, deltas: Tensor, anchors: Tensor, boxes: Tensor) -> Tensor:
         ty_tx, th_tw = deltas.split(2, dim=-1)
-        predicted = decode(anchors, torch.cat([ty_tx, th_tw.clamp(max=_DELTA_LIMIT)], dim=-1))
+        predicted = decode(anchors, torch.cat([ty_tx, th_tw.clamp(max=DELTA_LIMIT)], dim=-1))
         return 1 - aligned_iou(predicted, boxes, self.kind)
 
 

@@ -23,7 +23,13 @@ from effdet.necks.pyramid import NeckSpec
 from effdet.preprocess import Preprocess
 from effdet.search.architecture_search import SearchSettings
 from effdet.search.scaling_study import ScaleSettings
-from effdet.training.settings import CheckpointSettings, EarlyStoppingSettings, NonFiniteSettings, OptimizerSettings
+from effdet.training.settings import (
+    CheckpointSettings,
+    DistillationSettings,
+    EarlyStoppingSettings,
+    NonFiniteSettings,
+    OptimizerSettings,
+)
 from heads.detection.anchors import AnchorSpec
 from heads.detection.losses import DetectionLoss
 from heads.detection.postprocess import PostProcess
@@ -35,9 +41,9 @@ from heads.semantic_losses import SemanticLoss
 PACKAGES = {
     kind.__name__: kind
     for kind in (
-        AnchorSpec, AugmentSpec, BackboneSpec, CheckpointSettings, DataSpec, DetectionLoss, EarlyStoppingSettings,
-        ExportSettings, NeckSpec, NonFiniteSettings, OptimizerSettings, PostProcess, Preprocess, Progression,
-        ScaleSettings, SearchSettings, SemanticInference, SemanticLoss,
+        AnchorSpec, AugmentSpec, BackboneSpec, CheckpointSettings, DataSpec, DetectionLoss, DistillationSettings,
+        EarlyStoppingSettings, ExportSettings, NeckSpec, NonFiniteSettings, OptimizerSettings, PostProcess, Preprocess,
+        Progression, ScaleSettings, SearchSettings, SemanticInference, SemanticLoss,
     )
 }  # fmt: skip
 """Settings of packages that keys come from."""

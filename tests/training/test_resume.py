@@ -13,6 +13,7 @@ from lightning.pytorch import Callback
 
 from effdet.training import Interrupted, fit, newest_valid, read_checkpoint
 from effdet.training.callbacks.saver import CheckpointSaver
+from effdet.training.extra_losses import ExtraLoss
 from effdet.training.settings import CheckpointSettings, EmaSettings, OptimizerSettings
 from heads.structures import UserError
 from tests.training.fakes import FakeLoader, FakeModel, equal, evaluate_fake, factory, settings
@@ -39,7 +40,13 @@ class StopAt(Callback):
 
 
 def run(
-    directory: Path, *, resume: Path | None = None, extra: tuple[Callback, ...] = (), loader: Any = None, **changes: Any
+    directory: Path,
+    *,
+    resume: Path | None = None,
+    extra: tuple[Callback, ...] = (),
+    losses: tuple[ExtraLoss, ...] = (),
+    loader: Any = None,
+    **changes: Any,
 ):
     return fit(
         FakeModel(),
@@ -50,6 +57,7 @@ def run(
         data="abc",
         draw_batch=None,
         callbacks=extra,
+        extra=losses,
     )
 
 

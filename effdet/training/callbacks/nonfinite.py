@@ -157,6 +157,7 @@ class FiniteGuard(Callback):
             "freeze": list(module.freezing.parts),
             "dropout": dropout_rates(module.model),
             "progress": module.progress,
+            "extra": [name for name in module.meter.names[1:] if name.partition("/")[0] not in module.model.heads],
             "spec": module.record.get("spec"),
             "loss": float(seen.loss),
             "grad_norm": float(seen.norm),
