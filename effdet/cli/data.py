@@ -117,6 +117,7 @@ def loader_factory(config: Config, source: Dataset, model: VisionModel, *, worke
             world=world,
             factors=factors,
             pin_memory=cuda,
+            accumulate=config.trainer.accumulate_grad_batches,
             collate=collate_fn,
         )
 

@@ -70,6 +70,9 @@ class AugmentSpec:
     sample's own batch, whose images are decoded once."""
     mosaic_off_epochs: Annotated[int, "0.."] = 0
     """The last N epochs have no mosaic, nor mixup of boxes, so that training ends on unmixed images."""
+    multi_scale: tuple[Annotated[float, "0.1..10"], Annotated[float, "0.1..10"]] | None = None
+    """Range of the canvas, counted as a share of the input's size: each step trains on one of up to 5 sizes in it, multiples
+    of 32 pixels; evaluation keeps the input's. null trains on that too."""
     min_visibility: Annotated[float, "0..1"] = 0.1
     """A box is dropped where less than this share of it is left on the canvas."""
     min_box_size: Annotated[float, "0.."] = 1.0
@@ -100,7 +103,7 @@ class AugmentSpec:
         for transform in self.transforms or ():
             if not is_target(transform):
                 raise DataError(f"augment.transforms: {transform} needs a {TARGET}, such as albumentations.RandomRain")
-        for field in ("scale", "aspect", "area", "erase_area", "mosaic_scale"):
+        for field in ("scale", "aspect", "area", "erase_area", "mosaic_scale", "multi_scale"):
             if (pair := getattr(self, field)) is None:
                 continue
             if pair[0] > pair[1]:

@@ -4,6 +4,7 @@ batches."""
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from itertools import count
 
 import numpy as np
 import torch
@@ -41,6 +42,7 @@ class TrainLoader:
         factors: np.ndarray | None = None,
         pin_memory: bool = False,
         prefetch: int = 2,
+        accumulate: int = 1,
         collate: Callable[[Sequence[Sample]], Batch] = collate,
     ) -> None:
         """
@@ -54,6 +56,7 @@ class TrainLoader:
             factors: from :func:`effdet.data.sampling.repeat_factors`, to repeat images of rare classes.
             pin_memory: for faster copies to a GPU.
             prefetch: batches that each worker makes ahead.
+            accumulate: batches of an optimiser step, which have one canvas.
             collate: makes a batch of samples, as a function of only them.
         """
         if workers < 0:
@@ -68,6 +71,8 @@ class TrainLoader:
             factors=factors,
             groups=train_set.source.groups,
             window=train_set.source.window,
+            sizes=train_set.sizes,
+            accumulate=accumulate,
         )
         self._buffers = _buffers(train_set, self.sampler.batch_size, workers, prefetch)
         self._loader = DataLoader(
@@ -90,8 +95,9 @@ class TrainLoader:
 
     @property
     def largest_epoch(self) -> int:
-        """An epoch whose canvas is the largest of the run."""
-        return self.train_set.largest_epoch
+        """An epoch whose first batch has the largest canvas of the run."""
+        first, largest = self.train_set.largest_epoch, self.sampler.sizes - 1
+        return next(epoch for epoch in count(first) if self.sampler.size_at(epoch, 0) == largest)
 
     @property
     def steps_per_epoch(self) -> int:
@@ -129,7 +135,7 @@ def _buffers(train_set: TrainSet, batch_size: int, workers: int, prefetch: int) 
     had."""
     if workers == 0 or not SharedBuffers.possible():
         return None
-    height, width = train_set.preprocess.size
+    height, width = train_set.largest_size
     try:
         return SharedBuffers(workers, prefetch, batch_size * (4 * height * width + ROOM))
     except OSError:  # a machine that promises no more memory than it has; PyTorch's way asks for it bit by bit

@@ -1,5 +1,5 @@
 """Progressive learning (EfficientNetV2, Tan and Le 2021, section 4): small images first, regularised little; then larger
-ones, regularised more.
+ones, regularised more. And sizes that change from step to step (``augment.multi_scale``).
 
 The run is cut into stages of equal length. Everything grows in equal steps from what is written here to what the run is set
 to: the input's side, RandAugment's magnitude, the alphas of mixup and cutmix, dropout. A stage is a function of the epoch, so
@@ -94,8 +94,30 @@ class Progression:
         return self.between(min(self.dropout, final), final, stage)
 
 
+STEP, SIZES = 32, 5
+"""Sides of a canvas are multiples of the backbone's stride, in so many sizes: few enough for a compiled model to have each."""
+
+
+def canvas_sizes(size: tuple[int, int], span: tuple[float, float]) -> list[tuple[int, int]]:
+    """Up to 5 canvases (height, width) at equal distances from `span[0]` to `span[1]` times `size`, the smallest first.
+
+    Raises:
+        DataError: there is only one.
+    """
+    found = {
+        (max(STEP, round(size[0] * factor / STEP) * STEP), max(STEP, round(size[1] * factor / STEP) * STEP))
+        for factor in np.linspace(*span, SIZES)
+    }
+    if len(found) == 1:
+        raise DataError(
+            f"augment.multi_scale={list(span)} of image_size={list(size)} is one size, {list(*found)}, in multiples of {STEP} "
+            "pixels: widen the range, or set it to null"
+        )
+    return sorted(found)
+
+
 class StagedTrainSet(TrainSet):
-    """A training set whose canvas and augmentation follow the epoch.
+    """A training set whose canvas and augmentation follow the epoch, and whose canvas may follow the step.
 
     Args:
         source, preprocess, augment, seed, epochs, policy: as for :class:`TrainSet`; those of the last stage.
@@ -115,21 +137,41 @@ class StagedTrainSet(TrainSet):
     ) -> None:
         super().__init__(source, preprocess, augment=augment, seed=seed, epochs=epochs, on_error=on_error)
         self.progression = progression
-        self._stages = [
-            TrainSet(
-                source,
-                progression.preprocess(preprocess, stage),
-                augment=progression.augment(augment, stage),
-                seed=seed,
-                epochs=epochs,
-                on_error=on_error,
+        if augment.multi_scale is not None and progression.stages > 1 and progression.size is not None:
+            raise DataError(
+                f"progressive.size={progression.size} augment.multi_scale={list(augment.multi_scale)}: both choose the canvas; "
+                "give one of them"
             )
-            for stage in range(progression.stages)
-        ]
+        self._stages: list[list[TrainSet]] = []
+        for stage in range(progression.stages):
+            fitted = progression.preprocess(preprocess, stage)
+            sizes = None if augment.multi_scale is None else canvas_sizes(fitted.size, augment.multi_scale)
+            self._stages.append(
+                [
+                    TrainSet(
+                        source,
+                        each,
+                        augment=progression.augment(augment, stage),
+                        seed=seed,
+                        epochs=epochs,
+                        on_error=on_error,
+                    )
+                    for each in ([fitted] if sizes is None else [fitted.fitted(size) for size in sizes])
+                ]
+            )
         self._stage(0)
 
-    def _stage(self, epoch: int) -> TrainSet:
-        return self._stages[self.progression.stage(epoch, self.epochs)]
+    def _stage(self, epoch: int, canvas: int = -1) -> TrainSet:
+        """The set of an epoch, on the canvas of that number; the largest by default."""
+        return self._stages[self.progression.stage(epoch, self.epochs)][canvas]
+
+    @property
+    def sizes(self) -> int:
+        return len(self._stages[-1])
+
+    @property
+    def largest_size(self) -> tuple[int, int]:
+        return max((stage[-1].preprocess.size for stage in self._stages), key=lambda size: size[0] * size[1])
 
     def augment_at(self, epoch: int) -> AugmentSpec:
         """The augmentation of `epoch`."""
@@ -144,9 +186,11 @@ class StagedTrainSet(TrainSet):
         return max(begins.values(), key=lambda epoch: int(np.prod(self._stage(epoch).preprocess.size)))
 
     def warm_up(self) -> None:
-        for stage in self._stages:
-            stage.warm_up()
+        for one in (one for stage in self._stages for one in stage):
+            one.warm_up()
 
     def __getitems__(self, keys: Sequence[Key]) -> list[Sample]:
         first = keys[0]
-        return self._stage(first[0] if isinstance(first, tuple) else 0).__getitems__(keys)
+        if not isinstance(first, tuple):
+            return super().__getitems__(keys)  # which says what a key is
+        return self._stage(first[0], first[3] if len(first) > 3 else -1).__getitems__([key[:3] for key in keys])

@@ -160,7 +160,7 @@ def _shown(count: int, rng: np.random.Generator, factors: np.ndarray | None) -> 
 
 
 class EpochSampler:
-    """Batches of (epoch, index, copy) for one rank of `world`.
+    """Batches of (epoch, index, copy), or of (epoch, index, copy, canvas), for one rank of `world`.
 
     Step k of the run takes the k-th `batch_size` × `world` images of the epoch's order, of which each rank has an
     equal run; a last incomplete step is dropped, unless it is the only one. Of images that lie together in files
@@ -178,13 +178,25 @@ class EpochSampler:
         factors: np.ndarray | None = None,
         groups: np.ndarray | None = None,
         window: int = 1,
+        sizes: int = 1,
+        accumulate: int = 1,
     ) -> None:
+        """
+        Args:
+            count: images of the set.
+            batch_size: images of a batch on this rank.
+            seed, rank, world, factors, groups, window: as for :func:`epoch_order` and :func:`streamed_order`.
+            sizes: of the canvas, one of which each optimiser step draws, the same on all ranks: a sample's key then ends in
+                its number.
+            accumulate: batches of an optimiser step.
+        """
         if batch_size < 1:
             raise UserError(f"batch_size={batch_size} must be at least 1")
         if not 0 <= rank < world:
             raise UserError(f"rank={rank} must lie between 0 and {world - 1}")
         self.count, self.seed, self.rank, self.world, self.factors = count, seed, rank, world, factors
         self.groups, self.window = groups, window
+        self.sizes, self.accumulate = sizes, accumulate
         length = count if factors is None else round(float(factors.sum()))
         if length < world:
             raise UserError(f"{length} train images are too few for {world} processes: use fewer devices")
@@ -202,7 +214,11 @@ class EpochSampler:
     def __len__(self) -> int:
         return self.steps - self.start_batch
 
-    def __iter__(self) -> Iterator[list[tuple[int, int, int]]]:
+    def size_at(self, epoch: int, batch: int) -> int:
+        """Number of the canvas of a batch, a function of (seed, epoch, step)."""
+        return int(generator(self.seed, "canvas", epoch, batch // self.accumulate).integers(self.sizes))
+
+    def __iter__(self) -> Iterator[list[tuple[int, ...]]]:
         epoch, start = self.epoch, self.start_batch
         order, stride, own = self._order(epoch), self.world, self.rank
         if self.groups is not None:
@@ -210,7 +226,8 @@ class EpochSampler:
         for step in range(start, self.steps):
             begin = (step * stride + own) * self.batch_size
             pairs = order[begin : begin + self.batch_size].tolist()
-            yield [(epoch, index, copy) for index, copy in pairs]
+            canvas = (self.size_at(epoch, step),) if self.sizes > 1 else ()
+            yield [(epoch, index, copy, *canvas) for index, copy in pairs]
 
     def _order(self, epoch: int) -> np.ndarray:
         if self.groups is None:

@@ -59,8 +59,9 @@ class Sample:
     """(epoch, index, copy) by which it was asked for."""
 
 
-Key = tuple[int, int] | tuple[int, int, int]
-"""(epoch, index) or, where a rare image comes more than once an epoch, (epoch, index, copy)."""
+Key = tuple[int, ...]
+"""(epoch, index) or, where a rare image comes more than once an epoch, (epoch, index, copy); where the canvas changes from step
+to step, (epoch, index, copy, number of the canvas)."""
 
 
 class TrainSet:
@@ -128,6 +129,16 @@ class TrainSet:
 
     def __len__(self) -> int:
         return len(self.source)
+
+    @property
+    def sizes(self) -> int:
+        """Of the canvas, among which a step draws."""
+        return 1
+
+    @property
+    def largest_size(self) -> tuple[int, int]:
+        """(height, width) of the largest canvas of the run."""
+        return self.preprocess.size
 
     @property
     def largest_epoch(self) -> int:

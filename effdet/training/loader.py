@@ -22,7 +22,7 @@ from torch import nn
 from effdet.training.batchnorm import statistics_kept
 from heads.protocol import Context
 from heads.ranks import Window
-from heads.structures import Batch, Targets
+from heads.structures import Batch, Targets, UserError
 
 
 class TrainBatches(Protocol):
@@ -94,6 +94,11 @@ class ResumableLoader:
             if not window:
                 return
             if accumulate > 1:
+                if len({batch.images.shape[2:] for batch in window}) > 1:
+                    raise UserError(
+                        f"trainer.accumulate_grad_batches={accumulate}: the batches of an optimiser step have different "
+                        "canvases; with augment.multi_scale, set it to the same number throughout"
+                    )
                 self._windows[number] = list(window)
             number += len(window)
             while window:

@@ -325,9 +325,11 @@ class VisionModule(LightningModule):
             )
         set_norm_momentum(self.model, momentum=self.settings.norm_momentum, batches=self.epoch_batches)
         if self.settings.compile:
+            # In place, so that the keys of the weights stay; here, after EMA has copied the model. Sizes are few
+            # (augment.multi_scale, stages) and each is compiled: anchors are made of numbers, which no symbol can stand for.
             for companion in (module for loss in self.extra for module in loss.companions()):  # type: ignore[operator]
-                companion.compile()
-            self.model.compile()  # in place, so that the keys of the weights stay; here, after EMA has copied the model
+                companion.compile(dynamic=False)
+            self.model.compile(dynamic=False)
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Lightning's dictionary becomes ours: prefix-free weights with EMA in front, and a position that is exact."""

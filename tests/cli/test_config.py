@@ -69,6 +69,13 @@ def test_what_must_be_given():
     assert [line.partition("=")[0] for line in refused("predict")] == ["model", "source"]
 
 
+def test_one_key_chooses_the_canvas():
+    overrides = ["augment.multi_scale=[0.75,1.25]", "progressive.size=128"]
+    (line,) = refused("train", *overrides, "progressive.stages=2")
+    assert line == "augment.multi_scale=[0.75, 1.25] progressive.size=128: both choose the canvas; give one of them"
+    prepared("train", *overrides)
+
+
 def test_a_batch_of_one_has_no_partners():
     overrides = ["augment.partners=batch", "batch_size=1"]
     (line,) = refused("train", *overrides)
