@@ -171,12 +171,12 @@ def _augment(config: Config) -> list[str]:
     """``augment.partners=batch`` within a batch of several images; one key that chooses the canvas."""
     problems = []
     span, stages = config.get("augment.multi_scale"), config.get("progressive.stages", 1)
-    if span is not None and stages > 1 and config.get("progressive.size") is not None:
+    if span not in (None, "auto") and stages > 1 and config.get("progressive.size") is not None:
         problems.append(
             f"augment.multi_scale={span} progressive.size={config.get('progressive.size')}: both choose the canvas; give one "
             "of them"
         )
-    draws = any((config.get(f"augment.{key}") or 0) > 0 for key in ("mosaic", "mixup"))
+    draws = any(config.get(f"augment.{key}") not in (None, 0, "auto") for key in ("mosaic", "mixup"))
     if config.get("augment.partners") == "batch" and config.get("batch_size") == 1 and draws:
         problems.append(
             "augment.partners=batch batch_size=1: a batch of one image has no partners; take a batch of at least 4, or "

@@ -24,6 +24,17 @@ CHOICES = ("task", "data", "backbone", "neck", "head", "optimizer", "augment")
 """Groups whose files differ in their keys: the run's file is taken whole, whichever one the overrides compose."""
 COMPUTED = ("task.monitor",)
 """Keys that a training fills where they are null: a null among the overrides, or in a task's file, asks for nothing."""
+FROM_RECIPE = (
+    "optimizer",
+    "augment",
+    "ema",
+    "ema_ramp",
+    "freeze",
+    "batch_limit",
+    "trainer.max_epochs",
+    "data.repeat_threshold",
+)
+"""Keys and groups whose ``auto`` the recipe has filled: an auto among the overrides asks for nothing."""
 NOT_INHERITED = ("run_dir", "resume", "overwrite", "experiment")
 
 
@@ -53,7 +64,8 @@ def asked(config: Config, default: Config, overrides: Iterable[str]) -> set[str]
     return {
         key
         for key, value in config.flat().items()
-        if not (value is None and key in COMPUTED)
+        if not (value is None and (key in COMPUTED or key.startswith("head.")))
+        if not (value == "auto" and any(key == part or key.startswith(f"{part}.") for part in FROM_RECIPE))
         if any(key == override or key.startswith(f"{override}.") for override in named)
         or (key in plain and plain[key] != value)
     }

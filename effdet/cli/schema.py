@@ -30,7 +30,7 @@ SLOTS = re.compile(rf"data|optimizer|backbone|head\.\w+(\.({'|'.join(PARTS)}))?"
 SHARED = {
     "data": "name labels val_fraction unreadable resize default_epochs repeat_threshold",
     "optimizer": "name lr base_batch_size weight_decay backbone_lr_scale layer_decay "
-    "schedule warmup_epochs warmup_steps warmup_from final milestones gamma",
+    "schedule flat warmup_epochs warmup_steps warmup_from final milestones gamma",
     "backbone": "name",
 }
 """Keys of a group that keep their meaning beside a ``_target_``; the others of our files are left out."""
@@ -348,6 +348,7 @@ def _written(node: yaml.Node, lines: list[str]) -> str:
 
 
 _ROOT = Path(__file__).resolve().parents[2]
+AUTO = Kind("literal", literal="auto")
 _IMPORT = re.compile(r"^(?:    )?from ((?:effdet|heads|backbones)[\w.]*) import (\([^)]*\)|.*)", re.MULTILINE)
 _CLASS = re.compile(r'^class (\w+)(?:\(([^)]*)\))?:\n(?:    """(?s:.*?)"""\n)?((?: .*\n|\n)*)', re.MULTILINE)
 _FIELD = re.compile(r'^    (\w+): (.*(?:\n(?:     |    [\])]).*)*)\n(?:    """((?s:.*?))""")?', re.MULTILINE)
@@ -415,9 +416,12 @@ def fields_of(module: str, name: str) -> dict[str, Field]:
 
 
 def _wrapped(field: Field, wrapper: str | None) -> Field:
-    """A key of a section, which null leaves as it is in ``Scaled[…]`` and ``Overrides[…]``; the latter shows its default."""
+    """A key of a section, which null leaves as it is in ``Scaled[…]`` and ``Overrides[…]``, and auto in ``FromRecipe[…]``;
+    ``Overrides[…]`` shows its default."""
     if wrapper is None:
         return field
+    if wrapper == "FromRecipe":
+        return field._replace(kinds=field.kinds if AUTO in field.kinds else (*field.kinds, AUTO), source="")
     kinds = field.kinds if NULL in field.kinds else (*field.kinds, NULL)
     try:
         default = field.default if wrapper == "Overrides" else None

@@ -30,6 +30,10 @@ class Scaled(Generic[T]):
     """The keys of T; null leaves one to the scaling or the data."""
 
 
+class FromRecipe(Generic[T]):
+    """The keys of T; auto leaves one to the recipe."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class EvaluationBackend:
     """How COCO metrics are computed."""
@@ -219,9 +223,9 @@ class Backbone(BackboneSpec):
 class Trainer:
     """Arguments of Lightning's Trainer."""
 
-    max_epochs: Annotated[int, "-1.."] | None
-    """Passes over the training set: 50, or as many as the data file says in default_epochs; -1 or null with max_steps
-    or max_time for no limit."""
+    max_epochs: Annotated[int, "-1.."] | Literal["auto"] | None
+    """Passes over the training set; auto takes the data file's default_epochs, or leaves it to the recipe; -1 or null with
+    max_steps or max_time for no limit."""
     min_epochs: Annotated[int, "0.."] | None
     """Early stopping may not end the run before; max_steps and max_time may."""
     max_steps: Annotated[int, "-1.."]

@@ -34,6 +34,7 @@ from effdet.cli.models import (
     with_monitor,
 )
 from effdet.cli.overrides import Overrides
+from effdet.cli.recipe import block, facts_of, provisional, resumed, with_own_size, with_recipe
 from effdet.cli.resume import changed, resolve_run_dir, saved_config
 from effdet.cli.run import (
     RunDir,
@@ -59,6 +60,7 @@ from effdet.cli.training import (
     made_worse,
     schedule,
     schedule_facts,
+    with_head_options,
 )
 from effdet.data import Dataset, EvalSet
 from effdet.data.preflight import unseen_classes
@@ -75,7 +77,7 @@ from effdet.weights.names import require_weights
 from heads.structures import UserError
 
 if TYPE_CHECKING:
-    from effdet.cli.settings import Backbone, Data, EvaluationKeys, Heads, ModelPath, Scaled, Task, Trainer
+    from effdet.cli.settings import Backbone, Data, EvaluationKeys, FromRecipe, Heads, ModelPath, Scaled, Task, Trainer
     from effdet.data.augment import AugmentSpec
     from effdet.data.progressive import Progression
     from effdet.necks.pyramid import NeckSpec
@@ -117,12 +119,17 @@ class Train:
     run_dir: Path | None
     """Folder of the run; null creates runs/TASK-DATA-BACKBONE-N. A folder that holds a run is refused without resume or
     overwrite."""
+    recipe: Literal["auto", "paper"]
+    """What every auto below means: auto chooses by the task, the weights, the number of images and the budget, and prints
+    what it chose; paper takes the published values, which are for hundreds of epochs."""
     resume: Literal["auto"] | Path | None
     """Resume the run in run_dir (auto), or the run or checkpoint at PATH, with its configuration."""
     overwrite: bool
     """true deletes the run that run_dir holds."""
     batch_size: Annotated[int, "1.."] | Literal["auto"]
-    """Images per step on each device; auto takes as many as fit (on a CPU, as many as keep it busy)."""
+    """Images per step on each device; auto takes as many as fit (on a CPU, as many as keep it busy), up to batch_limit."""
+    batch_limit: Annotated[int, "1.."] | Literal["auto"] | None
+    """Largest batch of batch_size=auto; auto leaves it to the recipe, null sets no limit."""
     workers: Annotated[int, "0.."] | None
     """Loader processes on each device; null derives it from the CPU cores. The result does not depend on it."""
     cpu_processes: Annotated[int, "1.."]
@@ -134,8 +141,12 @@ class Train:
     """Seed of every random choice: same seed, same run."""
     max_images: Annotated[int, "1.."] | None
     """Only the first N images of each split, for a quick try."""
-    ema: Annotated[float, "0..0.99999"] | bool | None
-    """Decay of the moving average of the weights, which is what is evaluated and saved; false turns it off."""
+    ema: Annotated[float, "0..0.99999"] | Literal["auto"] | bool | None
+    """Decay of the moving average of the weights, which is what is evaluated and saved; auto leaves it to the recipe, false
+    turns it off."""
+    ema_ramp: Literal["auto"] | bool
+    """true lets the average follow faster in the first steps, as far as (1 + n) / (10 + n) of step n, so that random weights
+    are soon forgotten; false leaves good starting weights slowly. auto leaves it to the recipe."""
     norm_momentum: Annotated[float, "0..1"] | None
     """Share of the newest batch in BatchNorm's running statistics; null is the model's own, or 10 / batches of an
     epoch (up to .1) where that is faster: short runs need it."""
@@ -144,7 +155,7 @@ class Train:
     so that a new head does not damage pretrained weights."""
     freeze: str | tuple[str, ...] | None
     """Parts that are not trained and compute the same in every step (statistics kept, no stochastic depth, no dropout):
-    backbone, neck, a head's name, bn (every BatchNorm) or a path such as backbone.stem."""
+    backbone, neck, a head's name, bn (every BatchNorm) or a path such as backbone.stem. auto leaves it to the recipe."""
     grad_checkpointing: bool
     """true computes activations twice instead of storing them: about a third slower, far less memory."""
     compile: bool
@@ -182,8 +193,8 @@ class Train:
     backbone: Scaled[Backbone]
     neck: Scaled[NeckSpec]
     head: Heads
-    optimizer: OptimizerSettings
-    augment: AugmentSpec
+    optimizer: FromRecipe[OptimizerSettings]
+    augment: FromRecipe[AugmentSpec]
     task: Task
 
 
@@ -223,11 +234,11 @@ def run_train(config: Config, overrides: Overrides) -> RunResult:
     config, device = with_monitor(config), torch_device(config.device)
     if device == "cpu":
         keep_freed_memory()
-    settings = fit_settings(config, Path(), device)  # here, since it may complain
-    check_trainer(settings)
+    early = fit_settings(provisional(config), Path(), device)  # here, since it may complain
+    check_trainer(early)
     check_targets(config)
     check_teacher(config)
-    devices = settings.trainer["devices"]  # a number, a list, or auto
+    devices = early.trainer["devices"]  # a number, a list, or auto
     processes = len(devices) if isinstance(devices, list) else devices if isinstance(devices, int) else 1
     if processes > 1 and not overrides.from_shell:
         return run_command("train", overrides)  # Lightning starts the others by this process's own command line
@@ -236,8 +247,8 @@ def run_train(config: Config, overrides: Overrides) -> RunResult:
         check_other_run(config, directory.path)
     checkpoint = None if directory is None else _checkpoint(directory)
     if directory is not None and checkpoint is not None:
-        if (end := ended(read_checkpoint(checkpoint, mmap=True), settings)) is not None:
-            return _results(config, directory.path.absolute(), checkpoint, end, settings)
+        if (end := ended(read_checkpoint(checkpoint, mmap=True), early)) is not None:
+            return _results(config, directory.path.absolute(), checkpoint, end, early)
     if config.weights == "auto-cached" and checkpoint is None and not is_generated(config) and is_first():
         require_weights(model_spec(config, num_classes=1))  # weights are published for a network, whatever its classes
     if directory is not None and directory.resume_from is not None:
@@ -256,7 +267,18 @@ def run_train(config: Config, overrides: Overrides) -> RunResult:
         raise UserError("non-zero rank without a run directory; start them by trainer.devices or torchrun")
     if started.finished:
         return RunResult(started.run_dir, {})
+    if started.checkpoint is None:
+        config = with_own_size(config, train)
     model, weights, start = first_model(config, train, started.checkpoint)
+    if started.checkpoint is None:
+        facts = facts_of(config, train, model, start, processes=processes)
+        config, chosen = with_recipe(config, facts)
+        model = with_head_options(model, config, train, chosen)
+        if chosen and is_first():
+            print(block(config.recipe, facts, chosen))
+    else:
+        config = resumed(config)
+    settings = fit_settings(config, Path(), device)
     distillation = distilled(config, model)
     workers = worker_count(config.workers, cuda=device == "cuda")
     batches = loader_factory(config, train, model, workers=workers, cuda=device == "cuda")

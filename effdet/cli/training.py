@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import warnings
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import asdict, replace
 from functools import partial
 from pathlib import Path
@@ -67,6 +67,30 @@ def first_model(config: Config, train: Dataset, checkpoint: Path | None) -> tupl
         print(survey(spec.backbone))
     model = build(spec)
     return model, *first_weights(model, config, train)
+
+
+def with_head_options(model: VisionModel, config: Config, train: Dataset, keys: Iterable[str]) -> VisionModel:
+    """`model` with the options of heads that the recipe has chosen, once the weights were known.
+
+    All weights stay but those of layers that another number of anchors gives another shape, which begin anew.
+
+    Args:
+        config: with what was chosen.
+        keys: what was chosen, such as ``head.detection.loss.matcher``; all other options stay as the weights left them.
+    """
+    chosen = [key.split(".")[1:] for key in keys if key.startswith("head.")]
+    if not chosen:
+        return model
+    planned = model_spec(config, classes=class_tables(train, config)).heads
+    heads = dict(model.spec.heads)
+    for name, section, key in chosen:
+        value = kit_for(name, planned[name]).complete(planned[name], train).options[section][key]
+        options = heads[name].options
+        heads[name] = replace(heads[name], options={**options, section: {**options.get(section, {}), key: value}})
+    changed = build(model.spec.replace(heads=heads))
+    state, own = model.state_dict(), changed.state_dict()
+    changed.load_state_dict(own | {key: value for key, value in state.items() if value.shape == own[key].shape})
+    return changed
 
 
 def first_weights(model: VisionModel, config: Config, train: Dataset) -> tuple[Record, Start]:
@@ -213,8 +237,6 @@ def schedule_facts(config: Config) -> dict[str, Any]:
 
 ROUNDING = 1e-4
 """Differences below are not worth a warning."""
-FINE_TUNING = "optimizer=adamw optimizer.lr=1e-4 optimizer.backbone_lr_scale=0.1 freeze=bn augment=light ema=0.998"
-"""Overrides for fine-tuning from detection weights; docs/training.md explains them and a test holds the two equal."""
 
 
 def best_of(result: FitResult, path: str | Path) -> str:
@@ -242,8 +264,8 @@ def made_worse(result: FitResult, settings: FitSettings, weights: str | Path | N
         return None
     return (
         f"training made the model worse: {result.monitor} {result.start_score:.4f} at the start, {result.best_score:.4f} at "
-        f"best. The starting weights ({weights}) are the better model. Train again with {FINE_TUNING} (here: optimizer="
-        f"{settings.optimizer.name} optimizer.lr={settings.optimizer.lr:g}), or with a lower optimizer.lr where you did"
+        f"best. The starting weights ({weights}) are the better model. Train again with a lower optimizer.lr (here "
+        f"{settings.optimizer.lr:g} with {settings.optimizer.name}), and leave to recipe=auto what you set besides"
     )
 
 

@@ -2,8 +2,8 @@
 
 CUDA: peak memory is measured at 1 and at 2 images and is a straight line in between and beyond (weights, gradients and
 optimiser states are the constant part); the batch that fills 90 % of what is free is tried, and made smaller until it
-fits. CPU: what autograd keeps for one image is counted, and the batch is what fits in a third of the free memory, 8 at
-most: a larger batch is no faster there, and makes fewer steps of the same images.
+fits. CPU: what autograd keeps for one image is counted, and the batch is what fits in a third of the free memory. Without
+``batch_limit`` it is 8 at most: a larger batch is no faster there, and makes fewer steps of the same images.
 """
 
 from __future__ import annotations
@@ -38,6 +38,7 @@ def largest_batch(
     precision: str = "32-true",
     states: int = 2,
     extra: nn.Module | None = None,
+    limit: int | None = None,
 ) -> int:
     """Images of one batch that fit on `device`, never more than the set holds; the model is not changed.
 
@@ -48,6 +49,7 @@ def largest_batch(
         train_batches: builds the training loader: one real batch of one image is taken from it.
         extra: losses beside the heads', which take their share of the memory.
         states: tensors that the optimiser, the gradient and EMA keep for each weight.
+        limit: largest batch; None for 512 on a GPU and 8 on a CPU.
     """
     loader = train_batches(batch_size=1, rank=0, world=1)
     loader.set_epoch(getattr(loader, "largest_epoch", 0))
@@ -56,7 +58,9 @@ def largest_batch(
     dtype = {"bf16-mixed": torch.bfloat16, "16-mixed": torch.float16}.get(precision)
     autocast = torch.autocast(device.type, dtype) if dtype else nullcontext()
     with alone(), autocast:  # each process tries as many sizes as its device makes it
-        size = _on_cuda(trial, sample, device, states) if device.type == "cuda" else _on_cpu(trial, sample, states)
+        on_cuda = device.type == "cuda"
+        limit = limit or (CUDA_LIMIT if on_cuda else CPU_LIMIT)
+        size = _on_cuda(trial, sample, device, states, limit) if on_cuda else _on_cpu(trial, sample, states, limit)
     if size < 1:
         raise UserError(
             "batch_size=auto: not even one image fits; use a smaller image_size or backbone, or grad_checkpointing=true"
@@ -73,15 +77,15 @@ class _Trial(nn.Module):
         self.extra = nn.ModuleList() if extra is None else extra
 
 
-def _on_cpu(model: _Trial, sample: Batch, states: int) -> int:
+def _on_cpu(model: _Trial, sample: Batch, states: int, limit: int) -> int:
     with _kept_by_autograd() as kept:
         _loss(model, sample)
     weights = sum(parameter.numel() * parameter.element_size() for parameter in model.parameters())
     room = _free_memory() * CPU_SHARE - weights * (1 + states)
-    return min(_round(room / max(sum(kept.values()), 1)), CPU_LIMIT)
+    return min(_round(room / max(sum(kept.values()), 1)), limit)
 
 
-def _on_cuda(model: _Trial, sample: Batch, device: torch.device, states: int) -> int:
+def _on_cuda(model: _Trial, sample: Batch, device: torch.device, states: int, limit: int) -> int:
     def peak(size: int) -> int:
         torch.cuda.empty_cache()
         torch.cuda.reset_peak_memory_stats(device)
@@ -99,7 +103,7 @@ def _on_cuda(model: _Trial, sample: Batch, device: torch.device, states: int) ->
         raise
     free, _ = torch.cuda.mem_get_info(device)
     room = (free + torch.cuda.memory_reserved(device)) * CUDA_SHARE - states * weights
-    size = min(_round((room - one) / max(two - one, 1) + 1), CUDA_LIMIT)
+    size = min(_round((room - one) / max(two - one, 1) + 1), limit)
     while size > 1:
         try:
             peak(size)

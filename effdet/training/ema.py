@@ -1,7 +1,8 @@
 """The exponential moving average of the weights.
 
 ``average += (1 - d) * (weights - average)`` after each optimiser step, with ``d = min(decay, (1 + n) / (10 + n))`` after
-n updates (the rule of TensorFlow's ExponentialMovingAverage), so that the first weights are soon forgotten. A step that is
+n updates (the rule of TensorFlow's ExponentialMovingAverage), so that the first weights are soon forgotten; without `ramp`,
+``d = decay``: starting weights that are good are left slowly (as by WiSE-FT, arXiv 2109.01903). A step that is
 skipped (:mod:`effdet.training.callbacks.nonfinite`) is not an update: neither the average nor n moves.
 
 Floating buffers, the running statistics of BatchNorm, are averaged like weights: they then belong to the averaged
@@ -48,7 +49,8 @@ class Ema(WeightAveraging):
 
     def decay(self) -> float:
         """Of the next update."""
-        return min(self.settings.decay, (1 + self.updates) / (10 + self.updates))
+        decay, count = self.settings.decay, self.updates
+        return min(decay, (1 + count) / (10 + count)) if self.settings.ramp else decay
 
     @property
     def model(self) -> nn.Module:
@@ -76,7 +78,8 @@ class Ema(WeightAveraging):
         if isinstance(taken, Tensor):
             self._more = taken.new_zeros((), dtype=torch.int64) if self._more is None else self._more
             n = (self._more + self._updates).double()
-            share = 1 - ((1 + n) / (10 + n)).clamp(max=self.settings.decay)
+            decay = self.settings.decay
+            share = 1 - (((1 + n) / (10 + n)).clamp(max=decay) if self.settings.ramp else torch.full_like(n, decay))
             pairs.blend((share * taken).float())
             self._more += taken
         elif taken:

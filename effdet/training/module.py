@@ -110,6 +110,7 @@ class VisionModule(LightningModule):
             precision=self.settings.precision,
             states=states,
             extra=self.extra,
+            limit=self.settings.batch_limit,
         )
         self.batch_size = int(self.all_gather(torch.tensor(size, device=device)).min())  # type: ignore[union-attr]
         self.record.setdefault(FACTS, {})["batch_size"] = self.batch_size

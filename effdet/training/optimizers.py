@@ -40,7 +40,8 @@ def multiplier(settings: OptimizerSettings, *, steps: int | None, steps_per_epoc
         if settings.schedule == "step":
             passed = sum(step >= share * (steps or 0) for share in settings.milestones)
             return settings.gamma**passed
-        done = min((step - warmup) / max((steps or 0) - warmup, 1), 1.0)
+        begin = max(warmup, round(settings.flat * (steps or 0))) if settings.schedule == "flat_cosine" else warmup
+        done = min(max(step - begin, 0) / max((steps or 0) - begin, 1), 1.0)
         return settings.final + (1 - settings.final) * 0.5 * (1 + math.cos(math.pi * done))
 
     def share(step: int) -> float:

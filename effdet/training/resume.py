@@ -35,7 +35,9 @@ RULES: dict[str, Rule] = {
     **dict.fromkeys(("teacher", "distillation"), Rule.FIXED),
     "data.unreadable": Rule.COUNTS,  # the way out of a run that an image has stopped
     # how each step is made
-    **dict.fromkeys(("seed", "optimizer", "ema", "augment", "freeze_epochs", "progressive", "freeze"), Rule.FIXED),
+    **dict.fromkeys(
+        ("seed", "optimizer", "ema", "ema_ramp", "augment", "freeze_epochs", "progressive", "freeze"), Rule.FIXED
+    ),
     "trainer.accumulate_grad_batches": Rule.FIXED,
     "trainer.limit_train_batches": Rule.FIXED,
     "trainer.overfit_batches": Rule.FIXED,
@@ -47,7 +49,9 @@ RULES: dict[str, Rule] = {
     **dict.fromkeys(("score_threshold", "nms_iou", "max_detections"), Rule.COUNTS),
     **dict.fromkeys(("workers", "device", "logger", "progress", "report"), Rule.COUNTS),
     # what is over once a run has begun, and what has no effect in any training
-    **dict.fromkeys(("run_dir", "resume", "overwrite", "preflight", "strict", "trust"), Rule.IDLE),
+    **dict.fromkeys(
+        ("run_dir", "resume", "overwrite", "preflight", "strict", "trust", "recipe", "batch_limit"), Rule.IDLE
+    ),
     "trainer.limit_test_batches": Rule.IDLE,
     "trainer.limit_predict_batches": Rule.IDLE,
     "trainer.use_distributed_sampler": Rule.IDLE,

@@ -43,9 +43,11 @@ class OptimizerSettings:
     layer_decay: Annotated[float, "0<..1"] = 1.0
     """Factor from the learning rate of each block of the backbone to that of the block before it; 0.8 changes early
     layers less when fine-tuning."""
-    schedule: Literal["cosine", "constant", "step"] | Mapping[str, Any] = "cosine"
+    schedule: Literal["cosine", "flat_cosine", "constant", "step"] | Mapping[str, Any] = "cosine"
     """What follows the warm-up; ``schedule._target_`` names a user-defined schedule that replaces both: it takes the
     optimiser and steps after each of its steps."""
+    flat: Annotated[float, "0..<1"] = 0.5
+    """schedule=flat_cosine: share of the run at the peak, warm-up included, before the cosine (RTMDet, arXiv 2212.07784)."""
     warmup_epochs: Annotated[float, "0.."] = 1.0
     """Linear rise; never more than half of the run."""
     warmup_steps: Annotated[int, "0.."] | None = None
@@ -77,7 +79,9 @@ class EmaSettings:
 
     enabled: bool = True
     decay: Annotated[float, "0..<1"] = 0.9998
-    """The paper's; the first steps use less: min(decay, (1 + n) / (10 + n)) at step n."""
+    """The paper's."""
+    ramp: bool = True
+    """The first steps use less: min(decay, (1 + n) / (10 + n)) at step n, so that the first weights are soon forgotten."""
 
     def __post_init__(self) -> None:
         check_fields(self, "ema.")
@@ -153,6 +157,8 @@ class FitSettings:
     seed: int = 0
     batch_size: int | str = 8
     """Images in one batch of one process, or ``auto``."""
+    batch_limit: int | None = None
+    """Of ``batch_size=auto``; None for no limit."""
     optimizer: OptimizerSettings = field(default_factory=OptimizerSettings)
     ema: EmaSettings = field(default_factory=EmaSettings)
     checkpoint: CheckpointSettings = field(default_factory=CheckpointSettings)
@@ -231,7 +237,10 @@ class FitSettings:
             "early_stopping": EarlyStoppingSettings,
             "nonfinite": NonFiniteSettings,
         }
-        values: dict[str, Any] = {"run_dir": run_dir, "ema": _ema(config.get("ema", True))}
+        values: dict[str, Any] = {
+            "run_dir": run_dir,
+            "ema": _ema(config.get("ema", True), ramp=config.get("ema_ramp", True)),
+        }
         for name, kind in parts.items():
             values[name] = build(kind, config.get(name) or {}, what=name, error=UserError)
         values["optimizer"] = _optimizer(config.get("optimizer") or {})
@@ -251,15 +260,18 @@ def _optimizer(values: Mapping[str, Any]) -> OptimizerSettings:
     return OptimizerSettings(**{key: value for key, value in values.items() if key in ours}, target=target)
 
 
-def _ema(value: Any) -> EmaSettings:
+def _ema(value: Any, *, ramp: bool) -> EmaSettings:
     if isinstance(value, Mapping):
         return build(EmaSettings, value, what="ema", error=UserError)
     if isinstance(value, bool) or value is None:
-        return EmaSettings(enabled=bool(value))
-    return EmaSettings(decay=float(value))
+        return EmaSettings(enabled=bool(value), ramp=ramp)
+    return EmaSettings(decay=float(value), ramp=ramp)
 
 
 def as_plain(settings: Any) -> dict[str, Any]:
     """A settings dataclass as plain values that a checkpoint can hold; no `target`, as in older ones, where there is none."""
     values = {key: list(value) if isinstance(value, tuple) else value for key, value in asdict(settings).items()}
-    return {key: value for key, value in values.items() if key != "target" or value is not None}
+    unused = {"target": None, "ramp": True} | (
+        {} if values.get("schedule") == "flat_cosine" else {"flat": values.get("flat")}
+    )
+    return {key: value for key, value in values.items() if key not in unused or value != unused[key]}

@@ -296,7 +296,7 @@ class TestOwnFiles:
         ("data.name=cocoo", "no such data; did you mean coco?"),
         ("task.name=depth", "task.name=depth: no such task"),
         ("optimizer.name=lion", "optimizer.name=lion: must be sgd | adamw | rmsprop"),
-        ("optimizer.schedule=poly", "must be cosine | constant | step"),
+        ("optimizer.schedule=poly", "must be cosine | flat_cosine | constant | step"),
         ("head.detection.loss.matcher=sim", "must be iou | atss | tal | atss_tal | null"),
         ("head.detection.loss.box=diou", "did you mean giou?"),
         ("backbone.activation=swish", "must be silu | relu6"),

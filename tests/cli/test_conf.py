@@ -11,6 +11,7 @@ from backbones.scaling import architecture, backbone_spec
 from effdet.cli.config import check
 from effdet.cli.models import input_size, model_spec
 from effdet.cli.overrides import split_overrides
+from effdet.cli.recipe import provisional
 from effdet.cli.schema import BACKBONES, choices, conf_dir, read_keys
 from effdet.data import OPENERS, AugmentSpec, DataSpec
 from effdet.model import ModelSpec
@@ -54,6 +55,14 @@ def test_every_neck_file_is_known():
         assert neck.kind == name
 
 
+@pytest.mark.parametrize("group", ["optimizer", "augment"])
+def test_what_the_recipe_fills_has_every_key_of_the_group(group):
+    files = choices(group, conf_dir())
+    assert names(files.pop("auto"), group) == set().union(*(names(path, group) for path in files.values())) | {
+        key for key in ("nesterov",) if group == "optimizer"
+    }
+
+
 def test_the_detection_heads_keys_are_the_heads():
     keys = {name.removeprefix("detection.") for name in names(choices("head", conf_dir())["detection"], "head")}
     for part, kind in (("anchors", AnchorSpec), ("loss", DetectionLoss), ("postprocess", PostProcess)):
@@ -84,9 +93,11 @@ def test_every_argument_of_the_trainer_can_be_set():
 
 
 def test_the_training_keys_are_read(tmp_path):
-    settings = FitSettings.of(composed("train", "ema=0.99", "freeze=[backbone]", "seed=3").to_dict(), tmp_path)
+    settings = FitSettings.of(
+        provisional(composed("train", "ema=0.99", "freeze=[backbone]", "seed=3")).to_dict(), tmp_path
+    )
     assert (settings.ema.decay, settings.freeze, settings.seed) == (0.99, ("backbone",), 3)
-    assert FitSettings.of(composed("train", "ema=false", "logger=null").to_dict(), tmp_path).loggers == ()
+    assert FitSettings.of(provisional(composed("train", "ema=false", "logger=null")).to_dict(), tmp_path).loggers == ()
 
 
 @pytest.mark.parametrize("name", choices("experiment", conf_dir()))

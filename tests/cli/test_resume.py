@@ -6,6 +6,7 @@ from effdet.cli.app import COMMANDS, prepare
 from effdet.cli.config import Config
 from effdet.cli.models import with_monitor
 from effdet.cli.overrides import ConfigError, split_overrides
+from effdet.cli.recipe import provisional
 from effdet.cli.resume import changed, continued, run_prefix
 from effdet.cli.run import write_config
 from effdet.training.resume import RULES, Rule, rule
@@ -20,7 +21,7 @@ def run_of(tmp_path, monkeypatch):
     def write(*overrides: str) -> None:
         (tmp_path / "x" / "checkpoints").mkdir(parents=True)
         (tmp_path / "x" / "checkpoints" / "last.ckpt").touch()
-        write_config(tmp_path / "x", with_monitor(composed("train", *overrides)).to_yaml())
+        write_config(tmp_path / "x", with_monitor(provisional(composed("train", *overrides))).to_yaml())
 
     return write
 
@@ -172,10 +173,10 @@ def test_another_value_counts_or_is_refused(key):
 @pytest.mark.parametrize(
     ("override", "line"),
     [
-        ("optimizer.lr=1.0", "optimizer.lr=1.0: the run has 0.08"),
+        ("optimizer.lr=1.0", "optimizer.lr=1.0: the run has 0.002"),
         ("freeze=backbone", "freeze=backbone: the run has null"),
         ("weights=none", "weights=none: the run has auto-cached"),
-        ("augment=strong", "augment.name=strong: the run has default"),
+        ("augment=strong", "augment.name=strong: the run has light"),
         ("trainer.limit_train_batches=0.5", "trainer.limit_train_batches=0.5: the run has 1.0"),
     ],
 )

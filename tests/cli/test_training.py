@@ -4,9 +4,7 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
-import yaml
-
-from effdet.cli.training import FINE_TUNING, best_of, from_start_to_best, made_worse
+from effdet.cli.training import best_of, from_start_to_best, made_worse
 from effdet.training.settings import FitSettings, OptimizerSettings
 
 
@@ -34,17 +32,10 @@ def test_where_nothing_was_measured_no_number_is_shown():
 def test_worse_names_both_and_the_way_out():
     text = made_worse(result(0.6, 0.058), settings(), "a.tflite") or ""
     assert "AP 0.6000 at the start, 0.0580 at best" in text and "a.tflite" in text
-    assert FINE_TUNING in text and "here: optimizer=sgd optimizer.lr=0.08" in text and "\n" not in text
+    assert "a lower optimizer.lr (here 0.08 with sgd)" in text and "\n" not in text
     assert made_worse(result(1.5, 2.0), settings("min"), "a.tflite") is not None
 
 
 def test_nothing_without_a_start_or_an_evaluation():
     for case in (result(None, 0.5), result(0.5, None)):
         assert from_start_to_best(case) is None and made_worse(case, settings(), None) is None
-
-
-def test_the_line_is_that_of_the_docs_and_of_the_measured_runs():
-    root = Path(__file__).resolve().parents[2]
-    assert FINE_TUNING in (root / "docs" / "training.md").read_text(encoding="utf-8")
-    recipes = yaml.safe_load((root / "benchmarks" / "lists" / "finetune.yaml").read_text(encoding="utf-8"))["recipes"]
-    assert FINE_TUNING.split() == recipes["line"]
