@@ -89,6 +89,9 @@ class Detection:
 
     repeats: Annotated[int, "0.."] | None
     """Convolutions before the last one; 3 for D0, 4 for D3."""
+    bins: Annotated[int, "2..128"] | None
+    """Predict each side of a box as a distribution over so many distances from the anchor's centre (0 to 2 anchor sides),
+    trained with distribution focal loss; 17 is usual. null predicts deltas."""
     anchors: Overrides[AnchorSpec]
     loss: Overrides[DetectionLossKeys]
     postprocess: Overrides[PostProcess]

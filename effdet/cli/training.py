@@ -339,10 +339,10 @@ def detected(model: VisionModel, dataset: EvalSet, start: Start, *, device: str)
     """
     source = dataset.source
     kits = [kit for kit in evaluated_heads(model, source).values() if kit.label == DetectionKit.label]
-    kit = next((kit for kit in kits if start.carried.get(kit.name)), None)
+    kit = next((kit for kit in kits if start.detected(kit.name)), None)
     if kit is None:
         return None
-    rows, joined = start.carried[kit.name], kit.join(model.classes[kit.name], source)
+    rows, joined = start.detected(kit.name), kit.join(model.classes[kit.name], source)
     classes = {joined.to_data[row] for row in rows} - {-1}
     table = source.records
     known = np.isin(table.labels, list(classes)) & ~table.crowd

@@ -41,11 +41,17 @@ class Start:
     """By head: the classes (0…K-1) whose rows came from the file."""
     fresh: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
     """By head: the classes that start at the prior though the head's other layers came from the file."""
+    without_boxes: frozenset[str] = frozenset()
+    """Detection heads whose last box layer starts anew, as it predicts boxes in another form than the file's."""
 
     @property
     def detects(self) -> bool:
         """The weights predict at least one of the model's classes before any training."""
-        return any(self.carried.values())
+        return any(self.detected(head) for head in self.carried)
+
+    def detected(self, head: str) -> tuple[int, ...]:
+        """The classes of `head` that are predicted before any training."""
+        return () if head in self.without_boxes else self.carried.get(head, ())
 
     def is_fresh(self, head: str) -> bool:
         """All of this head has its initial weights."""
@@ -92,7 +98,12 @@ def start_of(model: VisionModel, report: LoadReport | None) -> Start:
             carried[head] = tuple(row for row in named if table.names[row] not in new)
         elif head in filled and head not in unfilled:
             carried[head] = named
-    return Start("model", report.complete, report.source, carried, fresh)
+    without = {head for head in (*carried, *fresh) if any(key.startswith(_box_layer(head)) for key in report.fresh)}
+    return Start("model", report.complete, report.source, carried, fresh, frozenset(without))
+
+
+def _box_layer(head: str) -> str:
+    return f"heads.{head}.box_net.predict."
 
 
 VALUES = 64
@@ -147,8 +158,11 @@ def agreement(model: Any, images: Tensor, start: Start, held: Sequence[nn.Module
     if not start.whole or start.scope == "none":
         return None
     detectors = [name for name, head in model.heads.items() if isinstance(head, DetectionHead)]
-    head = next((name for name in detectors if start.scope == "model" and not start.is_fresh(name)), None)
-    read = _Reader(model, head, start.carried.get(head, ()) if head is not None else ())
+    loaded = [name for name in detectors if start.scope == "model" and not start.is_fresh(name)]
+    head = next((name for name in loaded if start.carried.get(name) or name not in start.without_boxes), None)
+    read = _Reader(
+        model, head, start.carried.get(head, ()) if head is not None else (), head not in start.without_boxes
+    )
     evaluated = read(images, training=False)
     trained = read(images, training=True, held=held)
     levels = {
@@ -163,8 +177,8 @@ def agreement(model: Any, images: Tensor, start: Start, held: Sequence[nn.Module
 class _Reader:
     """``read(images, training=)``: by level, tensors (values a channel, channels) of what was loaded."""
 
-    def __init__(self, model: Any, head: str | None, rows: Sequence[int]) -> None:
-        self.model, self.head, self.rows = model, head, list(rows)
+    def __init__(self, model: Any, head: str | None, rows: Sequence[int], boxes: bool) -> None:
+        self.model, self.head, self.rows, self.boxes = model, head, list(rows), boxes
 
     def __call__(self, images: Tensor, *, training: bool, held: Sequence[nn.Module] = ()) -> dict[str, list[Tensor]]:
         self.model.train(training)
@@ -175,9 +189,11 @@ class _Reader:
             return {level: [maps[level].movedim(1, -1).flatten(0, 2)] for level in ("C3", "C4", "C5")}
         output = self.model(images)[self.head]
         parts = [output.class_logits[..., self.rows]] if self.rows else []
+        if self.boxes:
+            parts.append(output.box_deltas)
         sizes = [height * width for height, width in output.feature_sizes]
         found: dict[str, list[Tensor]] = {level: [] for level in self.model.heads[self.head].in_levels}
-        for part in (*parts, output.box_deltas):  # (B, A, n)
+        for part in parts:  # (B, A, n)
             cells = part.unflatten(1, (sum(sizes), -1)).flatten(2)  # (B, cells, anchors a cell * n)
             for level, values in zip(found, cells.split(sizes, dim=1), strict=True):
                 found[level].append(values.flatten(0, 1))

@@ -8,6 +8,10 @@ and the model's of (w', h'):
 
 All four are linear in the last layer's output, so this is exact up to rounding. It isn't where the anchors of file and model
 stand in another ratio on each level, since the levels share the layer: then the mean ratio is taken, and a note says so.
+
+A head that predicts distributions (:mod:`heads.detection.distribution`) has distances in units of its anchors: its rows can be
+taken, but not converted. Between deltas and distributions, or other numbers of bins, no rows fit: the box layer starts at the
+anchor.
 """
 
 from __future__ import annotations
@@ -16,11 +20,13 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
+import torch
 from torch import Tensor
 
 from effdet.model import VisionModel
 from effdet.scaling import PAPER_ASPECTS, ROOT_ASPECTS
 from heads.detection import AnchorSpec, DetectionHead
+from heads.detection.distribution import initial_biases
 
 Shape = tuple[float, float]
 """(width, height), in strides."""
@@ -50,6 +56,8 @@ class AnchorRows:
     tensors: dict[str, Tensor] = field(default_factory=dict)
     taken: list[str] = field(default_factory=list)
     """A line for each head whose rows changed."""
+    initial: dict[str, Tensor] = field(default_factory=dict)
+    """Box layers that no row of the file fits."""
     notes: list[str] = field(default_factory=list)
 
 
@@ -69,6 +77,7 @@ def fit_anchors(
     known: Mapping[str, AnchorSpec],
     *,
     aspects: tuple[Shape, ...] | None = None,
+    bins: Mapping[str, int] | None = None,
 ) -> AnchorRows:
     """Bring the last layers of a file's detection heads to the model's anchors; the rest of `state` isn't looked at.
 
@@ -76,6 +85,7 @@ def fit_anchors(
         state: the file's tensors under our names.
         known: the file's anchors by head name, where they are known; rows of unknown ones stay as they are.
         aspects: of the file, which the model takes over where its own are published ones.
+        bins: the file's bins of a box side by head name; a head that is not there has deltas.
     """
     result = AnchorRows()
     for name, head in model.heads.items():
@@ -85,7 +95,8 @@ def fit_anchors(
         if not boxes:
             continue
         source, target = known[name], resulting_anchors(head.anchor_spec, aspects)
-        count = state[boxes[0]].shape[0] // 4
+        theirs = (bins or {}).get(name)
+        count = state[boxes[0]].shape[0] // (4 * (theirs or 1))
         if count != source.per_cell:
             result.notes.append(
                 f"{name} has {count} anchors a cell in the file, not the {source.per_cell} of its conventions: their shapes "
@@ -93,14 +104,27 @@ def fit_anchors(
             )
             continue
         matches = match_anchors(target, source, len(head.in_levels))
+        if theirs != head.bins:
+            for key in boxes:
+                result.initial[key] = _initial(state[key], head.bins, len(matches))
+            result.notes.append(
+                f"{name}: the file's boxes are {_kind(theirs)} and the model's {_kind(head.bins)}; their last layer is fresh"
+            )
         if _same(matches, count):
             continue
-        for key in boxes:
-            result.tensors[key] = box_rows(state[key], matches, bias=key.endswith("bias"))
+        for key in set(boxes) - set(result.initial):
+            if theirs is None:
+                result.tensors[key] = box_rows(state[key], matches, bias=key.endswith("bias"))
+            else:
+                result.tensors[key] = class_rows(state[key], matches, count)
+        if theirs is not None and theirs == head.bins and not _same_sizes(matches):
+            result.notes.append(
+                f"{name}: distributions over distances cannot be converted to anchors of other sizes; boxes grow with them"
+            )
         for layer in head.class_layers:
             for key in _keys(state, f"heads.{name}.{layer}."):
                 result.tensors[key] = class_rows(state[key], matches, count)
-        result.taken.append(_said(matches, count))
+        result.taken.append(_said(matches, count, converted=theirs is None is head.bins))
         if not _one_ratio(target, source, len(head.in_levels)):
             result.notes.append(
                 f"{name}: the anchors of file and model stand in another ratio on each level; boxes were converted by the mean"
@@ -156,8 +180,21 @@ def _iou(one: Shape, other: Shape) -> float:
 
 def _same(matches: Sequence[AnchorMatch], count: int) -> bool:
     """The model has the file's anchors."""
-    places = [match.source for match in matches] == list(range(count))
-    return places and all(math.isclose(side, 1.0, rel_tol=_SAME) for match in matches for side in match.ratio)
+    return [match.source for match in matches] == list(range(count)) and _same_sizes(matches)
+
+
+def _same_sizes(matches: Sequence[AnchorMatch]) -> bool:
+    return all(math.isclose(side, 1.0, rel_tol=_SAME) for match in matches for side in match.ratio)
+
+
+def _initial(theirs: Tensor, bins: int | None, anchors: int) -> Tensor:
+    """Rows after which every box is its anchor whatever the features of the file: (anchors * 4 * (bins or 1), …) float32."""
+    rows = torch.zeros(anchors * 4 * (bins or 1), *theirs.shape[1:])
+    return initial_biases(rows, bins) if bins is not None and rows.ndim == 1 else rows
+
+
+def _kind(bins: int | None) -> str:
+    return "deltas" if bins is None else f"distributions over {bins} bins"
 
 
 def _one_ratio(target: AnchorSpec, source: AnchorSpec, levels: int) -> bool:
@@ -165,16 +202,15 @@ def _one_ratio(target: AnchorSpec, source: AnchorSpec, levels: int) -> bool:
     return math.isclose(min(ratios), max(ratios), rel_tol=_SAME)
 
 
-def _said(matches: Sequence[AnchorMatch], count: int, limit: int = 3) -> str:
+def _said(matches: Sequence[AnchorMatch], count: int, *, converted: bool, limit: int = 3) -> str:
     """Such as ``1 a cell of the file's 9: 3.00 x 3.00 strides by the rows of 3.00 x 3.00 (IoU 1.00)``."""
     parts = [
         f"{_sides(match.shape)} strides by the rows of {_sides(match.source_shape)} (IoU {match.iou:.2f})"
         for match in matches[:limit]
     ]
     more = f", … ({len(matches) - limit} more)" if len(matches) > limit else ""
-    changed = any(not math.isclose(side, 1.0, rel_tol=_SAME) for match in matches for side in match.ratio)
-    converted = "; box rows converted to the new sizes" if changed else ""
-    return f"{len(matches)} a cell from the file's {count}: {', '.join(parts)}{more}{converted}"
+    end = "; box rows converted to the new sizes" if converted and not _same_sizes(matches) else ""
+    return f"{len(matches)} a cell from the file's {count}: {', '.join(parts)}{more}{end}"
 
 
 def _sides(shape: Shape) -> str:

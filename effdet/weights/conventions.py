@@ -58,6 +58,8 @@ class Conventions:
     """Anchor width and height factors, where the file has its own; a model with published ones takes them over."""
     anchors: Mapping[str, AnchorSpec] = field(default_factory=dict)
     """By name of a detection head: the anchors that the file's rows stand for, where they are known."""
+    bins: Mapping[str, int] = field(default_factory=dict)
+    """By name of a detection head: the bins of each box side, where the file has distributions instead of deltas."""
 
     @classmethod
     def of_weights(cls, row: NamedWeights, *, origin: str) -> Self:
@@ -90,13 +92,19 @@ class Conventions:
             anchors={
                 name: described_anchors(head, name) for name, head in spec.heads.items() if head.kind == "detection"
             },
+            bins={
+                name: bins
+                for name, head in spec.heads.items()
+                if head.kind == "detection" and (bins := head.options.get("bins")) is not None
+            },
         )
 
     @classmethod
     def of_mapping(cls, values: Mapping[str, Any]) -> Self:
         """Those that a user states: any of the fields.
 
-        ``classes`` is a table's name or a list of names, ``anchors`` a mapping of :class:`heads.detection.AnchorSpec`'s fields.
+        ``classes`` is a table's name or a list of names, ``anchors`` a mapping of :class:`heads.detection.AnchorSpec`'s fields,
+        ``bins`` a number.
         """
         known = [item.name for item in fields(cls) if item.name not in ("origin", "size")]
         check_keys(values, known, what="conventions", error=UserError)
@@ -107,6 +115,8 @@ class Conventions:
         if (anchors := passed.pop("anchors", None)) is not None:
             spec = build(AnchorSpec, as_tuples(anchors), what="conventions.anchors", error=UserError)
             passed["anchors"] = {"detection": spec}
+        if (bins := passed.pop("bins", None)) is not None:
+            passed["bins"] = {"detection": int(bins)}
         return cls(origin="stated by hand", **passed)
 
     def relevant(self, scope: str) -> tuple[Any, ...]:

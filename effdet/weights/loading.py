@@ -112,16 +112,17 @@ def load_file(
         notes += more
     rows = AnchorRows()
     if whole and scope == "model":
-        rows = fit_anchors(whole, state, decided.anchors, aspects=decided.aspects)
-        state, notes = {**state, **rows.tensors}, [*notes, *rows.notes]
+        rows = fit_anchors(whole, state, decided.anchors, aspects=decided.aspects, bins=decided.bins)
+        state = {key: value for key, value in {**state, **rows.tensors}.items() if key not in rows.initial}
+        notes += rows.notes
     classes = fit_class_layers(whole, state, own, decided.classes) if whole and scope == "model" else ClassRows()
-    report = _compared(file, label, scope, decided, state, own, classes, notes)
+    report = _compared(file, label, scope, decided, state, own, classes, notes, frozenset(rows.initial))
     report = replace(report, anchors=tuple(rows.taken), expected_left_over=(*report.expected_left_over, *unused))
     if strict and not report.complete:
         raise MisfitError(_misfit(report, whole.spec.name if whole else type(backbone).__name__), report)
     if whole and scope == "model":
         _check_anchors(file, whole, decided)
-    usable = {key: state[key] for key in report.matched} | classes.tensors
+    usable = {key: state[key] for key in report.matched} | classes.tensors | rows.initial
     with torch.no_grad():
         for key, value in usable.items():
             own[key].copy_(value)
@@ -177,12 +178,13 @@ def _compared(
     own: Mapping[str, Tensor],
     classes: ClassRows,
     notes: list[str],
+    initial: frozenset[str],
 ) -> LoadReport:
     requested = {key for key in own if scope == "model" or key.startswith(BACKBONE)}
     other = {key for key in state if key not in own and not key.endswith(_COUNTER)}
     elsewhere = {key for key in state if key in own and key not in requested}
     beside = {key for key in other if scope == "backbone" and key.startswith(("neck.", "heads."))}
-    fresh = fresh_parts(state, own) if scope == "model" else frozenset[str]()
+    fresh = initial | fresh_parts(state, own) if scope == "model" else initial
     matched, changed = [], []
     for key in sorted(requested & set(state)):
         if key in classes.tensors or key in fresh:

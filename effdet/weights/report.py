@@ -36,7 +36,8 @@ class LoadReport:
     expected_left_over: tuple[str, ...] = ()
     """In the file and rightly unused: the classifier of a file that fills a backbone, laterals that need no projection."""
     fresh: tuple[str, ...] = ()
-    """Only in the model, and rightly so: heads that the file's model lacks and nodes of a wider neck. Left as they were."""
+    """Only in the model, and rightly so: heads that the file's model lacks, nodes of a wider neck, box layers of another kind
+    than the file's. At their initial values."""
     changed_shape: tuple[tuple[str, tuple[int, ...], tuple[int, ...]], ...] = ()
     """(key, shape in the file, shape in the model); not loaded."""
     changes: tuple[str, ...] = ()

@@ -20,6 +20,7 @@ from backbones.memory_efficient import norm_act
 from heads.detection.anchors import AnchorSpec, Size
 from heads.detection.anchors import anchors as anchors_of
 from heads.detection.boxes import aligned_iou, decode
+from heads.detection.distribution import WEIGHT, distribution_focal_loss, expected_deltas, start_at_anchor
 from heads.detection.losses import (
     BOX_LOSSES,
     CLASS_LOSSES,
@@ -54,6 +55,9 @@ class DetectionOutput:
     """(height, width) of the network input."""
     feature_sizes: tuple[Size, ...]
     """(height, width) of each level."""
+    box_bins: Tensor | None = None
+    """(B, A, 4, N) logits of the distances l, t, r, b (:mod:`heads.detection.distribution`), of which `box_deltas` are the
+    expectation; None for a head that predicts deltas."""
 
 
 @dataclass(frozen=True)
@@ -67,6 +71,8 @@ class DetectionOptions(LayerConventions):
     separable: bool = True
     redundant_bias: bool = True
     """A bias on convolutions that a BatchNorm follows: without effect, but in the official weights."""
+    bins: Annotated[int, "2..128"] | None = None
+    """Box sides as distributions over so many distances, with distribution focal loss; None predicts deltas."""
     anchors: AnchorSpec = field(default_factory=AnchorSpec)
     loss: DetectionLoss = field(default_factory=DetectionLoss)
     postprocess: PostProcess = field(default_factory=PostProcess)
@@ -81,6 +87,11 @@ class DetectionOptions(LayerConventions):
         check_fields(self, "head.detection.")
         if not self.levels or len(set(self.levels)) != len(self.levels):
             raise UserError(f"levels of a detection head must be distinct names such as P3 to P7, got {self.levels}")
+        if self.bins is None and self.loss.dfl_weight is not None:
+            raise UserError(
+                f"loss.dfl_weight={self.loss.dfl_weight:g}: only a head with bins has a distribution focal loss; set "
+                "head.detection.bins=17, say, or leave it out"
+            )
 
 
 @dataclass(frozen=True)
@@ -209,9 +220,11 @@ class DetectionHead(nn.Module):
         self.box_loss = options.box_loss or BOX_LOSSES[settings.box](settings)
         self.box_weight = 1.0 if options.box_loss and settings.box_weight is None else settings.box_factor
         self.postprocess = options.postprocess
-        # Output channel: anchor * K + class, and anchor * 4 + (ty, tx, th, tw).
+        self.bins = options.bins
+        self.dfl_weight = WEIGHT if settings.dfl_weight is None else settings.dfl_weight
+        # Output channel: anchor * K + class, and anchor * 4 + (ty, tx, th, tw) or (anchor * 4 + (l, t, r, b)) * N + bin.
         self.class_net = PredictionNet(channels, num_classes * anchors.per_cell, options)
-        self.box_net = PredictionNet(channels, 4 * anchors.per_cell, options)
+        self.box_net = PredictionNet(channels, 4 * anchors.per_cell * (options.bins or 1), options)
         self.register_buffer("named_classes", torch.ones(num_classes, dtype=torch.bool), persistent=False)
         self.reset_parameters()
 
@@ -230,6 +243,8 @@ class DetectionHead(nn.Module):
             elif isinstance(module, nn.BatchNorm2d):
                 module.reset_parameters()
         start_at_prior(self.class_net.last, self.prior)
+        if self.bins is not None:
+            start_at_anchor(self.box_net.last, self.bins)
 
     def forward(self, features: Mapping[str, Tensor], context: Context) -> DetectionOutput:
         """Raw outputs for `features`, level name -> (B, channels, h, w)."""
@@ -240,14 +255,16 @@ class DetectionHead(nn.Module):
                 f"among {', '.join(features)}: let the neck make these levels"
             )
         sizes = tuple((features[level].shape[2], features[level].shape[3]) for level in self.in_levels)
-        class_logits, box_deltas = self.class_net(features), self.box_net(features)
+        class_logits, boxes = self.class_net(features), self.box_net(features)
         batch = class_logits.shape[0]
+        bins = None if self.bins is None else boxes.view(batch, -1, 4, self.bins)  # (B, cells, 36 N) -> (B, A, 4, N)
         return DetectionOutput(
             class_logits=class_logits.view(batch, -1, self.num_classes),  # (B, cells, 9 K) -> (B, A, K)
-            box_deltas=box_deltas.view(batch, -1, 4),
+            box_deltas=boxes.view(batch, -1, 4) if bins is None else expected_deltas(bins),
             anchors=anchors_of(sizes, context.image_size, self.anchor_spec, class_logits.device),
             image_size=context.image_size,
             feature_sizes=sizes,
+            box_bins=bins,
         )
 
     def fold(self, fold_norm: FoldNorm) -> None:
@@ -255,7 +272,8 @@ class DetectionHead(nn.Module):
         self.class_net, self.box_net = FoldedNet(self.class_net, fold_norm), FoldedNet(self.box_net, fold_norm)
 
     def loss(self, output: DetectionOutput, targets: Targets, context: Context) -> dict[str, Tensor]:
-        """``{"class", "box"}``: weighted float32 scalars, both connected to the network even if no image has a box.
+        """``{"class", "box"}``: weighted float32 scalars, both connected to the network even if no image has a box; with bins
+        ``"dfl"`` too.
 
         Images of a set that labels no boxes (`targets.has_boxes` False) add nothing.
         """
@@ -266,10 +284,14 @@ class DetectionHead(nn.Module):
             class_sum = self.class_loss(output.class_logits, goal.classes, score=goal.score, weight=goal.labelled)
             score = goal.score if settings.box_by_score else None
             box_sum = box_loss(output.box_deltas, output.anchors, goal.boxes, goal.positive, self.box_loss, score=score)
-            return {
+            terms = {
                 "class": class_sum * settings.class_weight / divisor,
                 "box": box_sum * self.box_weight / divisor,
             }
+            if output.box_bins is not None:
+                dfl = distribution_focal_loss(output.box_bins, output.anchors, goal.boxes, goal.positive, score=score)
+                terms["dfl"] = dfl * self.dfl_weight / divisor
+            return terms
 
     @torch.no_grad()
     def goal(self, output: DetectionOutput, targets: Targets, context: Context) -> Goal:

@@ -68,6 +68,8 @@ class DetectionLoss:
     """Huber: where the loss turns from quadratic to linear."""
     box_weight: Annotated[float, "0.."] | None = None
     """None means 50 for ``huber`` (the official code's) and 2 for the IoU losses (usual beside a focal loss)."""
+    dfl_weight: Annotated[float, "0.."] | None = None
+    """Weight of the distribution focal loss of a head with ``bins``; None means 0.25."""
     box_by_score: bool = False
     """Weight each anchor's box loss by its soft target."""
     normalizer: Literal["positives", "paper", "score"] = "positives"

@@ -239,3 +239,47 @@ def test_half_precision_files() -> None:
     load_weights(ours, halves, conventions={"anchors": {"scale": 4.0}})
     assert ours.heads["detection"].box_net.last.weight.dtype == torch.float32
     assert torch.allclose(outputs(ours)[1], outputs(source)[1][:, :, 6:7], rtol=0.02, atol=1)
+
+
+ONE = {"scales_per_octave": 1, "aspects": [1.0]}
+
+
+def with_bins(bins: int | None, *, seed: int, **spec: Any) -> VisionModel:
+    torch.manual_seed(seed)
+    head = {"bins": bins, "anchors": spec}
+    made = build(spec_for(task="detection", phi=-4, classes=CLASSES, image_size=64, heads={"detection": head})).eval()
+    made.heads["detection"].box_net.last.weight.data.normal_(0, 0.05)
+    made.heads["detection"].class_net.last.weight.data.normal_(0, 0.05)
+    return made
+
+
+@pytest.mark.parametrize(
+    ("theirs", "mine"), [(None, 9), (9, None), (9, 17)], ids=["deltas to bins", "bins to deltas", "other bins"]
+)
+def test_boxes_in_another_form_start_at_the_anchor(theirs: int | None, mine: int | None, saved: Save) -> None:
+    source, ours = with_bins(theirs, seed=1), with_bins(mine, seed=2, **ONE)
+    report = load_weights(ours, saved(source))
+    assert report.complete and "1 a cell from the file's 9" in report.anchors[0]
+    assert [key.rsplit(".", 1)[1] for key in report.fresh] == ["bias", "weight"]
+    assert any("their last layer is fresh" in note for note in report.notes)
+    assert torch.allclose(outputs(ours)[0], outputs(source)[0][:, :, :1], atol=1e-5)  # classes are as in the file
+    with torch.no_grad():
+        out = ours(torch.randn(1, 3, 64, 64))["detection"]
+    assert out.box_deltas.abs().max() < 1e-5
+    for key, value in source.state_dict().items():
+        assert torch.equal(value, ours.state_dict()[key]) or ".predict.pointwise." in key, key
+
+
+def test_distributions_go_over_to_fewer_anchors(saved: Save) -> None:
+    source = with_bins(9, seed=1)
+    same, larger = with_bins(9, seed=2, **ONE), with_bins(9, seed=3, scale=8.0, **ONE)
+    assert not load_weights(same, saved(source)).notes
+    assert torch.allclose(outputs(same)[1], outputs(source)[1][:, :, :1], rtol=1e-4, atol=1e-3)
+    notes = load_weights(larger, saved(source)).notes
+    assert any("cannot be converted to anchors of other sizes" in note for note in notes)
+    with torch.no_grad():
+        bins = [made(torch.ones(1, 3, 64, 64))["detection"].box_bins for made in (source, larger)]
+    assert torch.allclose(bins[1], bins[0][:, 6::9], atol=1e-4)  # the anchor of 4 * 2**(2/3) strides
+    again = with_bins(9, seed=4)
+    report = load_weights(again, saved(source))
+    assert report.anchors == report.fresh == report.notes == ()
