@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
@@ -15,6 +16,7 @@ from heads.distillation import class_wise, rows, too_few
 from heads.pooled import PooledHead, PooledOptions, known
 from heads.prior import EVEN, start_at_prior
 from heads.protocol import Context, SharedClasses
+from heads.pseudo_labels import PseudoLabels, confident_classes, soft_cross_entropy
 from heads.ranks import over_ranks
 from heads.structures import Targets
 
@@ -24,6 +26,7 @@ class ClassificationHead(PooledHead):
 
     class_layers: Sequence[str] = ("classifier",)
     prior: float | None = EVEN
+    pseudo_terms: Sequence[str] = ("class",)
 
     def __init__(self, in_channels: int, num_classes: int, options: PooledOptions) -> None:
         super().__init__(in_channels, num_classes, options)
@@ -66,6 +69,16 @@ class ClassificationHead(PooledHead):
     ) -> dict[str, Tensor]:
         """``{"class"}``: :func:`heads.distillation.class_wise` over the shared classes."""
         return {"class": class_wise(rows(output, shared.own, 1), rows(teacher, shared.teacher, 1), temperature)}
+
+    def pseudo_labels(self, output: Tensor, *, confidence: float) -> PseudoLabels:
+        """See :func:`heads.pseudo_labels.confident_classes`."""
+        with torch.autocast(output.device.type, enabled=False):
+            return confident_classes(output, confidence)
+
+    def pseudo_loss(self, output: Tensor, labels: PseudoLabels) -> dict[str, Tensor]:
+        """``{"class"}``: :func:`heads.pseudo_labels.soft_cross_entropy`."""
+        with torch.autocast(output.device.type, enabled=False):
+            return {"class": soft_cross_entropy(output, labels.targets)}
 
     def predict(self, output: Tensor, context: Context) -> Tensor:
         """(B, K) logits -> (B, K) float32 probabilities; each row sums to 1."""

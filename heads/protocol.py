@@ -17,6 +17,7 @@ from typing import Any, Protocol, Self, runtime_checkable
 from torch import Tensor, nn
 
 from backbones.layers import Conv2d
+from heads.pseudo_labels import PseudoLabels
 from heads.structures import Geometry, Targets, UserError
 
 FoldNorm = Callable[[Conv2d, nn.BatchNorm2d], Conv2d]
@@ -172,6 +173,26 @@ class Distils(Protocol):
     def distil(self, output: Any, teacher: Any, shared: SharedClasses, *, temperature: float) -> dict[str, Tensor]:
         """Float32 scalars by name: means over the images, connected to `output`; `teacher` is the other's output, without
         gradient."""
+        ...
+
+
+@runtime_checkable
+class LearnsUnlabelled(Protocol):
+    """A head that can be trained on images without labels, by what the averaged model says of a weaker view of them."""
+
+    pseudo_terms: Sequence[str]
+    """Names of the terms of :meth:`pseudo_loss`."""
+
+    def pseudo_labels(self, output: Any, *, confidence: float) -> PseudoLabels:
+        """Targets from the raw output of this head in the averaged model.
+
+        Args:
+            confidence: least probability of a class that is a target, for heads whose classes exclude each other.
+        """
+        ...
+
+    def pseudo_loss(self, output: Any, labels: PseudoLabels) -> dict[str, Tensor]:
+        """Float32 scalars by name: means over the images."""
         ...
 
 

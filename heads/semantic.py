@@ -36,6 +36,7 @@ from heads.distillation import class_wise, rows, too_few
 from heads.fields import check_fields
 from heads.prior import EVEN, start_at_prior
 from heads.protocol import Context, SharedClasses
+from heads.pseudo_labels import PseudoLabels, confident_classes, soft_cross_entropy
 from heads.ranks import over_ranks
 from heads.semantic_inference import class_map
 from heads.semantic_losses import IGNORED, SemanticLoss, counted_share, semantic_loss
@@ -185,6 +186,7 @@ class SemanticHead(nn.Module):
     in_heads: Sequence[str] = ()
     class_layers: Sequence[str] = ("classifier", "auxiliary.classifier")
     prior: float | None = EVEN
+    pseudo_terms: Sequence[str] = ("pixels",)
 
     def __init__(
         self,
@@ -293,6 +295,17 @@ class SemanticHead(nn.Module):
             if other.shape[2:] != own.shape[2:]:
                 other = F.interpolate(other, size=own.shape[2:], mode="bilinear", align_corners=False)
             return {"pixels": class_wise(own, other, temperature)}
+
+    def pseudo_labels(self, output: Tensor, *, confidence: float) -> PseudoLabels:
+        """See :func:`heads.pseudo_labels.confident_classes`."""
+        with torch.autocast(output.device.type, enabled=False):
+            return confident_classes(output, confidence)
+
+    def pseudo_loss(self, output: Tensor | DeepLogits, labels: PseudoLabels) -> dict[str, Tensor]:
+        """``{"pixels"}``: :func:`heads.pseudo_labels.soft_cross_entropy`."""
+        logits = output.logits if isinstance(output, DeepLogits) else output
+        with torch.autocast(logits.device.type, enabled=False):
+            return {"pixels": soft_cross_entropy(logits, labels.targets)}
 
     def predict(self, output: Tensor | DeepLogits, context: Context) -> Tensor:
         """(B, K, H', W') logits -> (B, stride * H', stride * W') uint8 classes in input pixels.

@@ -28,7 +28,7 @@ PARTS = ("matcher", "class_loss", "box_loss", "kit")
 SLOTS = re.compile(rf"data|optimizer|backbone|head\.\w+(\.({'|'.join(PARTS)}))?")
 """Sections that a ``_target_`` may fill; below one, all keys are the user's own but for those of :data:`SHARED`."""
 SHARED = {
-    "data": "name labels val_fraction unreadable resize default_epochs repeat_threshold",
+    "data": "name labels val_fraction unreadable unlabelled unlabelled_ratio resize default_epochs repeat_threshold",
     "optimizer": "name lr base_batch_size weight_decay backbone_lr_scale layer_decay "
     "schedule flat warmup_epochs warmup_steps warmup_from final milestones gamma",
     "backbone": "name",

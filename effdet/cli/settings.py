@@ -202,6 +202,11 @@ class Data(DataSpec):
     repeat_threshold: Literal["auto"] | Annotated[float, "0..1"] | None
     """Images with a class rarer than this share of images come more often (LVIS's rule); auto takes a third of the mean
     share where a class with 5 images or more lies below it; null shows each once an epoch."""
+    unlabelled: str | None
+    """Training: images without labels to learn from too: a folder with all below it, a pattern, or a list of one path a line.
+    Needs ema. What they bring depends on the section pseudo_labels."""
+    unlabelled_ratio: Annotated[float, "0<.."]
+    """Images without labels for each labelled one, in every batch."""
     default_epochs: Annotated[int, "-1.."]
     """Passes over the training set where trainer.max_epochs says nothing."""
     boxes: Scaled[DataSpec] = field(default_factory=Scaled)

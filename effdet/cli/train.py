@@ -62,6 +62,7 @@ from effdet.cli.training import (
     schedule_facts,
     with_head_options,
 )
+from effdet.cli.unlabelled import check_unlabelled, drawings, open_unlabelled_set, unlabelled_loss
 from effdet.data import Dataset, EvalSet
 from effdet.data.preflight import unseen_classes
 from effdet.evaluation import EvaluationResult, ModelPredictFn, evaluate, print_metrics, write_results
@@ -71,7 +72,6 @@ from effdet.report import Gallery
 from effdet.training import FitResult, FitSettings, fit, newest_valid, read_checkpoint, seed_all
 from effdet.training.ending import Ended, ended
 from effdet.training.fitting import check_trainer
-from effdet.training.image_grids import PredictionGrid
 from effdet.weights import load
 from effdet.weights.names import require_weights
 from heads.structures import UserError
@@ -88,6 +88,7 @@ if TYPE_CHECKING:
         EarlyStoppingSettings,
         NonFiniteSettings,
         OptimizerSettings,
+        PseudoLabelSettings,
     )
 
 
@@ -184,6 +185,7 @@ class Train:
     preprocess: Scaled[Preprocess]
     progressive: Progression
     distillation: DistillationSettings
+    pseudo_labels: PseudoLabelSettings
     early_stopping: EarlyStoppingSettings
     checkpoint: CheckpointSettings
     nonfinite: NonFiniteSettings
@@ -238,6 +240,7 @@ def run_train(config: Config, overrides: Overrides) -> RunResult:
     check_trainer(early)
     check_targets(config)
     check_teacher(config)
+    check_unlabelled(config, early)
     devices = early.trainer["devices"]  # a number, a list, or auto
     processes = len(devices) if isinstance(devices, list) else devices if isinstance(devices, int) else 1
     if processes > 1 and not overrides.from_shell:
@@ -261,6 +264,7 @@ def run_train(config: Config, overrides: Overrides) -> RunResult:
     val_fingerprint = val.fingerprint()  # of what the set says, whatever of it can be read
     val = decoded(config, val, train=train if is_first() and checkpoint is None else None)
     config = following(config, val)
+    unlabelled = open_unlabelled_set(config, val=val if is_first() and checkpoint is None else None)
     seed_all(config.seed)
     started = RunInfo(directory.path, checkpoint) if directory is not None else receive()
     if started is None:
@@ -282,6 +286,7 @@ def run_train(config: Config, overrides: Overrides) -> RunResult:
     distillation = distilled(config, model)
     workers = worker_count(config.workers, cuda=device == "cuda")
     batches = loader_factory(config, train, model, workers=workers, cuda=device == "cuda")
+    pseudo = None if unlabelled is None else unlabelled_loss(config, unlabelled, model, workers, cuda=device == "cuda")
     evaluator = RunEvaluator(config, model, val, workers=workers, settings=settings)
     dataset = evaluator.dataset
 
@@ -295,8 +300,9 @@ def run_train(config: Config, overrides: Overrides) -> RunResult:
         millions = sum(parameter.numel() for parameter in model.parameters()) / 1e6
         print(f"model: {model.spec.name}, {millions:.1f} million parameters, input {size}, on {device}")
         print(f"run: {started.run_dir}")
-        if distillation is not None:
-            print(distillation)
+        for loss in (distillation, pseudo):
+            if loss is not None:
+                print(loss)
     first = directory is not None
     try:
         result = fit(
@@ -311,11 +317,12 @@ def run_train(config: Config, overrides: Overrides) -> RunResult:
                 "augment": config.get("augment"),
                 **schedule_facts(config),
                 **({} if distillation is None else {"teacher": distillation.facts()}),
+                **({} if pseudo is None else {"unlabelled": pseudo.facts()}),
             },
             record={"config": config.to_yaml(), "weights": weights},
-            draw_predictions=PredictionGrid(dataset),
+            draw_predictions=drawings(dataset, unlabelled, model),
             callbacks=schedule(config, model),
-            extra=[] if distillation is None else [distillation],
+            extra=[loss for loss in (distillation, pseudo) if loss is not None],
             at_start=start.detects if config.evaluation.at_start == "auto" else config.evaluation.at_start,
             ready=(lambda: write_config(started.run_dir, config.to_yaml())) if first else None,
         )

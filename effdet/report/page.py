@@ -10,7 +10,7 @@ from effdet.html import Page, section, text
 from effdet.report.base import Gallery, HeadReport, key_figures
 from effdet.report.facts import Facts, data_section, fusion_section, setup_section
 from effdet.report.statistics.bootstrap import Interval, bootstrap
-from effdet.report.training import read_curves, training_section
+from effdet.report.training import PSEUDO_GRID, pseudo_label_section, read_curves, training_section
 
 
 def measured(
@@ -54,5 +54,8 @@ def report_page(
     for head, report in reports.items():
         page.add(*report.sections(metrics, intervals[head], gallery))
     if curves is not None and curves.is_file():
-        page.add(training_section(read_curves(curves)))
+        found = read_curves(curves)
+        page.add(training_section(found))
+        if (said := pseudo_label_section(found, curves.with_name(PSEUDO_GRID))) is not None:
+            page.add(said)
     return page.add(data_section(facts.data), fusion_section(facts.fusion), setup_section(facts))

@@ -7,7 +7,9 @@ import math
 from collections.abc import Mapping
 from pathlib import Path
 
-from effdet.html import Section, figure, grid, line_chart, section
+from PIL import Image
+
+from effdet.html import Html, Section, figure, grid, heading, image, line_chart, section, table
 from effdet.renamed import new_name
 from effdet.report.base import thinned
 
@@ -35,10 +37,56 @@ def read_curves(path: Path) -> dict[str, Points]:
     return {name: thinned(sorted(points.items()), MOST) for name, points in columns.items()}
 
 
+PSEUDO = "pseudo/"
+"""Columns of what pseudo-labels were: ``pseudo/HEAD/CLASS`` and ``pseudo/HEAD_confidence``, once an epoch."""
+PSEUDO_GRID = "pseudo_labels.jpg"
+
+
+def pseudo_label_section(curves: Mapping[str, Points], drawn: Path) -> Section | None:
+    """What the averaged model said of the images without labels, an epoch each; None where there were none.
+
+    Args:
+        drawn: a picture of some; not there is fine.
+    """
+    heads = [
+        name.removeprefix(PSEUDO).removesuffix("_confidence")
+        for name in curves
+        if name.startswith(PSEUDO) and name.endswith("_confidence") and "/" not in name.removeprefix(PSEUDO)
+    ]
+    if not heads:
+        return None
+    parts: list[Html | str] = []
+    for head in heads:
+        start, confidence = f"{PSEUDO}{head}/", curves[f"{PSEUDO}{head}_confidence"]
+        amounts = {name.removeprefix(start): points for name, points in curves.items() if name.startswith(start)}
+        rows = [[name, points[0][1], points[-1][1]] for name, points in amounts.items()]
+        charts = [
+            _chart("Amount by class", amounts, y_label="an epoch"),
+            _chart("Mean confidence", {head: confidence}, bounded=True),
+        ]
+        parts += [
+            heading(head),
+            grid(*(figure(chart) for chart in charts if chart is not None), least="24rem"),
+            table(["class", "first epoch", "last epoch"], rows, limit=20),
+        ]
+    parts.append(
+        "Amounts are anchors weighted by their scores for boxes, images for classes, and pixels as shares of an image for "
+        "segmentation maps. A class that fades away here is one that the averaged model forgets."
+    )
+    if drawn.is_file():
+        with Image.open(drawn) as picture:
+            parts.append(
+                figure(image(picture.convert("RGB"), alt="pseudo-labels"), "What it says of some of the images.")
+            )
+    return section("Pseudo-labels", *parts)
+
+
 def training_section(curves: Mapping[str, Points]) -> Section:
     """Loss terms, validation, learning rate and gradient norm, by step."""
     losses = {
-        name: points for name, points in curves.items() if name not in _NOT_LOSSES and not name.startswith(_VALIDATION)
+        name: points
+        for name, points in curves.items()
+        if name not in _NOT_LOSSES and not name.startswith((_VALIDATION, PSEUDO))
     }
     validation = {
         name.removeprefix(_VALIDATION): points for name, points in curves.items() if name.startswith(_VALIDATION)

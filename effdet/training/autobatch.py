@@ -20,7 +20,7 @@ import torch
 from torch import Tensor, nn
 
 from effdet.training.errors import out_of_memory
-from effdet.training.extra_losses import extra_terms, model_outputs
+from effdet.training.extra_losses import model_outputs
 from effdet.training.loader import LoaderFactory
 from heads.protocol import Context
 from heads.ranks import alone
@@ -37,7 +37,7 @@ def largest_batch(
     device: torch.device,
     precision: str = "32-true",
     states: int = 2,
-    extra: nn.Module | None = None,
+    extra: nn.ModuleList | None = None,
     limit: int | None = None,
 ) -> int:
     """Images of one batch that fit on `device`, never more than the set holds; the model is not changed.
@@ -71,7 +71,7 @@ def largest_batch(
 class _Trial(nn.Module):
     """A model with the losses beside its heads'."""
 
-    def __init__(self, model: nn.Module, extra: nn.Module | None) -> None:
+    def __init__(self, model: nn.Module, extra: nn.ModuleList | None) -> None:
         super().__init__()
         self.model = model
         self.extra = nn.ModuleList() if extra is None else extra
@@ -120,7 +120,8 @@ def _loss(trial: _Trial, batch: Batch) -> Tensor:
     images = model.preprocess.normalise(batch.images)
     outputs, context = model_outputs(model, images, 1.0, trial.extra), Context.of(images)  # type: ignore[arg-type]
     terms = model.loss(outputs, batch.targets, context)
-    terms |= extra_terms(trial.extra, model, batch, outputs, context)  # type: ignore[arg-type]
+    for loss in trial.extra:
+        terms |= loss.trial(model, batch, outputs, context)  # type: ignore[operator]
     return torch.stack(list(terms.values())).sum()
 
 

@@ -7,6 +7,7 @@ exported without it.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -14,6 +15,18 @@ from torch import Tensor, nn
 
 from heads.protocol import Context
 from heads.structures import Batch
+
+
+@dataclass(frozen=True)
+class Run:
+    """What a loss may know of the run that it is part of."""
+
+    average: nn.Module | None
+    """The averaged model, in evaluation mode; None in a run without one."""
+    number: Callable[[], int]
+    """Gives the number of the micro-batch in training, counted over the whole run from 0."""
+    rank: int = 0
+    world: int = 1
 
 
 class ExtraLoss(nn.Module):
@@ -24,6 +37,7 @@ class ExtraLoss(nn.Module):
     """
 
     levels: tuple[str, ...] = ()
+    _run: tuple[Run, ...] = ()  # in a tuple, so that its model is no part of this one
     """Features of the model that it reads."""
 
     def forward(self, model: nn.Module, batch: Batch, outputs: dict[str, Any], context: Context) -> dict[str, Tensor]:
@@ -37,6 +51,26 @@ class ExtraLoss(nn.Module):
             context: of the batch.
         """
         raise NotImplementedError
+
+    @property
+    def run(self) -> Run | None:
+        """The run, from its first step on."""
+        return self._run[0] if self._run else None
+
+    def attach(self, run: Run) -> None:
+        """Called before the first step."""
+        self._run = (run,)
+
+    def trial(self, model: nn.Module, batch: Batch, outputs: dict[str, Any], context: Context) -> dict[str, Tensor]:
+        """:meth:`forward` as heavy as it gets, before there is a run: the memory of it is measured."""
+        return self(model, batch, outputs, context)
+
+    def epoch_values(self) -> dict[str, float]:
+        """Numbers about the epoch that has just ended, for the loggers; called once an epoch, on every process."""
+        return {}
+
+    def close(self) -> None:
+        """Ends whatever processes it started."""
 
     def companions(self) -> Iterable[nn.Module]:
         """Modules that move with this one, in evaluation mode throughout."""

@@ -29,7 +29,7 @@ from effdet.training.callbacks.evaluation import (
     LastEvaluation,
     StartEvaluation,
 )
-from effdet.training.callbacks.metrics import MetricLog, ProgressDisplay
+from effdet.training.callbacks.metrics import AttachLosses, ExtraLog, MetricLog, ProgressDisplay
 from effdet.training.callbacks.nonfinite import FiniteGuard
 from effdet.training.callbacks.saver import AtomicCheckpointIO, CheckpointSaver, Interrupts
 from effdet.training.ema import Ema
@@ -148,7 +148,9 @@ def fit(
         Images(run_dir, batch=draw_batch, predictions=draw_predictions),
         ema,
         start,
+        AttachLosses(None if ema is None else lambda: ema.model),
         MetricLog(*([progress.listen] if progress else [])),
+        ExtraLog(),
         progress,
         limits,
         early,

@@ -17,7 +17,7 @@ from backbones.torch_internals import set_last_rates
 from effdet.training.autobatch import largest_batch
 from effdet.training.batchnorm import set_norm_momentum
 from effdet.training.callbacks.metrics import LossMeter
-from effdet.training.extra_losses import ExtraLoss, extra_terms, model_outputs
+from effdet.training.extra_losses import ExtraLoss, Run, extra_terms, model_outputs
 from effdet.training.freezing import Freezing
 from effdet.training.lightning_internals import set_logged_step
 from effdet.training.loader import LoaderFactory, OneItem, ResumableLoader, counted_step
@@ -289,8 +289,17 @@ class VisionModule(LightningModule):
             )
         return self._loader
 
+    def attach_losses(self, average: nn.Module | None) -> None:
+        """Let extra losses know the run, once there is an `average`."""
+        trainer: Any = self.trainer
+        run = Run(average, lambda: trainer.fit_loop.total_batch_idx, self.global_rank, trainer.world_size)
+        for loss in self.extra:
+            loss.attach(run)  # type: ignore[operator]
+
     def close(self) -> None:
         """Ends the processes that load, if any were started."""
+        for loss in self.extra:
+            loss.close()  # type: ignore[operator]
         if self._loader is not None:
             self._loader.close()
 

@@ -32,7 +32,7 @@ RULES: dict[str, Rule] = {
     # what is trained on what
     **dict.fromkeys(("task", "data", "backbone", "neck", "head", "model", "phi", "architecture"), Rule.FIXED),
     **dict.fromkeys(("image_size", "preprocess", "max_images", "weights", "conventions"), Rule.FIXED),
-    **dict.fromkeys(("teacher", "distillation"), Rule.FIXED),
+    **dict.fromkeys(("teacher", "distillation", "pseudo_labels"), Rule.FIXED),
     "data.unreadable": Rule.COUNTS,  # the way out of a run that an image has stopped
     # how each step is made
     **dict.fromkeys(

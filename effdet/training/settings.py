@@ -150,6 +150,24 @@ class DistillationSettings:
 
 
 @dataclass(frozen=True)
+class PseudoLabelSettings:
+    """How the images of ``data.unlabelled`` are learnt from."""
+
+    weight: Annotated[float, "0<.."] = 2.0
+    """Weight of their losses, which are the heads' own kind with the averaged model's outputs as targets."""
+    start: Annotated[float, "0..<1"] = 0.2
+    """Share of the run that is trained without them, until the averaged model knows something."""
+    ramp: Annotated[float, "0..1"] = 0.2
+    """Share of the run over which the weight then rises from 0."""
+    confidence: Annotated[float, "0..1"] = 0.8
+    """Segmentation and classification: least probability of the best class, in a pixel or image, of what is learnt.
+    Detection takes the highest scores of each image instead."""
+
+    def __post_init__(self) -> None:
+        check_fields(self, "pseudo_labels.")
+
+
+@dataclass(frozen=True)
 class FitSettings:
     """Everything :func:`effdet.training.fit` needs to know beside the model and the data."""
 

@@ -33,11 +33,12 @@ from heads.detection.losses import (
 )
 from heads.detection.matcher import Assignment, Matcher, MatchInput
 from heads.detection.postprocess import PostProcess, postprocess
-from heads.detection.soft_targets import soft_target_loss, soft_targets
+from heads.detection.soft_targets import pseudo_labels, soft_target_loss, soft_targets
 from heads.distillation import rows
 from heads.fields import check_fields
 from heads.prior import PRIOR, start_at_prior
 from heads.protocol import Context, FoldNorm, SharedClasses
+from heads.pseudo_labels import PseudoLabels
 from heads.structures import Detections, Targets, UserError
 
 
@@ -198,6 +199,7 @@ class DetectionHead(nn.Module):
     in_heads: Sequence[str] = ()
     class_layers: Sequence[str] = ("class_net.predict",)
     prior: float | None = PRIOR
+    pseudo_terms: Sequence[str] = ("class", "box")
     named_classes: Tensor
 
     def __init__(self, channels: int, num_classes: int, options: DetectionOptions | None = None) -> None:
@@ -389,6 +391,17 @@ class DetectionHead(nn.Module):
             targets = soft_targets(logits, teacher.box_deltas, teacher.anchors)
             own = rows(output.class_logits, shared.own, 2)
             return soft_target_loss(own, output.box_deltas, output.anchors, targets)
+
+    def pseudo_labels(self, output: DetectionOutput, *, confidence: float) -> PseudoLabels:
+        """Dense, of the anchors that score highest; `confidence` has no part in it. See :mod:`heads.detection.soft_targets`."""
+        logits = output.class_logits.masked_fill(~self.named_classes, -torch.inf)
+        with torch.autocast(logits.device.type, enabled=False):
+            return pseudo_labels(logits, output.box_deltas, output.anchors)
+
+    def pseudo_loss(self, output: DetectionOutput, labels: PseudoLabels) -> dict[str, Tensor]:
+        """``{"class", "box"}`` of :func:`heads.detection.soft_targets.soft_target_loss`."""
+        with torch.autocast(output.class_logits.device.type, enabled=False):
+            return soft_target_loss(output.class_logits, output.box_deltas, output.anchors, labels.targets)
 
     def predict(self, output: DetectionOutput, context: Context) -> Detections:
         """Detections in input pixels, not clipped to the canvas."""

@@ -20,6 +20,7 @@ from torch import Tensor
 from heads.detection.boxes import decode
 from heads.detection.focal import dense_quality_focal_loss
 from heads.detection.losses import DELTA_LIMIT, IoULoss, box_loss
+from heads.pseudo_labels import PseudoLabels
 
 SHARE = 0.01
 """Of an image's anchors that are foreground (the paper's k %)."""
@@ -48,20 +49,28 @@ def soft_targets(logits: Tensor, deltas: Tensor, anchors: Tensor) -> SoftTargets
     return SoftTargets(logits, boxes, torch.where(best >= threshold, best, 0.0))
 
 
-def soft_target_loss(
-    logits: Tensor, deltas: Tensor, anchors: Tensor, targets: SoftTargets, *, image_weight: Tensor | None = None
-) -> dict[str, Tensor]:
+@torch.no_grad()
+def pseudo_labels(logits: Tensor, deltas: Tensor, anchors: Tensor) -> PseudoLabels:
+    """Of images without labels: outside of the foreground the target is 0 for every class (Dense Teacher, section 3.2)."""
+    found = soft_targets(logits, deltas, anchors)
+    chosen = found.weight > 0
+    best, index = logits.float().max(2)
+    counts = best.new_zeros(logits.shape[2]).index_add_(0, index.flatten(), found.weight.flatten())
+    suppressed = logits.masked_fill(~chosen[..., None], -torch.inf)
+    targets = SoftTargets(suppressed, found.boxes, found.weight)
+    return PseudoLabels(targets, counts, found.weight.sum(), chosen.sum().float())
+
+
+def soft_target_loss(logits: Tensor, deltas: Tensor, anchors: Tensor, targets: SoftTargets) -> dict[str, Tensor]:
     """``{"class", "box"}``: float32 scalars, means over the images.
 
     Args:
         logits: (B, A, k) as predicted, of the same classes as the targets'.
         deltas: (B, A, 4) as predicted.
         anchors: (A, 4) xyxy, input pixels.
-        image_weight: (B,) factor of each image; None means 1.
     """
     batch = len(logits)
     share = 1 / (targets.weight.sum(1).clamp(min=1) * batch)  # (B,)
-    share = share if image_weight is None else share * image_weight
     positive = targets.weight > 0
     return {
         "class": dense_quality_focal_loss(logits, targets.logits, weight=share),

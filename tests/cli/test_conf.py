@@ -72,7 +72,7 @@ def test_the_detection_heads_keys_are_the_heads():
 
 
 def test_the_data_files_keys_are_read():
-    beside = {"labels", "unreadable", "repeat_threshold", "default_epochs"}
+    beside = {"labels", "unreadable", "repeat_threshold", "default_epochs", "unlabelled", "unlabelled_ratio"}
     for name, path in choices("data", conf_dir()).items():
         assert name in OPENERS
         assert {key.removeprefix("boxes.").removeprefix("masks.") for key in names(path, "data")} - beside <= of(

@@ -29,6 +29,7 @@ from effdet.training.settings import (
     EarlyStoppingSettings,
     NonFiniteSettings,
     OptimizerSettings,
+    PseudoLabelSettings,
 )
 from heads.detection.anchors import AnchorSpec
 from heads.detection.losses import DetectionLoss
@@ -43,7 +44,7 @@ PACKAGES = {
     for kind in (
         AnchorSpec, AugmentSpec, BackboneSpec, CheckpointSettings, DataSpec, DetectionLoss, DistillationSettings,
         EarlyStoppingSettings, ExportSettings, NeckSpec, NonFiniteSettings, OptimizerSettings, PostProcess, Preprocess,
-        Progression, ScaleSettings, SearchSettings, SemanticInference, SemanticLoss,
+        Progression, PseudoLabelSettings, ScaleSettings, SearchSettings, SemanticInference, SemanticLoss,
     )
 }  # fmt: skip
 """Settings of packages that keys come from."""

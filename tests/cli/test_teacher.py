@@ -16,7 +16,16 @@ from heads.structures import UserError
 from tests.training.fakes import equal
 
 SMALL = [
-    *("data=streets", "phi=-4", "image_size=64", "weights=none", "max_images=6", "batch_size=2", "workers=0"),
+    *(
+        "data=streets",
+        "phi=-4",
+        "image_size=64",
+        "weights=none",
+        "max_images=6",
+        "recipe=paper",
+        "batch_size=2",
+        "workers=0",
+    ),
     *("device=cpu", "logger=null", "progress=false", "augment=light", "report=false", "preflight=false"),
     *(
         "optimizer.schedule=constant",

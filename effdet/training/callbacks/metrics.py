@@ -114,6 +114,32 @@ def peak_memory(device: torch.device) -> int:
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
 
 
+class ExtraLog(Callback):
+    """Writes what extra losses say of an epoch, with its last step and before a checkpoint of it."""
+
+    def on_train_batch_end(
+        self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
+    ) -> None:
+        if batch_idx + 1 < trainer.num_training_batches:
+            return
+        values = dict[str, float]()
+        for loss in pl_module.extra:  # type: ignore[union-attr]
+            values |= loss.epoch_values()  # type: ignore[operator]
+        for logger in trainer.loggers if values else ():
+            logger.log_metrics({"epoch": trainer.current_epoch, **values}, step=trainer.global_step)
+
+
+class AttachLosses(Callback):
+    """Tells extra losses of the averaged model, which another callback holds."""
+
+    def __init__(self, average: Callable[[], Any] | None) -> None:
+        self.average = average
+
+    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        average = None if self.average is None else self.average().eval()
+        pl_module.attach_losses(average)  # type: ignore[operator]
+
+
 class ProgressDisplay(Callback):
     """Loss, learning rate, images a second and time left.
 
