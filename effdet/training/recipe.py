@@ -188,7 +188,8 @@ SOFT_TARGETS = {
 }
 """Assignment by ATSS, then by what fits best, with soft targets (arXiv 2006.04388, 2108.07755)."""
 SOFT_STEPS = 1_000
-"""Soft targets are the IoU of predicted boxes, which are poor at first: below so many steps, hard ones teach faster."""
+"""Soft targets are the IoU of predicted boxes. A new box net predicts poor ones: below so many steps, hard targets teach it
+faster."""
 ONE_ANCHOR = {"anchors.scales_per_octave": 1, "anchors.aspects": [1.0]}
 
 
@@ -200,12 +201,13 @@ def _heads(facts: Facts, steps: int) -> Recipe:
             "head.semantic.loss.class_weights": Choice("sqrt", reason),
             "head.semantic.loss.dice": Choice(0.5, reason),
         }
-    if facts.task != "detection" or facts.weights == "model":
-        return {}  # what a detector was trained on goes on fastest: raccoons end at the same AP, and begin at .62 instead of .07
-    targets, reason = HARD_TARGETS, f"hard targets, for {steps:,} steps"
-    if steps >= SOFT_STEPS:
-        targets, reason = SOFT_TARGETS, f"soft targets, for {steps:,} steps"
+    if facts.task != "detection" or facts.known:
+        return {}  # rows that know their classes go on with the loss that they were trained by
+    trained = facts.weights == "model"
+    targets, reason = SOFT_TARGETS, "the box net is trained" if trained else f"soft targets, for {steps:,} steps"
+    if not trained and steps < SOFT_STEPS:
+        targets, reason = HARD_TARGETS, f"hard targets, for {steps:,} steps"
     found = {f"head.detection.{key}": Choice(value, reason) for key, value in targets.items()}
-    if not facts.named:
+    if not trained and not facts.named:
         found |= {f"head.detection.{key}": Choice(value, "enough for ATSS") for key, value in ONE_ANCHOR.items()}
     return found

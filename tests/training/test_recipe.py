@@ -57,7 +57,8 @@ def test_what_a_head_is_trained_on_follows_its_weights():
     few = chosen(weights="none", images=100, epochs=12)  # 300 steps
     assert few.keys() == {"matcher", "box"} | one and few["matcher"] == "atss"
     assert chosen(weights="none", named=True).keys() == soft  # a published model keeps its anchors
-    assert not chosen(weights="model")
+    assert chosen(weights="model", images=100, epochs=12).keys() == soft
+    assert not chosen(weights="model", known=True)
     assert chosen(task="segmentation").keys() == {"class_weights", "dice"}
     assert not chosen(task="classification")
 
