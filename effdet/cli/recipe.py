@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import yaml
 
+from backbones.spec import ExternalSpec
 from effdet.cli.config import Config
 from effdet.cli.models import input_size, requested_labels
 from effdet.cli.run import is_first
@@ -77,8 +78,9 @@ def filled(config: Config, recipe: Recipe, *, presets: bool = True) -> tuple[Con
                 values[f"{group}.{key}"] = file.get(key, _default(kind, key))
     flat = config.flat()
     for key, choice in recipe.items():
-        # The options of heads are null where the recipe has the choice, as they are where the scaling has it.
-        if key.partition(".")[0] not in _DEFAULTS and flat.get(key, "") == (None if key.startswith("head.") else AUTO):
+        # Options of the network are null where the recipe has the choice, as they are where the scaling has it.
+        group, unset = key.partition(".")[0], None if key.startswith(("head.", "backbone.")) else AUTO
+        if group not in _DEFAULTS and flat.get(key, "") == unset:
             values[key] = choice.value
             used[key] = choice
     return config.replacing(values), {key: used[key] for key in recipe if key in used}
@@ -145,6 +147,7 @@ def facts_of(config: Config, train: Dataset, model: VisionModel, start: Start, *
         epochs=None if epochs == AUTO else -1 if epochs is None else epochs,
         steps=None if steps in (None, -1) else steps,
         usual_epochs=config.get("data.default_epochs"),
+        external=isinstance(model.spec.backbone, ExternalSpec),
         named=config.model is not None or config.get("architecture.path") is not None,
     )
 

@@ -64,7 +64,7 @@ def asked(config: Config, default: Config, overrides: Iterable[str]) -> set[str]
     return {
         key
         for key, value in config.flat().items()
-        if not (value is None and (key in COMPUTED or key.startswith("head.")))
+        if not (value is None and (key in COMPUTED or key.startswith(("head.", "backbone."))))
         if not (value == "auto" and any(key == part or key.startswith(f"{part}.") for part in FROM_RECIPE))
         if any(key == override or key.startswith(f"{override}.") for override in named)
         or (key in plain and plain[key] != value)

@@ -60,7 +60,7 @@ from effdet.cli.training import (
     made_worse,
     schedule,
     schedule_facts,
-    with_head_options,
+    with_options,
 )
 from effdet.cli.unlabelled import check_unlabelled, drawings, open_unlabelled_set, unlabelled_loss
 from effdet.data import Dataset, EvalSet
@@ -277,7 +277,7 @@ def run_train(config: Config, overrides: Overrides) -> RunResult:
     if started.checkpoint is None:
         facts = facts_of(config, train, model, start, processes=processes)
         config, chosen = with_recipe(config, facts)
-        model = with_head_options(model, config, train, chosen)
+        model = with_options(model, config, train, chosen)
         if chosen and is_first():
             print(block(config.recipe, facts, chosen))
     else:

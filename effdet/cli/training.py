@@ -16,7 +16,7 @@ from lightning.pytorch import Callback
 from rich.console import Console
 from rich.panel import Panel
 
-from backbones.spec import ExternalSpec
+from backbones.spec import BackboneSpec, ExternalSpec
 from effdet.cli.config import Config
 from effdet.cli.data import EVAL_BATCH, evaluated_heads, planned_epochs, progression
 from effdet.cli.models import check_name, class_tables, model_spec, with_postprocess
@@ -69,8 +69,8 @@ def first_model(config: Config, train: Dataset, checkpoint: Path | None) -> tupl
     return model, *first_weights(model, config, train)
 
 
-def with_head_options(model: VisionModel, config: Config, train: Dataset, keys: Iterable[str]) -> VisionModel:
-    """`model` with the options of heads that the recipe has chosen, once the weights were known.
+def with_options(model: VisionModel, config: Config, train: Dataset, keys: Iterable[str]) -> VisionModel:
+    """`model` with the options of backbone and heads that the recipe has chosen, once the weights were known.
 
     All weights stay but those of layers that another number of anchors gives another shape, which begin anew.
 
@@ -78,16 +78,22 @@ def with_head_options(model: VisionModel, config: Config, train: Dataset, keys: 
         config: with what was chosen.
         keys: what was chosen, such as ``head.detection.loss.matcher``; all other options stay as the weights left them.
     """
-    chosen = [key.split(".")[1:] for key in keys if key.startswith("head.")]
+    chosen = [key.split(".") for key in keys if key.startswith(("head.", "backbone."))]
     if not chosen:
         return model
-    planned = model_spec(config, classes=class_tables(train, config)).heads
-    heads = dict(model.spec.heads)
-    for name, section, key in chosen:
-        value = kit_for(name, planned[name]).complete(planned[name], train).options[section][key]
-        options = heads[name].options
-        heads[name] = replace(heads[name], options={**options, section: {**options.get(section, {}), key: value}})
-    changed = build(model.spec.replace(heads=heads))
+    planned, spec = model_spec(config, classes=class_tables(train, config)), model.spec
+    for group, *path in chosen:
+        if group == "backbone":
+            assert isinstance(spec.backbone, BackboneSpec), "the recipe has options for backbones of ours"
+            backbone = replace(spec.backbone, **{path[0]: getattr(planned.backbone, path[0])})
+            spec = spec.replace(backbone=backbone)
+            continue
+        name, section, key = path
+        value = kit_for(name, planned.heads[name]).complete(planned.heads[name], train).options[section][key]
+        options = spec.heads[name].options
+        head = replace(spec.heads[name], options={**options, section: {**options.get(section, {}), key: value}})
+        spec = spec.replace(heads={**spec.heads, name: head})
+    changed = build(spec)
     state, own = model.state_dict(), changed.state_dict()
     changed.load_state_dict(own | {key: value for key, value in state.items() if value.shape == own[key].shape})
     return changed

@@ -40,6 +40,8 @@ class Facts:
     """Optimiser steps after which the run ends at the latest, where the user has set them."""
     usual_epochs: int | None = None
     """``default_epochs`` of the data set."""
+    external: bool = False
+    """The backbone is of another library."""
     named: bool = False
     """The model is one of its own name or file, whose anchors stay as they are."""
 
@@ -96,6 +98,7 @@ def auto(facts: Facts) -> Recipe:
         ),
         **_augment(facts, epochs),
         **_heads(facts, steps),
+        **_regularised(facts, steps),
     }
 
 
@@ -211,3 +214,10 @@ def _heads(facts: Facts, steps: int) -> Recipe:
     if not trained and not facts.named:
         found |= {f"head.detection.{key}": Choice(value, "enough for ATSS") for key, value in ONE_ANCHOR.items()}
     return found
+
+
+def _regularised(facts: Facts, steps: int) -> Recipe:
+    """Stochastic depth is for long runs: on CamVid's 8 epochs it costs, and what an epoch teaches is not yet too much."""
+    if facts.task != "segmentation" or facts.external or steps >= STEPS["segmentation"]:
+        return {}
+    return {"backbone.drop_path": Choice(0.0, f"{steps:,} steps need none")}

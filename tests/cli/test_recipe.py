@@ -2,9 +2,12 @@
 
 import csv
 
+import numpy as np
 import pytest
 import yaml
+from PIL import Image
 
+import effdet
 from effdet.cli import app
 from effdet.cli.models import model_spec
 from effdet.cli.recipe import block, filled, provisional, resumed, with_recipe
@@ -114,3 +117,25 @@ def test_a_training_says_what_was_chosen_and_keeps_it(small_coco, tmp_path, caps
     assert "recipe=auto" not in said and "trainer.max_epochs: 2 -> 3" in said
     with (run / "metrics.csv").open(newline="") as file:
         assert int(list(csv.DictReader(file))[-1]["step"]) == 3
+
+
+def test_a_segmenter_takes_the_images_own_size(tmp_path, capsys):
+    root, run = tmp_path / "set", tmp_path / "run"
+    for split in ("train", "val"):
+        for folder, channels in (("images", (3,)), ("masks", ())):
+            (root / folder / split).mkdir(parents=True)
+            for number in range(2):
+                pixels = np.zeros((48, 66, *channels), np.uint8)
+                pixels[:, 30:] = 250 if channels else 1
+                Image.fromarray(pixels).save(root / folder / split / f"{number}.png")
+    words = [
+        "train", "task=segmentation", "data=masks", f"data.root={root}", "data.classes=[ground,sky]", "phi=-4", "weights=none",
+        f"run_dir={run}", "trainer.max_epochs=1", "report=false", "workers=0", "logger=null", "progress=false", "device=cpu",
+    ]  # fmt: skip
+    assert app.main(words) == 0
+    said = capsys.readouterr().out
+    assert "recipe=auto: image_size=[48,66], the images' median size" in said and "input 48×66" in said
+    assert "backbone.drop_path=0 " in said and "head.semantic.loss.class_weights=sqrt " in said
+    kept = yaml.safe_load((run / "config.yaml").read_text())
+    assert kept["image_size"] == [48, 66] and kept["backbone"]["drop_path"] == 0
+    assert effdet.load(run / "checkpoints" / "last.ckpt").spec.backbone.drop_path == 0

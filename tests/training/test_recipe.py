@@ -63,6 +63,12 @@ def test_what_a_head_is_trained_on_follows_its_weights():
     assert not chosen(task="classification")
 
 
+def test_a_short_run_of_segmentation_has_no_stochastic_depth():
+    assert values(task="segmentation", images=367, epochs=8)["backbone.drop_path"] == 0
+    assert "backbone.drop_path" not in values(task="segmentation", images=367, epochs=50)
+    assert "backbone.drop_path" not in values(task="segmentation", images=367, epochs=8, external=True)
+
+
 @pytest.mark.parametrize(("task", "preset"), [("detection", "default"), ("classification", "flip_crop")])
 def test_the_papers_values(task, preset):
     found = {key: choice.value for key, choice in paper(Facts(task=task, weights="model", images=10)).items()}
