@@ -35,6 +35,7 @@ from effdet.data.train_set import WHOLE
 from effdet.evaluation import ClassMapWriter, EvaluationResult, Evaluator, LossEvaluator, SemanticEvaluator
 from effdet.inference.fusion import fusion_shares
 from effdet.inference.runtime_model import RuntimeModel
+from effdet.inference.sources import find_images
 from effdet.model import VisionModel
 from effdet.plugins import TARGET
 from effdet.plurals import counted
@@ -83,6 +84,21 @@ def open_splits(config: Config, *splits: str, requested: Sequence[str] | None = 
     if errors:
         raise DataError("\n".join(dict.fromkeys(errors)))
     return sources
+
+
+def unlabelled_images(config: Config) -> list[Path]:
+    """The files that ``data.unlabelled`` names.
+
+    Raises:
+        DataError: there are none.
+    """
+    name = config.get("data.unlabelled")
+    if name is None:
+        return []
+    try:
+        return find_images(str(Path(name).expanduser()))
+    except UserError as error:
+        raise DataError(str(error).replace("source=", "data.unlabelled=", 1)) from None
 
 
 def worker_count(workers: int | None, *, cuda: bool) -> int:

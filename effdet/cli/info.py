@@ -15,7 +15,7 @@ from rich.text import Text
 
 from backbones.spec import ExternalSpec
 from effdet.cli.config import Config, as_size
-from effdet.cli.data import data_spec
+from effdet.cli.data import data_spec, unlabelled_images
 from effdet.cli.models import check_name, chosen_model, described, input_size, model_spec, torch_device
 from effdet.cli.overrides import Overrides
 from effdet.cli.run import refuse_json
@@ -241,6 +241,7 @@ def run_doctor(config: Config, overrides: Overrides) -> int:
         coverage=coverage_settings(config) if config.doctor.anchors else None,
         workers=config.workers,
         progress=config.progress,
+        unlabelled=[] if config.split in ("val", "test") else unlabelled_images(config),
     )
     console = Console()
     _print(console, found)

@@ -9,12 +9,12 @@ from typing import Any
 from torch import nn
 
 from effdet.cli.config import Config
+from effdet.cli.data import unlabelled_images
 from effdet.cli.run import is_first
 from effdet.data import AugmentSpec, DataError, Dataset, EvalSet, TrainLoader
 from effdet.data.images import OnError
 from effdet.data.preflight import cut_off, report, without_undecodable
 from effdet.data.unlabelled import UnlabelledSet, listed, open_unlabelled, shared_images
-from effdet.inference.sources import find_images
 from effdet.model import VisionModel
 from effdet.report.training import PSEUDO_GRID
 from effdet.training import FitSettings
@@ -69,10 +69,7 @@ def open_unlabelled_set(config: Config, *, val: Dataset | None) -> Dataset | Non
     name = config.get("data.unlabelled")
     if name is None:
         return None
-    try:
-        paths = find_images(str(Path(name).expanduser()))
-    except UserError as error:
-        raise DataError(str(error).replace("source=", "data.unlabelled=", 1)) from None
+    paths = unlabelled_images(config)
     on_error: OnError = config.get("data.unreadable", "error")
     found = open_unlabelled(paths, name=name, on_error=on_error)
     if broken := cut_off(found):

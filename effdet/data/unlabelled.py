@@ -21,7 +21,7 @@ from effdet.data.checks import Findings
 from effdet.data.images import OnError
 from effdet.data.listing import relative_names
 from effdet.data.preflight import NAMED
-from effdet.data.records import Dataset
+from effdet.data.records import Dataset, RecordTable
 from effdet.data.rng import generator
 from effdet.data.train_set import Key, Sample, TrainSet
 from effdet.data.transforms import Photometric, erase
@@ -47,16 +47,26 @@ def open_unlabelled(paths: Sequence[Path], *, name: str, on_error: OnError) -> D
     Raises:
         DataError: unreadable images, all in one.
     """
-    root = Path(os.path.commonpath([path.absolute().parent for path in paths]))
     findings = Findings()
-    names = relative_names([path.absolute() for path in paths], root)
-    table = category_table(root, names, [-1] * len(paths), findings)
+    table = unlabelled_records(paths, findings)
     if on_error == "warn" and len(table) > 0:
         findings.pass_over({"unreadable-image"})
     findings.raise_errors(f"data.unlabelled={name}")
-    found = Dataset(table, ClassTable((), ()), name=name, split="unlabelled", labelled=())
+    found = as_unlabelled(table, name)
     found.warnings.extend(findings.summaries())
     return found
+
+
+def unlabelled_records(paths: Sequence[Path], findings: Findings) -> RecordTable:
+    """Those of `paths` whose header can be read; `findings` takes the others."""
+    root = Path(os.path.commonpath([path.absolute().parent for path in paths]))
+    names = relative_names([path.absolute() for path in paths], root)
+    return category_table(root, names, [-1] * len(paths), findings)
+
+
+def as_unlabelled(table: RecordTable, name: str) -> Dataset:
+    """The images of `table` as a set that labels nothing."""
+    return Dataset(table, ClassTable((), ()), name=name, split="unlabelled", labelled=())
 
 
 def weak_view(augment: AugmentSpec) -> AugmentSpec:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import time
 from collections import Counter
+from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,7 +18,7 @@ from effdet.doctor.formats import CHECKS
 from effdet.doctor.images import check_images, check_repeats, check_unlisted
 from effdet.doctor.issues import LEVELS, Issues
 from effdet.doctor.labels import Balance, check_boxes, check_classes, check_unlabelled
-from effdet.doctor.reading import Split, open_splits
+from effdet.doctor.reading import Split, open_images, open_splits
 from effdet.doctor.scan import Seen, scan_images
 from effdet.files import write_text
 from effdet.workers import cores
@@ -81,6 +82,7 @@ def examine(
     coverage: CoverageSettings | None = None,
     workers: int | None = None,
     progress: bool = True,
+    unlabelled: Sequence[Path] = (),
 ) -> Diagnosis:
     """Looks at a set and notes all that is wrong with it; nothing is changed.
 
@@ -90,6 +92,7 @@ def examine(
         coverage: the detector whose anchors are tried on the boxes; None leaves that out.
         workers: processes that decode images; None goes by the cores, 0 decodes in this one.
         progress: draw a bar on a terminal.
+        unlabelled: images without labels that are learnt from too: they are decoded, and looked for in the splits.
 
     Raises:
         DataError: there is no such set.
@@ -106,11 +109,13 @@ def examine(
         check_unlabelled(part, issues)
     covered = next((place for place, part in enumerate(splits) if "boxes" in part.source.labelled), 0)
     processes = cores(16) if workers is None else workers
-    seen = scan_images(splits, workers=processes, coverage=coverage, covered=covered, progress=progress)
-    for part, found in zip(splits, seen, strict=True):
+    looked = [*splits, *([open_images(unlabelled, "unlabelled", spec, issues)] if unlabelled else [])]
+    seen = scan_images(looked, workers=processes, coverage=coverage, covered=covered, progress=progress)
+    for part, found in zip(looked, seen, strict=True):
         check_images(part, found, issues)
-    check_repeats(splits, seen, issues)
-    check_unlisted(splits, issues)
+    check_repeats(looked, seen, issues)
+    seen = seen[: len(splits)]
+    check_unlisted(looked, issues)
     balance = check_classes(splits, issues) if splits else None
     fitted = None
     if coverage is not None and splits and "boxes" in splits[covered].source.labelled:

@@ -14,6 +14,7 @@ from effdet.data.images import image_sizes
 from effdet.data.open import held_out, note_unlabelled, opener_of
 from effdet.data.records import Dataset
 from effdet.data.spec import DataSpec
+from effdet.data.unlabelled import as_unlabelled, unlabelled_records
 from effdet.doctor.facts import look
 from effdet.doctor.issues import Issue, Issues
 from effdet.files import decode_name
@@ -102,6 +103,15 @@ def _open(spec: DataSpec, issues: Issues) -> Split:
         held = held_out((decode_name(name) for name in source.records.file_names), spec.val_fraction)
         sides = np.where(held, "val", "train")
     return Split(spec.split, source, spec, findings.where, sides)
+
+
+def open_images(paths: Sequence[Path], name: str, spec: DataSpec, issues: Issues) -> Split:
+    """Images without labels that a training learns from: they count to train, so that one of them in val is a leak."""
+    findings = Findings()
+    source = as_unlabelled(unlabelled_records(paths, findings), name)
+    for finding in findings.items:
+        issues.add(_refined(Issue(**vars(finding), split="unlabelled")))
+    return Split("unlabelled", source, spec, None, np.full(len(source), "train"))
 
 
 def _refined(issue: Issue) -> Issue:

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
+import numpy as np
 import pytest
+from PIL import Image
 
 from effdet.cli.app import FAILED, MISUSED, OK, main
 from tests.doctor import sets
@@ -27,6 +30,27 @@ def test_a_valid_set(root: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert "0 errors, 0 warnings, 0 notes" in printed
     assert printed.strip().endswith("doctor.html")
     assert sorted(path.name for path in (root.parent / "out").iterdir()) == ["doctor.html", "doctor.json"]
+
+
+def test_images_without_labels_are_read_too(root: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    pool = root.parent / "pool"
+    pool.mkdir()
+    rng = np.random.default_rng(0)
+    for name in ("a.png", "b.png"):
+        Image.fromarray(rng.integers(0, 256, (40, 40, 3), dtype=np.uint8)).save(pool / name)
+    assert doctor(root, f"data.unlabelled={pool}") == OK
+    assert "0 errors, 0 warnings, 0 notes" in capsys.readouterr().out
+    (pool / "b.png").write_bytes((pool / "b.png").read_bytes()[:200])
+    (pool / "c.png").write_bytes(b"no image")
+    of_val = next((root / "val2017").iterdir())
+    (pool / f"copy{of_val.suffix}").write_bytes(of_val.read_bytes())
+    assert doctor(root, f"data.unlabelled={pool}") == FAILED
+    found = json.loads((root.parent / "out" / "doctor.json").read_text())["findings"]
+    kinds = {(finding["kind"], Path(finding["file"]).name) for finding in found}
+    assert ("split-leak", f"copy{of_val.suffix}") in kinds
+    assert {name for _, name in kinds} == {"b.png", "c.png", f"copy{of_val.suffix}"}
+    assert doctor(root, f"data.unlabelled={pool}", "split=val") == OK
+    assert doctor(root, "data.unlabelled=nowhere") == MISUSED
 
 
 def test_the_exit_code_follows_fail_on(root: Path) -> None:
