@@ -15,6 +15,7 @@ from effdet.training.settings import PseudoLabelSettings
 from effdet.training.unlabelled import UnlabelledLoss
 from heads.protocol import Context
 from heads.structures import Batch, Targets, UserError
+from tests.processes import on_ranks
 from tests.training.test_distillation import batch, model
 
 
@@ -195,3 +196,16 @@ def test_what_is_learnt_is_said():
         "unlabelled: pool, 9 images, 1.5 for each labelled one; the averaged model labels them\n"
         "  pseudo-labels of detection: after 20% of the steps, and from 50% on with weight 2"
     )
+
+
+def _noted(rank: int, world: int, amounts: list[list[float]]) -> dict[str, float]:
+    loss = Step().loss
+    loss._note("detection", torch.tensor(amounts[rank]), torch.tensor([sum(amounts[rank]), 4.0]))
+    return loss.epoch_values()
+
+
+def test_every_process_notes_what_all_of_them_saw(tmp_path):
+    first, second = on_ranks(_noted, tmp_path, [[1.0, 0.0, 0.5], [0.0, 2.0, 0.5]])
+    assert first == second
+    assert [first[f"pseudo/detection/{name}"] for name in ("car", "person", "dog")] == [1.0, 2.0, 1.0]
+    assert first["pseudo/detection_confidence"] == pytest.approx(4.0 / 8.0)
