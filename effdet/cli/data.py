@@ -63,14 +63,23 @@ def open_split(config: Config, split: str, *, requested: Sequence[str] | None = 
 
 def data_spec(config: Config, split: str, *, requested: Sequence[str] | None = None) -> DataSpec:
     """The configured data set, as the readers take it."""
-    known = {field.name for field in fields(DataSpec)} - {"split", "max_images", "requested", "keys", "target"}
+    known = {field.name for field in fields(DataSpec)} - {
+        "split",
+        "max_images",
+        "requested",
+        "objects",
+        "keys",
+        "target",
+    }
     values = config.get("data")
     if TARGET in values:
         own = {key: value for key, value in values.items() if f"data.{key}" not in shared("data")}
         values = {**{key: value for key, value in values.items() if key not in own}, "target": own}
         known = (known & values.keys()) | {"target"}
     values = {key: value for key, value in values.items() if key in known}
-    return DataSpec(split=split, max_images=config.max_images, requested=requested, **values)
+    share = config.get("augment.copy_paste")
+    pastes = split == "train" and isinstance(share, float | int) and share > 0
+    return DataSpec(split=split, max_images=config.max_images, requested=requested, objects=pastes, **values)
 
 
 def open_splits(config: Config, *splits: str, requested: Sequence[str] | None = None) -> list[Dataset]:

@@ -69,7 +69,15 @@ class AugmentSpec:
     """Where the other images of mosaic and mixup come from: anywhere in the set, at the cost of decoding each, or the
     sample's own batch, whose images are decoded once."""
     mosaic_off_epochs: Annotated[int, "0.."] = 0
-    """The last N epochs have no mosaic, nor mixup of boxes, so that training ends on unmixed images."""
+    """The last N epochs have no mosaic, no mixup of boxes and no pasted objects, so that training ends on unmixed images."""
+    closing_scale: tuple[Annotated[float, "0.001..1000"], Annotated[float, "0.001..1000"]] | None = None
+    """Range of the random size in the epochs of `mosaic_off_epochs`, narrower than `scale`; null keeps that."""
+    copy_paste: Annotated[float, "0..1"] = 0.0
+    """Probability that objects of another image are pasted by their masks (Ghiasi et al. 2021); boxes below are cut, and
+    dropped where less than `min_visibility` of them is left."""
+    copy_paste_classes: Literal["rare"] | tuple[str, ...] | None = None
+    """Names of the classes that are pasted; rare takes those on fewer images than a third of the mean; null takes all. Each
+    is drawn as often as the others."""
     multi_scale: tuple[Annotated[float, "0.1..10"], Annotated[float, "0.1..10"]] | None = None
     """Range of the canvas, counted as a share of the input's size: each step trains on one of up to 5 sizes in it, multiples
     of 32 pixels; evaluation keeps the input's. null trains on that too."""
@@ -103,14 +111,21 @@ class AugmentSpec:
         for transform in self.transforms or ():
             if not is_target(transform):
                 raise DataError(f"augment.transforms: {transform} needs a {TARGET}, such as albumentations.RandomRain")
-        for field in ("scale", "aspect", "area", "erase_area", "mosaic_scale", "multi_scale"):
+        for field in ("scale", "aspect", "area", "erase_area", "mosaic_scale", "closing_scale", "multi_scale"):
             if (pair := getattr(self, field)) is None:
                 continue
             if pair[0] > pair[1]:
                 raise DataError(f"augment.{field}={list(pair)} must be two numbers [low, high] with low ≤ high")
             object.__setattr__(self, field, (float(pair[0]), float(pair[1])))
+        if self.copy_paste_classes is not None and not isinstance(self.copy_paste_classes, str):
+            object.__setattr__(self, "copy_paste_classes", tuple(str(name) for name in self.copy_paste_classes))
         if self.area is not None and (self.scale is not None or self.mosaic > 0):
             raise DataError("augment.area excludes augment.scale and augment.mosaic: set those to null and 0")
+        if self.closing_scale is not None and (self.scale is None or self.mosaic_off_epochs == 0):
+            raise DataError(
+                f"augment.closing_scale={list(self.closing_scale)} would do nothing: it replaces augment.scale in the last "
+                "augment.mosaic_off_epochs; set both"
+            )
         if self.class_crop > 0 and not self.moves:
             raise DataError(
                 f"augment.class_crop={self.class_crop} would do nothing: set augment.scale or augment.area too"

@@ -41,6 +41,8 @@ class Boxes:
     """(N,) float64; the box's own where it is None or not positive."""
     annotation_ids: np.ndarray | None = None
     """(N,) int64; None numbers the boxes that are kept."""
+    segments: np.ndarray | None = None
+    """(N,) int64 of :attr:`RecordTable.segments`."""
 
     @classmethod
     def none(cls) -> Self:
@@ -107,6 +109,7 @@ def assemble(
         crowd=np.zeros(len(rows), np.bool_) if boxes.crowd is None else boxes.crowd[rows],
         area=own_area if boxes.area is None else np.where(boxes.area[rows] > 0, boxes.area[rows], own_area),
         annotation_ids=np.arange(1, len(rows) + 1) if boxes.annotation_ids is None else boxes.annotation_ids[rows],
+        segments=None if boxes.segments is None else boxes.segments[rows],
     )
     return table if usable.all() else table.subset(np.flatnonzero(usable))
 

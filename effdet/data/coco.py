@@ -1,7 +1,7 @@
 """COCO JSON: any file of that form, or a layout that tools export, by its root.
 
 The format: https://cocodataset.org/#format-data. ``bbox`` is [x, y, width, height] in pixels from the top-left corner.
-Polygons are not kept: boxes and areas are all that detection needs.
+Polygons are kept only for a training that pastes objects; boxes and areas are all that detection needs.
 
 Found below ``data.root`` are the official layout, Roboflow's and CVAT's exports, FiftyOne's (``data/`` beside
 ``labels.json``), Label Studio's (``result.json``), and what is named likewise. A set with one annotation file and no splits
@@ -15,12 +15,14 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from fnmatch import fnmatch
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from effdet.data.boxes import Boxes, assemble
 from effdet.data.checks import DataError, Findings
 from effdet.data.coco_json import called, parse_file
+from effdet.data.object_masks import ObjectMasks, read_object_masks
 from effdet.data.records import Dataset, RecordTable
 from effdet.data.spec import SPLIT_DIRS, SPLITS, DataSpec, inside
 from effdet.files import is_hidden
@@ -178,7 +180,35 @@ def open_coco(spec: DataSpec, findings: Findings) -> Dataset:
     annotations = spec.named_file() or find_annotations(spec)
     spec.named_dir("images")
     table, classes = read_coco(annotations, spec, findings)
-    return Dataset(table, classes, name=spec.name, split=spec.split)
+    masks = None
+    if spec.objects:
+        masks, rows = read_object_masks(annotations, table)
+        table = replace(table, segments=rows)
+    return CocoDataset(table, classes, name=spec.name, split=spec.split, masks=masks)
+
+
+class CocoDataset(Dataset):
+    """A split in COCO form; the masks of its objects where they were asked for."""
+
+    def __init__(self, *args: Any, masks: ObjectMasks | None = None, **options: Any) -> None:
+        """
+        Args:
+            args, options: as for :class:`effdet.data.records.Dataset`.
+            masks: of the objects; `segments` of the records are rows of it.
+        """
+        super().__init__(*args, **options)
+        self._masks = masks
+
+    def masked_objects(self) -> np.ndarray | None:
+        segments = self.records.segments
+        return None if segments is None else segments >= 0
+
+    def read_objects(self, index: int, rows: np.ndarray) -> list[np.ndarray]:
+        table = self.records
+        assert table.segments is not None and self._masks is not None
+        segments = table.segments[int(table.starts[index]) + rows].tolist()
+        height, width = table.sizes[index].tolist()
+        return [self._masks.read(segment, (height, width)) for segment in segments]
 
 
 def read_coco(path: Path, spec: DataSpec, findings: Findings) -> tuple[RecordTable, ClassTable]:
@@ -202,6 +232,7 @@ def read_coco(path: Path, spec: DataSpec, findings: Findings) -> tuple[RecordTab
         for row in np.flatnonzero(found < 0).tolist():
             findings.error(kind, path, f"{key} {ids[row]} is not among the {those}", item=where(row)[1])
     found = Boxes(owner, label, boxes.bbox, crowd=boxes.crowd, area=boxes.area, annotation_ids=boxes.ids)
+    found = replace(found, segments=boxes.places) if spec.objects else found
     table = assemble(root, images.names, found, where, findings, sizes=images.sizes, image_ids=images.ids, paths=paths)
     return table, classes
 

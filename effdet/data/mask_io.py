@@ -183,6 +183,28 @@ class MaskDataset(Dataset):
             return None
         return self.instance_values(of_size(read_instances(record.instances), record.instances, record))
 
+    def masked_objects(self) -> np.ndarray | None:
+        table = self.records
+        if self.instance_values is None or table.instances is None or "boxes" not in self.labelled:
+            return None
+        return np.repeat(table.instances != b"", np.diff(table.starts)) & ~table.crowd
+
+    def read_objects(self, index: int, rows: np.ndarray) -> list[np.ndarray]:
+        """Each is the object of the instance map that the box surrounds."""
+        record = self.records[index]
+        numbers = self.read_instances(record)
+        assert numbers is not None and self.semantic_classes is not None
+        names, found = self.semantic_classes.names, []
+        for row in rows.tolist():
+            box, name = record.boxes[row].round().astype(int).tolist(), self.classes.names[int(record.labels[row])]
+            inside = np.unique(numbers[box[1] : box[3], box[0] : box[2]])
+            own = (numbers == number for number in inside.tolist() if number and names[number // 1000 - 1] == name)
+            mask = next((mask for mask in own if _bounds(mask) == box), None)
+            if mask is None:
+                raise DataError(f"{record.instances}: no {name} of this instance map has the box {box}")
+            found.append(mask)
+        return found
+
 
 @dataclass(frozen=True, eq=False)
 class InstanceValues:
@@ -197,6 +219,12 @@ class InstanceValues:
         ids = values // self.base
         classes = np.where(ids < len(self.ids), self.ids[np.minimum(ids, len(self.ids) - 1)], -1)
         return np.where(classes >= 0, 1000 * (classes + 1) + values % self.base, 0).astype(np.int32)
+
+
+def _bounds(mask: np.ndarray) -> list[int]:
+    """x1, y1, x2, y2 around the True pixels."""
+    ys, xs = np.flatnonzero(mask.any(1)), np.flatnonzero(mask.any(0))
+    return [int(xs[0]), int(ys[0]), int(xs[-1]) + 1, int(ys[-1]) + 1]
 
 
 def of_size(pixels: np.ndarray, path: Path, record: Record) -> np.ndarray:

@@ -127,7 +127,7 @@ def open_mixed(spec: DataSpec, findings: Findings) -> Dataset:
 def _opened(spec: DataSpec, key: str, label: str, findings: Findings) -> Dataset:
     passed: dict[str, Any] = dict(getattr(spec, key) or {})
     settings = {name: value for name, value in passed.items() if value is not None}
-    outer = {"split", "max_images", "requested", "boxes", "masks", "keys", "target"}
+    outer = {"split", "max_images", "requested", "objects", "boxes", "masks", "keys", "target"}
     known = [field.name for field in fields(DataSpec) if field.name not in outer]
     name = settings.get("name")
     if name not in OPENERS or name == spec.name:

@@ -41,6 +41,15 @@ class Part:
 
 
 @dataclass(frozen=True)
+class Paste:
+    """Objects of an image that are pasted where its part lies."""
+
+    part: Part
+    rows: np.ndarray
+    """(N,) int64 positions of their boxes in the record."""
+
+
+@dataclass(frozen=True)
 class Plan:
     """A sample of which nothing has been read yet."""
 
@@ -49,6 +58,8 @@ class Plan:
     """One image, or the quarters of a mosaic."""
     rng: np.random.Generator
     """Draws what comes after the images have been laid."""
+    paste: Paste | None = None
+    """Objects that lie over `parts`."""
     over: Part | None = None
     """The image that is mixed in."""
     share: float = 1.0
@@ -57,11 +68,12 @@ class Plan:
     @property
     def composed(self) -> bool:
         """Whether the canvas shows more than one image."""
-        return len(self.parts) > 1 or self.over is not None
+        return len(self.parts) > 1 or self.over is not None or self.paste is not None
 
     @property
     def reads(self) -> tuple[Part, ...]:
-        return self.parts if self.over is None else (*self.parts, self.over)
+        others = (None if self.paste is None else self.paste.part, self.over)
+        return (*self.parts, *(part for part in others if part is not None))
 
 
 class Reader:

@@ -93,6 +93,8 @@ class RecordTable(Sequence[Record]):
     """(P,) int64 class of the image, -1 where it has none."""
     has_boxes: np.ndarray | None = None
     """(P,) bool; None means all True."""
+    segments: np.ndarray | None = None
+    """(N,) int64: where the reader keeps the mask of each object, -1 for none; only where such masks were asked for."""
 
     @classmethod
     def of(cls, records: Iterable[Record], *, root: Path = Path()) -> Self:
@@ -157,7 +159,7 @@ class RecordTable(Sequence[Record]):
         chosen = np.asarray(indices, np.int64).reshape(-1)
         counts = np.diff(self.starts)[chosen]
         rows = _rows_of(self.starts[:-1][chosen], counts)
-        per_box = {"bbox", "labels", "crowd", "area", "annotation_ids"}
+        per_box = {"bbox", "labels", "crowd", "area", "annotation_ids", "segments"}
         changed: dict[str, Any] = {}
         for column in fields(self):
             values = getattr(self, column.name)
@@ -175,7 +177,8 @@ class RecordTable(Sequence[Record]):
 class Dataset:
     """A set's split: its records, its classes, and how its images are read.
 
-    Subclasses may override :meth:`read_image` (images that are not files), :meth:`read_mask` and :meth:`read_instances`.
+    Subclasses may override :meth:`read_image` (images that are not files), :meth:`read_mask` and :meth:`read_instances`, and
+    :meth:`masked_objects` with :meth:`read_objects`.
     """
 
     def __init__(
@@ -241,6 +244,14 @@ class Dataset:
         """(h, w) int32 map of single objects, ``1000 · (class + 1) + number`` and 0 elsewhere, or None."""
         return None
 
+    def masked_objects(self) -> np.ndarray | None:
+        """(N,) bool: boxes of the table whose object :meth:`read_objects` has a mask of; None where the set keeps none."""
+        return None
+
+    def read_objects(self, index: int, rows: np.ndarray) -> list[np.ndarray]:
+        """(h, w) bool masks of the boxes at `rows` of the image at `index`, of which :meth:`masked_objects` is True."""
+        raise NotImplementedError(f"data={self.name} keeps no masks of objects")
+
     @property
     def void_id(self) -> int:
         """The value of a written segmentation map where none of the semantic classes was found."""
@@ -299,7 +310,7 @@ class Dataset:
         """sha256 of names, sizes, boxes and classes (pixels and masks are not read), wherever the set lies."""
         digest = hashlib.sha256(f"{self.classes.to_dict()} {sorted(self.labelled)}".encode())
         for name, values in sorted(self.records.arrays().items()):
-            if name not in ("paths", "masks", "instances"):
+            if name not in ("paths", "masks", "instances", "segments"):
                 # Byte strings are padded to the longest one: joined, they don't depend on which others stand beside
                 # them.
                 content = (

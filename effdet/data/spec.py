@@ -87,6 +87,8 @@ class DataSpec:
     decoded in train, and leaves them out of val and test."""
     requested: Sequence[str] | None = None
     """What to read of that which the set labels: any of ``boxes``, ``semantic``, ``category``; null reads all."""
+    objects: bool = False
+    """Whether masks of single objects are kept where the set has them, for a training that pastes them."""
     values: Sequence[int] | None = None
     """``masks``: the value of each class in the masks, in the order of classes; null counts 0, 1, 2, …"""
     ignored: Sequence[int] = (255,)

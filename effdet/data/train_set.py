@@ -14,6 +14,7 @@ import numpy as np
 
 from effdet.data.augment import AugmentSpec
 from effdet.data.checks import DataError
+from effdet.data.copy_paste import Donors, uncovered
 from effdet.data.crop import (
     ClassCrop,
     Window,
@@ -28,7 +29,7 @@ from effdet.data.crop import (
     snap_to_pixels,
 )
 from effdet.data.images import OnError
-from effdet.data.partners import BatchReader, Part, Plan, Reader
+from effdet.data.partners import BatchReader, Part, Paste, Plan, Reader
 from effdet.data.records import IGNORED, Dataset, Record
 from effdet.data.rng import generator
 from effdet.data.transforms import AutoAugmentation, Photometric, Transforms, erase
@@ -120,6 +121,14 @@ class TrainSet:
         self._boxed, self._unboxed = np.flatnonzero(boxed), np.flatnonzero(~boxed)
         self._mixes = self.augment.mixup > 0 and "boxes" in source.labelled
         """Whether two images become one here; where images have a class, :class:`effdet.data.collate.MixCollate` does it."""
+        self._donors: Donors | None = None
+        if self.augment.copy_paste > 0:
+            if "boxes" not in source.labelled:
+                raise DataError(
+                    f"augment.copy_paste={self.augment.copy_paste}: objects are pasted with their boxes, and "
+                    f"data={source.name} is read for {', '.join(sorted(source.labelled))}: set it to 0"
+                )
+            self._donors = Donors(source, self.augment.copy_paste_classes)
         self._class_crop = ClassCrop(source) if self.augment.class_crop > 0 else None
         self._auto_augment: AutoAugmentation | None = None
         self._transforms: Transforms | None = None
@@ -180,17 +189,37 @@ class TrainSet:
         epoch, index, copy = key
         rng = generator(self.seed, "augment", epoch, index, copy)
         ends = np.inf if self.epochs is None else self.epochs - self.augment.mosaic_off_epochs
-        mosaic = self.augment.mosaic > 0 and epoch < ends and rng.random() < self.augment.mosaic
-        parts = self._quarters(index, rng, mates) if mosaic else (self._single(index, rng),)
-        if self._mixes and epoch < ends and rng.random() < self.augment.mix:
+        closing = epoch >= ends
+        mosaic = self.augment.mosaic > 0 and not closing and rng.random() < self.augment.mosaic
+        parts = self._quarters(index, rng, mates) if mosaic else (self._single(index, rng, closing=closing),)
+        paste = None
+        if self._donors is not None and not closing and rng.random() < self.augment.copy_paste:
+            donor = self._donors(rng)
+            paste = Paste(self._single(donor.index, rng, donor.centre), donor.rows)
+        if self._mixes and not closing and rng.random() < self.augment.mix:
             share = float(rng.beta(self.augment.mixup, self.augment.mixup))
             over = self._single(int(self._partners(index, rng, mates, 1)[0]), rng)
-            return Plan(key, parts, rng, over, share)
-        return Plan(key, parts, rng)
+            return Plan(key, parts, rng, paste, over, share)
+        return Plan(key, parts, rng, paste)
 
-    def _single(self, index: int, rng: np.random.Generator) -> Part:
+    def _single(
+        self,
+        index: int,
+        rng: np.random.Generator,
+        centre: tuple[float, float] | None = None,
+        *,
+        closing: bool = False,
+    ) -> Part:
+        """One image on the canvas.
+
+        Args:
+            index: of the image.
+            rng: the sample's generator.
+            centre: (y, x) around which a crop is laid; None for one that is drawn.
+            closing: whether the epoch is one of the last, of narrower sizes.
+        """
         record = self.source.records[index]
-        window = self._window(record, rng, self._centre(index, rng))
+        window = self._window(record, rng, self._centre(index, rng) if centre is None else centre, closing=closing)
         if rng.random() < self.augment.hflip:
             window = mirror(window)
         return Part(index, window, exact=not self.augment.moves and not self.augment.shift)
@@ -225,6 +254,8 @@ class TrainSet:
         for part in plan.parts:
             # One that can't be read leaves its quarter blank, as padding is: what the others teach stays.
             sample = self._laid(sample, part, read) or sample
+        if plan.paste is not None and sample is not blank:
+            sample = self._pasted(sample, plan.paste, read)
         over = (
             None if plan.over is None else self._laid(self._blank(index, self.source.records[index]), plan.over, read)
         )
@@ -276,10 +307,13 @@ class TrainSet:
         except DataError:
             return None  # the mask is read once more with its image, where this is reported
 
-    def _window(self, record: Record, rng: np.random.Generator, centre: tuple[float, float] | None) -> Window:
+    def _window(
+        self, record: Record, rng: np.random.Generator, centre: tuple[float, float] | None, *, closing: bool
+    ) -> Window:
         spec, canvas = self.augment, self.preprocess
-        if spec.scale is not None:
-            return random_scale(rng, record.size, canvas, scale=spec.scale, aspect=spec.aspect, centre=centre)
+        scale = spec.closing_scale if closing and spec.closing_scale is not None else spec.scale
+        if scale is not None:
+            return random_scale(rng, record.size, canvas, scale=scale, aspect=spec.aspect, centre=centre)
         if spec.area is not None:
             return random_area(rng, record.size, canvas.size, area=spec.area, aspect=spec.aspect, centre=centre)
         window = as_evaluated(record.size, canvas)
@@ -322,20 +356,12 @@ class TrainSet:
 
     def _laid(self, sample: Sample, part: Part, read: Reader) -> Sample | None:
         """`sample` with the image of `part` painted into its window, and its boxes added; None where it can't be read."""
-        record, window, exact = self.source.records[part.index], part.window, part.exact
-        try:
-            image, mask = read(part)
-        except DataError as error:
-            if self.on_error == "error":
-                raise
-            warnings.warn(f"{error}: left blank", stacklevel=2)
+        found = self._read(part, read)
+        if found is None:
             return None
+        record, exact = self.source.records[part.index], part.exact
+        window, patch, mask = found
         rows, columns = window.rows, window.columns
-        if exact:
-            patch = flipped(self.preprocess.geometry(image)[0][rows, columns], window)
-        else:
-            window = snap_to_pixels(window, image.shape[:2], record.size)
-            patch = resize_window(image, window, record.size, self.preprocess.interpolation)
         sample.image[rows, columns] = patch
         if mask is not None and sample.semantic is not None:
             sample.semantic[rows, columns] = self._mask(mask, window, exact=exact)
@@ -347,6 +373,51 @@ class TrainSet:
             boxes=np.concatenate([sample.boxes, boxes[kept]]),
             labels=np.concatenate([sample.labels, record.labels[trained_on][kept]]),
             has_boxes=sample.has_boxes and record.has_boxes,
+        )
+
+    def _read(self, part: Part, read: Reader) -> tuple[Window, np.ndarray, np.ndarray | None] | None:
+        """The window of `part`, moved to whole pixels of the image that was read, its pixels in the target's size, and the
+        image's whole segmentation map; None where it can't be read."""
+        record, window = self.source.records[part.index], part.window
+        try:
+            image, mask = read(part)
+        except DataError as error:
+            if self.on_error == "error":
+                raise
+            warnings.warn(f"{error}: left blank", stacklevel=2)
+            return None
+        if part.exact:
+            return window, flipped(self.preprocess.geometry(image)[0][window.rows, window.columns], window), mask
+        window = snap_to_pixels(window, image.shape[:2], record.size)
+        return window, resize_window(image, window, record.size, self.preprocess.interpolation), mask
+
+    def _pasted(self, sample: Sample, paste: Paste, read: Reader) -> Sample:
+        """`sample` with objects over it: their pixels, boxes and segmentation map."""
+        found = self._read(paste.part, read)
+        if found is None:
+            return sample
+        window, patch, mask = found
+        record, exact = self.source.records[paste.part.index], paste.part.exact
+        boxes, visible = window.boxes(record.boxes[paste.rows])
+        kept = self._kept(boxes, visible, moved=not exact)
+        over = np.zeros(sample.image.shape[:2], np.bool_)
+        region = over[window.rows, window.columns]
+        for row, own in enumerate(self.source.read_objects(paste.part.index, paste.rows)):
+            shown = self._mask(own.astype(np.uint8), window, exact=exact) == 1
+            kept[row] &= bool(shown.any())
+            region |= shown & kept[row]
+        if not kept.any():
+            return sample
+        sample.image[window.rows, window.columns][region] = patch[region]
+        if sample.semantic is not None:
+            below = sample.semantic[window.rows, window.columns]
+            below[region] = IGNORED if mask is None else self._mask(mask, window, exact=exact)[region]
+        left_over, visible = uncovered(sample.boxes, over)
+        stays = (visible == 1) | self._kept(left_over, visible, moved=True)
+        return replace(
+            sample,
+            boxes=np.concatenate([left_over[stays], boxes[kept]]),
+            labels=np.concatenate([sample.labels[stays], record.labels[paste.rows][kept]]),
         )
 
     def _mask(self, mask: np.ndarray, window: Window, *, exact: bool) -> np.ndarray:

@@ -64,6 +64,7 @@ def small_coco(tmp_path_factory) -> Path:
                     "bbox": [x, y, side, side],
                     "area": side * side,
                     "iscrowd": 0,
+                    "segmentation": [[x, y, x + side, y, x + side, y + side, x, y + side]],
                 }
             )
         truth = {

@@ -16,6 +16,7 @@ import effdet
 from effdet.cli import app
 from effdet.data import DataSpec, open_dataset
 from effdet.data.sampling import chosen_repeats
+from effdet.streets.write import write
 from effdet.training import read_checkpoint
 from heads.class_weights import box_weights
 
@@ -38,10 +39,12 @@ def trained(directory: Path, root: Path, *overrides: str) -> dict[str, torch.Ten
     [
         ("augment.mixup=32", "augment.mix=0.5"),
         ("augment.mixup=32", "augment.mosaic=0.5", "augment.partners=batch", "augment.mosaic_off_epochs=0"),
+        ("augment.copy_paste=0.7", "augment.mosaic_off_epochs=0"),
+        ("augment.closing_scale=[0.8, 1.25]", "augment.mosaic=0.5", "augment.mosaic_off_epochs=1"),
         ("augment.multi_scale=[0.5, 1.5]",),
         ("augment.multi_scale=[0.5, 1.5]", "trainer.accumulate_grad_batches=2"),
     ],
-    ids=["mixup", "partners", "multi_scale", "multi_scale and accumulation"],
+    ids=["mixup", "partners", "copy_paste", "closing", "multi_scale", "multi_scale and accumulation"],
 )
 def test_a_training_goes_on_in_mid_epoch_as_if_it_had_not_stopped(overrides, small_coco, tmp_path):
     whole = trained(tmp_path / "whole", small_coco, "workers=0", "preflight=false", *overrides)
@@ -94,3 +97,28 @@ def test_rare_classes_come_more_often_and_weigh_more(small_coco, tmp_path, capsy
     again = ["train", f"run_dir={tmp_path / 'x'}", "resume=auto", "data.repeat_threshold=null"]
     assert app.main(again) == 2
     assert "data.repeat_threshold=null: the run has auto" in capsys.readouterr().err
+
+
+def test_objects_are_pasted_on_generated_scenes_with_their_segmentation_maps(tmp_path, capsys):
+    root = tmp_path / "streets"
+    root.mkdir()
+    write(root, (96, 96), 0, {"train": 6, "val": 2, "test": 1}, workers=1, progress=False)
+    overrides = ["data=streets", f"data.root={root}", "task=driving"]
+    overrides += [*OVERRIDES, "workers=0", "preflight=false", "trainer.max_steps=2", f"run_dir={tmp_path / 'x'}"]
+    assert app.main(["train", *overrides, "augment.copy_paste=1.0", "augment.mosaic_off_epochs=0"]) == 0
+    again = ["train", *overrides, "overwrite=true", "augment.copy_paste=1.0", "augment.copy_paste_classes=[tank]"]
+    capsys.readouterr()
+    assert app.main(again) == 2
+    assert "augment.copy_paste_classes=['tank']: tank is no class of data=streets, which has" in capsys.readouterr().err
+
+
+def test_masks_that_a_set_lacks_are_said_before_the_first_step(tmp_path, capsys, small_coco):
+    root = tmp_path / "set"
+    shutil.copytree(small_coco, root)
+    path = root / "annotations" / "instances_train2017.json"
+    content = json.loads(path.read_text())
+    for row in content["annotations"]:
+        del row["segmentation"]
+    path.write_text(json.dumps(content))
+    assert app.main(["train", "data=coco", f"data.root={root}", *OVERRIDES, "augment.copy_paste=0.5"]) == 2
+    assert "augment.copy_paste: data=coco: no annotation has a mask." in capsys.readouterr().err

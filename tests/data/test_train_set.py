@@ -278,3 +278,27 @@ def test_a_partner_that_cannot_be_read_leaves_its_quarter_blank_and_the_others_b
     with pytest.warns(UserWarning, match="left blank"):
         nothing = train[0, 0]
     assert not nothing.has_boxes and len(nothing.boxes) == 0
+
+
+def test_the_last_epochs_take_the_narrower_sizes(source):
+    """A box of 20 × 16 pixels, on a canvas of the images' own scale."""
+    augment = AugmentSpec(scale=(0.5, 0.5), closing_scale=(1.5, 1.5), mosaic_off_epochs=2, min_visibility=0.999)
+    train = TrainSet(source, PREPROCESS, augment=augment, epochs=6)
+    for epochs, expected in ((range(4), [10, 8]), (range(4, 6), [30, 24])):
+        samples = [train[epoch, index] for epoch in epochs for index in range(6)]
+        sides = [box[2:] - box[:2] for sample in samples for box in sample.boxes]
+        assert len(sides) > 1
+        np.testing.assert_allclose(sides, np.tile(expected, (len(sides), 1)), atol=1e-3)
+    plain = TrainSet(source, PREPROCESS, augment=AugmentSpec(scale=(0.5, 1.5)), epochs=6)
+    same = AugmentSpec(scale=(0.5, 1.5), closing_scale=(0.5, 1.5), mosaic_off_epochs=2)
+    assert all(
+        equal(TrainSet(source, PREPROCESS, augment=same, epochs=6)[epoch, 0], plain[epoch, 0]) for epoch in range(6)
+    )
+
+
+@pytest.mark.parametrize(
+    "missing", [{"scale": (0.5, 2.0)}, {"mosaic_off_epochs": 3}, {"area": (0.5, 1.0), "mosaic_off_epochs": 3}]
+)
+def test_closing_sizes_that_would_do_nothing_are_refused(missing):
+    with pytest.raises(DataError, match=r"closing_scale=\[0.8, 1.2\] would do nothing.*set both"):
+        AugmentSpec(closing_scale=(0.8, 1.2), **missing)

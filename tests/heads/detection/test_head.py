@@ -242,6 +242,23 @@ def test_predict_honours_names_and_settings():
     assert model.predict(out, HERE).boxes.shape[1] == 3
 
 
+def test_compiled_for_each_of_a_few_sizes():
+    """As training compiles it, whose canvas may change from step to step: no size becomes a symbol."""
+    model, graphs = head().eval(), 0
+
+    def count(graph, inputs):
+        nonlocal graphs
+        graphs += 1
+        return graph.forward
+
+    compiled = torch.compile(model, backend=count, dynamic=False)
+    for size in ((64, 96), (32, 64), (96, 128), (64, 96)):
+        found, expected = compiled(features(size), Context(size)), model(features(size), Context(size))
+        assert torch.equal(found.class_logits, expected.class_logits)
+        torch.testing.assert_close(found.anchors, expected.anchors)
+    assert graphs == 3
+
+
 def test_compiles_to_one_graph_and_exports():
     torch.manual_seed(0)
     model, x = DetectionHead(8, 3, DetectionOptions(levels=LEVELS, repeats=1)).eval(), features()
