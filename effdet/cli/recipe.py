@@ -33,8 +33,13 @@ def provisional(config: Config) -> Config:
 
 
 def resumed(config: Config) -> Config:
-    """`config` of a run that goes on: an ``auto`` is left only where a key is younger than the run, and changes nothing."""
-    return filled(config, paper(Facts(usual_epochs=config.get("data.default_epochs"))), presets=False)[0]
+    """`config` of a run that goes on: an ``auto`` is left only where a key is younger than the run, and changes nothing.
+
+    But for ``data.repeat_threshold``: there it is a rule of its own, which the run follows to its end.
+    """
+    chosen = paper(Facts(usual_epochs=config.get("data.default_epochs")))
+    kept = {key: choice for key, choice in chosen.items() if key != "data.repeat_threshold"}
+    return filled(config, kept, presets=False)[0]
 
 
 def with_recipe(config: Config, facts: Facts) -> tuple[Config, Recipe]:

@@ -93,7 +93,9 @@ def test_rare_classes_come_more_often_and_weigh_more(small_coco, tmp_path, capsy
     assert settings.class_weights == pytest.approx(box_weights(counts.tolist(), "sqrt"), abs=1e-4)
     shown = chosen_repeats(table, ("a", "b"), "auto").factors
     assert f"an epoch shows {round(shown.sum())} images" in out
-    trained(tmp_path / "x", root, *overrides, "trainer.max_steps=3", "resume=auto")
+    assert app.main(["train", f"run_dir={tmp_path / 'x'}", "resume=auto", "trainer.max_steps=3"]) == 0
+    assert f"an epoch shows {round(shown.sum())} images" in capsys.readouterr().out
+    assert yaml.safe_load((tmp_path / "x" / "config.yaml").read_text())["data"]["repeat_threshold"] == "auto"
     again = ["train", f"run_dir={tmp_path / 'x'}", "resume=auto", "data.repeat_threshold=null"]
     assert app.main(again) == 2
     assert "data.repeat_threshold=null: the run has auto" in capsys.readouterr().err
