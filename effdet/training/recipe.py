@@ -148,7 +148,12 @@ def _optimizer(facts: Facts, step_images: int, steps: int) -> Recipe:
     usual = 16 if facts.task == "classification" else 4
     rate = 1e-3 * min(max((step_images / usual) ** 0.5, 0.5), 2.0)  # Malladi et al. 2022 (arXiv 2205.10287)
     choices["optimizer.lr"] = Choice(float(f"{rate:.1g}"), f"AdamW's for {step_images} images a step")
-    choices["optimizer.schedule"] = Choice("cosine", "the usual one")
+    endless = facts.epochs == -1 and facts.steps is None
+    choices["optimizer.schedule"] = (
+        Choice("constant", "the number of steps is not known")
+        if endless
+        else Choice("cosine", "ends where the run does")
+    )
     if facts.weights == "model":
         choices["optimizer.lr"] = (
             Choice(3e-4, "some classes are new to the weights")

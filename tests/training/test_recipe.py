@@ -34,7 +34,9 @@ def test_what_the_user_or_the_set_says_of_the_budget_holds():
     assert values(images=200, usual_epochs=3)["trainer.max_epochs"] == 3
     limited = values(images=200, epochs=-1, steps=2_000)
     assert (limited["trainer.max_epochs"], limited["optimizer.warmup_steps"], limited["ema"]) == (-1, 100, 0.99)
-    assert values(images=200, epochs=-1)["optimizer.warmup_steps"] == 250  # of no known number of steps
+    endless = values(images=200, epochs=-1)  # a limit on time
+    assert (endless["optimizer.warmup_steps"], endless["optimizer.schedule"]) == (250, "constant")
+    assert limited["optimizer.schedule"] == "cosine"
 
 
 def test_weights_of_a_detector_are_treated_with_care():
