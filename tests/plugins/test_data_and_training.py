@@ -80,7 +80,8 @@ def test_evaluate_report_and_export(whole, capsys):
     assert app.main(["evaluate", *overrides]) == 2  # the run's data set is imported only if trusted
     error = capsys.readouterr().err
     assert f"config.yaml: imports {HERE}.dominoes.open_split" in error and "trust=true" in error
-    run = effdet.evaluate([*overrides, "workers=0", DATA])
+    last = whole.run_dir / "checkpoints" / "last.ckpt"
+    run = effdet.evaluate([f"model={last}", "device=cpu", "workers=0", DATA])
     assert run.metrics["AP"] == pytest.approx(whole.metrics["AP"], abs=1e-6)
     assert (
         run.run_dir is not None
