@@ -138,15 +138,15 @@ def facts_of(config: Config, train: Dataset, model: VisionModel, start: Start, *
     kits = kits_of(model)
     labels = {kit.label for kit in kits.values()}
     task = "detection" if "boxes" in labels else "segmentation" if "semantic" in labels else "classification"
-    boxes = [name for name, kit in kits.items() if kit.label == "boxes"]
+    deciding = [name for name, kit in kits.items() if kit.label == "boxes"] or list(kits)
     accumulate = config.get("trainer.accumulate_grad_batches")
     epochs, steps, size = (config.get(key) for key in ("trainer.max_epochs", "trainer.max_steps", "batch_size"))
     return Facts(
         task=task,
         images=len(train),
         weights="backbone" if task == "classification" and start.scope == "model" else start.scope,  # type: ignore[arg-type]
-        known=any(start.carried.get(name) for name in boxes),
-        new=any(start.fresh.get(name) or start.is_fresh(name) for name in boxes),
+        known=any(start.carried.get(name) for name in deciding),
+        new=any(start.fresh.get(name) or start.is_fresh(name) for name in deciding),
         batch_size=size if isinstance(size, int) else None,
         batches=processes * (accumulate or 1),
         epochs=None if epochs == AUTO else -1 if epochs is None else epochs,
@@ -162,7 +162,7 @@ _WEIGHTS = {"none": "random weights", "backbone": "weights of a backbone", "mode
 
 def _described(facts: Facts) -> str:
     known = ""
-    if facts.weights == "model" and facts.task == "detection":
+    if facts.weights == "model":
         known = ", which " + (
             "lack some of the classes"
             if facts.known and facts.new

@@ -27,7 +27,7 @@ class Facts:
     weights: Literal["none", "backbone", "model"] = "none"
     """What the initial weights have filled."""
     known: bool = False
-    """Some of the detector's classes came with the weights."""
+    """Some of the classes came with the weights; of a model with a detection head, of the detector's."""
     new: bool = True
     """Some did not."""
     batch_size: int | None = None
@@ -110,6 +110,9 @@ STEPS = {"detection": 5_000, "segmentation": 3_000, "classification": 5_000}
 """Steps after which a small set has been learnt from, from the weights of a backbone."""
 KNOWN_STEPS = 1_500
 """The same from the weights of a detector or segmenter."""
+KNOWN_TRAVEL = 0.01
+"""Rate times steps for weights that know all classes of 200 images or fewer, more with more images: on COCO's sample three times
+as much ends below the start."""
 LEAST_EPOCHS, MOST_EPOCHS = 30, 200
 BATCHES = {"detection": (4, 16), "segmentation": (4, 16), "classification": (8, 64)}
 """Smallest and largest batch by task."""
@@ -156,10 +159,14 @@ def _optimizer(facts: Facts, step_images: int, steps: int) -> Recipe:
     )
     if facts.weights == "model":
         choices["optimizer.lr"] = (
-            Choice(3e-4, "some classes are new to the weights")
-            if facts.new
-            else Choice(5e-5, "all classes came with the weights, which a higher rate would spoil")
+            Choice(1e-4, "the weights know some of the classes")
+            if facts.known
+            else Choice(3e-4, "all classes are new to the weights")
         )
+        if not facts.new:
+            # AdamW moves every weight by about the rate a step, whether the gradient is signal or noise.
+            rate = min(KNOWN_TRAVEL * max(facts.images / 200, 1) / steps, 1e-4)
+            choices["optimizer.lr"] = Choice(float(f"{rate:.1g}"), "the weights know all classes, and are left slowly")
         choices["optimizer.backbone_lr_scale"] = Choice(0.1, "the weights are a whole model's")
         choices["freeze"] = Choice(["bn"], "its statistics are of more images than these")
     return choices

@@ -43,10 +43,20 @@ def test_weights_of_a_detector_are_treated_with_care():
     backbone = values(weights="backbone")
     model = values(weights="model", known=False, new=True)
     known = values(weights="model", known=True, new=False)
-    assert backbone["optimizer.lr"] > model["optimizer.lr"] > known["optimizer.lr"]
+    some = values(weights="model", known=True, new=True)
+    rates = [found["optimizer.lr"] for found in (backbone, model, some, known)]
+    assert rates == sorted(rates, reverse=True) and rates[1] == 3e-4
     assert (backbone["freeze"], model["freeze"], known["freeze"]) == (None, ["bn"], ["bn"])
     assert (backbone["optimizer.backbone_lr_scale"], model["optimizer.backbone_lr_scale"]) == (1.0, 0.1)
     assert model["augment"] == known["augment"] == "light"
+
+
+@pytest.mark.parametrize(
+    ("images", "epochs", "rate"),
+    [(100, 12, 3e-5), (200, 12, 2e-5), (200, 48, 4e-6), (1_600, 12, 7e-5), (118_287, 12, 7e-5)],
+)
+def test_weights_that_know_all_classes_travel_as_far_as_the_images_warrant(images, epochs, rate):
+    assert values(images=images, epochs=epochs, weights="model", known=True, new=False)["optimizer.lr"] == rate
 
 
 def test_what_a_head_is_trained_on_follows_its_weights():
