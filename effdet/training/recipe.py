@@ -111,8 +111,8 @@ STEPS = {"detection": 5_000, "segmentation": 3_000, "classification": 5_000}
 KNOWN_STEPS = 1_500
 """The same from the weights of a detector or segmenter."""
 KNOWN_TRAVEL = 0.01
-"""Rate times steps for weights that know all classes of 200 images or fewer, more with more images: on COCO's sample three times
-as much ends below the start."""
+"""Rate times steps for weights that know all classes of 200 images or fewer, more with more images: three times
+as much ends below the start on COCO's sample."""
 LEAST_EPOCHS, MOST_EPOCHS = 30, 200
 BATCHES = {"detection": (4, 16), "segmentation": (4, 16), "classification": (8, 64)}
 """Smallest and largest batch by task."""
