@@ -17,6 +17,7 @@ from effdet.cli.schema import choices, conf_dir, text_of
 from effdet.data import AugmentSpec, Dataset
 from effdet.model import VisionModel
 from effdet.plugins import TARGET
+from effdet.plurals import counted
 from effdet.tasks import kits_of
 from effdet.training.recipe import Facts, Recipe, choose, paper
 from effdet.training.settings import OptimizerSettings
@@ -170,7 +171,7 @@ def _described(facts: Facts) -> str:
             if facts.new
             else "know the classes"
         )
-    return f"{facts.task}, {facts.images:,} training images, {_WEIGHTS[facts.weights]}{known}"
+    return f"{facts.task}, {counted(facts.images, 'training image', ',')}, {_WEIGHTS[facts.weights]}{known}"
 
 
 def _shown(value: Any) -> str:

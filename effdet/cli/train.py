@@ -259,7 +259,7 @@ def run_train(config: Config, overrides: Overrides) -> RunResult:
             print(f"from here on {line}")
     train, val = open_splits(config, "train", "val", requested=requested_labels(config))
     _describe(train, val)
-    if is_first() and (line := repeats(config, train).line):
+    if is_first() and "boxes" in train.labelled and (line := repeats(config, train).line):
         print(line)
     val_fingerprint = val.fingerprint()  # of what the set says, whatever of it can be read
     val = decoded(config, val, train=train if is_first() and checkpoint is None else None)

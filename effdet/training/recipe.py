@@ -12,6 +12,8 @@ import math
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from effdet.plurals import counted
+
 PRESETS = ("optimizer", "augment")
 """Groups of which a recipe names a file; what it says of single keys goes before the file's values."""
 
@@ -126,7 +128,12 @@ def _batch(facts: Facts) -> tuple[int, str]:
     least, most = BATCHES[facts.task]
     fitting = facts.images / (EPOCH_STEPS * facts.batches)
     size = min(max(2 ** int(math.log2(max(fitting, 1))), least), most)
-    return size, f"{facts.images:,} images make {math.ceil(facts.images / (size * facts.batches)):,} steps an epoch"
+    return size, _epoch_reason(facts, size)
+
+
+def _epoch_reason(facts: Facts, size: int) -> str:
+    steps = math.ceil(facts.images / (size * facts.batches))
+    return f"{counted(facts.images, 'image', ',')}, {counted(steps, 'step', ',')} an epoch"
 
 
 def _epochs(facts: Facts, epoch: int) -> tuple[int, str]:
@@ -136,7 +143,7 @@ def _epochs(facts: Facts, epoch: int) -> tuple[int, str]:
         return facts.usual_epochs, "the data set's own number"
     wanted = KNOWN_STEPS if facts.weights == "model" else STEPS[facts.task]
     epochs = min(max(math.ceil(wanted / epoch), LEAST_EPOCHS), MOST_EPOCHS)
-    return epochs, f"{epochs * epoch:,} steps"
+    return epochs, counted(epochs * epoch, "step", ",")
 
 
 def _optimizer(facts: Facts, step_images: int, steps: int) -> Recipe:
@@ -144,13 +151,15 @@ def _optimizer(facts: Facts, step_images: int, steps: int) -> Recipe:
         "optimizer": Choice("adamw", "little depends on its rate"),
         "optimizer.base_batch_size": Choice(None, "the rate below is for this batch"),
         "optimizer.weight_decay": Choice(0.02, "as measured for AdamW on small sets"),
-        "optimizer.warmup_steps": Choice(min(max(steps // 20, 10), 1_000), f"a twentieth of {steps:,} steps"),
+        "optimizer.warmup_steps": Choice(
+            min(max(steps // 20, 10), 1_000), f"a twentieth of {counted(steps, 'step', ',')}, 10 at least"
+        ),
         "freeze": Choice(None, "nothing"),
         "optimizer.backbone_lr_scale": Choice(1.0, "the backbone learns like the rest"),
     }
     usual = 16 if facts.task == "classification" else 4
     rate = 1e-3 * min(max((step_images / usual) ** 0.5, 0.5), 2.0)  # Malladi et al. 2022 (arXiv 2205.10287)
-    choices["optimizer.lr"] = Choice(float(f"{rate:.1g}"), f"AdamW's for {step_images} images a step")
+    choices["optimizer.lr"] = Choice(float(f"{rate:.1g}"), f"AdamW's for {counted(step_images, 'image')} a step")
     endless = facts.epochs == -1 and facts.steps is None
     choices["optimizer.schedule"] = (
         Choice("constant", "the number of steps is not known")
@@ -175,14 +184,14 @@ def _optimizer(facts: Facts, step_images: int, steps: int) -> Recipe:
 def _average(facts: Facts, steps: int) -> Choice:
     share = 5 if facts.known else 20  # weights that detect are left slowly
     horizon = min(max(steps / share, 10), 5_000)
-    return Choice(round(1 - 1 / horizon, 4), f"an average over {round(horizon):,} of {steps:,} steps")
+    return Choice(round(1 - 1 / horizon, 4), f"an average over {counted(round(horizon), 'step', ',')}")
 
 
 def _augment(facts: Facts, epochs: int) -> Recipe:
     if facts.weights == "model":
         return {"augment": Choice("light", "the weights have seen such images")}
     if 0 < epochs < LEAST_EPOCHS:
-        return {"augment": Choice("light", f"{epochs} epochs")}
+        return {"augment": Choice("light", counted(epochs, "epoch"))}
     if facts.task == "classification":
         return {"augment": Choice("flip_crop", f"{epochs} epochs of whole images")}
     return {
@@ -219,9 +228,12 @@ def _heads(facts: Facts, steps: int) -> Recipe:
     if facts.task != "detection" or facts.known:
         return {}  # rows that know their classes go on with the loss that they were trained by
     trained = facts.weights == "model"
-    targets, reason = SOFT_TARGETS, "the box net is trained" if trained else f"soft targets, for {steps:,} steps"
+    targets, reason = (
+        SOFT_TARGETS,
+        "the box net is trained" if trained else f"soft targets, for {counted(steps, 'step', ',')}",
+    )
     if not trained and steps < SOFT_STEPS:
-        targets, reason = HARD_TARGETS, f"hard targets, for {steps:,} steps"
+        targets, reason = HARD_TARGETS, f"hard targets, for {counted(steps, 'step', ',')}"
     found = {f"head.detection.{key}": Choice(value, reason) for key, value in targets.items()}
     if not trained and not facts.named:
         found |= {f"head.detection.{key}": Choice(value, "enough for ATSS") for key, value in ONE_ANCHOR.items()}
@@ -232,4 +244,4 @@ def _regularised(facts: Facts, steps: int) -> Recipe:
     """Stochastic depth is for long runs: on CamVid's 8 epochs it costs, and what an epoch teaches is not yet too much."""
     if facts.task != "segmentation" or facts.external or steps >= STEPS["segmentation"]:
         return {}
-    return {"backbone.drop_path": Choice(0.0, f"{steps:,} steps need none")}
+    return {"backbone.drop_path": Choice(0.0, f"none for {counted(steps, 'step', ',')}")}
