@@ -116,9 +116,11 @@ KNOWN_TRAVEL = 0.01
 """Rate times steps for weights that know all classes of 200 images or fewer, more with more images: three times
 as much ends below the start on COCO's sample."""
 LEAST_EPOCHS, MOST_EPOCHS = 30, 200
-BATCHES = {"detection": (4, 16), "segmentation": (4, 16), "classification": (8, 64)}
+BATCHES = {"detection": (4, 16), "segmentation": (2, 16), "classification": (8, 64)}
 """Smallest and largest batch by task."""
-EPOCH_STEPS = 50
+USUAL_RATES = {"detection": (4, 1e-3), "segmentation": (2, 1.5e-3), "classification": (32, 1e-3)}
+"""Images of a step, and AdamW's rate that was measured for them."""
+EPOCH_STEPS = {"detection": 50, "segmentation": 150, "classification": 50}
 """A batch is chosen so that an epoch has about as many steps: of few images, many small steps teach more than few large."""
 
 
@@ -126,7 +128,7 @@ def _batch(facts: Facts) -> tuple[int, str]:
     if facts.batch_size is not None:
         return facts.batch_size, "as set"
     least, most = BATCHES[facts.task]
-    fitting = facts.images / (EPOCH_STEPS * facts.batches)
+    fitting = facts.images / (EPOCH_STEPS[facts.task] * facts.batches)
     size = min(max(2 ** int(math.log2(max(fitting, 1))), least), most)
     return size, _epoch_reason(facts, size)
 
@@ -157,15 +159,10 @@ def _optimizer(facts: Facts, step_images: int, steps: int) -> Recipe:
         "freeze": Choice(None, "nothing"),
         "optimizer.backbone_lr_scale": Choice(1.0, "the backbone learns like the rest"),
     }
-    usual = 16 if facts.task == "classification" else 4
-    rate = 1e-3 * min(max((step_images / usual) ** 0.5, 0.5), 2.0)  # Malladi et al. 2022 (arXiv 2205.10287)
-    choices["optimizer.lr"] = Choice(float(f"{rate:.1g}"), f"AdamW's for {counted(step_images, 'image')} a step")
-    endless = facts.epochs == -1 and facts.steps is None
-    choices["optimizer.schedule"] = (
-        Choice("constant", "the number of steps is not known")
-        if endless
-        else Choice("cosine", "ends where the run does")
-    )
+    usual, base = USUAL_RATES[facts.task]
+    rate = base * min(max((step_images / usual) ** 0.5, 0.5), 2.0)  # Malladi et al. 2022 (arXiv 2205.10287)
+    choices["optimizer.lr"] = Choice(float(f"{rate:.2g}"), f"AdamW's for {counted(step_images, 'image')} a step")
+    choices["optimizer.schedule"] = _schedule(facts)
     if facts.weights == "model":
         choices["optimizer.lr"] = (
             Choice(1e-4, "the weights know some of the classes")
@@ -179,6 +176,14 @@ def _optimizer(facts: Facts, step_images: int, steps: int) -> Recipe:
         choices["optimizer.backbone_lr_scale"] = Choice(0.1, "the weights are a whole model's")
         choices["freeze"] = Choice(["bn"], "its statistics are of more images than these")
     return choices
+
+
+def _schedule(facts: Facts) -> Choice:
+    if facts.epochs == -1 and facts.steps is None:
+        return Choice("constant", "the number of steps is not known")
+    if facts.task == "segmentation":
+        return Choice("flat_cosine", "half of the run at the full rate")
+    return Choice("cosine", "ends where the run does")
 
 
 def _average(facts: Facts, steps: int) -> Choice:
@@ -220,11 +225,7 @@ ONE_ANCHOR = {"anchors.scales_per_octave": 1, "anchors.aspects": [1.0]}
 def _heads(facts: Facts, steps: int) -> Recipe:
     """What heads are trained on; null in ``conf/head`` leaves it to the recipe."""
     if facts.task == "segmentation":
-        reason = "rare classes count as much in the mean IoU"
-        return {
-            "head.semantic.loss.class_weights": Choice("sqrt", reason),
-            "head.semantic.loss.dice": Choice(0.5, reason),
-        }
+        return {"head.semantic.loss.class_weights": Choice("sqrt", "rare classes count as much in the mean IoU")}
     if facts.task != "detection" or facts.known:
         return {}  # rows that know their classes go on with the loss that they were trained by
     trained = facts.weights == "model"

@@ -71,8 +71,15 @@ def test_what_a_head_is_trained_on_follows_its_weights():
     assert chosen(weights="none", named=True).keys() == soft  # a published model keeps its anchors
     assert chosen(weights="model", images=100, epochs=12).keys() == soft
     assert not chosen(weights="model", known=True)
-    assert chosen(task="segmentation").keys() == {"class_weights", "dice"}
+    assert chosen(task="segmentation") == {"class_weights": "sqrt"}
     assert not chosen(task="classification")
+
+
+def test_segmentation_takes_small_batches_and_a_long_flat_rate():
+    found = values(task="segmentation", weights="backbone", images=367, epochs=8)
+    assert (found["batch_limit"], found["optimizer.lr"], found["optimizer.schedule"]) == (2, 1.5e-3, "flat_cosine")
+    assert found["ema"] == pytest.approx(1 - 20 / 1_472, abs=1e-4)
+    assert values(task="segmentation", images=10_000)["batch_limit"] == 16
 
 
 def test_a_short_run_of_segmentation_has_no_stochastic_depth():
