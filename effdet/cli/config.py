@@ -176,7 +176,7 @@ def _augment(config: Config) -> list[str]:
             f"augment.multi_scale={span} progressive.size={config.get('progressive.size')}: both choose the canvas; give one "
             "of them"
         )
-    draws = any(config.get(f"augment.{key}") not in (None, 0, "auto") for key in ("mosaic", "mixup"))
+    draws = any(config.get(f"augment.{key}") not in (None, 0) for key in ("mosaic", "mixup"))
     if config.get("augment.partners") == "batch" and config.get("batch_size") == 1 and draws:
         problems.append(
             "augment.partners=batch batch_size=1: a batch of one image has no partners; take a batch of at least 4, or "

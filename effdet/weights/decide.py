@@ -115,7 +115,8 @@ def _with_anchors(
     if conventions.anchors or model is None or "detection" not in model.heads or rows is None:
         return conventions
     if (facts := file.metadata.get("lite")) is not None:
-        spec = lite_anchors(file, facts)
+        stated = conventions.aspects not in (None, facts.aspects)  # compared with the file's own when it is read
+        spec = None if stated else lite_anchors(file, facts)
     else:
         row = detector_row(model.name) if layout == "effdet" else None
         spec = None if row is None else anchors_of_row(row)

@@ -22,7 +22,6 @@ from typing import Any, Protocol
 import torch
 import torch.nn.functional as F
 from torch import Tensor
-from torch.autograd.function import once_differentiable
 
 from backbones.memory_efficient import differentiable_gradients
 
@@ -94,7 +93,7 @@ def varifocal_loss(
 def dense_quality_focal_loss(logits: Tensor, target_logits: Tensor, *, weight: Tensor, beta: float = 2.0) -> Tensor:
     """Sum over all entries of ``abs(y - p)**beta CE(logit, y)`` with a target ``y = sigmoid(target_logits)`` for each.
 
-    :func:`quality_focal_loss` with the targets of another network, all of which may be above 0. Once differentiable.
+    :func:`quality_focal_loss` with the targets of another network, all of which may be above 0.
 
     Args:
         logits: (B, A, K), any floating type; computed in float32.
@@ -251,13 +250,19 @@ class _DenseQuality(torch.autograd.Function):
         return (total * weight).sum().to(torch.promote_types(logits.dtype, torch.float32))
 
     @staticmethod
-    @once_differentiable
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
         logits, targets, weight = ctx.saved_tensors
+        rule = ctx.rule
+        if torch.is_grad_enabled():  # create_graph=True
+
+            def plain(logits: Tensor) -> Tensor:
+                return (rule.plain(_wide(logits), _wide(targets).sigmoid()) * weight[:, None, None]).sum()
+
+            return *differentiable_gradients(plain, (logits,), gradients[0]), None, None, None
         scale = (gradients[0] * weight)[:, None]  # (B, 1)
         gradient = torch.empty_like(logits, memory_format=torch.contiguous_format)
         for x, target, out in zip(_pieces(logits), _pieces(targets), _pieces(gradient), strict=True):
-            out.copy_(ctx.rule.slope(_wide(x), _wide(target).sigmoid(), scale))
+            out.copy_(rule.slope(_wide(x), _wide(target).sigmoid(), scale))
         return gradient, None, None, None
 
 

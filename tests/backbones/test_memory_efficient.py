@@ -8,7 +8,7 @@ from torch import nn
 
 from backbones.layers import Activation, BatchNorm2d, ConvNormAct
 from backbones.memory_efficient import PIECE, gate, norm_act
-from heads.detection.focal import focal_loss
+from heads.detection.focal import dense_quality_focal_loss, focal_loss
 
 
 def norm_of(channels):
@@ -83,8 +83,10 @@ def test_second_derivatives():
     (quick,) = torch.autograd.grad(focal_loss(logits, labels), logits)
     (slow,) = torch.autograd.grad(focal_loss(logits, labels), logits, create_graph=True)
     torch.testing.assert_close(quick, slow)
+    soft = torch.randn(2, 4, 3, dtype=torch.float64)
+    assert torch.autograd.gradgradcheck(lambda x: dense_quality_focal_loss(x, soft, weight=factor.double()), logits)
     ours = {kind.__name__ for kind in torch.autograd.Function.__subclasses__() if _is_ours(kind)}
-    assert ours == {"_Gate", "_NormSilu", "_Focal"}, "a new one is to be checked here"
+    assert ours == {"_Gate", "_NormSilu", "_Focal", "_DenseQuality"}, "a new one is to be checked here"
 
 
 def test_a_frozen_scale_has_no_gradient_in_a_second_derivative():

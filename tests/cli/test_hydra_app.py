@@ -28,9 +28,9 @@ def test_cfg_job_is_what_a_run_is_composed_of(overrides, capsys):
 def test_parts_of_the_configuration(capsys):
     assert main(["train", "--cfg", "job", "--package", "optimizer"]) == 0
     text = capsys.readouterr().out
-    assert text.startswith("# @package optimizer\n") and yaml.safe_load(text)["name"] == "sgd"
+    assert text.startswith("# @package optimizer\n") and yaml.safe_load(text)["name"] == "auto"
     assert main(["train", "--cfg", "job"]) == 0
-    assert "${oc.select:data.default_epochs,50}" in capsys.readouterr().out
+    assert "${oc.select:data.resize,null}" in capsys.readouterr().out
     assert main(["train", "--cfg", "hydra", "hydra.sweep.dir=x"]) == 0
     whole = yaml.safe_load(capsys.readouterr().out)
     assert list(whole) == ["hydra"] and whole["hydra"]["sweep"]["dir"] == "x"

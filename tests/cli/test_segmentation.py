@@ -10,6 +10,7 @@ from PIL import Image
 
 import effdet
 from effdet.cli.models import model_spec, semantic_inference, with_monitor
+from effdet.cli.recipe import provisional
 from effdet.cli.train import fit_settings
 from tests.cli.conftest import composed, problems
 from tests.cli.test_train import SMALL, metrics_of
@@ -121,7 +122,7 @@ def test_designs_are_files():
 
 def test_what_decides_the_best_is_reported_by_the_task(tmp_path):
     for task, metrics in {"driving": ("AP", "mIoU"), "segmentation": ("mIoU",)}.items():
-        config = with_monitor(composed("train", f"task={task}"))
+        config = provisional(with_monitor(composed("train", f"task={task}")))
         assert fit_settings(config, tmp_path, "cpu").monitor == metrics
 
 

@@ -19,8 +19,8 @@ def test_a_target_takes_keys_of_its_own_with_or_without_plus():
     )
     section = config.get("optimizer")
     assert section["_target_"] == "a.B" and section["eps"] == 1e-3 and section["nested"] == {"override": "x, y"}
-    assert section["lr"] == 1 and section["base_batch_size"] == 64 and section["name"] == "B"
-    assert "momentum" not in section and "nesterov" not in section  # they are those of the default choice, sgd
+    assert section["lr"] == 1 and section["base_batch_size"] == "auto" and section["name"] == "B"
+    assert "momentum" not in section and "nesterov" not in section  # they are those of the default choice
 
 
 def test_what_the_user_sets_stays_beside_a_target(own_files):

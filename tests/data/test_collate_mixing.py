@@ -174,7 +174,7 @@ def test_the_largest_epoch_is_the_one_to_measure(monkeypatch):
     assert plain.largest_epoch == 0
     measured = []
 
-    def measure(model, sample, states):
+    def measure(model, sample, states, limit):
         measured.append(tuple(sample.images.shape))
         return 99
 

@@ -90,7 +90,8 @@ def test_boxes_lie_on_their_pixels_on_every_canvas(train_set):
 def test_the_batch_to_measure_has_the_largest_size(train_set, monkeypatch):
     measured = []
     monkeypatch.setattr(
-        "effdet.training.autobatch._on_cpu", lambda model, sample, states: measured.append(sample.images.shape) or 2
+        "effdet.training.autobatch._on_cpu",
+        lambda model, sample, states, limit: measured.append(sample.images.shape) or 2,
     )
     factory = lambda *, batch_size, rank, world: TrainLoader(train_set, batch_size)
     assert largest_batch(torch.nn.Linear(1, 1), factory, device=torch.device("cpu")) == 2

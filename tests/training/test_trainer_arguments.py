@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 import torch
 
+from effdet.cli.recipe import provisional
 from effdet.cli.train import evaluated_images, fit_settings
 from effdet.durations import seconds, seconds_of
 from effdet.training import fit
@@ -161,7 +162,7 @@ def test_no_length_of_time_is_no_limit() -> None:
 
 
 def test_the_command_line_takes_them() -> None:
-    config = composed("train", "trainer.max_time=2h", "trainer.limit_val_batches=0.5", "device=cpu")
+    config = provisional(composed("train", "trainer.max_time=2h", "trainer.limit_val_batches=0.5", "device=cpu"))
     taken = fit_settings(config, Path("x"), "cpu")
     check_trainer(taken)
     assert taken.max_seconds == 7200

@@ -133,7 +133,7 @@ def _index(about: dict[str, Any], arrays: dict[str, np.ndarray], root: Path) -> 
 
 
 def _check_columns(columns: dict[str, np.ndarray]) -> None:
-    known = {field.name for field in fields(RecordTable)} - {"root", "instances"}
+    known = {field.name for field in fields(RecordTable)} - {"root", "instances", "segments"}
     optional = {"masks", "categories", "has_boxes", "class_pixels"}
     if columns.keys() - known or known - optional - columns.keys():
         raise ValueError(f"columns {sorted(columns)} are not those of this version")

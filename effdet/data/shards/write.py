@@ -83,9 +83,14 @@ def write_shards(
         classes=source.classes,
         semantic_classes=source.semantic_classes,
         shards=tuple(shards),
-        # Maps of single objects (Cityscapes' instanceIds) are not taken along.
+        # Masks of single objects (COCO's segmentations, Cityscapes' instanceIds) are not taken along.
         table=replace(
-            source.records, root=Path(), paths=encode_names(names), masks=encode_names(masks), instances=None
+            source.records,
+            root=Path(),
+            paths=encode_names(names),
+            masks=encode_names(masks),
+            instances=None,
+            segments=None,
         ),
         shard=columns[0],
         offset=columns[1],
