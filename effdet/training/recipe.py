@@ -225,7 +225,10 @@ ONE_ANCHOR = {"anchors.scales_per_octave": 1, "anchors.aspects": [1.0]}
 def _heads(facts: Facts, steps: int) -> Recipe:
     """What heads are trained on; null in ``conf/head`` leaves it to the recipe."""
     if facts.task == "segmentation":
-        return {"head.semantic.loss.class_weights": Choice("sqrt", "rare classes count as much in the mean IoU")}
+        return {
+            "head.semantic.loss.class_weights": Choice("sqrt", "rare classes count as much in the mean IoU"),
+            "head.semantic.loss.lovasz": Choice(0.5, "follows the mean IoU itself"),
+        }
     if facts.task != "detection" or facts.known:
         return {}  # rows that know their classes go on with the loss that they were trained by
     trained = facts.weights == "model"

@@ -135,7 +135,11 @@ def test_a_segmenter_takes_the_images_own_size(tmp_path, capsys):
     assert app.main(words) == 0
     said = capsys.readouterr().out
     assert "recipe=auto: image_size=[48,66], the images' median size" in said and "input 48×66" in said
-    assert "backbone.drop_path=0 " in said and "head.semantic.loss.class_weights=sqrt " in said
+    assert (
+        "backbone.drop_path=0 " in said
+        and "head.semantic.loss.class_weights=sqrt " in said
+        and "loss.lovasz=0.5" in said
+    )
     kept = yaml.safe_load((run / "config.yaml").read_text())
     assert kept["image_size"] == [48, 66] and kept["backbone"]["drop_path"] == 0
     assert effdet.load(run / "checkpoints" / "last.ckpt").spec.backbone.drop_path == 0

@@ -71,7 +71,7 @@ def test_what_a_head_is_trained_on_follows_its_weights():
     assert chosen(weights="none", named=True).keys() == soft  # a published model keeps its anchors
     assert chosen(weights="model", images=100, epochs=12).keys() == soft
     assert not chosen(weights="model", known=True)
-    assert chosen(task="segmentation") == {"class_weights": "sqrt"}
+    assert chosen(task="segmentation") == {"class_weights": "sqrt", "lovasz": 0.5}
     assert not chosen(task="classification")
 
 
