@@ -259,8 +259,6 @@ def run_train(config: Config, overrides: Overrides) -> RunResult:
             print(f"from here on {line}")
     train, val = open_splits(config, "train", "val", requested=requested_labels(config))
     _describe(train, val)
-    if is_first() and "boxes" in train.labelled and (line := repeats(config, train).line):
-        print(line)
     val_fingerprint = val.fingerprint()  # of what the set says, whatever of it can be read
     val = decoded(config, val, train=train if is_first() and checkpoint is None else None)
     config = following(config, val)
@@ -282,6 +280,8 @@ def run_train(config: Config, overrides: Overrides) -> RunResult:
             print(block(config.recipe, facts, chosen))
     else:
         config = resumed(config)
+    if is_first() and "boxes" in train.labelled and (rare := repeats(config, train)).factors is not None and rare.line:
+        print(rare.line)
     settings = fit_settings(config, Path(), device)
     distillation = distilled(config, model)
     workers = worker_count(config.workers, cuda=device == "cuda")

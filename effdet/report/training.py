@@ -46,7 +46,7 @@ def pseudo_label_section(curves: Mapping[str, Points], drawn: Path) -> Section |
     """What the averaged model said of the images without labels, an epoch each; None where there were none.
 
     Args:
-        drawn: a picture of some; not there is fine.
+        drawn: an image grid of some; not there is fine.
     """
     heads = [
         name.removeprefix(PSEUDO).removesuffix("_confidence")
@@ -74,9 +74,9 @@ def pseudo_label_section(curves: Mapping[str, Points], drawn: Path) -> Section |
         "segmentation maps. A class that fades away here is one that the averaged model forgets."
     )
     if drawn.is_file():
-        with Image.open(drawn) as picture:
+        with Image.open(drawn) as drawing:
             parts.append(
-                figure(image(picture.convert("RGB"), alt="pseudo-labels"), "What it says of some of the images.")
+                figure(image(drawing.convert("RGB"), alt="pseudo-labels"), "What it says of some of the images.")
             )
     return section("Pseudo-labels", *parts)
 

@@ -80,6 +80,22 @@ def uneven(root: Path, small_coco: Path) -> Path:
     return root
 
 
+def test_the_papers_recipe_repeats_no_image(small_coco, tmp_path, capsys):
+    root = uneven(tmp_path / "set", small_coco)
+    trained(
+        tmp_path / "x",
+        root,
+        "data.val_fraction=0.2",
+        "recipe=paper",
+        "workers=0",
+        "preflight=false",
+        "trainer.max_steps=1",
+    )
+    out = capsys.readouterr().out
+    assert "data.repeat_threshold=null " in out and "an epoch shows" not in out
+    assert yaml.safe_load((tmp_path / "x" / "config.yaml").read_text())["data"]["repeat_threshold"] is None
+
+
 def test_rare_classes_come_more_often_and_weigh_more(small_coco, tmp_path, capsys):
     root = uneven(tmp_path / "set", small_coco)
     overrides = ["data.val_fraction=0.2", "data.repeat_threshold=auto", "head.detection.loss.class_weights=sqrt"]

@@ -45,8 +45,8 @@ def teacher(tmp_path_factory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def taught(teacher, tmp_path_factory) -> Path:
-    directory = tmp_path_factory.mktemp("taught") / "run"
+def distilled(teacher, tmp_path_factory) -> Path:
+    directory = tmp_path_factory.mktemp("distilled") / "run"
     effdet.train([*SMALL, f"teacher={teacher}", *LONG, f"run_dir={directory}"])
     return directory
 
@@ -56,8 +56,8 @@ def rows(directory: Path) -> list[dict[str, str]]:
         return list(csv.DictReader(file))
 
 
-def test_its_terms_are_logged_as_the_other_losses_are(taught):
-    steps = [row for row in rows(taught) if row["loss"]]
+def test_its_terms_are_logged_as_the_other_losses_are(distilled):
+    steps = [row for row in rows(distilled) if row["loss"]]
     assert len(steps) == 6
     for row in steps:
         terms = [float(value) for name, value in row.items() if name.startswith(("detection/", "distillation/"))]
@@ -66,46 +66,48 @@ def test_its_terms_are_logged_as_the_other_losses_are(taught):
         assert float(row["distillation/features"]) > 0
 
 
-def test_the_model_holds_nothing_of_it(taught, tmp_path):
-    saved = read_checkpoint(taught / "checkpoints" / "last.ckpt")
-    model = effdet.load(taught)
+def test_the_model_holds_nothing_of_it(distilled, tmp_path):
+    saved = read_checkpoint(distilled / "checkpoints" / "last.ckpt")
+    model = effdet.load(distilled)
     names = set(model.state_dict())
     assert set(saved["state_dict"]) == set(saved["raw_state_dict"]) == names
     assert {name.split(".")[0] for name in saved["extra_state_dict"]} == {"extra"}
     assert "teacher" not in saved["spec"]
     plain = effdet.create_model(task="detection", phi=-4, num_classes=8, image_size=64, weights=None)
     assert names == set(plain.state_dict())
-    run = effdet.evaluate([f"model={taught}", "device=cpu", "workers=0", "report=false"])
+    run = effdet.evaluate([f"model={distilled}", "device=cpu", "workers=0", "report=false"])
     assert "AP" in run.metrics
 
 
-def test_an_exported_file_holds_nothing_of_it(taught, tmp_path):
+def test_an_exported_file_holds_nothing_of_it(distilled, tmp_path):
     out = tmp_path / "m.torchscript"
-    assert main(["export", f"model={taught}", "format=torchscript", f"out={out}", "gate.images=1", "max_images=2"]) == 0
+    assert (
+        main(["export", f"model={distilled}", "format=torchscript", f"out={out}", "gate.images=1", "max_images=2"]) == 0
+    )
     held = sum(value.numel() for value in torch.jit.load(str(out)).state_dict().values())
-    model = effdet.load(taught)
+    model = effdet.load(distilled)
     assert held <= sum(value.numel() for value in model.state_dict().values()) * 1.05
     assert b"projections" not in out.read_bytes()
 
 
-def test_a_resume_in_the_middle_is_exact(teacher, taught, tmp_path):
+def test_a_resume_in_the_middle_is_exact(teacher, distilled, tmp_path):
     directory = tmp_path / "stopped"
     effdet.train([*SMALL, f"teacher={teacher}", *LONG, f"run_dir={directory}", "trainer.max_steps=4"])
     assert read_checkpoint(directory / "checkpoints" / "last.ckpt")["resume_point"]["batch"] == 1
     effdet.train([f"resume={directory}", "trainer.max_steps=-1"])
-    ended, whole = (read_checkpoint(path / "checkpoints" / "last.ckpt") for path in (directory, taught))
+    ended, whole = (read_checkpoint(path / "checkpoints" / "last.ckpt") for path in (directory, distilled))
     for key in ("state_dict", "raw_state_dict", "extra_state_dict", "optimizer_states", "global_step"):
         assert equal(ended[key], whole[key]), key
 
 
-def test_a_resume_with_another_teacher_is_refused(teacher, taught, tmp_path):
+def test_a_resume_with_another_teacher_is_refused(teacher, distilled, tmp_path):
     with pytest.raises(ConfigError, match="teacher="):
-        effdet.train([f"run_dir={taught}", "resume=auto", f"teacher={tmp_path}", "trainer.max_epochs=3"])
+        effdet.train([f"run_dir={distilled}", "resume=auto", f"teacher={tmp_path}", "trainer.max_epochs=3"])
     with pytest.raises(ConfigError, match=r"distillation\.features"):
-        effdet.train([f"run_dir={taught}", "resume=auto", "distillation.features=1", "trainer.max_epochs=3"])
+        effdet.train([f"run_dir={distilled}", "resume=auto", "distillation.features=1", "trainer.max_epochs=3"])
 
 
-def test_a_teacher_that_has_changed_is_refused(teacher, taught, tmp_path):
+def test_a_teacher_that_has_changed_is_refused(teacher, distilled, tmp_path):
     path = teacher / "checkpoints" / "best.ckpt"
     kept = path.read_bytes()
     model = effdet.load(teacher)
@@ -114,7 +116,7 @@ def test_a_teacher_that_has_changed_is_refused(teacher, taught, tmp_path):
     torch.save(saved, path)
     try:
         with pytest.raises(UserError, match=r"data\.teacher\.sha256"):
-            effdet.train([f"resume={taught}", "trainer.max_epochs=3"])
+            effdet.train([f"resume={distilled}", "trainer.max_epochs=3"])
     finally:
         path.write_bytes(kept)
 
@@ -137,11 +139,11 @@ def test_what_is_refused_before_any_work(overrides, text, tmp_path, monkeypatch)
     assert not (tmp_path / "x").exists()
 
 
-def test_a_run_cannot_learn_from_itself(taught):
-    for path in (taught, taught / "checkpoints" / "best.ckpt"):
+def test_a_run_cannot_learn_from_itself(distilled):
+    for path in (distilled, distilled / "checkpoints" / "best.ckpt"):
         with pytest.raises(UserError, match="is the run itself"):
-            effdet.train([*SMALL, f"run_dir={taught}", "overwrite=true", f"teacher={path}"])
-    assert (taught / "checkpoints" / "last.ckpt").is_file()
+            effdet.train([*SMALL, f"run_dir={distilled}", "overwrite=true", f"teacher={path}"])
+    assert (distilled / "checkpoints" / "last.ckpt").is_file()
 
 
 def test_a_teacher_of_another_task_is_refused(teacher, tmp_path):
